@@ -1,0 +1,157 @@
+"""``animatediff animate PROMPT``: options in a user's words become requests, and requests files."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from animatediff.apps.destination import plan_destination, slug
+from animatediff.apps.parsing import optional
+from animatediff.apps.progress import Style, open_progress
+from animatediff.errors import InputError
+
+MAX_SEEDS = 64
+
+
+@dataclass(frozen=True)
+class AnimateOptions:
+    """What ``animatediff animate`` takes; whatever is left out is the model's own choice."""
+
+    prompt: Annotated[Positional[str], arg(metavar="PROMPT")]
+    """What to draw, in quotes."""
+    output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
+    """The file to write; without it, the prompt and the seed name a new one here."""
+    formats: Annotated[str | None, optional("LIST", name="format")] = None
+    """mp4, gif, webp, apng, webm or png, or several with commas; else what FILE ends in."""
+    frames: Annotated[int | None, optional("N")] = None
+    """How many frames (16)."""
+    fps: Annotated[str | None, optional("RATE")] = None
+    """Frames a second (8); a fraction such as 24000/1001 is exact."""
+    size: Annotated[str | None, optional("WxH")] = None
+    """Pixels, such as 128x128; multiples of 8."""
+    width: Annotated[int | None, optional("N")] = None
+    """Pixels across, instead of --size."""
+    height: Annotated[int | None, optional("N")] = None
+    """Pixels down, instead of --size."""
+    steps: Annotated[int | None, optional("N")] = None
+    """Denoising steps (25)."""
+    guidance: Annotated[float | None, optional("X")] = None
+    """How strongly the prompt pulls; 1 is no guidance."""
+    seeds: Annotated[UseAppendAction[tuple[str, ...]], arg(name="seed", metavar="N")] = ()
+    """Where the noise starts (0); -1 draws one. Several, repeated or with commas, are written
+    one by one, and side by side in a labelled grid."""
+    negative: Annotated[str | None, optional("TEXT")] = None
+    """What not to draw."""
+    model: Annotated[str | None, optional("NAME")] = None
+    """The image model: a name that `animatediff models` lists, or a folder."""
+    motion: Annotated[str | None, optional("NAME")] = None
+    """The motion module: a name, a file, or none."""
+    loras: Annotated[UseAppendAction[tuple[str, ...]], arg(name="lora", metavar="NAME:SCALE")] = ()
+    """A style to add, a name or a file and how much of it; may be repeated."""
+    scheduler: Annotated[str | None, optional("NAME")] = None
+    """ddim, euler, euler-a, dpm++2m-karras, unipc or lcm."""
+    device: Annotated[str, arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto is fp32 on a CPU and fp16 on a GPU."""
+    progress: Style = "auto"
+    """A bar on a terminal, JSON lines for programs, or none."""
+    preview: Annotated[Path | None, optional("FILE")] = None
+    """A PNG of all frames, rewritten while denoising."""
+
+
+def animate(options: AnimateOptions) -> None:
+    """Write the animations that the options ask for.
+
+    Raises:
+        InputError, FileError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
+    """
+    from animatediff.sampling.request import AnimationRequest
+    from animatediff.video import FORMATS
+
+    settings = request_settings(options)
+    seeds = parse_seeds(options.seeds)
+    requests = [AnimationRequest(**settings, **seed).validated() for seed in seeds]
+    destination = plan_destination(
+        options.output,
+        formats=options.formats,
+        known=FORMATS,
+        name=f"{slug(options.prompt)}-{requests[0].seed}",
+    )
+    destination.check()
+    with open_progress(options.progress) as progress:
+        progress.stage("load")
+        from animatediff.apps.render import render
+        from animatediff.runtime import Runtime
+
+        runtime = Runtime(device=options.device, precision=options.precision)
+        render(
+            requests,
+            destination=destination,
+            runtime=runtime,
+            progress=progress,
+            preview=options.preview,
+        )
+
+
+def request_settings(options: AnimateOptions) -> dict[str, Any]:
+    """The fields of ``AnimationRequest`` that the options set; the rest keep the request's default.
+
+    Raises:
+        InputError: ``--size`` is not WxH, or is given together with --width or --height.
+    """
+    width, height = options.width, options.height
+    if options.size is not None:
+        if width is not None or height is not None:
+            raise InputError("Give --size, or --width and --height, but not both.")
+        width, height = parse_size(options.size)
+    fields = {
+        "prompt": options.prompt,
+        "negative_prompt": options.negative,
+        "model": options.model,
+        "motion": options.motion,
+        "loras": options.loras or None,
+        "num_frames": options.frames,
+        "fps": options.fps,
+        "width": width,
+        "height": height,
+        "steps": options.steps,
+        "guidance": options.guidance,
+        "scheduler": options.scheduler,
+        "precision": options.precision,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of ``128x128``.
+
+    Raises:
+        InputError: it is written differently.
+    """
+    match = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip().lower())
+    if match is None:
+        raise InputError(f"--size {text} is not a size; write width x height, such as 128x128.")
+    return int(match[1]), int(match[2])
+
+
+def parse_seeds(words: Sequence[str]) -> list[dict[str, int]]:
+    """Seeds written one by one or with commas, each as the field it sets; none is one empty choice.
+
+    Raises:
+        InputError: a word is not a whole number, or there are more than 64.
+    """
+    parts = [part.strip() for word in words for part in word.split(",")]
+    if len(parts) > MAX_SEEDS:
+        raise InputError(f"{len(parts)} seeds were given, and at most {MAX_SEEDS} fit one command.")
+    for part in parts:
+        if not re.fullmatch(r"-?\d{1,20}", part):
+            raise InputError(f"--seed {part!r} is not a whole number.")
+    seeds = [int(part) if part != "-1" else secrets.randbits(32) for part in parts]
+    return [{"seed": seed} for seed in dict.fromkeys(seeds)] or [{}]

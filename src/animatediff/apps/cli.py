@@ -1,0 +1,125 @@
+"""The command line: a table of commands, one sentence and one exit code for whatever goes wrong.
+
+A new command is a file with a function of one frozen dataclass, and one line in ``COMMANDS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from animatediff.apps.failures import EXIT_CODES, report
+from animatediff.config import nearest
+from animatediff.errors import InputError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing that ``animatediff`` does.
+
+    Attributes:
+        name: the word on the command line.
+        home: ``module:function``, imported only when asked for. The function takes one frozen
+            dataclass, from which its options are derived, and returns an exit code or ``None``.
+        summary: one line for the help.
+    """
+
+    name: str
+    home: str
+    summary: str
+
+    def function(self) -> Callable[[object], int | None]:
+        """The function, imported now."""
+        module, _, name = self.home.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+COMMANDS = (
+    Command("animate", "animatediff.apps.animate:animate", "Make an animation from a prompt."),
+    Command("rerun", "animatediff.apps.rerun:rerun", "Make an animation again from its file."),
+    Command("models", "animatediff.apps.models:models", "List the models that need no download."),
+    Command("doctor", "animatediff.apps.doctor:doctor", "Say what this machine has and lacks."),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (by default this process's own) and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except SystemExit as stop:  # tyro's --help
+        return stop.code if isinstance(stop.code, int) else 0
+    except BrokenPipeError:  # the reader, e.g. head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except BaseException as error:  # noqa: BLE001 - the edge: whatever it is, it ends in a sentence
+        return report(error)
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        print(f"animatediff {version()}")
+        return 0
+    command = next((command for command in COMMANDS if command.name == words[0]), None)
+    if command is None:
+        raise InputError(_unknown_command(words[0]))
+    from animatediff.apps.parsing import parse
+
+    run = command.function()
+    options = parse(_options_of(run), words[1:], command=command.name, summary=command.summary)
+    return run(options) or 0
+
+
+def help_text() -> str:
+    """What ``animatediff --help`` prints; cheap, so that asking never waits for torch."""
+    width = max(len(command.name) for command in COMMANDS)
+    commands = (f"  {command.name:<{width}}  {command.summary}" for command in COMMANDS)
+    codes = (f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    return "\n".join(
+        [
+            "usage: animatediff COMMAND [OPTIONS]",
+            "",
+            'Animations from text, e.g. animatediff animate "a fox, flat style" -o fox.mp4',
+            "",
+            "commands (each has its own --help):",
+            *commands,
+            "",
+            "options:",
+            "  --help     print this",
+            "  --version  print the version",
+            "",
+            "exit codes:",
+            *codes,
+        ]
+    )
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return importlib.metadata.version("animatediff")
+    except importlib.metadata.PackageNotFoundError:
+        return "0 (run from source, not installed)"
+
+
+def _options_of(function: Callable[[object], int | None]) -> type:
+    hints = typing.get_type_hints(function)
+    return next(hint for name, hint in hints.items() if name != "return")
+
+
+def _unknown_command(word: str) -> str:
+    names = [command.name for command in COMMANDS]
+    close = nearest(word, names)
+    if close:
+        return f"There is no command {word!r}; did you mean {close}?"
+    if " " in word:
+        return f"There is no command {word!r}; for a prompt, write: animatediff animate {word!r}."
+    return f"There is no command {word!r}; commands are {', '.join(names)}."

@@ -1,0 +1,110 @@
+"""Where results go: decided and tried before anything is loaded, so that no work is in vain."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from animatediff.config import nearest
+from animatediff.errors import InputError, OutputError
+
+MIN_FREE_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A file name without its suffix, and the formats to write there.
+
+    Attributes:
+        folder: an existing folder.
+        stem: the name of every file written, before anything that tells them apart.
+        formats: the suffixes, without the dot; the first is the main one.
+    """
+
+    folder: Path
+    stem: str
+    formats: tuple[str, ...]
+
+    def paths(self, *, label: str = "") -> tuple[Path, ...]:
+        """The file of each format; ``label`` tells apart what one command writes."""
+        stem = f"{self.stem}-{label}" if label else self.stem
+        return tuple(self.folder / f"{stem}.{suffix}" for suffix in self.formats)
+
+    def check(self) -> None:
+        """Find out, by writing, that the folder takes files.
+
+        Raises:
+            OutputError: the folder is missing, is not a folder, cannot be written, or is full.
+        """
+        if not self.folder.is_dir():
+            raise OutputError(f"There is no folder {self.folder}; create it or choose another.")
+        try:
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".animatediff-") as probe:
+                probe.write(b"\0" * 4096)
+                probe.flush()
+            free = shutil.disk_usage(self.folder).free
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise OutputError(
+                f"The folder {self.folder} cannot be written ({reason}); choose another."
+            ) from None
+        if free < MIN_FREE_BYTES:
+            raise OutputError(
+                f"The disk of {self.folder} is full ({free >> 20} MiB free, "
+                f"{MIN_FREE_BYTES >> 20} MiB needed); free some or choose another folder."
+            )
+
+
+def plan_destination(
+    output: Path | None, *, formats: str | None, known: Sequence[str], name: str
+) -> Destination:
+    """What ``-o`` and ``--format`` mean together.
+
+    Args:
+        output: the file asked for; its suffix is the format unless ``formats`` says otherwise.
+        formats: a comma-separated list, or nothing.
+        known: every format that can be written.
+        name: the name when no output is given; a number is added rather than overwrite a file.
+
+    Raises:
+        InputError: a format is unknown, or ``output`` has no suffix and no format is given.
+    """
+    asked = tuple(part.strip().lower().lstrip(".") for part in (formats or "").split(",") if part)
+    suffix = output.suffix.lstrip(".").lower() if output else ""
+    if not asked and output and not suffix:
+        raise InputError(f"{output} does not say its format; end it in .mp4 or give --format.")
+    chosen = tuple(dict.fromkeys(asked or (suffix or known[0],)))
+    for one in chosen:
+        if one not in known:
+            close = nearest(one, known)
+            remedy = f"did you mean {close}?" if close else f"it is one of {', '.join(known)}."
+            raise InputError(f"{one!r} is not a format that can be written; {remedy}")
+    if output is None:
+        return Destination(Path(), _unused(name, chosen), chosen)
+    stem = output.stem if suffix in known else output.name
+    if not stem or output.is_dir():
+        raise InputError(f"{output} is a folder; give a file name, such as {output / 'fox.mp4'}.")
+    return Destination(output.parent, stem, chosen)
+
+
+def slug(text: str, *, length: int = 40) -> str:
+    """A prompt as a file name that every system takes: letters, digits and hyphens."""
+    words = re.findall(r"\w+", text.lower().replace("_", " "))
+    short = ""
+    for word in words:
+        longer = f"{short}-{word}" if short else word[:length]
+        if len(longer.encode()) > 3 * length or len(longer) > length:
+            break
+        short = longer
+    return short or "animation"
+
+
+def _unused(name: str, formats: Sequence[str]) -> str:
+    stem, number = name, 2
+    while any(Path(f"{stem}.{suffix}").exists() for suffix in formats):
+        stem, number = f"{name}-{number}", number + 1
+    return stem

@@ -1,0 +1,107 @@
+"""Words of a command line to a frozen dataclass; a word that does not fit gets one sentence.
+
+tyro derives the options from the dataclass and writes ``--help``. Its error boxes are turned into
+the one sentence that every other error of this program is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from typing import TypeVar
+
+import tyro
+
+from animatediff.config import nearest
+from animatediff.errors import InputError
+
+T = TypeVar("T")
+
+_FRAME = "╭╮╰╯│ "
+_RULE = re.compile("[─-]{3,}")
+
+
+def optional(metavar: str, *, name: str | None = None, aliases: tuple[str, ...] = ()) -> object:
+    """The annotation of an option that may be left out, for ``Annotated[int | None, ...]``."""
+    return tyro.conf.arg(name=name, aliases=aliases, metavar=metavar, help_behavior_hint="")
+
+
+def parse(options: type[T], arguments: Sequence[str], *, command: str, summary: str) -> T:
+    """The options that the arguments spell out.
+
+    Raises:
+        InputError: an option is unknown (the nearest known one is named), lacks its value, or has a
+            value that does not fit.
+        SystemExit: with code 0, after ``--help`` was printed.
+    """
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            value, unknown = tyro.cli(
+                options,
+                args=list(arguments),
+                prog=f"animatediff {command}",
+                description=summary,
+                return_unknown_args=True,
+                config=(tyro.conf.DisallowNone,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise InputError(_box_to_sentence(box.getvalue(), command)) from None
+    sys.stderr.write(box.getvalue())
+    if unknown:
+        raise InputError(_unknown(unknown[0], options, command))
+    return value
+
+
+def _unknown(word: str, options: type, command: str) -> str:
+    if not word.startswith("-"):
+        return f"{word!r} was not expected after {command}; put text of several words in quotes."
+    name = word.split("=", 1)[0]
+    close = nearest(name, _option_names(options, command))
+    remedy = f"did you mean {close}?" if close else f"see animatediff {command} --help."
+    return f"{command} has no option {name}; {remedy}"
+
+
+def _option_names(options: type, command: str) -> list[str]:
+    """Read from the help text, which is the one public place where tyro lists them."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        tyro.cli(options, args=["--help"], prog=f"animatediff {command}")
+    return re.findall(r"(?<![\w-])--?[a-z][\w-]*", text.getvalue())
+
+
+def _box_to_sentence(box: str, command: str) -> str:
+    """tyro's box up to its first rule: what is wrong, without the help text that follows."""
+    title, *lines = box.splitlines() or [""]
+    del title
+    words: list[str] = []
+    for line in lines:
+        text = line.strip(_FRAME)
+        if not _RULE.match(text):
+            words.append(text)
+        elif any(words):  # a rule with nothing above it is the frame of a plain terminal
+            break
+    sentence = " ".join(" ".join(words).split())
+    missing = re.match(r"Missing from animatediff [\w-]+: (\S+)", sentence)
+    if missing:
+        return f"{command} needs {missing[1]}; see animatediff {command} --help."
+    bad = re.match(r"Error parsing (\S+): .*invalid literal for int\(\) .*: ('.*')$", sentence)
+    if bad:
+        return f"{bad[1]} needs a whole number, not {bad[2]}."
+    bad = re.match(r"Error parsing (\S+): .*could not convert string to float: ('.*')$", sentence)
+    if bad:
+        return f"{bad[1]} needs a number, not {bad[2]}."
+    bad = re.match(r"Missing value for argument '(\S+)'", sentence)
+    if bad:
+        return f"{bad[1]} needs a value; see animatediff {command} --help."
+    bad = re.match(
+        r"invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*?),?\)", sentence
+    )
+    if bad:
+        return f"{bad[2]} cannot be {bad[1]}; it is one of {bad[3]}."
+    return sentence or f"The options are not right; see animatediff {command} --help."

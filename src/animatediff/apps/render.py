@@ -1,0 +1,52 @@
+"""Requests to files: load once, animate each, write each whole, and the grid of several."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from animatediff.apps.destination import Destination
+from animatediff.apps.progress import Progress
+from animatediff.runtime import Runtime
+from animatediff.sampling.animator import Animation, Animator
+from animatediff.sampling.request import AnimationRequest
+from animatediff.video import grid
+
+
+def render(
+    requests: Sequence[AnimationRequest],
+    *,
+    destination: Destination,
+    runtime: Runtime,
+    progress: Progress,
+    preview: Path | None,
+) -> None:
+    """Animate requests that share a model, and write each; several also side by side."""
+    first = requests[0]
+    animator = Animator.load(first.model, motion=first.motion, loras=first.loras, runtime=runtime)
+    animations: list[Animation] = []
+    for request in requests:
+        progress.tell("seed", f"seed {request.seed}", {"seed": request.seed})
+        progress.stage("denoise", total=request.steps)
+        animation = animator.animate(request, on_step=lambda step, _: progress.at(step + 1))
+        progress.stage("write", total=len(destination.formats))
+        label = str(request.seed) if len(requests) > 1 else ""
+        for path in destination.paths(label=label):
+            written = animation.save(path)
+            progress.tell("written", str(written), {"path": str(written)})
+        animations.append(animation)
+    if len(animations) > 1:
+        _write_grid(animations, destination=destination, progress=progress)
+
+
+def _write_grid(
+    animations: Sequence[Animation], *, destination: Destination, progress: Progress
+) -> None:
+    videos = [animation.video for animation in animations]
+    labels = [f"seed {animation.request.seed}" for animation in animations]
+    requests = json.dumps([json.loads(animation.request.to_json()) for animation in animations])
+    together = grid(videos, labels)
+    for path in destination.paths():
+        written = together.save(path, metadata={"animatediff-grid": requests})
+        progress.tell("written", str(written), {"path": str(written)})

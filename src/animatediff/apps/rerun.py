@@ -1,0 +1,55 @@
+"""``animatediff rerun FILE``: the animation of a file again, from the request that it carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from animatediff.apps.destination import plan_destination
+from animatediff.apps.parsing import optional
+from animatediff.apps.progress import Style, open_progress
+
+
+@dataclass(frozen=True)
+class RerunOptions:
+    """What ``animatediff rerun`` takes."""
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """An animation that animatediff wrote."""
+    output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
+    """The file to write; without it, a new one here, named after FILE."""
+    formats: Annotated[str | None, optional("LIST", name="format")] = None
+    """mp4, gif, webp, apng, webm or png, or several with commas; else what the output ends in."""
+    device: Annotated[str, arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda, cuda:1 or mps; frames are identical only on the device of the first run."""
+    progress: Style = "auto"
+    """A bar on a terminal, JSON lines for programs, or none."""
+
+
+def rerun(options: RerunOptions) -> None:
+    """Write again what a file's request describes; on the same machine, bit for bit.
+
+    Raises:
+        FileError: the file carries no request, or names weights that are not here or have changed.
+        InputError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
+    """
+    from animatediff.sampling.animator import load_request
+    from animatediff.video import FORMATS
+
+    request = load_request(options.file).validated()
+    same = options.file.suffix.lstrip(".").lower()
+    formats = options.formats or (same if options.output is None and same in FORMATS else None)
+    destination = plan_destination(
+        options.output, formats=formats, known=FORMATS, name=f"{options.file.stem}-again"
+    )
+    destination.check()
+    with open_progress(options.progress) as progress:
+        progress.stage("load")
+        from animatediff.apps.render import render
+        from animatediff.runtime import Runtime
+
+        runtime = Runtime(device=options.device, precision=request.precision)
+        render([request], destination=destination, runtime=runtime, progress=progress, preview=None)

@@ -1,0 +1,1 @@
+"""Clips, stills and where they come from."""

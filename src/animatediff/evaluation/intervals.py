@@ -1,0 +1,107 @@
+"""Counts with their uncertainty, so that a share of 100 prompts is never read as more than it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Float
+
+from animatediff.errors import InputError
+
+
+def wilson_interval(count: int, *, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The Wilson score interval of a share (Wilson, 1927); (0, 1) where nothing was counted.
+
+    Raises:
+        InputError: ``count`` is not between 0 and ``total``.
+    """
+    if not 0 <= count <= total:
+        raise InputError(f"A share needs 0 <= count <= total, and {count} of {total} is not one.")
+    if total == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = count / total
+    centre = share + z * z / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    # At the ends the interval touches 0 or 1 exactly; rounding must not say otherwise.
+    low = 0.0 if count == 0 else max(0.0, (centre - spread) / scale)
+    high = 1.0 if count == total else min(1.0, (centre + spread) / scale)
+    return low, high
+
+
+@dataclass(frozen=True)
+class Share:
+    """``count`` of ``total``, with its Wilson 95 % interval."""
+
+    count: int
+    total: int
+    share: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, outcomes: Iterable[bool]) -> Share:
+        """The share of outcomes that are true."""
+        listed = [bool(outcome) for outcome in outcomes]
+        low, high = wilson_interval(sum(listed), total=len(listed))
+        return cls(sum(listed), len(listed), sum(listed) / max(1, len(listed)), low, high)
+
+    def __str__(self) -> str:
+        return (
+            f"{100 * self.share:.1f} % ({self.count} of {self.total}; "
+            f"95 % interval {100 * self.low:.1f} to {100 * self.high:.1f} %)"
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A median or mean with a bootstrap 95 % interval over ``total`` items."""
+
+    value: float
+    low: float
+    high: float
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.total} items; 95 % interval {self.low:.3f} to {self.high:.3f})"
+
+
+def median_of(values: Iterable[float], *, seed: int = 0) -> Estimate:
+    """The median, its interval by resampling the items."""
+    items = np.asarray(list(values), dtype=np.float64)
+    return _estimate(np.median, items[None], seed=seed)
+
+
+def mean_of(values: Iterable[float], *, seed: int = 0) -> Estimate:
+    """The mean, its interval by resampling the items."""
+    items = np.asarray(list(values), dtype=np.float64)
+    return _estimate(np.mean, items[None], seed=seed)
+
+
+def ratio_of_medians(
+    values: Iterable[float], *, reference: Iterable[float], seed: int = 0
+) -> Estimate:
+    """Median of ``values`` over median of ``reference``, resampled in pairs (same prompt, same row)."""
+    pairs = np.stack([np.fromiter(values, np.float64), np.fromiter(reference, np.float64)])
+
+    def ratio(rows: Float[np.ndarray, "2 items"], axis: int) -> Float[np.ndarray, ""]:
+        top, bottom = np.median(rows, axis=axis)
+        return np.asarray(top / bottom if bottom > 0 else np.nan)
+
+    return _estimate(ratio, pairs, seed=seed)
+
+
+def _estimate(statistic, rows, *, seed: int, resamples: int = 1000) -> Estimate:
+    total = rows.shape[1]
+    if total == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    generator = np.random.default_rng(seed)
+    draws = (rows[:, generator.integers(total, size=total)] for _ in range(resamples))
+    values = np.asarray([float(np.squeeze(statistic(drawn, axis=1))) for drawn in draws])
+    low, high = np.nanquantile(values, (0.025, 0.975))
+    return Estimate(float(np.squeeze(statistic(rows, axis=1))), float(low), float(high), total)

@@ -1,0 +1,65 @@
+"""Animations drawn for the protocol, kept as files: a killed evaluation goes on where it was.
+
+Two questions that ask for the same animation draw it once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+if TYPE_CHECKING:
+    from animatediff.sampling.animator import Animator
+    from animatediff.sampling.request import AnimationRequest
+
+Frames = UInt8[np.ndarray, "frames height width 3"]
+
+
+class KeptAnimations:
+    """Frames by request, as PNG strips in a folder.
+
+    Args:
+        folder: where they are kept.
+        fingerprint: what the drawings depend on besides the request: the weights' hashes.
+    """
+
+    def __init__(self, folder: Path, *, fingerprint: str) -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint
+
+    def frames(self, animator: Animator, request: AnimationRequest) -> Frames:
+        """The frames that ``animator`` draws for ``request``, drawn now if they never were."""
+        path = self._path(request)
+        if not path.exists():
+            self._keep(animator.animate(request).video.frames, path)
+        with Image.open(path, formats=["PNG"]) as strip:
+            pixels = np.asarray(strip.convert("RGB"))
+        return pixels.reshape(request.num_frames, -1, *pixels.shape[1:])
+
+    def _path(self, request: AnimationRequest) -> Path:
+        asked = json.dumps(dataclasses.asdict(request), sort_keys=True, default=str)
+        digest = hashlib.sha256(f"{self.fingerprint}/{asked}".encode()).hexdigest()
+        return self.folder / digest[:2] / f"{digest[:32]}.png"
+
+    def _keep(self, frames: Frames, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        strip = frames.reshape(-1, *frames.shape[2:])
+        Image.fromarray(np.ascontiguousarray(strip)).save(temporary, "PNG", compress_level=1)
+        temporary.replace(path)
+
+
+def fingerprint_of(files: list[Path]) -> str:
+    """One hash of the content of all files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

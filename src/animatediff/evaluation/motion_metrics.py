@@ -1,0 +1,103 @@
+"""How much a clip moves: optical flow of what is drawn, and whether it moves at all.
+
+Real and generated clips are measured in one way: on white, at 128 px, between frames 1/8 s apart,
+over the pixels that differ from white. Flow is DIS (Kroeger et al., arXiv 1603.03590), by OpenCV.
+"""
+
+from __future__ import annotations
+
+import importlib
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+
+from animatediff.errors import InputError
+
+SIZE = 128
+FLOW_RATE = 8
+FROZEN_BELOW = 0.01
+INK_ABOVE = 0.1
+
+Frames = UInt8[np.ndarray, "frames height width 3"]
+
+
+def _cv2() -> Any:
+    try:
+        return importlib.import_module("cv2")
+    except ImportError:
+        raise InputError(
+            "Optical flow needs the package opencv-python-headless; "
+            "install it with `pip install 'animatediff[evaluate]'`."
+        ) from None
+
+
+def foreground_of(frames: Frames) -> Bool[np.ndarray, "frames height width"]:
+    """The pixels that differ from white in some channel by more than a tenth of full scale."""
+    return frames.min(axis=-1) < 255 * (1 - INK_ABOVE)
+
+
+def foreground_flow(frames: Frames, *, fps: Fraction | float = FLOW_RATE) -> float:
+    """Mean length of the flow over the foreground, in px per 1/8 s of a 128 px picture.
+
+    Args:
+        frames: the clip on white, at least two frames for a flow other than 0.
+        fps: its rate; frames nearest to 1/8 s apart are compared, and the flow scaled to 1/8 s.
+
+    Returns:
+        The mean over foreground pixels of each pair's first frame, then over pairs; 0 where there
+        is no foreground at all.
+    """
+    stride = max(1, round(float(fps) / FLOW_RATE))
+    eighths = stride * FLOW_RATE / float(fps)
+    small = resized(frames, side=SIZE)
+    ink = foreground_of(small)
+    lengths = [
+        np.linalg.norm(flow_between(small[first], small[first + stride]), axis=-1)[
+            ink[first]
+        ].mean()
+        for first in range(len(small) - stride)
+        if ink[first].any()
+    ]
+    return float(np.mean(lengths)) / eighths if lengths else 0.0
+
+
+def flow_between(
+    first: UInt8[np.ndarray, "height width 3"], second: UInt8[np.ndarray, "height width 3"]
+) -> Float[np.ndarray, "height width 2"]:
+    """Where each pixel of ``first`` went in ``second``: (x, y) in px, by DIS at its medium preset.
+
+    Raises:
+        InputError: OpenCV is not installed.
+    """
+    cv2 = _cv2()
+    dense = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
+    return dense.calc(grey[0], grey[1], None)
+
+
+def largest_change(frames: Frames) -> float:
+    """The largest mean absolute difference of any frame from the first, as a share of full scale."""
+    if len(frames) < 2:
+        return 0.0
+    difference = np.abs(frames[1:].astype(np.int16) - frames[:1])
+    return float(difference.mean(axis=(1, 2, 3)).max()) / 255
+
+
+def is_frozen(frames: Frames) -> bool:
+    """Whether no frame differs from the first by 1 % of full scale."""
+    return largest_change(frames) < FROZEN_BELOW
+
+
+def resized(frames: Frames, *, side: int) -> Frames:
+    """Frames as squares of ``side`` px, averaged where they shrink."""
+    if frames.shape[1:3] == (side, side):
+        return frames
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(frame).resize((side, side), Image.Resampling.BOX))
+            for frame in frames
+        ]
+    )

@@ -1,0 +1,37 @@
+"""What AnimateDiff learns, and where it is attached (Sec. 4.1-4.3)."""
+
+from animatediff.model.animated_unet import AnimatedUNet, Branch, Site, motion_sites
+from animatediff.model.clip import Clip
+from animatediff.model.domain_adapter import DomainAdapter
+from animatediff.model.graft import Graft, Grafts
+from animatediff.model.low_rank import (
+    LowRank,
+    LowRankSet,
+    attach_low_rank,
+    attention_projections,
+    merged,
+)
+from animatediff.model.motion_lora import MotionLora, temporal_projections
+from animatediff.model.motion_module import MotionModule, NormScope
+from animatediff.model.temporal_conv import TemporalConv
+
+__all__ = [
+    "AnimatedUNet",
+    "Branch",
+    "Clip",
+    "DomainAdapter",
+    "Graft",
+    "Grafts",
+    "LowRank",
+    "LowRankSet",
+    "MotionLora",
+    "MotionModule",
+    "NormScope",
+    "Site",
+    "TemporalConv",
+    "attach_low_rank",
+    "attention_projections",
+    "merged",
+    "motion_sites",
+    "temporal_projections",
+]

@@ -1,0 +1,156 @@
+"""The one mechanism of AnimateDiff: an additive, removable branch on a frozen layer.
+
+Everything that AnimateDiff learns (Guo et al., arXiv 2307.04725, Sec. 4) is such a branch: the domain
+adapter, the motion module, MotionLoRA. The layer itself is never copied, subclassed or edited, so the
+image model's weights keep their names and a removed graft leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import torch
+from diffusers.models.modeling_outputs import Transformer2DModelOutput
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.hooks import RemovableHandle
+
+from animatediff.errors import InputError
+
+
+class Graft(nn.Module):
+    """An additive, removable branch on the output of one frozen layer.
+
+    The host then returns ``output + scale * branch(input, output)``, where ``input`` is its first
+    positional argument. A scale of zero does not compute the branch at all.
+
+    Args:
+        branch: a module called as ``branch(input, output)`` that returns a tensor shaped like
+            ``output``.
+        scale: how much of the branch is added; may be changed at any time.
+    """
+
+    def __init__(self, branch: nn.Module, *, scale: float = 1.0) -> None:
+        super().__init__()
+        self.branch = branch
+        self.scale = scale
+        self.checkpointed = False
+        """Recompute the branch in the backward pass instead of keeping its activations."""
+        self._handle: RemovableHandle | None = None
+        self._host: tuple[nn.Module, ...] = ()  # in a tuple, so that it is not our submodule
+
+    @property
+    def host(self) -> nn.Module:
+        """The layer that carries this graft.
+
+        Raises:
+            InputError: there is none now.
+        """
+        if not self._host:
+            raise InputError("This graft has no host; attach() it first.")
+        return self._host[0]
+
+    @property
+    def attached(self) -> bool:
+        """Whether a host carries this graft now."""
+        return self._handle is not None
+
+    def attach(self, host: nn.Module) -> Self:
+        """Add the branch to ``host``; returns the graft itself.
+
+        Raises:
+            InputError: the graft already has a host.
+        """
+        if self._handle is not None:
+            raise InputError(
+                "This graft already has a host; remove() it before attaching it again."
+            )
+        self._handle = host.register_forward_hook(self._add)
+        self._host = (host,)
+        return self
+
+    def remove(self) -> None:
+        """Take the branch off its host, which is then what it was before; harmless if repeated."""
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+            self._host = ()
+
+    def _add(self, host: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
+        if self.scale == 0:
+            return output
+        if isinstance(output, tuple):  # diffusers' transformers return (sample,)
+            return (self._add(host, inputs, output[0]), *output[1:])
+        if isinstance(output, Transformer2DModelOutput):
+            return Transformer2DModelOutput(sample=self._add(host, inputs, output.sample))
+        residual = self._residual(inputs[0], output)
+        # A branch in fp32 beside a host in bf16 must not change the precision that follows it.
+        return output + (self.scale * residual).to(output.dtype)
+
+    def _residual(self, inputs: Tensor, output: Tensor) -> Tensor:
+        if self.checkpointed and torch.is_grad_enabled():
+            # No branch draws random numbers, so their state need not be kept.
+            return checkpoint(
+                self.branch, inputs, output, use_reentrant=False, preserve_rng_state=False
+            )
+        return self.branch(inputs, output)
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}, attached={self.attached}"
+
+
+class Grafts(Mapping[str, Graft]):
+    """Grafts that belong together, by name: one scale, removed as one.
+
+    Raises:
+        InputError: there is nothing to graft on.
+    """
+
+    def __init__(self, grafts: Mapping[str, Graft]) -> None:
+        if not grafts:
+            raise InputError("There is no layer to graft on: the list of hosts is empty.")
+        self._grafts = dict(grafts)
+
+    def __getitem__(self, name: str) -> Graft:
+        return self._grafts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._grafts)
+
+    def __len__(self) -> int:
+        return len(self._grafts)
+
+    def __repr__(self) -> str:
+        state = "attached" if self.attached else "removed"
+        return f"{len(self)} grafts, {state}, scale {self.scale:g}"
+
+    @property
+    def attached(self) -> bool:
+        """Whether every graft has its host."""
+        return all(graft.attached for graft in self.values())
+
+    @property
+    def scale(self) -> float:
+        """How much of every branch is added; setting it takes effect at the next forward pass."""
+        return next(iter(self.values())).scale
+
+    @scale.setter
+    def scale(self, scale: float) -> None:
+        for graft in self.values():
+            graft.scale = scale
+
+    @property
+    def checkpointed(self) -> bool:
+        """Whether the backward pass recomputes the branches."""
+        return next(iter(self.values())).checkpointed
+
+    @checkpointed.setter
+    def checkpointed(self, checkpointed: bool) -> None:
+        for graft in self.values():
+            graft.checkpointed = checkpointed
+
+    def remove(self) -> None:
+        """Take every branch off its host."""
+        for graft in self.values():
+            graft.remove()

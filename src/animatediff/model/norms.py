@@ -1,0 +1,58 @@
+"""Whether the image model's GroupNorms look at one frame or at a whole clip, by checkpoint family.
+
+The first motion modules, and Hotshot-XL, were trained while the ResNets of the image model took their
+statistics over all frames of a clip; later ones per frame, as an image model does. This is the one place
+where that is chosen: two hooks on each layer, which show it a clip as one tall image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from diffusers import UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from animatediff.model.clip import Clip
+
+
+def resnet_norms(unet: UNet2DConditionModel) -> Iterator[nn.GroupNorm]:
+    """Both norms of every ResNet, and the one before the last convolution."""
+    for layer in unet.modules():
+        if isinstance(layer, ResnetBlock2D):
+            yield layer.norm1
+            yield layer.norm2
+    yield unet.conv_norm_out
+
+
+class NormsOverFrames:
+    """GroupNorms whose statistics cover all frames of a clip, until ``remove``."""
+
+    def __init__(self, norms: Iterator[nn.GroupNorm], *, clip: Clip) -> None:
+        self.clip = clip
+        self._handles: list[RemovableHandle] = []
+        for norm in norms:
+            self._handles.append(norm.register_forward_pre_hook(self._join_frames))
+            self._handles.append(norm.register_forward_hook(self._part_frames))
+
+    def __len__(self) -> int:
+        return len(self._handles) // 2
+
+    def remove(self) -> None:
+        """Give the layers their statistics per image back; harmless if repeated."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _join_frames(self, norm: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+        return rearrange(inputs[0], "(b f) c h w -> b c (f h) w", f=self.clip.num_frames)
+
+    def _part_frames(self, norm: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        return rearrange(output, "b c (f h) w -> (b f) c h w", f=self.clip.num_frames)
+
+
+def normalise_over_frames(unet: UNet2DConditionModel, *, clip: Clip) -> NormsOverFrames:
+    """Let the ResNets of ``unet`` take their statistics over the clip (version 1, Hotshot-XL)."""
+    return NormsOverFrames(resnet_norms(unet), clip=clip)

@@ -1,0 +1,70 @@
+"""How to run, never what to compute: device, precision, threads and where randomness comes from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from animatediff.errors import InputError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def seeded(*keys: int | str) -> torch.Generator:
+    """A CPU generator that is a pure function of what it is for, e.g. ``seeded(seed, "noise", 3)``.
+
+    Drawn on the CPU so that every device agrees, and derived from its keys so that nothing has to be
+    stored to resume.
+    """
+    digest = hashlib.sha256("/".join(map(str, keys)).encode()).digest()
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and in which precision models run.
+
+    Attributes:
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        precision: ``auto`` is fp32 on a CPU and fp16 on a GPU.
+        threads: CPU threads; ``None`` leaves torch's choice.
+    """
+
+    device: str = "auto"
+    precision: Precision = "auto"
+    threads: int | None = None
+
+    def torch_device(self) -> torch.device:
+        """The device.
+
+        Raises:
+            InputError: the device is unknown, or this machine does not have it.
+        """
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:
+            raise InputError(
+                f"There is no device called {self.device!r}; use auto, cpu, cuda, cuda:0 or mps."
+            ) from None
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise InputError("This machine has no CUDA device that torch can use; use device cpu.")
+        if device.type == "mps" and not torch.backends.mps.is_available():
+            raise InputError("This machine has no MPS device that torch can use; use device cpu.")
+        return device
+
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype in which the denoiser runs."""
+        if self.precision == "auto":
+            return torch.float16 if self.torch_device().type == "cuda" else torch.float32
+        return _DTYPES[self.precision]
+
+    def apply(self) -> None:
+        """Set what torch keeps per process (the number of threads)."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)

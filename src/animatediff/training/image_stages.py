@@ -1,0 +1,124 @@
+"""The rows that make the image model: autoencoder, decoder, and the U-Net on captioned stills."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from einops import rearrange
+from torch import Tensor
+
+from animatediff.data.emoji import STYLES
+from animatediff.data.shards import read_shards
+from animatediff.data.stills import read_stills, to_model_range
+from animatediff.training.autoencoder import AutoencoderLesson, new_autoencoder
+from animatediff.training.denoising import (
+    DenoisingLesson,
+    attend_plainly,
+    frame_by_frame,
+    new_image_unet,
+)
+from animatediff.training.latents import LatentClips, chosen, encode_clips
+from animatediff.training.trainer import Lesson
+from animatediff.training.world import (
+    STYLE,
+    betas,
+    image_model,
+    read_autoencoder,
+    read_text,
+    write_index,
+)
+
+MIN_SNR = 5.0
+
+
+def prepare_autoencoder(work: Path) -> Lesson:
+    """A fresh autoencoder on the training concepts of every style but the personalised one."""
+    torch.manual_seed(0)
+    autoencoder = new_autoencoder().to(memory_format=torch.channels_last)
+    return AutoencoderLesson(autoencoder, _pictures(work))
+
+
+def prepare_decoder(work: Path) -> Lesson:
+    """The autoencoder with its encoder frozen, so that every latent stays what it is."""
+    autoencoder = AutoencoderKL.from_pretrained(image_model(work) / "vae", local_files_only=True)
+    return AutoencoderLesson(
+        autoencoder.to(memory_format=torch.channels_last), _pictures(work), decoder_only=True
+    )
+
+
+def _pictures(work: Path) -> np.ndarray:
+    styles = frozenset(style.name for style in STYLES if style.name != STYLE)
+    return read_stills(work / "stills", styles=styles).rgba
+
+
+def keep_autoencoder(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
+    """Store the autoencoder with its latents centred and scaled to unit variance."""
+    assert isinstance(lesson, AutoencoderLesson)
+    lesson.autoencoder.load_state_dict(learned)
+    standardise(lesson.autoencoder, to_model_range(lesson.pictures[::40]))
+    folder = image_model(work) / "vae"
+    lesson.autoencoder.save_pretrained(folder)
+    write_index(work)
+    return folder
+
+
+def keep_decoder(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
+    """Store the autoencoder with its better decoder."""
+    assert isinstance(lesson, AutoencoderLesson)
+    lesson.autoencoder.load_state_dict(learned, strict=False)
+    folder = image_model(work) / "vae"
+    lesson.autoencoder.save_pretrained(folder)
+    return folder
+
+
+@torch.no_grad()
+def standardise(autoencoder: AutoencoderKL, pictures: Tensor) -> None:
+    """Shift and scale the latents to mean 0 (of each channel) and variance 1 (of all), exactly.
+
+    The two pointwise layers around the latents take it up, so that pictures do not change and the
+    scaling factor is 1.
+    """
+    before, after = autoencoder.quant_conv, autoencoder.post_quant_conv
+    assert before is not None and after is not None
+    parts = [autoencoder.encode(p).latent_dist.mean for p in pictures.split(16)]
+    latents = rearrange(torch.cat(parts), "b c h w -> c (b h w)")
+    mean = latents.mean(1)
+    scale = (latents - mean[:, None]).std()
+    channels = len(mean)
+    after.bias.add_(torch.einsum("oc,c->o", after.weight[:, :, 0, 0], mean))
+    after.weight.mul_(scale)
+    before.weight[:channels].div_(scale)
+    before.bias[:channels].sub_(mean).div_(scale)
+    before.bias[channels:].sub_(2 * scale.log())
+    autoencoder.register_to_config(scaling_factor=1.0)
+
+
+def read_still_latents(work: Path) -> LatentClips:
+    """Every still of every style and split as latents, encoded once."""
+    return encode_clips(
+        read_shards(work / "stills"),
+        read_autoencoder(work).to(memory_format=torch.channels_last),
+        work / "latents-stills.safetensors",
+    )
+
+
+def prepare_image(work: Path) -> Lesson:
+    """A fresh U-Net on the training concepts of every style that is not held out."""
+    stills = read_still_latents(work)
+    wanted = (m["split"] == "train" and not m["held_out_style"] for m in stills.meta)
+    torch.manual_seed(0)
+    unet = attend_plainly(new_image_unet()).to(memory_format=torch.channels_last)
+    return DenoisingLesson(
+        unet, frame_by_frame(unet), read_text(work), chosen(stills, wanted), betas(), min_snr=MIN_SNR
+    )
+
+
+def keep_image(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
+    """Store the U-Net."""
+    lesson.learns.load_state_dict(learned)
+    folder = image_model(work) / "unet"
+    lesson.learns.save_pretrained(folder)  # pyright: ignore
+    return folder

@@ -1,0 +1,63 @@
+"""The diffusion objective: how latents are noised and what the denoiser is asked for (Eq. 1, 2, 5).
+
+Images and clips share it: a clip carries one timestep and independent noise in every frame
+(arXiv 2307.04725, Sec. 4.2), so its latents simply have one more axis.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import reduce
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def alphas_bar(*, start: float, end: float, steps: int = 1000, schedule: str = "linear") -> Float[Tensor, " steps"]:
+    """The share of signal left at each timestep.
+
+    ``linear`` spaces beta evenly, which is what AnimateDiff trains motion with; ``scaled_linear``
+    spaces its square root, which is what Stable Diffusion trains images with.
+    """
+    if schedule == "linear":
+        betas = torch.linspace(start, end, steps, dtype=torch.float64)
+    elif schedule == "scaled_linear":
+        betas = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
+    else:
+        raise ValueError(f"Unknown beta schedule {schedule!r}; use linear or scaled_linear.")
+    return (1 - betas).cumprod(0).float()
+
+
+def noised(
+    latents: Float[Tensor, "batch *axes"],
+    noise: Float[Tensor, "batch *axes"],
+    alpha_bar: Float[Tensor, " batch"],
+) -> Float[Tensor, "batch *axes"]:
+    """z_t, the latents after diffusion (Eq. 1)."""
+    a = alpha_bar.reshape(-1, *[1] * (latents.ndim - 1))
+    return a.sqrt() * latents + (1 - a).sqrt() * noise
+
+
+def min_snr_weight(alpha_bar: Float[Tensor, " batch"], *, gamma: float) -> Float[Tensor, " batch"]:
+    """The weight min(SNR, gamma) / SNR of a noise-prediction loss (arXiv 2303.09556, Sec. 3.4)."""
+    snr = alpha_bar / (1 - alpha_bar)
+    return snr.clamp(max=gamma) / snr
+
+
+def denoising_loss(
+    predicted: Float[Tensor, "batch *axes"],
+    noise: Float[Tensor, "batch *axes"],
+    weight: Float[Tensor, " batch"] | None = None,
+) -> Float[Tensor, ""]:
+    """The mean squared error of the predicted noise (Eq. 2 for images, Eq. 5 for clips)."""
+    error = reduce((predicted.float() - noise.float()).square(), "b ... -> b", "mean")
+    return (error if weight is None else error * weight).mean()
+
+
+def random_timesteps(count: int, *, total: int, generator: torch.Generator) -> Int[Tensor, " count"]:
+    """Timesteps drawn evenly: one in each of ``count`` equal ranges, in a random order.
+
+    Each is uniform on its own; stratified together, they make the loss of a small batch less noisy.
+    """
+    offsets = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    order = torch.randperm(count, generator=generator)
+    return (offsets * total).long().clamp(max=total - 1)[order]

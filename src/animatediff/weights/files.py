@@ -1,0 +1,293 @@
+"""Safetensors files, behind a check of their header, and written whole or not at all.
+
+A header of safetensors is cheap to read and says everything but the numbers. Reading it ourselves first
+means that a broken, hostile or simply wrong file is named in a sentence before memory is spent on it: the
+library accepts duplicate names, and takes a gigabyte to open a million empty tensors.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from animatediff.errors import FileError, OutputError
+
+MAX_HEADER_BYTES = 16 << 20
+MAX_TENSORS = 50_000
+MAX_JSON_BYTES = 16 << 20
+
+_BITS = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64"), 64),
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself.
+
+    Attributes:
+        path: the file.
+        shapes: the shape of every tensor, by name.
+        metadata: its free texts.
+    """
+
+    path: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    metadata: Mapping[str, str]
+
+
+def read_header(path: Path) -> Header:
+    """The header of a safetensors file, checked against the file's size.
+
+    Raises:
+        FileError: the file is missing, truncated, of another kind, or breaks the format's rules.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            text, start = _header_text(file, path=path, size=size)
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+    table = _parsed(text, path=path)
+    metadata = table.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise FileError(f"{path} is not a valid safetensors file: its metadata are not texts.")
+    if len(table) > MAX_TENSORS:
+        raise FileError(f"{path} holds {len(table)} tensors, and at most {MAX_TENSORS} are read.")
+    spans: list[tuple[int, int]] = []
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, entry in table.items():
+        shapes[name], span = _checked_entry(name, entry, path=path)
+        spans.append(span)
+    _check_extent(spans, path=path, start=start, size=size)
+    return Header(path, shapes, metadata)
+
+
+def read_weights(
+    header: Header,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    refuse_nan: bool = False,
+) -> dict[str, Tensor]:
+    """All tensors of a file whose header was read, floating ones in ``dtype`` if that is given.
+
+    Raises:
+        FileError: the file changed since, or, with ``refuse_nan``, holds a number that is not finite.
+    """
+    weights: dict[str, Tensor] = {}
+    try:
+        with safe_open(header.path, framework="pt", device="cpu") as file:
+            for name in header.shapes:
+                tensor = file.get_tensor(name)
+                if refuse_nan and tensor.is_floating_point() and not tensor.isfinite().all():
+                    raise FileError(
+                        f"{header.path} is damaged: {name} holds numbers that are not finite; "
+                        "get the file again."
+                    )
+                wanted = dtype if tensor.is_floating_point() else None
+                weights[name] = tensor.to(device=device, dtype=wanted)
+    except (SafetensorError, OSError) as error:
+        raise FileError(f"{header.path} cannot be read: {error}.") from None
+    return weights
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor], *, metadata: Mapping[str, str]) -> Path:
+    """Write a safetensors file, under its name only once it is complete; returns its path.
+
+    Raises:
+        OutputError: the folder cannot be written or is full; a file that was there is untouched.
+    """
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(descriptor)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        save_file(tensors, temporary, metadata=dict(metadata))
+        Path(temporary).chmod(0o644)
+        _sync(Path(temporary))
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except (OSError, SafetensorError) as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path} cannot be written ({reason}); choose another folder.") from None
+    return path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The table that a JSON file holds.
+
+    Raises:
+        FileError: the file is missing, over 16 MiB, or not a JSON object.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise FileError(f"{path} is over 16 MiB, which no configuration is.")
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, RecursionError):
+        raise FileError(f"{path} is not JSON; get the file again.") from None
+    if not isinstance(table, dict):
+        raise FileError(f"{path} holds no JSON object; get the file again.")
+    return table
+
+
+def check_fit(header: Header, wanted: Mapping[str, tuple[int, ...]], *, role: str) -> None:
+    """Compare a file's names and shapes with those that are needed.
+
+    Raises:
+        FileError: a name is missing or unexpected, or a shape differs; up to three are named.
+    """
+    missing = [name for name in wanted if name not in header.shapes]
+    unexpected = [name for name in header.shapes if name not in wanted]
+    differing = [
+        f"{name} is {_times(header.shapes[name])} instead of {_times(shape)}"
+        for name, shape in wanted.items()
+        if name in header.shapes and header.shapes[name] != shape
+    ]
+    complaints = [
+        f"{what} {_some(names)}"
+        for what, names in (
+            ("lacks", missing),
+            ("has the unknown", unexpected),
+            ("differs in shape:", differing),
+        )
+        if names
+    ]
+    if complaints:
+        raise FileError(f"{header.path} is not {role}: it {'; it '.join(complaints)}.")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, remembered while its size and time stay the same.
+
+    Raises:
+        FileError: the file cannot be read.
+    """
+    try:
+        facts = path.stat()
+        return _sha256(path, facts.st_size, facts.st_mtime_ns)
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, time: int) -> str:
+    del size, time  # they tell one version of the file from another
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _header_text(file: BinaryIO, *, path: Path, size: int) -> tuple[bytes, int]:
+    """The header's JSON, and where the numbers start."""
+    first = file.read(8)
+    if first.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
+        raise FileError(f"{path} is a pickle, which can run programs; convert it to safetensors.")
+    if first == b"version ":
+        raise FileError(f"{path} only points to weights stored by Git LFS; run git lfs pull.")
+    if len(first) < 8:
+        raise FileError(f"{path} is truncated: it has {size} bytes, too few for any weights.")
+    length = int.from_bytes(first, "little")
+    if length > MAX_HEADER_BYTES:
+        raise FileError(
+            f"{path} is not a safetensors file: its header would have {length} bytes, "
+            f"and at most {MAX_HEADER_BYTES} are read."
+        )
+    if 8 + length > size:
+        raise FileError(
+            f"{path} is truncated: its header alone needs {8 + length} bytes and the file has {size}; "
+            "get the file again."
+        )
+    return file.read(length), 8 + length
+
+
+def _parsed(text: bytes, *, path: Path) -> dict[str, Any]:
+    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            raise FileError(f"{path} is not a valid safetensors file: it names a tensor twice.")
+        return table
+
+    try:
+        table = json.loads(text.decode("utf-8"), object_pairs_hook=without_duplicates)
+    except FileError:
+        raise
+    except (ValueError, RecursionError):
+        raise FileError(f"{path} is not a safetensors file: its header is not JSON.") from None
+    if not isinstance(table, dict):
+        raise FileError(f"{path} is not a safetensors file: its header is not a table.")
+    return table
+
+
+def _checked_entry(name: str, entry: Any, *, path: Path) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """Shape and span in bytes of one tensor."""
+    match entry:
+        case {"dtype": str() as dtype, "shape": list() as shape, "data_offsets": [int(), int()]}:
+            begin, end = entry["data_offsets"]
+            whole = all(type(n) is int and n >= 0 for n in (*shape, begin))
+            if dtype not in _BITS:
+                raise FileError(f"{path} stores {_shown(name)} as {_shown(dtype)}, which is not read.")
+            if whole and end - begin == math.prod(shape) * _BITS[dtype] // 8:
+                return tuple(shape), (begin, end)
+        case _:
+            pass
+    raise FileError(f"{path} is not a valid safetensors file: its entry {_shown(name)} is wrong.")
+
+
+def _check_extent(
+    spans: Iterable[tuple[int, int]], *, path: Path, start: int, size: int
+) -> None:
+    """The tensors follow each other without hole or overlap, up to the file's last byte."""
+    here = 0
+    for begin, end in sorted(spans):
+        if begin != here:
+            raise FileError(f"{path} is not a valid safetensors file: its tensors overlap or leave gaps.")
+        here = end
+    if start + here != size:
+        what = "truncated" if size < start + here else "not as it was written"
+        raise FileError(
+            f"{path} is {what}: its header promises {start + here} bytes and the file has {size}; "
+            "get the file again."
+        )
+
+
+def _some(names: list[str], *, most: int = 3) -> str:
+    listed = ", ".join(_shown(name) for name in names[:most])
+    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
+
+
+def _shown(name: str) -> str:
+    """Names are data from elsewhere: shortened, and without control characters."""
+    printable = "".join(c if c.isprintable() else "?" for c in name)
+    return printable if len(printable) <= 100 else f"{printable[:97]}..."
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

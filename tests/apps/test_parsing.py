@@ -1,0 +1,71 @@
+"""A command line that does not fit is told in one sentence."""
+
+from __future__ import annotations
+
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from tyro.conf import Positional, UseAppendAction, arg
+
+from animatediff.apps.parsing import optional, parse
+from animatediff.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    prompt: Annotated[Positional[str], arg(metavar="PROMPT")]
+    """What to draw."""
+    output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
+    steps: Annotated[int | None, optional("N")] = None
+    guidance: float = 7.5
+    precision: Literal["fp32", "fp16"] = "fp32"
+    seeds: Annotated[UseAppendAction[tuple[str, ...]], arg(name="seed")] = ()
+
+
+def options(*words: str) -> Options:
+    return parse(Options, words, command="draw", summary="Draw.")
+
+
+def test_words_become_the_dataclass():
+    words = ("a fox", "-o", "x.mp4", "--steps", "3", "--seed", "-1", "--seed", "2,3")
+    assert options(*words) == Options("a fox", Path("x.mp4"), 3, seeds=("-1", "2,3"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "draw needs PROMPT; see animatediff draw --help."),
+        (("a", "--stepz", "3"), "draw has no option --stepz; did you mean --steps?"),
+        (("a", "--stepz=3"), "draw has no option --stepz; did you mean --steps?"),
+        (("a", "--zzzzzz"), "draw has no option --zzzzzz; see animatediff draw --help."),
+        (("a", "fox"), "'fox' was not expected after draw; put text of several words in quotes."),
+        (("a", "--steps", "x"), "--steps needs a whole number, not 'x'."),
+        (("a", "--steps", "3.5"), "--steps needs a whole number, not '3.5'."),
+        (("a", "--guidance", "x"), "--guidance needs a number, not 'x'."),
+        (("a", "--steps"), "--steps needs a value; see animatediff draw --help."),
+        (
+            ("a", "--precision", "fp3"),
+            "--precision cannot be 'fp3'; it is one of 'fp32', 'fp16'.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_does_not_fit_is_one_sentence(words, sentence, encoding, capsys, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # tyro's boxes differ by it
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with pytest.raises(InputError) as caught:
+        options(*words)
+    assert str(caught.value) == sentence
+    printed = capsys.readouterr()
+    assert printed.out == printed.err == ""
+
+
+def test_help_goes_to_the_output_stream_with_code_zero(capsys):
+    with pytest.raises(SystemExit) as stop:
+        options("--help")
+    assert stop.value.code == 0
+    assert "--steps N" in capsys.readouterr().out

@@ -1,0 +1,120 @@
+"""The loop: exact resume, averaged weights, samples as a pure function of the step."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from animatediff.errors import Cancelled, InputError, NumericalError
+from animatediff.training.trainer import TrainOptions, learning_rate_at, samples_of, train
+
+OPTIONS = TrainOptions(
+    steps=12, batch_size=4, learning_rate=1e-2, warmup=3, save_every=4, log_every=1, precision="fp32"
+)
+
+
+class Regression:
+    """Fit a line through noisy points; ``stop_at`` ends the process's run there, as a user would."""
+
+    def __init__(self, *, stop_at: int | None = None, broken: bool = False) -> None:
+        torch.manual_seed(0)
+        self.learns: nn.Module = nn.Linear(3, 1)
+        self.points = torch.randn(10, 3)
+        self.size = 10
+        self.stop_at, self.broken, self.calls = stop_at, broken, 0
+
+    def losses(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        self.calls += 1
+        if self.calls == self.stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        noise = torch.randn(len(indices), 1, generator=generator)
+        loss = (self.learns(self.points[indices]) - noise).square().mean()
+        return {"loss": loss * (float("nan") if self.broken else 1)}
+
+
+def losses_in(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 11])
+def test_a_stopped_and_resumed_run_repeats_the_uninterrupted_one_exactly(tmp_path: Path, stop_at: int) -> None:
+    whole = train(Regression(), OPTIONS, tmp_path / "whole")
+    with pytest.raises(Cancelled, match=f"after step {stop_at}"):
+        train(Regression(stop_at=stop_at), OPTIONS, tmp_path / "parts")
+    resumed = train(Regression(), OPTIONS, tmp_path / "parts")
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert losses_in(tmp_path / "whole") == losses_in(tmp_path / "parts")
+
+
+def test_a_run_killed_between_checkpoints_repeats_its_lost_steps_exactly(tmp_path: Path) -> None:
+    whole = train(Regression(), OPTIONS, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    lesson = Regression()
+    losses = lesson.losses
+
+    def dying(indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        if lesson.calls == 6:
+            raise Killed
+        return losses(indices, generator)
+
+    lesson.losses = dying
+    with pytest.raises(Killed):
+        train(lesson, OPTIONS, tmp_path / "killed")
+    assert len(losses_in(tmp_path / "killed")) == 6
+    resumed = train(Regression(), OPTIONS, tmp_path / "killed")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert losses_in(tmp_path / "whole") == losses_in(tmp_path / "killed")
+
+
+def test_a_run_is_not_resumed_with_other_options(tmp_path: Path) -> None:
+    train(Regression(), OPTIONS, tmp_path)
+    with pytest.raises(InputError, match=r"learning_rate 0\.01 -> 0\.5"):
+        train(Regression(), replace(OPTIONS, learning_rate=0.5), tmp_path)
+
+
+def test_gradients_that_are_not_numbers_are_skipped_then_refused(tmp_path: Path) -> None:
+    lesson = Regression(broken=True)
+    before = {k: v.clone() for k, v in lesson.learns.state_dict().items()}
+    with pytest.raises(NumericalError, match="ten steps in a row"):
+        train(lesson, OPTIONS, tmp_path)
+    assert all(torch.equal(before[k], v) for k, v in lesson.learns.state_dict().items())
+
+
+def test_accumulated_batches_learn_as_one_large_batch_does(tmp_path: Path) -> None:
+    class Plain(Regression):
+        def losses(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+            return {"loss": self.learns(self.points[indices]).square().mean()}
+
+    whole = train(Plain(), OPTIONS, tmp_path / "whole")
+    parts = train(Plain(), replace(OPTIONS, batch_size=2, accumulate=2), tmp_path / "parts")
+    assert all(torch.allclose(whole[k], parts[k], atol=1e-6) for k in whole)
+
+
+def test_every_pass_shows_every_sample_once_in_an_order_of_its_own() -> None:
+    shown = torch.cat([samples_of(step, seed=1, size=7, batch_size=2) for step in range(7)])
+    first, second = shown[:7].tolist(), shown[7:].tolist()
+    assert sorted(first) == sorted(second) == list(range(7))
+    assert first != second
+
+
+def test_the_rate_warms_up_and_ends_near_a_twentieth() -> None:
+    options = replace(OPTIONS, steps=1000, warmup=10)
+    assert learning_rate_at(0, options) == pytest.approx(1e-3, rel=1e-3)
+    assert learning_rate_at(10, options) == pytest.approx(1e-2, rel=1e-3)
+    assert learning_rate_at(999, options) == pytest.approx(5e-4, rel=1e-2)
+
+
+def test_options_without_steps_are_refused() -> None:
+    with pytest.raises(InputError, match="steps is 0"):
+        replace(OPTIONS, steps=0)
