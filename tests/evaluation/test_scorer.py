@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from animatediff.errors import FileError, InputError
-from animatediff.evaluation.lite0 import Lite0, published_lite0
+from animatediff.evaluation.lite0 import NUM_SHALLOW, Lite0, published_lite0
 from animatediff.evaluation.palette import NUM_FEATURES, palette_features
 from animatediff.evaluation.scorer import Scorer, ScorerFacts
 
@@ -105,6 +105,14 @@ def test_lite0_learns_nothing_and_gives_as_many_features_as_a_scorer_expects():
     network = Lite0(size=32)
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert network(torch.rand(1, 3, 20, 20)).shape == (1, ScorerFacts.num_features)
+
+
+def test_shallow_features_are_the_first_of_all():
+    network = Lite0(size=32)
+    pictures = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    shallow = network.shallow(pictures)
+    assert shallow.shape == (2, NUM_SHALLOW)
+    assert torch.equal(shallow, network(pictures)[:, :NUM_SHALLOW])
 
 
 def test_palettes_are_shares_of_the_ink():

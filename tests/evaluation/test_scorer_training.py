@@ -127,11 +127,11 @@ def samples(style: str, count: int = 3) -> list[Sample]:
 def test_stored_features_are_extracted_once_and_resumed(tmp_path: Path):
     for style in STYLES:
         write_shards(samples(style), tmp_path / "stills" / style)
-    description = style_description(num_views=2)
+    description = style_description(Lite0(size=32), num_views=2)
     stored = stored_features(tmp_path / "stills", description=description, cache=tmp_path / "cache")
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     assert len(files) == len(STYLES) * 2
-    (tmp_path / "cache" / "noto-palette-view1.safetensors").unlink()
+    (tmp_path / "cache" / "noto-style-32px-view1.safetensors").unlink()
     again = stored_features(tmp_path / "stills", description=description, cache=tmp_path / "cache")
     assert again.stills == stored.stills
     assert all(torch.equal(a, b) for a, b in zip(again.views, stored.views, strict=True))
@@ -142,7 +142,9 @@ def test_stored_features_are_extracted_once_and_resumed(tmp_path: Path):
 def test_no_stills_is_a_sentence(tmp_path: Path):
     with pytest.raises(FileError, match="no style folders"):
         stored_features(
-            tmp_path, description=style_description(num_views=1), cache=tmp_path / "cache"
+            tmp_path,
+            description=style_description(Lite0(size=32), num_views=1),
+            cache=tmp_path / "cache",
         )
 
 

@@ -24,7 +24,9 @@ def autoencoder() -> AutoencoderKL:
     )
 
 
-def test_standardised_latents_have_unit_variance_and_the_same_pictures(autoencoder: AutoencoderKL) -> None:
+def test_standardised_latents_have_unit_variance_and_the_same_pictures(
+    autoencoder: AutoencoderKL,
+) -> None:
     pictures = torch.rand(6, 3, 16, 16) * 2 - 1
     with torch.no_grad():
         before = autoencoder.decode(autoencoder.encode(pictures).latent_dist.mean).sample

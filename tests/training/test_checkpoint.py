@@ -29,7 +29,9 @@ def test_an_empty_folder_has_no_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "no manifest", "missing file"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, damage: str
+) -> None:
     save_checkpoint(tmp_path, made(1))
     newest = save_checkpoint(tmp_path, made(2))
     weights = newest / "model.safetensors"

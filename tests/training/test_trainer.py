@@ -16,7 +16,13 @@ from animatediff.errors import Cancelled, InputError, NumericalError
 from animatediff.training.trainer import TrainOptions, learning_rate_at, samples_of, train
 
 OPTIONS = TrainOptions(
-    steps=12, batch_size=4, learning_rate=1e-2, warmup=3, save_every=4, log_every=1, precision="fp32"
+    steps=12,
+    batch_size=4,
+    learning_rate=1e-2,
+    warmup=3,
+    save_every=4,
+    log_every=1,
+    precision="fp32",
 )
 
 
@@ -40,11 +46,15 @@ class Regression:
 
 
 def losses_in(folder: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 11])
-def test_a_stopped_and_resumed_run_repeats_the_uninterrupted_one_exactly(tmp_path: Path, stop_at: int) -> None:
+def test_a_stopped_and_resumed_run_repeats_the_uninterrupted_one_exactly(
+    tmp_path: Path, stop_at: int
+) -> None:
     whole = train(Regression(), OPTIONS, tmp_path / "whole")
     with pytest.raises(Cancelled, match=f"after step {stop_at}"):
         train(Regression(stop_at=stop_at), OPTIONS, tmp_path / "parts")

@@ -70,7 +70,14 @@ def taught_phrases(
         (lambda: f"{draw.choice(LOOKS)} {subject()}", 8),
         (lambda: f"{subject()} {draw.choice(MANNERS)}, {draw.choice(styles)}", 8),
         (lambda: f"a {subject()} {draw.choice(MANNERS)}", 4),
-        (lambda: f"{subject()}, {draw.choice(motions)}, {draw.choice(styles)}" if motions else subject(), 6),
+        (
+            lambda: (
+                f"{subject()}, {draw.choice(motions)}, {draw.choice(styles)}"
+                if motions
+                else subject()
+            ),
+            6,
+        ),
         (lambda: f"{subject()} and {subject()}", 3),
         (lambda: f"{subject()} {subject()}", 3),
     )

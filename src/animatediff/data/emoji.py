@@ -45,7 +45,12 @@ class Style:
 
 STYLES = (
     Style("noto", "noto style", "@iconify-json/noto", held_out=True),
-    Style("high-contrast", "high contrast style", "@iconify-json/fluent-emoji-high-contrast", held_out=True),
+    Style(
+        "high-contrast",
+        "high contrast style",
+        "@iconify-json/fluent-emoji-high-contrast",
+        held_out=True,
+    ),
     Style("blob", "blob style", "@iconify-json/noto-v1"),
     Style("twemoji", "twemoji style", "@iconify-json/twemoji"),
     Style("flat", "flat style", "@iconify-json/fluent-emoji-flat"),
@@ -55,6 +60,7 @@ STYLES = (
     Style("firefox", "firefox style", "@iconify-json/fxemoji"),
 )
 CLIP_STYLE = "3d"
+
 
 @dataclass(frozen=True)
 class Concept:
@@ -163,7 +169,9 @@ def _svg(icons: dict[str, Any], name: str) -> str:
     height = icon.get("height", icons.get("height", 16))
     body = icon["body"].replace("currentColor", "#000")
     if rotate:
-        body = f'<g transform="rotate({90 * rotate} {left + width / 2} {top + height / 2})">{body}</g>'
+        body = (
+            f'<g transform="rotate({90 * rotate} {left + width / 2} {top + height / 2})">{body}</g>'
+        )
     if flip:
         body = f'<g transform="translate({2 * left + width} 0) scale(-1 1)">{body}</g>'
     return (
@@ -203,7 +211,11 @@ def render_stills(style: Style, packages: Path, folder: Path) -> int:
     def samples() -> Iterator[Sample]:
         if style.package.startswith("@iconify-json/"):
             for code, svg in _vector_stills(style, packages):
-                yield Sample(f"{code}.{style.name}".replace(".", "_"), concepts[code].facts(style), _render_svg(svg))
+                yield Sample(
+                    f"{code}.{style.name}".replace(".", "_"),
+                    concepts[code].facts(style),
+                    _render_svg(svg),
+                )
             return
         released = _released_by_microsoft(packages)
         for code, picture in _raster_assets([style.package], packages):

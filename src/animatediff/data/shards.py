@@ -67,7 +67,9 @@ def _write_shard(samples: list[Sample], path: Path) -> None:
         with tarfile.open(fileobj=file, mode="w") as tar:
             for sample in samples:
                 picture = io.BytesIO()
-                Image.fromarray(sample.image).save(picture, "WEBP", lossless=True, method=1, exact=True)
+                Image.fromarray(sample.image).save(
+                    picture, "WEBP", lossless=True, method=1, exact=True
+                )
                 facts = json.dumps(sample.meta, ensure_ascii=False).encode()
                 for suffix, content in (("webp", picture.getvalue()), ("json", facts)):
                     info = tarfile.TarInfo(f"{sample.key}.{suffix}")
@@ -86,7 +88,9 @@ def read_shards(folder: Path) -> Iterator[Sample]:
     """
     shards = sorted(folder.rglob("*.tar"))
     if not shards:
-        raise FileError(f"{folder} holds no shards (*.tar); render them with `animatediff dataset emoji`.")
+        raise FileError(
+            f"{folder} holds no shards (*.tar); render them with `animatediff dataset emoji`."
+        )
     for shard in shards:
         with tarfile.open(shard) as tar:
             parts: dict[str, dict[str, bytes]] = {}
@@ -100,10 +104,12 @@ def read_shards(folder: Path) -> Iterator[Sample]:
                 if part.keys() >= {"webp", "json"}:
                     yield _decoded(key, parts.pop(key))
             if parts:
-                raise FileError(f"{shard} holds {next(iter(parts))} without its picture or its json.")
+                raise FileError(
+                    f"{shard} holds {next(iter(parts))} without its picture or its json."
+                )
 
 
 def _decoded(key: str, part: dict[str, bytes]) -> Sample:
     with Image.open(io.BytesIO(part["webp"]), formats=["WEBP"]) as picture:
-        pixels = np.asarray(picture.convert("RGBA"))
+        pixels = np.array(picture.convert("RGBA"))
     return Sample(key, json.loads(part["json"]), pixels)

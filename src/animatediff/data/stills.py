@@ -33,7 +33,9 @@ def read_stills(
     pictures: list[UInt8[np.ndarray, "size size 4"]] = []
     meta: list[dict[str, Any]] = []
     for sample in read_shards(folder):
-        wanted = not sample.meta["held_out_style"] if styles is None else sample.meta["style"] in styles
+        wanted = (
+            not sample.meta["held_out_style"] if styles is None else sample.meta["style"] in styles
+        )
         if sample.meta["split"] == split and wanted:
             pictures.append(sample.image)
             meta.append(sample.meta)

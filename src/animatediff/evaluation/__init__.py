@@ -1,1 +1,1 @@
-"""How good an animation is: an independent scorer, measures of motion and of text, and the protocol."""
+"""How good an animation is: an independent scorer, motion and text measured, the protocol."""

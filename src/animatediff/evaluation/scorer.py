@@ -22,14 +22,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from animatediff.errors import FileError, InputError
-from animatediff.evaluation.lite0 import Lite0, pictures_from
-from animatediff.evaluation.palette import NUM_FEATURES as NUM_STYLE_FEATURES
+from animatediff.evaluation.lite0 import NUM_SHALLOW, Lite0, pictures_from
+from animatediff.evaluation.palette import NUM_FEATURES as NUM_PALETTE
 from animatediff.evaluation.palette import palette_features
 from animatediff.evaluation.sentences import SentenceEncoder
 
 TEXT_WIDTH = 384
 WEIGHTS_FILE = "scorer.safetensors"
 FACTS_FILE = "scorer.json"
+NUM_STYLE_FEATURES = NUM_PALETTE + NUM_SHALLOW
 _BATCH = 32
 
 Frames = UInt8[np.ndarray, "n height width 3"]
@@ -80,6 +81,13 @@ class Judgement:
         return (self.concepts[:, :among] == concept).any(dim=1)
 
 
+def style_features(
+    pictures: Float[Tensor, "n 3 h w"], *, shallow: Float[Tensor, "n shallow"]
+) -> Float[Tensor, "n style"]:
+    """What the style head reads: the palette's features, and the network's shallow ones."""
+    return torch.cat([palette_features(pictures), shallow], dim=1)
+
+
 class ConceptHead(nn.Module):
     """Image features to MiniLM's space: a linear map and a small correction to it."""
 
@@ -95,7 +103,7 @@ class ConceptHead(nn.Module):
 
 
 class StyleHead(nn.Module):
-    """Palette features to a score for each style; it keeps what standardises them."""
+    """Style features to a score for each style; it keeps what standardises them."""
 
     mean: Tensor
     deviation: Tensor
@@ -107,14 +115,14 @@ class StyleHead(nn.Module):
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("deviation", torch.ones(num_features))
 
-    def forward(self, palettes: Float[Tensor, "n palette"]) -> Float[Tensor, "n styles"]:
+    def forward(self, features: Float[Tensor, "n style"]) -> Float[Tensor, "n styles"]:
         """Logits."""
-        standardised = (palettes - self.mean) / self.deviation
+        standardised = (features - self.mean) / self.deviation
         return self.outer(F.gelu(self.inner(standardised)))
 
 
 class Scorer(nn.Module):
-    """Frozen features and two heads: concept, from EfficientNet-Lite0, and style, from the palette."""
+    """Frozen features and two heads: concept, and style, whatever is shown."""
 
     mean: Tensor
     deviation: Tensor
@@ -156,7 +164,7 @@ class Scorer(nn.Module):
     def nearest(
         self, embeddings: Float[Tensor, "n 384"], *, count: int = 5
     ) -> Int[Tensor, "n count"]:
-        """The labels nearest to each embedding, nearest first (all of them where there are fewer)."""
+        """The labels nearest to each embedding, nearest first (all, where there are fewer)."""
         similarity = embeddings @ self.label_embeddings.T
         return similarity.topk(min(count, similarity.shape[1]), dim=1).indices
 
@@ -164,23 +172,24 @@ class Scorer(nn.Module):
     def judge(self, frames: Frames) -> Judgement:
         """Judge RGB frames on white, of any size; they are resized to the network's."""
         device = self.mean.device
-        features: list[Tensor] = []
-        palettes: list[Tensor] = []
+        deep: list[Tensor] = []
+        style: list[Tensor] = []
         for start in range(0, len(frames), _BATCH):
             batch = torch.from_numpy(np.ascontiguousarray(frames[start : start + _BATCH]))
             pictures = pictures_from(batch.to(device))
-            features.append(self.network(pictures.contiguous(memory_format=torch.channels_last)))
-            palettes.append(palette_features(pictures))
-        return self.judge_features(torch.cat(features), palettes=torch.cat(palettes))
+            features = self.network(pictures)
+            deep.append(features)
+            style.append(style_features(pictures, shallow=features[:, :NUM_SHALLOW]))
+        return self.judge_features(torch.cat(deep), style=torch.cat(style))
 
     @torch.no_grad()
     def judge_features(
-        self, features: Float[Tensor, "n features"], *, palettes: Float[Tensor, "n palette"]
+        self, features: Float[Tensor, "n features"], *, style: Float[Tensor, "n style"]
     ) -> Judgement:
-        """Judge features that were extracted before: the network's, and the palette's."""
+        """Judge features that were extracted before: the network's, and those of style."""
         standardised = self.standardised(features)
         embeddings = self.embedded(standardised)
-        styles = self.style(palettes).argmax(dim=1).tolist()
+        styles = self.style(style).argmax(dim=1).tolist()
         return Judgement(
             features=standardised,
             embeddings=embeddings,

@@ -22,9 +22,8 @@ from animatediff.data.shards import Sample, on_white
 from animatediff.errors import FileError
 from animatediff.evaluation.intervals import Share
 from animatediff.evaluation.lite0 import Lite0, published_lite0
-from animatediff.evaluation.palette import palette_features
 from animatediff.evaluation.reports import Row
-from animatediff.evaluation.scorer import Judgement, Scorer, ScorerFacts
+from animatediff.evaluation.scorer import Judgement, Scorer, ScorerFacts, style_features
 from animatediff.evaluation.sentences import SentenceEncoder
 from animatediff.evaluation.stored_features import (
     Description,
@@ -143,7 +142,7 @@ def is_held_out(still: Still) -> bool:
 def train_scorer(
     stills: Path, *, cache: Path, options: ScorerOptions | None = None
 ) -> tuple[Scorer, ScorerReport]:
-    """Train on every still under ``stills``; features are kept in ``cache``, so a kill costs little.
+    """Train on all ``stills``; features are kept in ``cache``, so a kill costs little.
 
     Raises:
         InputError: a package that the scorer is made of is not installed.
@@ -155,7 +154,9 @@ def train_scorer(
         stills, description=concept_description(network, num_views=options.num_views), cache=cache
     )
     styles = stored_features(
-        stills, description=style_description(num_views=options.num_style_views), cache=cache
+        stills,
+        description=style_description(network, num_views=options.num_style_views),
+        cache=cache,
     )
     return fit_scorer(
         concepts, styles, network=network, embed=SentenceEncoder.installed(), options=options
@@ -169,19 +170,19 @@ def concept_description(network: Lite0, *, num_views: int) -> Description:
         flip = may_flip(still.label, group=still.group)
         return view_of(picture, key=still.key, view=number, flip=flip)
 
-    def features(pictures: Tensor) -> Tensor:
-        return network(pictures.contiguous(memory_format=torch.channels_last))
-
-    return Description(f"lite0-{network.size}px", num_views, view, features)
+    return Description(f"lite0-{network.size}px", num_views, view, network)
 
 
-def style_description(*, num_views: int) -> Description:
-    """What the style head learns from: slightly roughened views, by palette, shading and edges."""
+def style_description(network: Lite0, *, num_views: int) -> Description:
+    """What the style head learns from: slightly roughened views, by palette and shallow features."""
 
     def view(picture: Tensor, still: Still, number: int) -> Tensor:
         return roughened(picture, key=still.key, view=number)
 
-    return Description("palette", num_views, view, palette_features)
+    def features(pictures: Tensor) -> Tensor:
+        return style_features(pictures, shallow=network.shallow(pictures))
+
+    return Description(f"style-{network.size}px", num_views, view, features)
 
 
 def fit_scorer(
@@ -284,18 +285,18 @@ def _fit_styles(
     scorer: Scorer, stored: StoredFeatures, learned: Bool[Tensor, " n"], options: ScorerOptions
 ) -> None:
     """Name the style of every view."""
-    palettes = torch.cat([view[learned] for view in stored.views])
+    features = torch.cat([view[learned] for view in stored.views])
     names = [still.style for still in _kept(stored.stills, learned)]
     targets = torch.tensor([scorer.facts.styles.index(name) for name in names])
     targets = targets.repeat(len(stored.views))
-    deviation, mean = torch.std_mean(palettes, dim=0)
+    deviation, mean = torch.std_mean(features, dim=0)
     scorer.style.mean.copy_(mean)
     # Colours that hardly ever occur must not be blown up into evidence.
     scorer.style.deviation.copy_(deviation.clamp(min=0.02))
 
     def loss(rows: Int[Tensor, " rows"], generator: torch.Generator) -> Tensor:
         # Dropped features are replaced by their mean, which standardises to nothing.
-        centred = _thinned(palettes[rows] - scorer.style.mean, options.dropout, generator)
+        centred = _thinned(features[rows] - scorer.style.mean, options.dropout, generator)
         logits = scorer.style(centred + scorer.style.mean)
         return F.cross_entropy(logits, targets[rows], label_smoothing=options.smoothing)
 
@@ -379,9 +380,7 @@ def _report(
 ) -> ScorerReport:
     def ceiling(wanted: Callable[[Still], bool]) -> Ceiling:
         chosen = concepts.where(wanted)
-        judgement = scorer.judge_features(
-            concepts.views[0][chosen], palettes=styles.views[0][chosen]
-        )
+        judgement = scorer.judge_features(concepts.views[0][chosen], style=styles.views[0][chosen])
         return ceiling_of(judgement, _kept(concepts.stills, chosen), scorer)
 
     seen = zip(scorer.facts.hexcodes, scorer.facts.trained, strict=True)

@@ -1,4 +1,4 @@
-"""Varied views of the stills from which the scorer learns, so that it forgives what a generator does.
+"""Varied views of the stills, from which the scorer learns to forgive what a generator does.
 
 A generated emoji is never quite where the drawing is, nor as sharp. Views are a function of the
 still's key and the view's number alone; the generator itself takes no part in them.
@@ -31,7 +31,7 @@ def may_flip(label: str, *, group: int) -> bool:
 def view_of(
     picture: Float[Tensor, "3 h w"], *, key: str, view: int, flip: bool
 ) -> Float[Tensor, "3 h w"]:
-    """View 0 is the still itself; every later one moves, scales, turns, blurs, tints and roughens it.
+    """View 0 is the still itself; every later one moves, turns, blurs, tints and roughens it.
 
     Args:
         picture: the still in [0, 1] on white.
@@ -54,7 +54,7 @@ def view_of(
 
 
 def roughened(picture: Float[Tensor, "3 h w"], *, key: str, view: int) -> Float[Tensor, "3 h w"]:
-    """View 0 is the still itself; every later one is a little blurred, tinted and noisy, in its place.
+    """View 0 is the still itself; every later one is a little blurred, tinted and noisy.
 
     What tells styles apart is smaller than what tells concepts apart: a tint of 10 % turns one
     set's yellow into another's.

@@ -1,7 +1,8 @@
 """Inflation: a frozen image U-Net that denoises video, by motion modules grafted into it.
 
-Sec. 4.2 of Guo et al., arXiv 2307.04725: frames are folded into the batch, so that the image layers see
-images, and only the grafted branches look across frames. The U-Net is diffusers' own, unchanged.
+Sec. 4.2 of Guo et al., arXiv 2307.04725: frames are folded into the batch, so that the image layers
+see images, and only the grafted branches look across frames. The U-Net is diffusers' own,
+unchanged.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,22 +41,36 @@ class Site:
 def motion_sites(unet: UNet2DConditionModel, *, mid: bool) -> Iterator[Site]:
     """After each attention of a block, or after each ResNet where a block has none (Sec. 4.2).
 
-    Stable Diffusion 1.5 has 20 such sites and SDXL 15; ``mid`` adds one, between the attention of the
-    middle block and the ResNet that follows it.
+    Stable Diffusion 1.5 has 20 such sites and SDXL 15; ``mid`` adds one, between the attention of
+    the middle block and the ResNet that follows it.
+
+    Raises:
+        InputError: ``mid`` is asked of a U-Net whose middle block has no attention, or is missing.
     """
     for side in ("down", "up"):
         if side == "up" and mid:
-            block = unet.mid_block
-            yield Site("mid_0", block.resnets[0].out_channels, block.attentions[0])
+            yield _mid_site(unet)
         for i, block in enumerate(getattr(unet, f"{side}_blocks")):
             for j, layer in enumerate(getattr(block, "attentions", block.resnets)):
                 yield Site(f"{side}_{i}_{j}", block.resnets[j].out_channels, layer)
 
 
+def _mid_site(unet: UNet2DConditionModel) -> Site:
+    attentions = getattr(unet.mid_block, "attentions", None)
+    if not attentions:
+        raise InputError(
+            "This U-Net has no attention in its middle block, so it takes no motion module there; "
+            "use motion weights without one."
+        )
+    resnet = unet.get_submodule("mid_block.resnets.0")
+    return Site("mid_0", cast(int, resnet.out_channels), attentions[0])
+
+
 class AnimatedUNet(nn.Module):
     """A frozen image U-Net with motion modules grafted in; it predicts the noise of a video.
 
-    Fresh, it is the image model frame by frame; ``remove`` restores that model bit for bit. Only
+    Fresh, it is the image model frame by frame (where ``resnet_norm_scope`` is the image model's own,
+    ``frame``); ``remove`` restores that model bit for bit. Only
     ``motion`` holds what AnimateDiff learns; freezing ``unet`` is up to whoever trains.
 
     Args:
@@ -63,14 +78,15 @@ class AnimatedUNet(nn.Module):
         branch: the motion module, or its convolutional rival.
         mid: whether the middle block has a site (version 2 and its descendants).
         norm_scope: statistics of the motion modules' GroupNorm (``video`` for SDXL beta).
-        resnet_norm_scope: statistics of the image model's own GroupNorms in its ResNets and before its
-            last convolution (``video`` for version 1 and Hotshot-XL).
+        resnet_norm_scope: statistics of the image model's own GroupNorms in its ResNets and before
+            its last convolution (``video`` for version 1 and Hotshot-XL).
         heads: attention heads of each motion module.
-        device: where the motion modules are made, if not beside the U-Net; ``meta`` takes no memory and
-            no time, for weights that ``load_motion_state_dict`` brings.
+        device: where the motion modules are made, if not beside the U-Net; ``meta`` takes no memory
+            and no time, for weights that ``load_motion_state_dict`` brings.
 
     Raises:
-        InputError: a width is not divisible by the heads, or ``mid`` is asked of a U-Net without one.
+        InputError: a width is not divisible by the heads, or ``mid`` is asked of a U-Net without
+            one.
     """
 
     def __init__(
@@ -133,9 +149,10 @@ class AnimatedUNet(nn.Module):
         Args:
             latents: noisy latents.
             timestep: one for all, or one for each clip ``[b]``, or one for each frame ``[b, f]``.
-            encoder_hidden_states: text, ``b n d`` shared by the frames of a clip, or one for each frame
-                as ``b f n d`` or ``(b f) n d``.
-            added_cond_kwargs: SDXL's ``text_embeds`` and ``time_ids``, one row for each clip or frame.
+            encoder_hidden_states: text, ``b n d`` shared by the frames of a clip, or one for each
+                frame as ``b f n d`` or ``(b f) n d``.
+            added_cond_kwargs: SDXL's ``text_embeds`` and ``time_ids``, one row for each clip or
+                frame.
 
         Raises:
             InputError: a condition has rows for neither the clips nor the frames.
@@ -166,7 +183,7 @@ class AnimatedUNet(nn.Module):
         self.grafts.scale = scale
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
-        """Trade time for memory in training: recompute image blocks and branches on the way back."""
+        """Trade time for memory in training: recompute blocks and branches on the way back."""
         if enabled:
             self.unet.enable_gradient_checkpointing()
         else:
@@ -178,7 +195,7 @@ class AnimatedUNet(nn.Module):
         return self.motion.state_dict()
 
     def load_motion_state_dict(self, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
-        """Take over what ``motion_state_dict`` gave; modules on the meta device come to the U-Net's.
+        """Take over what ``motion_state_dict`` gave; modules on meta move beside the U-Net.
 
         Raises:
             RuntimeError: with ``strict``, a name is missing or unexpected; always, a shape differs.

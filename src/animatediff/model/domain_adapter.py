@@ -1,13 +1,13 @@
-"""The domain adapter: absorbs how training videos look, so that the motion module need not learn it.
+"""The domain adapter: absorbs how training videos look, so that motion modules need not.
 
-Low-rank branches on the self- and cross-attentions of the image model, trained on single video frames
-before the motion module and left out (or turned down) at inference: Sec. 4.1 and Eq. 4 of Guo et al.,
-arXiv 2307.04725.
+Low-rank branches on the self- and cross-attentions of the image model, trained on single video
+frames before the motion module and left out (or turned down) at inference: Sec. 4.1 and Eq. 4 of
+Guo et al., arXiv 2307.04725.
 """
 
 from __future__ import annotations
 
-from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from animatediff.model.low_rank import attention_projections, graft_low_rank
@@ -16,8 +16,9 @@ from animatediff.model.low_rank import attention_projections, graft_low_rank
 class DomainAdapter(nn.Module):
     """Low-rank grafts on q, k, v and output of every spatial attention of an image U-Net.
 
-    Stable Diffusion 1.5 gets 199,296 parameters for each unit of rank; the published adapter has rank 128.
-    Keys of the state dict are the U-Net's paths, ``{path}.down.weight`` and ``{path}.up.weight``.
+    Stable Diffusion 1.5 gets 199,296 parameters for each unit of rank; the published adapter has
+    rank 128. Keys of the state dict are the U-Net's paths, ``{path}.down.weight`` and
+    ``{path}.up.weight``.
 
     Args:
         unet: the image model, which may already be animated.

@@ -1,8 +1,8 @@
 """The one mechanism of AnimateDiff: an additive, removable branch on a frozen layer.
 
-Everything that AnimateDiff learns (Guo et al., arXiv 2307.04725, Sec. 4) is such a branch: the domain
-adapter, the motion module, MotionLoRA. The layer itself is never copied, subclassed or edited, so the
-image model's weights keep their names and a removed graft leaves no trace.
+Everything that AnimateDiff learns (Guo et al., arXiv 2307.04725, Sec. 4) is such a branch: the
+domain adapter, the motion module, MotionLoRA. The layer itself is never copied, subclassed or
+edited, so the image model's weights keep their names and a removed graft leaves no trace.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Graft(nn.Module):
         """
         if self._handle is not None:
             raise InputError(
-                "This graft already has a host; remove() it before attaching it again."
+                "This graft already has a host; remove() it before you attach it again."
             )
         self._handle = host.register_forward_hook(self._add)
         self._host = (host,)
@@ -97,6 +97,7 @@ class Graft(nn.Module):
         return self.branch(inputs, output)
 
     def extra_repr(self) -> str:
+        """Scale and state, for ``repr``."""
         return f"scale={self.scale}, attached={self.attached}"
 
 

@@ -1,19 +1,19 @@
-"""The branch B·A·x, an update of a linear layer by a matrix of low rank, and where sets of it are grafted.
+"""The branch B·A·x, a low-rank update of a linear layer, and sets of such branches.
 
-LoRA (Hu et al., arXiv 2106.09685) is how AnimateDiff learns everything but the motion module: the domain
-adapter (Sec. 4.1, Eq. 4 of Guo et al., arXiv 2307.04725), MotionLoRA (Sec. 4.3) and, outside the paper, the
-personalised styles themselves.
+LoRA (Hu et al., arXiv 2106.09685) is how AnimateDiff learns everything but the motion module: the
+domain adapter (Sec. 4.1, Eq. 4 of Guo et al., arXiv 2307.04725), MotionLoRA (Sec. 4.3) and, outside
+the paper, the personalised styles themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
 import torch
-from diffusers import UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from animatediff.errors import InputError
@@ -22,26 +22,27 @@ from animatediff.model.graft import Graft, Grafts
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 """The four matrices of an attention, as diffusers and the published motion modules name them."""
 
+Host = nn.Linear | nn.Conv2d
+"""What can carry a low-rank branch."""
+
 
 class LowRank(nn.Module):
     """The branch B·A·x beside a linear or convolutional host; it begins at zero.
 
-    A (``down``) is random, B (``up``) is zero. A convolutional A looks at what its host looks at; B is
-    pointwise. The product is multiplied by ``alpha / rank``.
+    A (``down``) is random, B (``up``) is zero. A convolutional A looks at what its host looks at; B
+    is pointwise. The product is multiplied by ``alpha / rank``.
 
     Args:
         host: the layer whose shape, device and dtype the branch takes; it is not kept.
         rank: inner width.
-        alpha: numerator of the factor; ``None`` means the rank itself, a factor of 1, which is what the
-            paper's files assume.
+        alpha: numerator of the factor; ``None`` means the rank itself, a factor of 1, which is what
+            the paper's files assume.
 
     Raises:
         InputError: the host is neither linear nor an ungrouped convolution, or the rank is below 1.
     """
 
-    def __init__(
-        self, host: nn.Linear | nn.Conv2d, *, rank: int, alpha: float | None = None
-    ) -> None:
+    def __init__(self, host: Host, *, rank: int, alpha: float | None = None) -> None:
         super().__init__()
         if rank < 1:
             raise InputError(
@@ -49,7 +50,9 @@ class LowRank(nn.Module):
             )
         self.rank = rank
         self.alpha = float(rank if alpha is None else alpha)
-        self.down, self.up = (factor.to(host.weight) for factor in _factors(host, rank=rank))
+        down, up = _factors(host, rank=rank)
+        self.down = down.to(host.weight)
+        self.up = up.to(host.weight)
         nn.init.normal_(self.down.weight, std=1 / rank)
         nn.init.zeros_(self.up.weight)
 
@@ -69,10 +72,11 @@ class LowRank(nn.Module):
         return self.factor * (up @ down.flatten(1)).unflatten(1, down.shape[1:])
 
     def extra_repr(self) -> str:
+        """Rank and alpha, for ``repr``."""
         return f"rank={self.rank}, alpha={self.alpha:g}"
 
 
-def _factors(host: nn.Module, *, rank: int) -> tuple[nn.Module, nn.Module]:
+def _factors(host: nn.Module, *, rank: int) -> tuple[Host, Host]:
     if isinstance(host, nn.Linear):
         down = nn.Linear(host.in_features, rank, bias=False)
         up = nn.Linear(rank, host.out_features, bias=False)
@@ -152,9 +156,10 @@ def graft_low_rank(
     alpha: float | None = None,
     scale: float = 1.0,
 ) -> Grafts:
-    """Graft a ``LowRank`` on each of ``hosts``, and give its weights to ``owner`` under the same path.
+    """Graft a ``LowRank`` on each of ``hosts``; its weights live in ``owner`` at the same path.
 
-    All branches are made before the first is attached: a host that cannot carry one leaves no trace.
+    All branches are made before the first is attached: a host that cannot carry one leaves no
+        trace.
 
     Raises:
         InputError: there are no hosts, or one of them cannot carry the branch.
@@ -168,7 +173,7 @@ def graft_low_rank(
 
 
 def _low_rank_like(host: nn.Module, *, rank: int, alpha: float | None) -> LowRank:
-    return LowRank(cast(nn.Linear | nn.Conv2d, host), rank=rank, alpha=alpha)
+    return LowRank(cast(Host, host), rank=rank, alpha=alpha)
 
 
 def _plant(owner: nn.Module, path: str, module: nn.Module) -> None:
@@ -182,7 +187,7 @@ def _plant(owner: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def attention_projections(unet: UNet2DConditionModel) -> dict[str, nn.Linear]:
-    """The q, k, v and output projections of every spatial self- and cross-attention, by dotted path.
+    """The q, k, v and output projections of every spatial attention, by dotted path.
 
     This is where the domain adapter sits (Sec. 4.1), and the usual place of image LoRAs.
     """
@@ -199,13 +204,13 @@ def attention_projections(unet: UNet2DConditionModel) -> dict[str, nn.Linear]:
 
 
 @contextmanager
-def merged(grafts: Grafts) -> Iterator[None]:
+def merged(grafts: Grafts) -> Generator[None]:
     """A fast path: while it lasts, the branches are part of their hosts' weights.
 
-    The branches then cost nothing. Afterwards the hosts have their own weights back, bit for bit, and
-    the branches their scale; do not change that scale meanwhile.
+    The branches then cost nothing. Afterwards the hosts have their own weights back, bit for bit,
+    and the branches their scale; do not change that scale meanwhile.
     """
-    carried = {name: (graft.host, graft.scale) for name, graft in grafts.items()}
+    carried = {name: (cast(Host, graft.host), graft.scale) for name, graft in grafts.items()}
     own = {name: host.weight.data for name, (host, _) in carried.items()}
     try:
         for name, (host, scale) in carried.items():

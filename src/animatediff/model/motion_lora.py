@@ -1,7 +1,7 @@
-"""MotionLoRA: a new motion pattern, such as a camera move, learned by few parameters from few clips.
+"""MotionLoRA: a new motion pattern, such as a camera move, from few parameters and few clips.
 
-Low-rank branches on the temporal self-attentions of the motion modules; several add up: Sec. 4.3 of Guo et
-al., arXiv 2307.04725.
+Low-rank branches on the temporal self-attentions of the motion modules; several add up: Sec. 4.3 of
+Guo et al., arXiv 2307.04725.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from torch import nn
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.low_rank import PROJECTIONS, graft_low_rank
-from animatediff.model.motion_module import MotionModule
+from animatediff.model.motion_module import MotionModule, TemporalAttention
 
 
 def temporal_projections(animated_unet: AnimatedUNet) -> dict[str, nn.Module]:
-    """The q, k, v and output projections of every temporal attention, by path in the motion weights.
+    """The q, k, v and output projections of every temporal attention, by motion weight path.
 
     Raises:
         InputError: the motion is the convolutional rival's, which has no attention.
@@ -27,20 +27,19 @@ def temporal_projections(animated_unet: AnimatedUNet) -> dict[str, nn.Module]:
                 "MotionLoRA needs motion modules with temporal attention; "
                 f"this model's motion is {type(module).__name__}."
             )
-        for i, block in enumerate(module.transformer_blocks):
-            for j in range(len(block.get_submodule("attention_blocks"))):
+        for path, attention in module.named_modules():
+            if isinstance(attention, TemporalAttention):
                 for projection in PROJECTIONS:
-                    path = f"transformer_blocks.{i}.attention_blocks.{j}.{projection}"
-                    projections[f"{site}.{path}"] = module.get_submodule(path)
+                    projections[f"{site}.{path}.{projection}"] = attention.get_submodule(projection)
     return projections
 
 
 class MotionLora(nn.Module):
     """Low-rank grafts on q, k, v and output of every temporal attention.
 
-    Stable Diffusion 1.5 gets 281,600 parameters for each unit of rank, 302,080 with the middle block; the
-    published MotionLoRAs have rank 64. Keys of the state dict are those of ``motion_state_dict`` with
-    ``weight`` replaced by ``down.weight`` and ``up.weight``.
+    Stable Diffusion 1.5 gets 281,600 parameters for each unit of rank, 302,080 with the middle
+    block; the published MotionLoRAs have rank 64. Keys of the state dict are those of
+    ``motion_state_dict`` with ``weight`` replaced by ``down.weight`` and ``up.weight``.
 
     Args:
         animated_unet: the model whose motion is adapted; it may carry other MotionLoRAs.

@@ -1,8 +1,8 @@
 """The motion module: a temporal Transformer that lets each spatial position attend across frames.
 
-It is the learned prior over motion of AnimateDiff (Guo et al., arXiv 2307.04725, Sec. 4.2 and Fig. 3):
-sinusoidal positions tell frames apart, self-attention along the frames exchanges information between
-them, and a zero-initialised output projection makes training begin at the image model.
+It is the learned prior over motion of AnimateDiff (Guo et al., arXiv 2307.04725, Sec. 4.2 and Fig.
+3): sinusoidal positions tell frames apart, self-attention along the frames exchanges information
+between them, and a zero-initialised output projection makes training begin at the image model.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ CUDA_GRID_LIMIT = 65_535
 def frame_positions(num_frames: int, channels: int) -> Float[Tensor, "f c"]:
     """Sinusoids that number the frames: sine in even channels, cosine in odd ones.
 
-    Wavelengths run geometrically from 2 pi to 20,000 pi (Vaswani et al., arXiv 1706.03762, Sec. 3.5), so
-    the table exists for any number of frames.
+    Wavelengths run geometrically from 2 pi to 20,000 pi (Vaswani et al., arXiv 1706.03762, Sec.
+    3.5), so the table exists for any number of frames.
     """
     frame = torch.arange(num_frames, dtype=torch.float32)
     frequency = torch.exp(torch.arange(0, channels, 2) * (-math.log(10_000.0) / channels))
@@ -53,6 +53,7 @@ class FramePositions(nn.Module):
         self._table = torch.empty(0, channels)
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
+        """``tokens`` with the position of their frame added."""
         table = self._table
         frames = self.clip.num_frames
         if (len(table), table.device, table.dtype) != (frames, tokens.device, tokens.dtype):
@@ -65,8 +66,8 @@ class FramePositions(nn.Module):
 class TemporalAttention(nn.Module):
     """Self-attention along the frames, at each spatial position for itself.
 
-    Tokens keep the order of the image model, ``(b f) s c``. Because heads are adjacent in ``c``, position
-    and head are one axis of a view: the activations are never permuted in memory.
+    Tokens keep the order of the image model, ``(b f) s c``. Because heads are adjacent in ``c``,
+    position and head are one axis of a view: the activations are never permuted in memory.
 
     Raises:
         InputError: the width is not divisible by the number of heads.
@@ -88,6 +89,7 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
+        """What each token gathers from the other frames at its position."""
         tokens = self.pos_encoder(tokens)  # so that positions enter queries, keys and values alike
         query, key, value = self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
         return self.to_out[0](self._attend(query, key, value))
@@ -115,22 +117,36 @@ def scaled_dot_product_attention(
         # The fused kernel of the CPU is several times slower on the way back in half precision.
         with sdpa_kernel(SDPBackend.MATH):
             return F.scaled_dot_product_attention(query, key, value)
+    if query.device.type == "cuda":
+        return attention_in_slices(query, key, value, limit=CUDA_GRID_LIMIT)
+    return F.scaled_dot_product_attention(query, key, value)
+
+
+def attention_in_slices(
+    query: Float[Tensor, "b n f d"],
+    key: Float[Tensor, "b n f d"],
+    value: Float[Tensor, "b n f d"],
+    *,
+    limit: int,
+) -> Float[Tensor, "b n f d"]:
+    """Torch's attention, with at most ``limit`` sequences in one call if there are more."""
     batch, heads = query.shape[:2]
-    if query.device.type != "cuda" or batch * heads <= CUDA_GRID_LIMIT:
+    if batch * heads <= limit:
         return F.scaled_dot_product_attention(query, key, value)
-    size = max(1, CUDA_GRID_LIMIT // batch)
+    size = max(1, limit // batch)
     slices = zip(*(x.split(size, dim=1) for x in (query, key, value)), strict=True)
     return torch.cat([F.scaled_dot_product_attention(q, k, v) for q, k, v in slices], dim=1)
 
 
 class GatedProjection(nn.Module):
-    """GEGLU: one half of a projection, gated by the GELU of the other (Shazeer, arXiv 2002.05202)."""
+    """GEGLU: half of a projection, gated by the GELU of the other half (arXiv 2002.05202)."""
 
     def __init__(self, channels: int, *, width: int) -> None:
         super().__init__()
         self.proj = nn.Linear(channels, 2 * width)
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s w"]:
+        """The gated projection, ``width`` wide."""
         value, gate = self.proj(tokens).chunk(2, dim=-1)
         return value * F.gelu(gate)
 
@@ -150,6 +166,7 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
+        """Each token, transformed by itself."""
         for layer in self.net:
             tokens = layer(tokens)
         return tokens
@@ -168,6 +185,7 @@ class TemporalTransformerBlock(nn.Module):
         self.ff_norm = nn.LayerNorm(channels)
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
+        """Tokens that know of the other frames."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
             tokens = tokens + attention(norm(tokens))
         return tokens + self.ff(self.ff_norm(tokens))
@@ -241,8 +259,9 @@ def group_norm(
 def _group_norm(norm: nn.GroupNorm, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     learns = torch.is_grad_enabled() and norm.weight.requires_grad
     if learns and not images.requires_grad and images.device.type == "cpu":
-        # The first site of a frozen U-Net. On the CPU and in channels-last memory, torch (2.13) reads an
-        # absent gradient and crashes when only the weights of a GroupNorm need one: scale apart.
+        # The first site of a frozen U-Net. On the CPU and in channels-last memory, torch (2.13)
+        # reads an absent gradient and crashes when only the weights of a GroupNorm need one: scale
+        # apart.
         standardised = F.group_norm(images, norm.num_groups, eps=norm.eps)
         weight, bias = (rearrange(x, "c -> c 1 1") for x in (norm.weight, norm.bias))
         return torch.addcmul(bias, standardised, weight).to(images.dtype)

@@ -1,16 +1,16 @@
 """Whether the image model's GroupNorms look at one frame or at a whole clip, by checkpoint family.
 
-The first motion modules, and Hotshot-XL, were trained while the ResNets of the image model took their
-statistics over all frames of a clip; later ones per frame, as an image model does. This is the one place
-where that is chosen: two hooks on each layer, which show it a clip as one tall image.
+The first motion modules, and Hotshot-XL, were trained while the ResNets of the image model took
+their statistics over all frames of a clip; later ones per frame, as an image model does. This is
+the one place where that is chosen: two hooks on each layer, which show it a clip as one tall image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diffusers import UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -24,7 +24,8 @@ def resnet_norms(unet: UNet2DConditionModel) -> Iterator[nn.GroupNorm]:
         if isinstance(layer, ResnetBlock2D):
             yield layer.norm1
             yield layer.norm2
-    yield unet.conv_norm_out
+    if unet.conv_norm_out is not None:
+        yield unet.conv_norm_out
 
 
 class NormsOverFrames:

@@ -1,8 +1,8 @@
-"""The convolutional rival of the motion module: the ablation of Sec. 5.3 of Guo et al., arXiv 2307.04725.
+"""The convolutional rival of the motion module (Sec. 5.3 of Guo et al., arXiv 2307.04725).
 
-The paper replaces temporal attention by 1-D convolution along the frames and finds that frames then
-become identical. That model was never released; this one differs from ``MotionModule`` in nothing but
-the operator that mixes frames, at an equal number of parameters.
+The paper's ablation replaces temporal attention by 1-D convolution along the frames and finds that
+frames then become identical. That model was never released; this one differs from ``MotionModule``
+in nothing but the operator that mixes frames, at an equal number of parameters.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from animatediff.model.motion_module import FeedForward, NormScope, group_norm
 class FrameConvolution(nn.Module):
     """A convolution over three consecutive frames at each position, then a pointwise one.
 
-    It has 3 C^2 + C^2 weights, as many as the four projections of an attention. Beyond the first and
-    the last frame there are zeros.
+    It has 3 C^2 + C^2 weights, as many as the four projections of an attention. Beyond the first
+    and the last frame there are zeros.
     """
 
     def __init__(self, channels: int, *, clip: Clip) -> None:
@@ -31,6 +31,7 @@ class FrameConvolution(nn.Module):
         self.pointwise = nn.Linear(channels, channels)
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
+        """What each token gathers from the frames before and after, at its position."""
         # Frames over positions form an image, channels last in memory: a view on both sides.
         image = rearrange(tokens, "(b f) s c -> b c f s", f=self.clip.num_frames)
         mixed = rearrange(self.along_frames(image), "b c f s -> (b f) s c")
@@ -50,6 +51,7 @@ class TemporalConvBlock(nn.Module):
         self.ff_norm = nn.LayerNorm(channels)
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
+        """Tokens that know of the neighbouring frames."""
         for convolution, norm in zip(self.conv_blocks, self.norms, strict=True):
             tokens = tokens + convolution(norm(tokens))
         return tokens + self.ff(self.ff_norm(tokens))

@@ -90,12 +90,16 @@ class AutoencoderLesson:
     def __post_init__(self) -> None:
         self.learns: nn.Module = self.autoencoder
         self.size = len(self.pictures)
-        frozen = (self.autoencoder.encoder, self.autoencoder.quant_conv) if self.decoder_only else ()
+        frozen = (
+            (self.autoencoder.encoder, self.autoencoder.quant_conv) if self.decoder_only else ()
+        )
         for module in frozen:
             if module is not None:
                 module.requires_grad_(False)
 
-    def losses(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, indices: Int[Tensor, " batch"], generator: torch.Generator
+    ) -> dict[str, Tensor]:
         count = len(indices)
         colour = torch.rand(count, 3, generator=generator) * 2 - 1
         white = torch.rand(count, 1, generator=generator) < 0.9

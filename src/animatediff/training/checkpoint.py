@@ -47,7 +47,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
             shutil.rmtree(stale)
         temporary.mkdir()
         for name, tensors in checkpoint.tensors.items():
-            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / f"{name}.safetensors")
+            save_file(
+                {k: v.contiguous() for k, v in tensors.items()}, temporary / f"{name}.safetensors"
+            )
         _write_json(temporary / "state.json", {"step": checkpoint.step, **checkpoint.state})
         _write_json(temporary / MANIFEST, {p.name: _seal(p) for p in sorted(temporary.iterdir())})
         for path in temporary.iterdir():

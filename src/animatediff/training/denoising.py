@@ -104,7 +104,9 @@ class DenoisingLesson:
     def __post_init__(self) -> None:
         self.size = len(self.clips)
 
-    def losses(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, indices: Int[Tensor, " batch"], generator: torch.Generator
+    ) -> dict[str, Tensor]:
         device = next(self.learns.parameters()).device
         latents = self.clips.windows(indices, num_frames=self.num_frames, generator=generator)
         noise = torch.randn(latents.shape, generator=generator)

@@ -112,7 +112,12 @@ def prepare_image(work: Path) -> Lesson:
     torch.manual_seed(0)
     unet = attend_plainly(new_image_unet()).to(memory_format=torch.channels_last)
     return DenoisingLesson(
-        unet, frame_by_frame(unet), read_text(work), chosen(stills, wanted), betas(), min_snr=MIN_SNR
+        unet,
+        frame_by_frame(unet),
+        read_text(work),
+        chosen(stills, wanted),
+        betas(),
+        min_snr=MIN_SNR,
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from jaxtyping import Float, Int
@@ -15,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from animatediff.data.shards import Sample
+from animatediff.data.shards import Pixels, Sample
 from animatediff.data.stills import to_model_range
 from animatediff.runtime import seeded
 
@@ -44,7 +46,9 @@ class LatentClips:
         begin = torch.rand(len(indices), generator=generator)
         offsets = torch.arange(num_frames)
         lengths = self.lengths[indices][:, None]
-        rows = ((begin[:, None] * lengths).long() + offsets) % lengths + self.starts[indices][:, None]
+        rows = ((begin[:, None] * lengths).long() + offsets) % lengths + self.starts[indices][
+            :, None
+        ]
         return self.frames[rows].float().transpose(1, 2)
 
 
@@ -54,20 +58,27 @@ def encode_clips(
 ) -> LatentClips:
     """Encode samples to scaled latents and keep them in ``path``; what is there already is read."""
     if not path.exists():
-        pieces: list[Tensor] = []
         meta: list[dict[str, Any]] = []
-        for sample in samples:
-            frames = to_model_range(sample.frames())
-            for part in frames.split(chunk):
-                part = part.contiguous(memory_format=torch.channels_last)
-                with torch.autocast(part.device.type, torch.bfloat16):
-                    mean = autoencoder.encode(part).latent_dist.mean
-                pieces.append((mean.float() * autoencoder.config.scaling_factor).half())
-            meta.append(sample.meta)
+
+        def pictures() -> Iterator[Pixels]:
+            for sample in samples:
+                meta.append(sample.meta)
+                yield from sample.frames()
+
+        stream = pictures()
+        parts = iter(lambda: list(islice(stream, chunk)), [])
+        latents = torch.cat([_encode(part, autoencoder) for part in parts])
         temporary = path.with_suffix(".tmp")
-        save_file({"frames": torch.cat(pieces)}, temporary, metadata={"meta": json.dumps(meta)})
+        save_file({"frames": latents}, temporary, metadata={"meta": json.dumps(meta)})
         temporary.replace(path)
     return read_latents(path)
+
+
+def _encode(pictures: Sequence[Pixels], autoencoder: AutoencoderKL) -> Latent:
+    pixels = to_model_range(np.stack(pictures)).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(pixels.device.type, torch.bfloat16):
+        mean = autoencoder.encode(pixels).latent_dist.mean
+    return (mean.float() * autoencoder.config["scaling_factor"]).half().contiguous()
 
 
 def read_latents(path: Path) -> LatentClips:

@@ -12,7 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def alphas_bar(*, start: float, end: float, steps: int = 1000, schedule: str = "linear") -> Float[Tensor, " steps"]:
+def alphas_bar(
+    *, start: float, end: float, steps: int = 1000, schedule: str = "linear"
+) -> Float[Tensor, " steps"]:
     """The share of signal left at each timestep.
 
     ``linear`` spaces beta evenly, which is what AnimateDiff trains motion with; ``scaled_linear``
@@ -28,10 +30,10 @@ def alphas_bar(*, start: float, end: float, steps: int = 1000, schedule: str = "
 
 
 def noised(
-    latents: Float[Tensor, "batch *axes"],
-    noise: Float[Tensor, "batch *axes"],
+    latents: Float[Tensor, batch *axes],
+    noise: Float[Tensor, batch *axes],
     alpha_bar: Float[Tensor, " batch"],
-) -> Float[Tensor, "batch *axes"]:
+) -> Float[Tensor, batch *axes]:
     """z_t, the latents after diffusion (Eq. 1)."""
     a = alpha_bar.reshape(-1, *[1] * (latents.ndim - 1))
     return a.sqrt() * latents + (1 - a).sqrt() * noise
@@ -44,8 +46,8 @@ def min_snr_weight(alpha_bar: Float[Tensor, " batch"], *, gamma: float) -> Float
 
 
 def denoising_loss(
-    predicted: Float[Tensor, "batch *axes"],
-    noise: Float[Tensor, "batch *axes"],
+    predicted: Float[Tensor, batch *axes],
+    noise: Float[Tensor, batch *axes],
     weight: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """The mean squared error of the predicted noise (Eq. 2 for images, Eq. 5 for clips)."""
@@ -53,7 +55,9 @@ def denoising_loss(
     return (error if weight is None else error * weight).mean()
 
 
-def random_timesteps(count: int, *, total: int, generator: torch.Generator) -> Int[Tensor, " count"]:
+def random_timesteps(
+    count: int, *, total: int, generator: torch.Generator
+) -> Int[Tensor, " count"]:
     """Timesteps drawn evenly: one in each of ``count`` equal ranges, in a random order.
 
     Each is uniform on its own; stratified together, they make the loss of a small batch less noisy.

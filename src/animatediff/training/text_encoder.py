@@ -83,7 +83,9 @@ class TextEncoderLesson:
         self.learns: nn.Module = nn.ModuleDict({"encoder": self.text_encoder, "head": self.head})
         self.size = len(self.tokens)
 
-    def losses(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, indices: Int[Tensor, " batch"], generator: torch.Generator
+    ) -> dict[str, Tensor]:
         tokens = self.tokens[indices]
         longest = int((tokens == self.end_token).int().argmax(-1).max()) + 1
         pooled = self.text_encoder(tokens[:, :longest]).pooler_output
@@ -96,4 +98,8 @@ class TextEncoderLesson:
             (scale * taught @ taught.T).softmax(-1),
             reduction="batchmean",
         )
-        return {"loss": 1 - agreement + 0.2 * likeness, "agreement": agreement, "likeness": likeness}
+        return {
+            "loss": 1 - agreement + 0.2 * likeness,
+            "agreement": agreement,
+            "likeness": likeness,
+        }

@@ -31,7 +31,9 @@ MERGES, PHRASES, LONGEST = 3500, 160_000, 32
 def prepare(work: Path) -> Lesson:
     """Learn the tokenizer, ask the teacher for every phrase (once), and start a text encoder."""
     metas = [s.meta for kind in ("stills", "clips") for s in read_shards(work / kind)]
-    vocabulary = BertTokenizer.from_pretrained(str(teacher_folder()), local_files_only=True).get_vocab()
+    vocabulary = BertTokenizer.from_pretrained(
+        str(teacher_folder()), local_files_only=True
+    ).get_vocab()
     words = sorted(w for w in vocabulary if re.fullmatch(r"[a-z]{3,}", w))
     folder = image_model(work) / "tokenizer"
     write_tokenizer(learn_merges(_weighted(metas, words), count=MERGES), folder)

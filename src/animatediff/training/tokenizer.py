@@ -38,7 +38,13 @@ def write_tokenizer(merges: Iterable[tuple[str, str]], folder: Path) -> int:
     """
     merges = list(merges)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*alphabet, *(a + WORD_END for a in alphabet), *("".join(pair) for pair in merges), START, END]
+    tokens = [
+        *alphabet,
+        *(a + WORD_END for a in alphabet),
+        *("".join(pair) for pair in merges),
+        START,
+        END,
+    ]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from animatediff.errors import Cancelled, InputError, NumericalError
@@ -31,7 +31,9 @@ class Lesson(Protocol):
     learns: nn.Module
     size: int
 
-    def losses(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, indices: Int[Tensor, " batch"], generator: torch.Generator
+    ) -> dict[str, Tensor]:
         """The terms of the loss of these samples; ``loss`` is minimised, the others are logged."""
         ...
 
@@ -110,9 +112,14 @@ def train(
     """
     parameters = _learned(lesson.learns)
     optimizer = torch.optim.AdamW(
-        parameters.values(), lr=options.learning_rate, weight_decay=options.weight_decay, betas=(0.9, 0.99)
+        parameters.values(),
+        lr=options.learning_rate,
+        weight_decay=options.weight_decay,
+        betas=(0.9, 0.99),
     )
-    average = AveragedWeights({k: p.detach().float().clone() for k, p in parameters.items()}, options.ema_decay)
+    average = AveragedWeights(
+        {k: p.detach().float().clone() for k, p in parameters.items()}, options.ema_decay
+    )
     start, skipped = _resume(folder, options, parameters, optimizer, average)
     device = next(iter(parameters.values())).device
     log = _open_log(folder, start)
@@ -139,8 +146,16 @@ def train(
                 )
             done = step + 1
             if done % options.log_every == 0 or done == options.steps:
-                facts = {"step": done, **terms, "norm": float(norm), "rate": rate, "skipped": skipped}
-                log.write(json.dumps(facts | {"seconds": round(time.perf_counter() - clock, 2)}) + "\n")
+                facts = {
+                    "step": done,
+                    **terms,
+                    "norm": float(norm),
+                    "rate": rate,
+                    "skipped": skipped,
+                }
+                log.write(
+                    json.dumps(facts | {"seconds": round(time.perf_counter() - clock, 2)}) + "\n"
+                )
                 log.flush()
             if done % options.save_every == 0 or done == options.steps or stopping():
                 _save(folder, options, done, skipped, parameters, optimizer, average)
@@ -165,9 +180,12 @@ def samples_of(step: int, *, seed: int, size: int, batch_size: int) -> Int[Tenso
     positions = torch.arange(step * batch_size, (step + 1) * batch_size)
     passes = positions // size
     orders = {
-        int(p): torch.randperm(size, generator=seeded(seed, "order", int(p))) for p in passes.unique()
+        int(p): torch.randperm(size, generator=seeded(seed, "order", int(p)))
+        for p in passes.unique()
     }
-    return torch.stack([orders[int(p)][int(i) % size] for p, i in zip(passes, positions, strict=True)])
+    return torch.stack(
+        [orders[int(p)][int(i) % size] for p, i in zip(passes, positions, strict=True)]
+    )
 
 
 def _backward(
@@ -210,7 +228,9 @@ def _save(
         "ema": average.weights,
         "optim": moments,
     }
-    save_checkpoint(folder, Checkpoint(step, tensors, {"options": asdict(options), "skipped": skipped}))
+    save_checkpoint(
+        folder, Checkpoint(step, tensors, {"options": asdict(options), "skipped": skipped})
+    )
 
 
 def _resume(
@@ -283,5 +303,3 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
 def gradients_off(module: nn.Module) -> nn.Module:
     """Freeze a module: what a stage does not learn, it does not change."""
     return module.requires_grad_(False).eval()
-
-

@@ -1,1 +1,1 @@
-"""Files to modules and back: what a file holds is known, and said, before anything large is loaded."""
+"""Files to modules and back: what a file holds is known before anything large is loaded."""

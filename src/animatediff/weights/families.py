@@ -1,7 +1,7 @@
 """One record for each family of motion modules: everything that a checkpoint's version decides.
 
-Which normalisations look at one frame and which at all, which noise schedule a module was trained with,
-how many frames it knows: with any of these wrong a module still loads and still draws, only badly.
+Which normalisations look at one frame and which at all, which noise schedule a module was trained
+with, how many frames it knows: with any of these wrong a module still loads and draws, only badly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from animatediff.model.motion_module import NormScope
 
 BetaSchedule = Literal["linear", "scaled_linear"]
-"""The names of diffusers. Other programs call ``linear`` "sqrt_linear" and ``scaled_linear`` "linear"."""
+"""In diffusers' words; others call ``linear`` "sqrt_linear" and ``scaled_linear`` "linear"."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Safetensors files, behind a check of their header, and written whole or not at all.
 
-A header of safetensors is cheap to read and says everything but the numbers. Reading it ourselves first
-means that a broken, hostile or simply wrong file is named in a sentence before memory is spent on it: the
-library accepts duplicate names, and takes a gigabyte to open a million empty tensors.
+A header of safetensors is cheap to read and says everything but the numbers. Reading it ourselves
+first means that a broken, hostile or wrong file is named in a sentence before memory is spent on it:
+the library accepts duplicate names, and takes a gigabyte to open a million empty tensors.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def read_weights(
     """All tensors of a file whose header was read, floating ones in ``dtype`` if that is given.
 
     Raises:
-        FileError: the file changed since, or, with ``refuse_nan``, holds a number that is not finite.
+        FileError: the file changed since, or holds a NaN or infinity and ``refuse_nan`` is set.
     """
     weights: dict[str, Tensor] = {}
     try:
@@ -108,7 +108,9 @@ def read_weights(
     return weights
 
 
-def write_weights(path: Path, weights: Mapping[str, Tensor], *, metadata: Mapping[str, str]) -> Path:
+def write_weights(
+    path: Path, weights: Mapping[str, Tensor], *, metadata: Mapping[str, str]
+) -> Path:
     """Write a safetensors file, under its name only once it is complete; returns its path.
 
     Raises:
@@ -122,7 +124,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], *, metadata: Mappin
         save_file(tensors, temporary, metadata=dict(metadata))
         Path(temporary).chmod(0o644)
         _sync(Path(temporary))
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
         _sync(path.parent)
     except (OSError, SafetensorError) as error:
         if temporary is not None:
@@ -214,8 +216,8 @@ def _header_text(file: BinaryIO, *, path: Path, size: int) -> tuple[bytes, int]:
         )
     if 8 + length > size:
         raise FileError(
-            f"{path} is truncated: its header alone needs {8 + length} bytes and the file has {size}; "
-            "get the file again."
+            f"{path} is truncated: its header alone needs {8 + length} bytes and the file has "
+            f"{size}; get the file again."
         )
     return file.read(length), 8 + length
 
@@ -245,7 +247,9 @@ def _checked_entry(name: str, entry: Any, *, path: Path) -> tuple[tuple[int, ...
             begin, end = entry["data_offsets"]
             whole = all(type(n) is int and n >= 0 for n in (*shape, begin))
             if dtype not in _BITS:
-                raise FileError(f"{path} stores {_shown(name)} as {_shown(dtype)}, which is not read.")
+                raise FileError(
+                    f"{path} stores {_shown(name)} as {_shown(dtype)}, which is not read."
+                )
             if whole and end - begin == math.prod(shape) * _BITS[dtype] // 8:
                 return tuple(shape), (begin, end)
         case _:
@@ -253,14 +257,14 @@ def _checked_entry(name: str, entry: Any, *, path: Path) -> tuple[tuple[int, ...
     raise FileError(f"{path} is not a valid safetensors file: its entry {_shown(name)} is wrong.")
 
 
-def _check_extent(
-    spans: Iterable[tuple[int, int]], *, path: Path, start: int, size: int
-) -> None:
+def _check_extent(spans: Iterable[tuple[int, int]], *, path: Path, start: int, size: int) -> None:
     """The tensors follow each other without hole or overlap, up to the file's last byte."""
     here = 0
     for begin, end in sorted(spans):
         if begin != here:
-            raise FileError(f"{path} is not a valid safetensors file: its tensors overlap or leave gaps.")
+            raise FileError(
+                f"{path} is not a valid safetensors file: its tensors overlap or leave gaps."
+            )
         here = end
     if start + here != size:
         what = "truncated" if size < start + here else "not as it was written"

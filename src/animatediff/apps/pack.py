@@ -1,0 +1,27 @@
+"""``animatediff pack``: put a trained world folder into the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """Copy the trained world into a folder as fp16 safetensors."""
+
+    work: Path = Path("build/emoji")
+    """The world folder."""
+    target: Path = Path("src/animatediff/builtin")
+    """Where the package keeps its built-in models."""
+
+
+def pack(options: Options) -> int:
+    """Pack, and print the sizes."""
+    from animatediff.weights.pack import pack_world
+
+    sizes = pack_world(options.work, options.target)
+    for name, size in sizes.items():
+        print(f"{size / 1e6:8.2f} MB  {name}")
+    print(f"{sum(sizes.values()) / 1e6:8.2f} MB  in all")
+    return 0

@@ -1,0 +1,384 @@
+"""The animator: a loaded model that turns requests into videos, and the order in which it does so.
+
+Inference as in Sec. 4.4 of Guo et al., arXiv 2307.04725: a personalised image model, and grafted into
+it motion modules that were trained once, and never with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from animatediff.errors import InputError, MemoryLimitError
+from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.low_rank import LowRankSet, merged
+from animatediff.runtime import Runtime
+from animatediff.sampling.decode import decode
+from animatediff.sampling.denoise import denoise
+from animatediff.sampling.guidance import PredictNoise, guided, model_noise
+from animatediff.sampling.metadata import Report, describe, load_request, versions
+from animatediff.sampling.noise import initial_noise
+from animatediff.sampling.prompts import EncodedPrompt, encode_prompt
+from animatediff.sampling.request import AnimationRequest, check_multiple, parse_lora
+from animatediff.sampling.schedulers import SAMPLERS, Sampler
+from animatediff.video import Video
+from animatediff.weights.base_model import BaseModel, plan_base_model
+from animatediff.weights.builtin import NO_MOTION, resolve_lora, resolve_model, resolve_motion
+from animatediff.weights.families import Betas, Family
+from animatediff.weights.files import sha256_of
+from animatediff.weights.lora import fill_lora, graft_lora, read_lora
+from animatediff.weights.motion import fill_motion, inflate, read_motion
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Animation", "Animator", "Progress", "load_request"]
+
+IMAGE_FAMILY = Family(name="image")
+"""What an image model by itself goes by, when no motion module decides."""
+PREVIEW_FRAMES = 4
+_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an animation is.
+
+    Attributes:
+        stage: ``denoise`` or ``decode``.
+        step: how many steps (or frames) of the stage are done.
+        steps: of how many.
+        preview: draws a contact sheet of a few frames as they now look; only on demand, for it
+            costs as much as decoding those frames.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    preview: Callable[[], Image]
+
+
+@dataclass(frozen=True)
+class Animation:
+    """A video, and everything about how it came to be.
+
+    Attributes:
+        video: the frames.
+        request: what was asked, with every choice that was left to the model filled in.
+        latents: what was decoded, in fp32 on the CPU.
+        report: on what it ran, with which weights, and whatever was not done as asked.
+    """
+
+    video: Video
+    request: AnimationRequest
+    latents: Float[Tensor, "1 c f h w"]
+    report: Report
+
+    def save(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002
+        """Write the video with its request inside, so that it can be made again; returns the path.
+
+        Raises:
+            InputError: the format is unknown.
+            OutputError: the folder cannot be written or is full.
+        """
+        return self.video.save(
+            Path(path), metadata=describe(self.request, self.report), format=format
+        )
+
+
+@dataclass(frozen=True)
+class Animator:
+    """A loaded model that turns requests into videos, one at a time.
+
+    Attributes:
+        base: the image model.
+        animated: its U-Net with motion modules.
+        loras: the styles, each with its scale.
+        family: what the motion module's version decides.
+        runtime: where and in which precision it runs.
+        loaded: what ``load`` was asked for: model, motion and LoRAs, as in a request.
+        files: the weight files, by role.
+    """
+
+    base: BaseModel
+    animated: AnimatedUNet
+    loras: tuple[LowRankSet, ...]
+    family: Family
+    runtime: Runtime
+    loaded: tuple[str, str, tuple[str, ...]]
+    files: dict[str, Path]
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "emoji",
+        *,
+        motion: str = "emoji",
+        loras: Sequence[str] = (),
+        runtime: Runtime | None = None,
+    ) -> Animator:
+        """Load a model; every file is checked against every other before any is read.
+
+        Args:
+            model: a built-in name, or a diffusers folder.
+            motion: a built-in name, a file, or ``none`` for the image model frame by frame.
+            loras: styles to add, each ``name-or-file:scale``.
+            runtime: where to run; a GPU if there is one.
+
+        Raises:
+            InputError: a name, a device or a precision is unknown.
+            FileError: a file is broken, or is not what was asked for.
+            MemoryLimitError: the model does not fit.
+        """
+        runtime = runtime or Runtime()
+        runtime.apply()
+        device, dtype = runtime.torch_device(), runtime.torch_dtype()
+        motion_path = resolve_motion(motion)
+        styles = [(resolve_lora(name), scale) for name, scale in map(parse_lora, loras)]
+        plan = plan_base_model(resolve_model(model))
+        module = read_motion(motion_path) if motion_path is not None else None
+        if module is not None:
+            animated = inflate(plan.unet, module)
+        else:
+            animated = AnimatedUNet(plan.unet, heads=1)
+            animated.remove()
+        lora_files = [(read_lora(path), scale) for path, scale in styles]
+        branches = [graft_lora(plan.unet, lora, scale=scale) for lora, scale in lora_files]
+        with memory_named("Loading the model"):
+            base = plan.load(dtype=dtype, device=device)
+            if module is not None:
+                fill_motion(animated, module, dtype=dtype, device=device)
+            for branch, (lora, _) in zip(branches, lora_files, strict=True):
+                fill_lora(branch, lora, dtype=dtype, device=device)
+        files = dict(base.files)
+        if motion_path is not None:
+            files["motion"] = motion_path
+        files |= {f"lora:{path.stem}": path for path, _ in styles}
+        return cls(
+            base=base,
+            animated=animated,
+            loras=tuple(branches),
+            family=module.family if module is not None else _image_family(base),
+            runtime=runtime,
+            loaded=(model, motion, tuple(loras)),
+            files=files,
+        )
+
+    def animate(
+        self,
+        request: AnimationRequest,
+        *,
+        on_step: Callable[[Progress], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Animation:
+        """Make the animation that a request determines; not from two threads at once.
+
+        Args:
+            request: what to make; its model, motion and LoRAs must be the loaded ones.
+            on_step: told after every step.
+            should_stop: asked before every step.
+
+        Raises:
+            InputError: the request cannot be, or is for another model.
+            Cancelled: ``should_stop`` said so.
+            NumericalError: NaN or infinity, named by its step.
+            MemoryLimitError: the request needs more memory than there is.
+        """
+        request = self.resolved(request)
+        tell, stop = on_step or _ignore, should_stop or _never
+        with ExitStack() as stack:
+            stack.enter_context(memory_named("The animation"))
+            # Merged into the weights, a LoRA costs nothing at the steps.
+            for lora in self.loras:
+                stack.enter_context(merged(lora.grafts))
+            stack.enter_context(torch.inference_mode())
+            return self._animate(request, tell, stop)
+
+    def _animate(
+        self,
+        request: AnimationRequest,
+        on_step: Callable[[Progress], None],
+        should_stop: Callable[[], bool],
+    ) -> Animation:
+        """The order of work: text, what is wrapped around the model, noise, steps, pictures."""
+        clock = [time.perf_counter()]
+        assert request.guidance is not None
+        prompt = encode_prompt(request.prompt, base=self.base)
+        negative = encode_prompt(request.negative_prompt, base=self.base)
+        predict_noise: PredictNoise
+        if request.guidance == 1:
+            predict_noise = model_noise(self.animated, text=prompt.states)
+        else:
+            text = torch.cat([negative.states, prompt.states])
+            predict_noise = model_noise(self.animated, text=text)
+            predict_noise = guided(predict_noise, scale=request.guidance)
+
+        def denoised(step: int, guess: Tensor) -> None:
+            on_step(Progress("denoise", step, request.steps, lambda: self._preview(guess, request)))
+
+        def decoded(done: int) -> None:
+            sheet = lambda: self._preview(latents, request)  # noqa: E731
+            on_step(Progress("decode", done, request.num_frames, sheet))
+
+        clock.append(time.perf_counter())
+        latents = denoise(
+            self._noise(request),
+            predict_noise=predict_noise,
+            sampler=self._sampler(request),
+            on_step=denoised,
+            should_stop=should_stop,
+        )
+        clock.append(time.perf_counter())
+        frames = decode(latents, vae=self.base.vae, on_step=decoded, should_stop=should_stop)
+        clock.append(time.perf_counter())
+        return Animation(
+            video=Video(frames, request.rate),
+            request=request,
+            latents=latents.cpu(),
+            report=self._report(request, prompt, negative, clock=clock),
+        )
+
+    def resolved(self, request: AnimationRequest) -> AnimationRequest:
+        """The request with every choice that was left to the model filled in.
+
+        Raises:
+            InputError: the request cannot be, or is for another model or precision.
+        """
+        request = request.validated()
+        asked = (request.model, request.motion, request.loras)
+        if asked != self.loaded:
+            raise InputError(
+                f"The request is for {_named(*asked)}, and this animator has "
+                f"{_named(*self.loaded)}; load another animator for it."
+            )
+        precision = _PRECISIONS[self.animated.unet.dtype]
+        if request.precision not in ("auto", precision):
+            raise InputError(
+                f"The request is for precision {request.precision}, and this animator runs in "
+                f"{precision}; load another animator for it."
+            )
+        unit = self.base.pixels_per_latent
+        own = self.base.unet.config["sample_size"]
+        side = own * unit if isinstance(own, int) else self.family.size
+        width, height = request.width or side, request.height or side
+        check_multiple("width", width, of=unit)
+        check_multiple("height", height, of=unit)
+        return replace(
+            request,
+            width=width,
+            height=height,
+            guidance=float(self.family.guidance if request.guidance is None else request.guidance),
+            precision=precision,  # pyright: ignore[reportArgumentType] - one of its own names
+        )
+
+    def _noise(self, request: AnimationRequest) -> Float[Tensor, "1 c f h w"]:
+        unit = self.base.pixels_per_latent
+        assert request.width is not None
+        assert request.height is not None
+        noise = initial_noise(
+            request.seed,
+            num_frames=request.num_frames,
+            channels=self.base.unet.config["in_channels"],
+            height=request.height // unit,
+            width=request.width // unit,
+        )
+        return noise.to(self.base.unet.device)
+
+    def _sampler(self, request: AnimationRequest) -> Sampler:
+        return Sampler(
+            SAMPLERS[request.scheduler],
+            betas=self.family.betas,
+            prediction=str(self.base.scheduler_config.get("prediction_type", "epsilon")),
+            steps=request.steps,
+            seed=request.seed,
+            device=self.base.unet.device,
+        )
+
+    def _preview(self, latents: Float[Tensor, "1 c f h w"], request: AnimationRequest) -> Image:
+        """A few frames, evenly spaced, as one picture."""
+        count = min(PREVIEW_FRAMES, request.num_frames)
+        chosen = torch.linspace(0, request.num_frames - 1, count).round().long()
+        few = latents[:, :, chosen.to(latents.device)]
+        return Video(decode(few, vae=self.base.vae), request.rate).contact_sheet()
+
+    def _report(
+        self,
+        request: AnimationRequest,
+        prompt: EncodedPrompt,
+        negative: EncodedPrompt,
+        *,
+        clock: Sequence[float],
+    ) -> Report:
+        notes = [
+            f"The {name} has {encoded.num_tokens} tokens; its end was left out: {encoded.dropped}"
+            for name, encoded in (("prompt", prompt), ("negative prompt", negative))
+            if encoded.dropped
+        ]
+        if self.loaded[1] != NO_MOTION and request.num_frames > self.family.position_rows:
+            notes.append(
+                f"The motion module knows clips of {self.family.position_rows} frames, "
+                f"and {request.num_frames} were drawn."
+            )
+        return Report(
+            notes=tuple(notes),
+            device=str(self.base.unet.device),
+            precision=request.precision,
+            versions=versions(),
+            sha256s={role: sha256_of(path) for role, path in self.files.items()},
+            seconds={
+                stage: later - earlier
+                for stage, earlier, later in zip(
+                    ("encode", "denoise", "decode"), clock, clock[1:], strict=False
+                )
+            },
+        )
+
+
+@contextmanager
+def memory_named(what: str) -> Iterator[None]:
+    """Turn every way in which memory runs out into one sentence.
+
+    Raises:
+        MemoryLimitError: memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        out = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not out and "can't allocate memory" not in str(error):
+            raise
+        raise MemoryLimitError(
+            f"{what} needs more memory than there is; ask for fewer frames or a smaller size."
+        ) from None
+
+
+def _image_family(base: BaseModel) -> Family:
+    """Without a motion module, the image model's own noise counts."""
+    config: Any = base.scheduler_config
+    betas = Betas(
+        schedule=config.get("beta_schedule", "scaled_linear"),
+        start=float(config.get("beta_start", 0.00085)),
+        end=float(config.get("beta_end", 0.012)),
+    )
+    return replace(IMAGE_FAMILY, betas=betas)
+
+
+def _named(model: str, motion: str, loras: tuple[str, ...]) -> str:
+    return f"model {model}, motion {motion}, {' and '.join(loras) or 'no'} LoRA"
+
+
+def _ignore(progress: Progress) -> None:
+    """Nobody watches."""
+    del progress
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,54 @@
+"""Latents to pictures, a few frames at a time: decoding is where memory runs out first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from animatediff.errors import Cancelled
+from animatediff.sampling.denoise import check_finite
+
+CHUNK = 2
+"""Frames decoded at a time; part of what makes results repeatable, so not a setting."""
+
+
+@torch.inference_mode()
+def decode(
+    latents: Float[Tensor, "1 c f h w"],
+    *,
+    vae: AutoencoderKL,
+    on_step: Callable[[int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> UInt8[np.ndarray, "f height width 3"]:
+    """The frames that latents stand for.
+
+    Raises:
+        Cancelled: ``should_stop`` said so, before some chunk.
+        NumericalError: the decoder gave NaN or infinity.
+    """
+    shift = vae.config["shift_factor"] or 0.0
+    scaled = rearrange(latents, "1 c f h w -> f c h w").to(vae.dtype) / vae.config["scaling_factor"]
+    frames: list[UInt8[np.ndarray, "f height width 3"]] = []
+    done = 0
+    for chunk in (scaled + shift).split(CHUNK):
+        if should_stop is not None and should_stop():
+            raise Cancelled(f"Cancelled after decoding {done} of {len(scaled)} frames.")
+        pictures = vae.decode(chunk, return_dict=False)[0]
+        check_finite(pictures, when=f"in decoding frame {done + 1} of {len(scaled)}")
+        frames.append(as_bytes(pictures))
+        done += len(chunk)
+        if on_step is not None:
+            on_step(done)
+    return np.concatenate(frames)
+
+
+def as_bytes(pictures: Float[Tensor, "f 3 h w"]) -> UInt8[np.ndarray, "f h w 3"]:
+    """Pictures from [-1, 1] to bytes."""
+    unit = (pictures.float() / 2 + 0.5).clamp(0, 1)
+    return rearrange((unit * 255).round().byte().cpu(), "f c h w -> f h w c").numpy()

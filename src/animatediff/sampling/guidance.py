@@ -1,0 +1,44 @@
+"""Classifier-free guidance, and the model it guides: functions from latents to their noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from einops import repeat
+from jaxtyping import Float
+from torch import Tensor
+
+from animatediff.model.animated_unet import AnimatedUNet
+
+Latents = Float[Tensor, "b c f h w"]
+PredictNoise = Callable[[Latents, Tensor, int], Latents]
+"""The noise in latents, from the latents, their timestep and the number of the step."""
+
+
+def model_noise(animated: AnimatedUNet, *, text: Float[Tensor, "b n d"]) -> PredictNoise:
+    """What the model itself predicts, given one text for each clip of the batch.
+
+    The model may run in half precision; latents and everything done with them stay in fp32.
+    """
+    dtype = animated.unet.dtype
+    states = text.to(dtype)
+
+    def predict(latents: Latents, timestep: Tensor, _step: int) -> Latents:
+        return animated(latents.to(dtype), timestep, states).float()
+
+    return predict
+
+
+def guided(predict_noise: PredictNoise, *, scale: float) -> PredictNoise:
+    """Classifier-free guidance (arXiv 2207.12598, Eq. 6, as Stable Diffusion writes it).
+
+    ``predict_noise`` is asked for two clips at once, the first without the prompt and the second
+    with it, and the difference between its answers counts ``scale`` times.
+    """
+
+    def predict(latents: Latents, timestep: Tensor, step: int) -> Latents:
+        both = repeat(latents, "1 c f h w -> two c f h w", two=2)
+        without, along = predict_noise(both, timestep, step).chunk(2)
+        return without + scale * (along - without)
+
+    return predict

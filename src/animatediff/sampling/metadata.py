@@ -1,0 +1,164 @@
+"""What a file says of how it was made: the request for us, and a line for other programs."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from animatediff.errors import FileError, InputError
+from animatediff.sampling.request import MAX_JSON, AnimationRequest, parse_lora
+from animatediff.sampling.schedulers import SAMPLERS
+from animatediff.video import read_metadata
+from animatediff.weights.builtin import resolve_lora, resolve_model, resolve_motion
+from animatediff.weights.files import sha256_of
+
+OURS, INFOTEXT = "animatediff", "parameters"
+
+
+@dataclass(frozen=True)
+class Report:
+    """How an animation came to be.
+
+    Attributes:
+        notes: whatever was not done as asked, a sentence each.
+        device: where it ran.
+        precision: in which the denoiser ran.
+        versions: of the programs.
+        sha256s: of the weights, by their role.
+        seconds: spent in each stage.
+    """
+
+    notes: tuple[str, ...]
+    device: str
+    precision: str
+    versions: Mapping[str, str]
+    sha256s: Mapping[str, str]
+    seconds: Mapping[str, float] = field(compare=False)
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """The versions of everything that has a say in the numbers."""
+    found: dict[str, str] = {}
+    for name in ("animatediff", "torch", "diffusers", "transformers"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def describe(request: AnimationRequest, report: Report) -> dict[str, str]:
+    """The texts that a file carries; without times, so that equal requests give equal files."""
+    ours = {
+        "request": request.as_table(),
+        "versions": dict(report.versions),
+        "device": report.device,
+        "precision": report.precision,
+        "sha256": dict(report.sha256s),
+        "notes": list(report.notes),
+    }
+    return {
+        OURS: json.dumps(ours, ensure_ascii=False),
+        INFOTEXT: infotext(request, report),
+    }
+
+
+def infotext(request: AnimationRequest, report: Report) -> str:
+    """The request in the text format that programs around Stable Diffusion exchange."""
+    sampler = SAMPLERS[request.scheduler]
+    loras = [(f"lora:{Path(name).stem}", name) for name, _ in map(parse_lora, request.loras)]
+    hashes = ", ".join(f"{label[5:]}: {report.sha256s.get(label, '')[:10]}" for label, _ in loras)
+    motion = {
+        "enable": request.motion != "none",
+        "model": Path(request.motion).name,
+        "mm_hash": report.sha256s.get("motion", "")[:8],
+        "video_length": request.num_frames,
+        "fps": request.fps,
+    }
+    fields = {
+        "Steps": request.steps,
+        "Sampler": sampler.label,
+        "Schedule type": "Karras" if sampler.karras else "",
+        "CFG scale": request.guidance,
+        "Seed": request.seed,
+        "Size": f"{request.width}x{request.height}",
+        "Model hash": report.sha256s.get("unet", "")[:10],
+        "Model": Path(request.model).name,
+        "Lora hashes": hashes,
+        "AnimateDiff": ", ".join(f"{key}: {value}" for key, value in motion.items()),
+        "Version": f"animatediff-{report.versions.get('animatediff', '')}",
+    }
+    settings = ", ".join(f"{key}: {_quoted(value)}" for key, value in fields.items() if value != "")
+    negative = [f"Negative prompt: {request.negative_prompt}"] if request.negative_prompt else []
+    return "\n".join([request.prompt, *negative, settings])
+
+
+def load_request(path: str | Path, *, check_weights: bool = True) -> AnimationRequest:
+    """The request that an animation's file carries.
+
+    Args:
+        path: a file that ``Animation.save`` wrote.
+        check_weights: refuse if the weights it was made with are not the ones that are here.
+
+    Raises:
+        FileError: the file cannot be read, carries no request, or was made with other weights.
+        InputError: it names weights that are not here.
+    """
+    path = Path(path)
+    texts = read_metadata(path)
+    if OURS not in texts:
+        raise FileError(f"{path} carries no request; only files written by animatediff do.")
+    ours = _table(texts[OURS])
+    try:
+        request = AnimationRequest.from_table(ours.get("request", {}))
+    except InputError as error:
+        raise FileError(f"{path} carries a request that cannot be used: {error}") from None
+    if check_weights:
+        _check_weights(path, request=request, recorded=ours.get("sha256"))
+    return request
+
+
+def weight_files(request: AnimationRequest) -> dict[str, Path]:
+    """Every weight file that has a say in the result, by its role.
+
+    Raises:
+        InputError: one is named that does not exist.
+        FileError: a built-in one is not installed.
+    """
+    files = resolve_model(request.model).weights()
+    motion = resolve_motion(request.motion)
+    if motion is not None:
+        files["motion"] = motion
+    for name, _ in map(parse_lora, request.loras):
+        files[f"lora:{Path(name).stem}"] = resolve_lora(name)
+    return files
+
+
+def _check_weights(path: Path, *, request: AnimationRequest, recorded: Any) -> None:
+    known = recorded if isinstance(recorded, dict) else {}
+    for role, file in weight_files(request).items():
+        if known.get(role) != sha256_of(file):
+            raise FileError(
+                f"{path} was made with another version of {file}; "
+                "install the version that made it, or animate its prompt anew."
+            )
+
+
+def _table(text: str) -> dict[str, Any]:
+    """Metadata may come from anywhere: whatever is no table is an empty one."""
+    try:
+        table = json.loads(text) if len(text) <= MAX_JSON else {}
+    except (ValueError, RecursionError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ',:"\n') else text

@@ -1,0 +1,235 @@
+"""Everything that determines an animation, as one frozen value to check, store and read back.
+
+Importing it needs neither torch nor a model, so that a request that cannot be is refused at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+from animatediff.config import from_table, nearest
+from animatediff.errors import InputError
+
+SchedulerName = Literal["ddim", "euler", "euler-a", "dpm++2m-karras", "unipc", "lcm"]
+SCHEDULER_NAMES: tuple[str, ...] = get_args(SchedulerName)
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+SCHEMA = 1
+MAX_PROMPT = 10_000
+MAX_FRAMES = 1024
+MAX_SIZE = 2048
+MAX_STEPS = 999
+"""One less than the steps of diffusion: DDIM's timesteps begin one above an even spacing."""
+MAX_LCM_STEPS = 100
+"""The steps that latent consistency models were distilled from."""
+MAX_GUIDANCE = 100.0
+MAX_LORAS = 16
+MAX_LORA_SCALE = 100.0
+MAX_JSON = 1 << 20
+
+
+@dataclass(frozen=True)
+class AnimationRequest:
+    """Everything that determines an animation: the same request gives the same frames.
+
+    Attributes:
+        prompt: what to draw, in at most 10,000 characters.
+        negative_prompt: what not to draw.
+        model: the image model: a built-in name, or a diffusers folder.
+        motion: the motion module: a built-in name, a file, or ``none``.
+        loras: styles to add, each ``name-or-file:scale``; a scale of 1 may be left out.
+        num_frames: 1 to 1024.
+        fps: frames a second, 1/10 to 120; text such as ``24000/1001`` is exact.
+        width: pixels, a multiple of 8 up to 2048; ``None`` is the model's own.
+        height: likewise.
+        steps: denoising steps, 1 to 999.
+        guidance: how strongly the prompt pulls (arXiv 2207.12598); 1 is not at all, ``None`` is the
+            motion module's own.
+        scheduler: the sampler.
+        seed: where the noise starts, 0 to 2**63 - 1.
+        precision: ``auto`` is fp32 on a CPU and fp16 on a GPU.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    model: str = "emoji"
+    motion: str = "emoji"
+    loras: tuple[str, ...] = ()
+    num_frames: int = 16
+    fps: Fraction | int | float | str = 8
+    width: int | None = None
+    height: int | None = None
+    steps: int = 25
+    guidance: float | None = None
+    scheduler: SchedulerName = "ddim"
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+    @property
+    def rate(self) -> Fraction:
+        """``fps``, exactly.
+
+        Raises:
+            InputError: it is not a number.
+        """
+        try:
+            # A float is meant as it is printed: 23.976 is not 1687479837196255/70368744177664.
+            return Fraction(str(self.fps).strip())
+        except (ValueError, ZeroDivisionError):
+            raise InputError(
+                f"fps = {self.fps!r:.40} is not a number; write one such as 8 or 24000/1001."
+            ) from None
+
+    def validated(self) -> AnimationRequest:
+        """The same request, with an exact frame rate, if it can be; files are not looked at.
+
+        Raises:
+            InputError: a value cannot be used; the sentence says which, and what can.
+        """
+        for name in ("prompt", "negative_prompt"):
+            _check_text(name, getattr(self, name), most=MAX_PROMPT)
+        for name in ("model", "motion"):
+            _check_text(name, getattr(self, name), most=1000)
+            if not getattr(self, name).strip():
+                raise InputError(f"The {name} is empty; name one, such as emoji.")
+        _check_loras(self.loras)
+        _check_integer("num_frames", self.num_frames, least=1, most=MAX_FRAMES)
+        _check_number("fps", float(self.rate), least=0.1, most=120)
+        for name in ("width", "height"):
+            _check_size(name, getattr(self, name))
+        _check_integer("steps", self.steps, least=1, most=MAX_STEPS)
+        if self.guidance is not None:
+            _check_number("guidance", self.guidance, least=0, most=MAX_GUIDANCE)
+        _check_choice("scheduler", self.scheduler, SCHEDULER_NAMES)
+        if self.scheduler == "lcm":
+            _check_integer("steps", self.steps, least=1, most=MAX_LCM_STEPS, where=" with lcm")
+        _check_integer("seed", self.seed, least=0, most=2**63 - 1)
+        _check_choice("precision", self.precision, PRECISIONS)
+        return replace(self, fps=self.rate, loras=tuple(self.loras))
+
+    def to_json(self) -> str:
+        """The request as one line of JSON that ``from_json`` reads back as an equal value."""
+        return json.dumps(self.as_table(), ensure_ascii=False)
+
+    def as_table(self) -> dict[str, Any]:
+        """The request as plain data, with the version of its form."""
+        return {"schema": SCHEMA, **asdict(self), "fps": str(self.rate), "loras": list(self.loras)}
+
+    @classmethod
+    def from_json(cls, text: str) -> AnimationRequest:
+        """The request that ``to_json`` wrote; whatever it does not know, it refuses.
+
+        Raises:
+            InputError: it is not JSON, of another version, or not a request that can be.
+        """
+        try:
+            table = json.loads(text) if len(text) <= MAX_JSON else None
+        except (ValueError, RecursionError):
+            table = None
+        if not isinstance(table, dict):
+            raise InputError("The stored request is not a JSON object of at most 1 MiB.")
+        return cls.from_table(table)
+
+    @classmethod
+    def from_table(cls, table: dict[str, Any]) -> AnimationRequest:
+        """The request that ``as_table`` gave.
+
+        Raises:
+            InputError: as for ``from_json``.
+        """
+        fields = dict(table)
+        schema = fields.pop("schema", None)
+        if schema != SCHEMA:
+            raise InputError(
+                f"The stored request has version {schema!r:.40}, and this program reads {SCHEMA}."
+            )
+        return from_table(fields, cls, source="The stored request").validated()
+
+
+def parse_lora(spec: str) -> tuple[str, float]:
+    """Name or path, and scale, of ``noto:0.8``; the scale is 1 where none is given.
+
+    Raises:
+        InputError: the name is empty, or the scale is not a number of a sensible size.
+    """
+    match = re.fullmatch(r"(.*):\s*([^:/\\]*)", spec, flags=re.DOTALL)
+    name, text = match.groups() if match else (spec, "1")
+    try:
+        scale = float(text)
+    except ValueError:
+        raise InputError(
+            f"The scale of the LoRA {spec!r:.80} is not a number; write, for example, noto:0.8."
+        ) from None
+    if not name.strip():
+        raise InputError(f"The LoRA {spec!r:.80} has no name; write, for example, noto:0.8.")
+    _check_number(
+        f"The scale of the LoRA {name!r:.80}", scale, least=-MAX_LORA_SCALE, most=MAX_LORA_SCALE
+    )
+    return name, scale
+
+
+def _check_text(name: str, text: object, *, most: int) -> None:
+    if not isinstance(text, str):
+        raise InputError(f"{name} = {text!r:.40} is not text.")
+    if len(text) > most:
+        raise InputError(f"The {name} has {len(text)} characters; shorten it to {most} or fewer.")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise InputError(f"The {name} is not valid Unicode text; type it again.")
+
+
+def _check_loras(loras: object) -> None:
+    if not isinstance(loras, tuple | list):
+        raise InputError(f"loras = {loras!r:.40} is not a list of name:scale.")
+    if len(loras) > MAX_LORAS:
+        raise InputError(f"{len(loras)} LoRAs were given, and at most {MAX_LORAS} can be added.")
+    for spec in loras:
+        _check_text("LoRA", spec, most=1000)
+        parse_lora(spec)
+
+
+def _check_integer(name: str, value: object, *, least: int, most: int, where: str = "") -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{name} = {value!r:.40} is not a whole number.")
+    if not least <= value <= most:
+        raise InputError(f"{name} = {value} is out of range; choose {least} to {most}{where}.")
+
+
+def _check_number(name: str, value: object, *, least: float, most: float) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise InputError(f"{name} = {value!r:.40} is not a finite number.")
+    if not least <= value <= most:
+        raise InputError(f"{name} = {value:g} is out of range; choose {least:g} to {most:g}.")
+
+
+def _check_size(name: str, value: object) -> None:
+    if value is None:
+        return
+    _check_integer(name, value, least=8, most=MAX_SIZE)
+    check_multiple(name, value, of=8)
+
+
+def check_multiple(name: str, value: Any, *, of: int) -> None:
+    """Refuse a size that the latents cannot stand for.
+
+    Raises:
+        InputError: it is no multiple; the nearest ones are named.
+    """
+    if value % of:
+        below = value - value % of
+        choices = [n for n in (below, below + of) if 0 < n <= MAX_SIZE]
+        raise InputError(
+            f"{name} = {value} is not a multiple of {of}; choose {' or '.join(map(str, choices))}."
+        )
+
+
+def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value in known:
+        return
+    close = nearest(str(value), known)
+    hint = f"did you mean {close}?" if close else f"it is one of {', '.join(known)}."
+    raise InputError(f"{name} = {value!r:.40} is unknown; {hint}")

@@ -1,0 +1,154 @@
+"""The samplers: diffusers' schedulers, built from the betas of the motion module was trained with.
+
+A scheduler is given the frames of a clip as its batch, so that each draws its own fresh noise.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from animatediff.sampling.noise import step_generators
+from animatediff.weights.families import Betas
+
+
+@dataclass(frozen=True)
+class SamplerKind:
+    """One way from noise to a picture.
+
+    Attributes:
+        label: what other programs call it in their metadata.
+        home: the class in diffusers, imported only when chosen.
+        options: its settings, besides the betas.
+        noisy: whether its steps draw fresh noise.
+        karras: whether its steps are spaced as in arXiv 2206.00364, Eq. 5.
+    """
+
+    label: str
+    home: str
+    options: Mapping[str, Any]
+    noisy: bool = False
+    karras: bool = False
+
+
+_HOME = "diffusers.schedulers.scheduling_"
+
+SAMPLERS: Mapping[str, SamplerKind] = {
+    # The paper's sampler as its authors run it: the timesteps of 25 steps are 961, 921, ..., 1.
+    "ddim": SamplerKind(
+        "DDIM",
+        f"{_HOME}ddim:DDIMScheduler",
+        {
+            "timestep_spacing": "leading",
+            "steps_offset": 1,
+            "set_alpha_to_one": True,
+            "clip_sample": False,
+        },
+    ),
+    "euler": SamplerKind("Euler", f"{_HOME}euler_discrete:EulerDiscreteScheduler", {}),
+    "euler-a": SamplerKind(
+        "Euler a",
+        f"{_HOME}euler_ancestral_discrete:EulerAncestralDiscreteScheduler",
+        {},
+        noisy=True,
+    ),
+    "dpm++2m-karras": SamplerKind(
+        "DPM++ 2M",
+        f"{_HOME}dpmsolver_multistep:DPMSolverMultistepScheduler",
+        {"algorithm_type": "dpmsolver++", "solver_order": 2, "use_karras_sigmas": True},
+        karras=True,
+    ),
+    "unipc": SamplerKind("UniPC", f"{_HOME}unipc_multistep:UniPCMultistepScheduler", {}),
+    "lcm": SamplerKind(
+        "LCM", f"{_HOME}lcm:LCMScheduler", {"original_inference_steps": 100}, noisy=True
+    ),
+}
+
+
+class Sampler:
+    """A scheduler for one animation: it knows its steps, and where their fresh noise comes from.
+
+    Args:
+        kind: which scheduler.
+        betas: the noise that the model was trained with.
+        prediction: what the model predicts, in diffusers' words.
+        steps: how many.
+        seed: of fresh noise, for the kinds that draw any.
+        device: where the latents are.
+    """
+
+    def __init__(
+        self,
+        kind: SamplerKind,
+        *,
+        betas: Betas,
+        prediction: str,
+        steps: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        module, _, name = kind.home.partition(":")
+        make = getattr(importlib.import_module(module), name)
+        with warnings.catch_warnings():
+            # Some make NumPy arrays of tensors in a way that NumPy 2 frowns upon.
+            warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+            self.scheduler: Any = make(
+                num_train_timesteps=1000,
+                beta_schedule=betas.schedule,
+                beta_start=betas.start,
+                beta_end=betas.end,
+                prediction_type=prediction,
+                **kind.options,
+            )
+            self.scheduler.set_timesteps(steps, device=device)
+        self.kind = kind
+        self.seed = seed
+
+    @property
+    def timesteps(self) -> Sequence[Tensor]:
+        """The noise levels at which the model is asked, from noise to picture."""
+        return self.scheduler.timesteps
+
+    def start(self, noise: Float[Tensor, "1 c f h w"]) -> Float[Tensor, "1 c f h w"]:
+        """Unit noise, scaled as the first step expects it."""
+        return noise * self.scheduler.init_noise_sigma
+
+    def seen(
+        self, latents: Float[Tensor, "1 c f h w"], timestep: Tensor
+    ) -> Float[Tensor, "1 c f h w"]:
+        """The latents as the model is to see them: at the variance of its training."""
+        return self.scheduler.scale_model_input(latents, timestep)
+
+    def step(
+        self,
+        noise: Float[Tensor, "1 c f h w"],
+        timestep: Tensor,
+        latents: Float[Tensor, "1 c f h w"],
+        step: int,
+    ) -> tuple[Float[Tensor, "1 c f h w"], Float[Tensor, "1 c f h w"]]:
+        """The latents after a step, and what they become if the model is right at once."""
+        num_frames = latents.shape[2]
+        fresh: dict[str, Any] = {}
+        if self.kind.noisy:
+            fresh["generator"] = step_generators(self.seed, step=step, num_frames=num_frames)
+        after = self.scheduler.step(_as_batch(noise), timestep, _as_batch(latents), **fresh)
+        latents = _as_clip(after.prev_sample)
+        guess = getattr(after, "pred_original_sample", None)
+        guess = getattr(after, "denoised", None) if guess is None else guess
+        return latents, latents if guess is None else _as_clip(guess)
+
+
+def _as_batch(clip: Float[Tensor, "1 c f h w"]) -> Float[Tensor, "f c h w"]:
+    return rearrange(clip, "1 c f h w -> f c h w")
+
+
+def _as_clip(batch: Float[Tensor, "f c h w"]) -> Float[Tensor, "1 c f h w"]:
+    return rearrange(batch, "f c h w -> 1 c f h w")

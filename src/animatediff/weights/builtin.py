@@ -1,0 +1,168 @@
+"""Names to files: the built-in world's models, and whatever else is named by its path.
+
+Nothing here opens a weight file or imports torch, so that a wrong name is answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from animatediff.config import nearest
+from animatediff.errors import FileError, InputError
+
+BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
+NO_MOTION = "none"
+
+WEIGHT_STEMS: Mapping[str, str] = {
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+}
+"""The parts of an image model that have weights, and what diffusers calls their files."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One thing that can be named without a path.
+
+    Attributes:
+        kind: ``model``, ``motion`` or ``lora``, as the option of the command line.
+        name: its name.
+        about: what it is.
+    """
+
+    kind: str
+    name: str
+    about: str
+
+    def __str__(self) -> str:
+        return f"{self.kind:<7} {self.name:<11} {self.about}"
+
+
+_LISTED = (
+    Listed("model", "emoji", "the image model of the built-in world, 128 px"),
+    Listed("model", "emoji-noto", "the same, all of it trained further on the Noto style"),
+    Listed("motion", "emoji", "motion modules, trained on 3D clips of 16 frames"),
+    Listed("motion", "emoji-conv", "their convolutional rival of equal size"),
+    Listed("lora", "noto", "the Noto style for the model emoji, as a low-rank update"),
+)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """An image model in the layout of diffusers: a folder for each part.
+
+    Attributes:
+        name: what it is called in results and messages.
+        path: the folder.
+        shared: the folder of another model that has the parts which this one lacks.
+    """
+
+    name: str
+    path: Path
+    shared: Path | None = None
+
+    def part(self, name: str) -> Path:
+        """The folder (or file) of one part.
+
+        Raises:
+            FileError: neither this model nor the one it shares parts with has it.
+        """
+        for folder in (self.path, self.shared):
+            if folder is not None and (folder / name).exists():
+                return folder / name
+        raise FileError(f"{self.path} is not a whole diffusers folder: it has no {name}.")
+
+    def weights(self) -> dict[str, Path]:
+        """The weight file of every part that has one.
+
+        Raises:
+            FileError: a part is missing or has only pickles.
+        """
+        return {name: self._weight_file(name, stem) for name, stem in WEIGHT_STEMS.items()}
+
+    def _weight_file(self, name: str, stem: str) -> Path:
+        folder = self.part(name)
+        for suffix in (".safetensors", ".fp16.safetensors"):
+            if (folder / f"{stem}{suffix}").is_file():
+                return folder / f"{stem}{suffix}"
+        pickles = any(folder.glob("*.bin")) or any(folder.glob("*.ckpt"))
+        reason = "only pickles, which can run programs" if pickles else "no weights"
+        raise FileError(f"{folder} has {reason}; it needs {stem}.safetensors.")
+
+
+def list_models() -> list[Listed]:
+    """What this installation can use by name alone."""
+    return [listed for listed in _LISTED if _builtin_path(listed.kind, listed.name).exists()]
+
+
+def resolve_model(name_or_path: str) -> ModelFolder:
+    """The folder of an image model, by name or path.
+
+    Raises:
+        InputError: there is no such name, and no such folder.
+        FileError: the name is right, but this installation lacks the weights.
+    """
+    if _is_listed("model", name_or_path):
+        path = _installed("model", name_or_path)
+        shared = None if name_or_path == "emoji" else _builtin_path("model", "emoji")
+        return ModelFolder(name_or_path, path, shared)
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return ModelFolder(folder.resolve().name, folder)
+    if folder.is_file():
+        raise InputError(f"The model {name_or_path} is a file; a diffusers folder is needed.")
+    raise _unknown("model", name_or_path, "a diffusers folder")
+
+
+def resolve_motion(name_or_path: str) -> Path | None:
+    """The file of a motion module, by name or path; nothing for ``none``.
+
+    Raises:
+        InputError, FileError: as for ``resolve_model``.
+    """
+    if name_or_path == NO_MOTION:
+        return None
+    return _resolve_file("motion", name_or_path)
+
+
+def resolve_lora(name_or_path: str) -> Path:
+    """The file of a LoRA, by name or path, without the scale.
+
+    Raises:
+        InputError, FileError: as for ``resolve_model``.
+    """
+    return _resolve_file("lora", name_or_path)
+
+
+def _resolve_file(kind: str, name_or_path: str) -> Path:
+    if _is_listed(kind, name_or_path):
+        return _installed(kind, name_or_path)
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    raise _unknown(kind, name_or_path, "a .safetensors file")
+
+
+def _is_listed(kind: str, name: str) -> bool:
+    return any((listed.kind, listed.name) == (kind, name) for listed in _LISTED)
+
+
+def _builtin_path(kind: str, name: str) -> Path:
+    return BUILTIN / name if kind == "model" else BUILTIN / kind / f"{name}.safetensors"
+
+
+def _installed(kind: str, name: str) -> Path:
+    path = _builtin_path(kind, name)
+    if not path.exists():
+        raise FileError(f"The built-in {kind} {name} is not in this installation ({path}).")
+    return path
+
+
+def _unknown(kind: str, name: str, otherwise: str) -> InputError:
+    names = [listed.name for listed in _LISTED if listed.kind == kind]
+    close = nearest(name, names)
+    hint = f"did you mean {close}?" if close else f"it is {' or '.join(names)}, or {otherwise}."
+    return InputError(f"There is no {kind} {name!r}; {hint}")

@@ -1,0 +1,44 @@
+"""Pack a trained world folder into the package: fp16 safetensors, configs and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+CONFIGS = ("*.json", "merges.txt")
+
+
+def pack_world(work: Path, target: Path) -> dict[str, int]:
+    """Copy ``work/world`` to ``target`` in half precision; returns each weight file's size in bytes.
+
+    Masters are fp32 in the world folder; a packed model runs in fp32 again after loading, so fp16 only
+    rounds its weights.
+    """
+    sizes: dict[str, int] = {}
+    source = work / "world"
+    for path in sorted(p for pattern in CONFIGS for p in source.rglob(pattern)):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == "config.json":
+            copy.write_text(json.dumps(_published(json.loads(path.read_text())), indent=2) + "\n")
+        else:
+            shutil.copyfile(path, copy)
+    for path in sorted(source.rglob("*.safetensors")):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name).to(torch.float16) for name in file.keys()}
+            metadata = file.metadata()
+        save_file(tensors, copy, metadata=metadata)
+        sizes[str(path.relative_to(source))] = copy.stat().st_size
+    return sizes
+
+
+def _published(config: dict[str, object]) -> dict[str, object]:
+    """A config without the paths of the machine that trained it."""
+    return {k: v for k, v in config.items() if k not in ("_name_or_path", "name_or_path")}

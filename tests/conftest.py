@@ -1,0 +1,132 @@
+"""Worlds small enough to draw in a blink: random models in the layout of the real ones."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from tokenizers import pre_tokenizers
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
+
+from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.low_rank import attach_low_rank, attention_projections
+from animatediff.weights.families import FAMILIES
+from animatediff.weights.files import write_weights
+from animatediff.weights.motion import write_motion
+
+WIDTH = 32
+"""Of the text encoder's states, and of the first block of the U-Net."""
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def new_unet() -> UNet2DConditionModel:
+    """Stable Diffusion's blocks, tiny: 4x4 latents, one block with attention and one without."""
+    return UNet2DConditionModel(
+        sample_size=4,
+        block_out_channels=(WIDTH, 2 * WIDTH),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+    )
+
+
+def new_vae() -> AutoencoderKL:
+    """Eight times smaller, four latent channels, as Stable Diffusion's."""
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 8, 16, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+    )
+
+
+def write_tokenizer(folder: Path) -> int:
+    """A token for every byte and a few words; returns the size of the vocabulary."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("f", "o"), ("fo", "x</w>"), ("a", "n")]
+    words = ["".join(pair) for pair in merges]
+    tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet), *words, START, END]
+    folder.mkdir(parents=True)
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
+    config = {"model_max_length": 77, "bos_token": START, "eos_token": END, "pad_token": END}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return len(tokens)
+
+
+def new_text_encoder(vocabulary: int) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        projection_dim=WIDTH,
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
+        pad_token_id=vocabulary - 1,
+    )
+    return CLIPTextModel(config)
+
+
+def write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers folder with random weights, drawn from a fixed seed."""
+    folder = tmp_path_factory.mktemp("tiny-world")
+    torch.manual_seed(0)
+    new_unet().save_pretrained(folder / "unet")
+    new_vae().save_pretrained(folder / "vae")
+    vocabulary = write_tokenizer(folder / "tokenizer")
+    new_text_encoder(vocabulary).save_pretrained(folder / "text_encoder")
+    scheduler = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012}
+    write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+    write_json(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def new_motion() -> Callable[..., AnimatedUNet]:
+    """Make a tiny animated U-Net whose motion modules already say something."""
+
+    def make(*, seed: int = 1, mid: bool = False) -> AnimatedUNet:
+        torch.manual_seed(seed)
+        animated = AnimatedUNet(new_unet(), mid=mid)
+        for weights in animated.motion.parameters():
+            torch.nn.init.normal_(weights, std=0.1)
+        return animated
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_motion(
+    tmp_path_factory: pytest.TempPathFactory, new_motion: Callable[..., AnimatedUNet]
+) -> Path:
+    """A motion module that fits ``tiny_world``."""
+    path = tmp_path_factory.mktemp("tiny-motion") / "tiny.safetensors"
+    return write_motion(path, new_motion(), family=FAMILIES["emoji"])
+
+
+@pytest.fixture(scope="session")
+def tiny_lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA of rank 2 that fits ``tiny_world`` and changes what it draws."""
+    torch.manual_seed(2)
+    branches = attach_low_rank(attention_projections(new_unet()), rank=2)
+    for weights in branches.parameters():
+        torch.nn.init.normal_(weights, std=0.3)
+    path = tmp_path_factory.mktemp("tiny-lora") / "style.safetensors"
+    return write_weights(path, branches.state_dict(), metadata={"rank": "2", "alpha": "2"})

@@ -1,0 +1,82 @@
+"""MotionLoRA: where it sits, how large it is, and that several add up."""
+
+import pytest
+import torch
+
+from animatediff.errors import InputError
+from animatediff.model import AnimatedUNet, MotionLora
+
+
+@pytest.mark.parametrize(
+    ("mid", "rank", "parameters"), [(True, 64, 302_080 * 64), (False, 2, 281_600 * 2)]
+)
+def test_a_motion_lora_has_the_published_size(mid, rank, parameters, real_unet):
+    lora = MotionLora(AnimatedUNet(real_unet("sd15"), mid=mid), rank=rank)
+    assert sum(p.numel() for p in lora.parameters()) == parameters
+
+
+@pytest.fixture
+def animated(small_unet, randomised):
+    model = AnimatedUNet(small_unet())
+    randomised(model.motion)
+    return model
+
+
+def test_two_motion_loras_compose_in_any_order(animated, inputs, randomised):
+    results = []
+    for order in ((1, 2), (2, 1)):
+        loras = [
+            randomised(MotionLora(animated, rank=2, scale=seed / 2), seed=seed) for seed in order
+        ]
+        results.append(animated(**inputs))
+        for lora in loras:
+            lora.remove()
+    torch.testing.assert_close(*results, atol=1e-4, rtol=1e-4)
+
+
+def test_half_of_a_motion_lora_twice_is_the_whole(animated, inputs, randomised):
+    lora = randomised(MotionLora(animated, rank=2))
+    expected = animated(**inputs)
+    lora.scale = 0.5
+    randomised(MotionLora(animated, rank=2, scale=0.5))
+    torch.testing.assert_close(animated(**inputs), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_motion_lora_that_is_fresh_silent_or_removed_changes_nothing(
+    animated, inputs, randomised
+):
+    expected = animated(**inputs)
+    lora = MotionLora(animated, rank=2)
+    assert torch.equal(animated(**inputs), expected)
+    randomised(lora)
+    assert not torch.allclose(animated(**inputs), expected, atol=1e-2)
+    lora.scale = 0
+    assert torch.equal(animated(**inputs), expected)
+    lora.scale = 1
+    lora.remove()
+    assert torch.equal(animated(**inputs), expected)
+
+
+def test_motion_weights_keep_their_names_under_a_motion_lora(animated):
+    before = list(animated.motion_state_dict())
+    weights = MotionLora(animated, rank=2).state_dict()
+    assert list(animated.motion_state_dict()) == before
+    names = {name.removesuffix(".down.weight").removesuffix(".up.weight") for name in weights}
+    assert {f"{name}.weight" for name in names} <= set(before)
+    assert "up_1_0.transformer_blocks.0.attention_blocks.1.to_out.0.up.weight" in weights
+
+
+def test_only_the_motion_lora_gets_gradients(animated, inputs):
+    animated.requires_grad_(False)
+    lora = MotionLora(animated, rank=2)
+    animated(**inputs).square().mean().backward()
+    grads = {name: p.grad for name, p in lora.named_parameters()}
+    assert all(g.isfinite().all() for g in grads.values())
+    assert all(g.any() for name, g in grads.items() if ".up." in name and "to_v" in name)
+    assert all(p.grad is None for p in animated.parameters())
+
+
+def test_the_convolutional_rival_takes_no_motion_lora(small_unet):
+    animated = AnimatedUNet(small_unet(), branch="convolution")
+    with pytest.raises(InputError, match="this model's motion is TemporalConv"):
+        MotionLora(animated, rank=2)
