@@ -1,6 +1,6 @@
 """The motion module once more, in plain torch from the paper and the published code's behaviour.
 
-Nothing of the package is used: 5-D tensors, explicit softmax, one position at a time in the algebra.
+Nothing of the package is used: 5-D tensors, explicit sums and explicit softmax.
 """
 
 import math

@@ -71,4 +71,4 @@ def test_a_model_without_attention_is_an_error(small_unet):
 
 def test_the_representation_says_what_matters(small_unet):
     adapter = DomainAdapter(small_unet(), rank=2, scale=0.5)
-    assert repr(adapter) == "DomainAdapter(rank 2; 40 grafts, attached, scale 0.5)"
+    assert repr(adapter) == "DomainAdapter(rank 2; 56 grafts, attached, scale 0.5)"

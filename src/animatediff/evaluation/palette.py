@@ -1,6 +1,6 @@
 """What a drawing style is made of: its palette, its shading and its outlines, whatever it shows.
 
-Networks trained to name objects are trained to look past style: features of EfficientNet-Lite0 alone
+Networks trained to name objects learn to look past style: features of EfficientNet-Lite0 alone
 tell the emoji styles apart in only 80 % of cases. What sets them apart is plain: each set of
 drawings has its own few colours, flat or shaded surfaces, and hard or soft edges.
 """

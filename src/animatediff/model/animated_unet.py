@@ -69,9 +69,9 @@ def _mid_site(unet: UNet2DConditionModel) -> Site:
 class AnimatedUNet(nn.Module):
     """A frozen image U-Net with motion modules grafted in; it predicts the noise of a video.
 
-    Fresh, it is the image model frame by frame (where ``resnet_norm_scope`` is the image model's own,
-    ``frame``); ``remove`` restores that model bit for bit. Only
-    ``motion`` holds what AnimateDiff learns; freezing ``unet`` is up to whoever trains.
+    Fresh, it is the image model frame by frame (if ``resnet_norm_scope`` is ``frame``, as an image
+    model's is); ``remove`` restores that model bit for bit. Only ``motion`` holds what AnimateDiff
+    learns; freezing ``unet`` is up to whoever trains.
 
     Args:
         unet: diffusers' U-Net; it gets hooks, never other weights, names or methods.

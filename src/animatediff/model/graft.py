@@ -8,7 +8,7 @@ edited, so the image model's weights keep their names and a removed graft leaves
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
@@ -56,7 +56,7 @@ class Graft(nn.Module):
         """Whether a host carries this graft now."""
         return self._handle is not None
 
-    def attach(self, host: nn.Module) -> Self:
+    def attach(self, host: nn.Module) -> Graft:
         """Add the branch to ``host``; returns the graft itself.
 
         Raises:

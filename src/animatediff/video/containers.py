@@ -1,0 +1,387 @@
+"""Files that hold a video: how each container is written and read, and where it keeps facts.
+
+Every container carries the same facts as text, among them the exact rate and the true size, because
+none of them can be trusted with all of that: GIF counts in hundredths of a second, H.264 wants even
+sizes, and equal frames in a row are merged by GIF, WebP and APNG.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+from jaxtyping import UInt8
+from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
+
+from animatediff.errors import FileError, InputError, OutputError
+
+Frames = UInt8[np.ndarray, "frames height width 3"]
+Facts = dict[str, str]
+
+FORMATS = ("mp4", "gif", "webp", "apng", "webm", "png")
+MAX_PIXELS = 1 << 30
+FRAME_NAME, FRAME_FACTS = "frame_{:04d}.png", "frames.json"
+
+_CODECS = {
+    "mp4": ("libx264", {"crf": "14", "preset": "medium"}),
+    "webm": ("libvpx-vp9", {"crf": "16", "b:v": "0", "cpu-used": "4"}),
+}
+_MUXING = {"mp4": {"movflags": "use_metadata_tags+faststart"}, "webm": {}}
+_PILLOW_FORMATS = {"gif": "GIF", "webp": "WEBP", "apng": "PNG"}
+_EXIF_IFD, _USER_COMMENT, _UNICODE = 0x8769, 0x9286, b"UNICODE\0"
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def write_video(
+    frames: Frames,
+    fps: Fraction,
+    path: Path,
+    *,
+    metadata: Mapping[str, str],
+    kind: str | None,
+    loop: int,
+) -> Path:
+    """Write frames under ``path`` whole or not at all; returns what was written.
+
+    Raises:
+        InputError: the format is unknown.
+        OutputError: the folder cannot be written or is full; nothing is left behind.
+    """
+    kind = (kind or path.suffix.lstrip(".")).lower()
+    if kind not in FORMATS:
+        raise InputError(f"{path.name} has no known video format; use {', '.join(FORMATS)}.")
+    count, height, width, _ = frames.shape
+    facts = {str(key).lower(): str(value) for key, value in metadata.items()}
+    facts |= {"fps": str(fps), "frames": str(count), "size": f"{width}x{height}"}
+    if kind == "png":
+        if count > 1:
+            return _published(path.with_suffix(""), lambda to: _write_folder(to, frames, facts))
+        return _published(path, lambda to: _write_picture(to, frames[0], facts))
+    if kind in _CODECS:
+        return _published(path, lambda to: _write_codec(to, frames, fps, facts, kind=kind))
+    return _published(path, lambda to: _write_pillow(to, frames, fps, facts, kind=kind, loop=loop))
+
+
+def _published(path: Path, write: Callable[[Path], None]) -> Path:
+    """Write beside ``path`` under a passing name, then put it in place by one rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        _sync(temporary)
+        if path.is_dir():
+            _clear_frames(path)
+        temporary.replace(path)
+        _sync(path.parent)
+    except (OSError, av.FFmpegError) as error:
+        _discard(temporary)
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise OutputError(
+            f"{path} could not be written ({reason}); free some space or choose another folder."
+        ) from None
+    except BaseException:
+        _discard(temporary)
+        raise
+    return path
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        path.unlink()
+
+
+def _clear_frames(folder: Path) -> None:
+    """Make way for new frames where a folder holds nothing but frames of ours."""
+    strangers = [
+        p.name
+        for p in folder.iterdir()
+        if p.name != FRAME_FACTS and not (p.name.startswith("frame_") and p.suffix == ".png")
+    ]
+    if strangers:
+        raise OSError(17, f"the folder exists and holds other files, such as {strangers[0]}")
+    shutil.rmtree(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_codec(path: Path, frames: Frames, fps: Fraction, facts: Facts, *, kind: str) -> None:
+    """H.264 and VP9, whose colour planes are half as large: odd sizes repeat their last line."""
+    codec, options = _CODECS[kind]
+    _, height, width, _ = frames.shape
+    even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    with av.open(str(path), "w", format=kind, options=_MUXING[kind]) as container:
+        container.metadata.update(facts)
+        stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=options))
+        stream.height, stream.width = even.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in even:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+def _write_pillow(
+    path: Path, frames: Frames, fps: Fraction, facts: Facts, *, kind: str, loop: int
+) -> None:
+    pictures = [Image.fromarray(frame) for frame in frames]
+    options: dict[str, Any]
+    # Rounded ends, not rounded lengths, so that rounding does not add up.
+    unit = 10 if kind == "gif" else 1
+    ends = [round(Fraction(1000, unit) * i / fps) * unit for i in range(len(frames) + 1)]
+    durations = [max(unit, end - start) for start, end in zip(ends, ends[1:], strict=False)]
+    if kind == "gif":
+        pictures = _with_one_palette(pictures)
+        options = {"comment": json.dumps(facts).encode(), "optimize": False, "disposal": 1}
+    elif kind == "webp":
+        exif = Image.Exif()
+        text = json.dumps(facts, ensure_ascii=False)
+        exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _UNICODE + text.encode("utf-16-be", "replace")
+        options = {"exif": exif.tobytes(), "lossless": True, "quality": 60, "method": 3}
+    else:
+        options = {"pnginfo": _png_text(facts)}
+    with path.open("wb") as file:
+        pictures[0].save(
+            file,
+            _PILLOW_FORMATS[kind],
+            save_all=True,
+            append_images=pictures[1:],
+            duration=durations if len(pictures) > 1 else durations[0],
+            loop=loop,
+            **options,
+        )
+
+
+def _with_one_palette(pictures: list[Image.Image]) -> list[Image.Image]:
+    """All frames in the same 256 colours, chosen from all of them, so that none flickers."""
+    few = pictures[:: max(1, len(pictures) // 16)]
+    strip = Image.new("RGB", (few[0].width, few[0].height * len(few)))
+    for index, picture in enumerate(few):
+        strip.paste(picture, (0, index * picture.height))
+    palette = strip.quantize(256, method=Image.Quantize.MEDIANCUT)
+    return [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+
+
+def _png_text(facts: Facts) -> PngImagePlugin.PngInfo:
+    text = PngImagePlugin.PngInfo()
+    for key, value in facts.items():
+        text.add_itxt(key[:79].encode("latin-1", "replace"), value)
+    return text
+
+
+def _write_picture(path: Path, frame: UInt8[np.ndarray, "height width 3"], facts: Facts) -> None:
+    with path.open("wb") as file:
+        Image.fromarray(frame).save(file, "PNG", pnginfo=_png_text(facts))
+
+
+def _write_folder(folder: Path, frames: Frames, facts: Facts) -> None:
+    folder.mkdir()
+    for index, frame in enumerate(frames):
+        _write_picture(folder / FRAME_NAME.format(index), frame, facts if index == 0 else {})
+    text = json.dumps(facts, ensure_ascii=False, indent=1)
+    (folder / FRAME_FACTS).write_text(text, encoding="utf-8")
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read_video(path: Path, *, max_pixels: int) -> tuple[Frames, Fraction]:
+    """The frames of a file or folder and their rate.
+
+    Raises:
+        FileError: it is missing, broken, cut short, too large, or not a video.
+    """
+    kind = _kind_of(path)
+    facts = read_metadata(path)
+    try:
+        if kind == "folder":
+            return _read_folder(path, facts, max_pixels)
+        if kind in _CODECS:
+            frames, fps = _read_codec(path, max_pixels)
+        else:
+            frames, fps = _read_pillow(path, facts, max_pixels)
+    except (av.FFmpegError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FileError(f"{path} is broken ({_short(error)}); get it again.") from None
+    expected = _whole_number(facts.get("frames"))
+    if not len(frames) or (expected is not None and len(frames) < expected):
+        raise FileError(
+            f"{path} is cut short: it has {len(frames)} of {expected or 'its'} frames; get it again."
+        )
+    width, height = _size_of(facts, frames)
+    return frames[:, :height, :width], _rate_of(facts) or fps
+
+
+def read_metadata(path: str | Path) -> Facts:
+    """The facts that a video carries, their names in lower case.
+
+    Raises:
+        FileError: the file is missing, broken, or not a video.
+    """
+    path = Path(path)
+    kind = _kind_of(path)
+    try:
+        if kind == "folder":
+            return _texts(json.loads((path / FRAME_FACTS).read_text(encoding="utf-8")))
+        if kind in _CODECS:
+            with av.open(str(path)) as container:
+                return _texts(container.metadata)
+        with Image.open(path, formats=["GIF", "WEBP", "PNG"]) as picture:
+            return _pillow_facts(picture)
+    except (av.FFmpegError, OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        raise FileError(f"{path} is broken ({_short(error)}); get it again.") from None
+
+
+def _kind_of(path: Path) -> str:
+    """What a path holds, by its content."""
+    if path.is_dir():
+        if (path / FRAME_FACTS).is_file():
+            return "folder"
+        raise FileError(f"{path} is a folder without {FRAME_FACTS}; it holds no frames of a video.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {(error.strerror or '?').lower()}.") from None
+    if head.startswith((b"GIF8", b"\x89PNG\r\n\x1a\n")) or head[8:12] == b"WEBP":
+        return "picture"
+    if head[4:8] == b"ftyp":
+        return "mp4"
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "webm"
+    what = "empty" if not head else "not a video that can be read"
+    raise FileError(f"{path} is {what}; {', '.join(FORMATS)} can be.")
+
+
+def _texts(metadata: Mapping[Any, Any]) -> Facts:
+    return {str(key).lower(): str(value) for key, value in metadata.items()}
+
+
+def _pillow_facts(picture: Image.Image) -> Facts:
+    if picture.format == "PNG":
+        # The text may come after the picture data of an APNG's first frame.
+        return _texts(getattr(picture, "text", {}))
+    if picture.format == "GIF":
+        comment = picture.info.get("comment", b"")
+        return _parsed(comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment)
+    comment = picture.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
+    if isinstance(comment, bytes) and comment.startswith(_UNICODE):
+        return _parsed(comment[len(_UNICODE) :].decode("utf-16-be", "replace"))
+    return {}
+
+
+def _parsed(text: str) -> Facts:
+    """Our own JSON, or somebody else's remark."""
+    try:
+        facts = json.loads(text)
+    except ValueError:
+        return {"comment": text} if text else {}
+    return _texts(facts) if isinstance(facts, dict) else {"comment": text}
+
+
+def _read_codec(path: Path, max_pixels: int) -> tuple[Frames, Fraction]:
+    pictures: list[UInt8[np.ndarray, "height width 3"]] = []
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise FileError(f"{path} holds no video stream.")
+        stream = container.streams.video[0]
+        area = stream.width * stream.height
+        _within(path, area * max(1, stream.frames), max_pixels)
+        for frame in container.decode(stream):
+            _within(path, frame.width * frame.height * (len(pictures) + 1), max_pixels)
+            pictures.append(frame.to_ndarray(format="rgb24"))
+        if len(pictures) < stream.frames:
+            raise FileError(
+                f"{path} is cut short: {len(pictures)} of {stream.frames} frames can be decoded; "
+                "get it again."
+            )
+        fps = stream.average_rate or Fraction(8)
+    return (np.stack(pictures) if pictures else np.empty((0, 1, 1, 3), np.uint8)), Fraction(fps)
+
+
+def _read_pillow(path: Path, facts: Facts, max_pixels: int) -> tuple[Frames, Fraction]:
+    """GIF, WebP and PNG, with the equal frames that were merged as many as they were."""
+    with Image.open(path, formats=["GIF", "WEBP", "PNG"]) as picture:
+        count = int(getattr(picture, "n_frames", 1))
+        _within(path, picture.width * picture.height * count, max_pixels)
+        shown: list[UInt8[np.ndarray, "height width 3"]] = []
+        durations: list[float] = []
+        for frame in ImageSequence.Iterator(picture):
+            shown.append(np.array(frame.convert("RGB")))
+            durations.append(float(frame.info.get("duration", 0)) or 100.0)
+    fps = _rate_of(facts) or Fraction(round(1000 / float(np.median(durations)) * 100), 100)
+    ends = np.round(np.cumsum(durations) / 1000 * float(fps)).astype(int)
+    repeats = np.maximum(1, np.diff(ends, prepend=0))
+    wanted = _whole_number(facts.get("frames"))
+    if wanted is not None and wanted >= len(shown):
+        repeats[-1] = max(1, repeats[-1] + wanted - int(repeats.sum()))
+    _within(path, shown[0].size // 3 * int(repeats.sum()), max_pixels)
+    return np.repeat(np.stack(shown), repeats, axis=0), fps
+
+
+def _read_folder(folder: Path, facts: Facts, max_pixels: int) -> tuple[Frames, Fraction]:
+    names = [FRAME_NAME.format(i) for i in range(_whole_number(facts.get("frames")) or 0)]
+    missing = next((name for name in names if not (folder / name).is_file()), None)
+    if not names or missing:
+        raise FileError(f"{folder} lacks {missing or 'its frames'}; write the animation again.")
+    return np.stack(list(_pictures((folder / n for n in names), max_pixels))), (
+        _rate_of(facts) or Fraction(8)
+    )
+
+
+def _pictures(paths: Iterable[Path], max_pixels: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    total = 0
+    for path in paths:
+        with Image.open(path, formats=["PNG"]) as picture:
+            total += picture.width * picture.height
+            _within(path, total, max_pixels)
+            yield np.array(picture.convert("RGB"))
+
+
+def _within(path: Path, pixels: int, max_pixels: int) -> None:
+    if pixels > max_pixels:
+        raise FileError(
+            f"{path} has {pixels:,} pixels or more, and at most {max_pixels:,} are decoded; "
+            "cut it or make it smaller."
+        )
+
+
+def _size_of(facts: Facts, frames: Frames) -> tuple[int, int]:
+    """The true size, where an odd one was made even."""
+    _, height, width, _ = frames.shape
+    told = facts.get("size", "").partition("x")
+    own = _whole_number(told[0]), _whole_number(told[2])
+    fits = own[0] in (width, width - 1) and own[1] in (height, height - 1)
+    return (cast(int, own[0]), cast(int, own[1])) if fits else (width, height)
+
+
+def _rate_of(facts: Facts) -> Fraction | None:
+    try:
+        rate = Fraction(facts["fps"])
+    except (KeyError, ValueError, ZeroDivisionError):
+        return None
+    return rate if 0 < rate <= 1000 else None
+
+
+def _whole_number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def _short(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())[:120].rstrip(".")
