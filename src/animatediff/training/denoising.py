@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from diffusers.models.attention_processor import AttnProcessor
@@ -20,8 +21,15 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from animatediff.data.captions import caption_of
 from animatediff.training.latents import LatentClips
-from animatediff.training.objective import denoising_loss, min_snr_weight, noised, random_timesteps
+from animatediff.training.objective import (
+    denoising_loss,
+    min_snr_weight,
+    noised,
+    random_timesteps,
+    velocity,
+)
 
+Prediction = Literal["epsilon", "v_prediction"]
 PredictNoise = Callable[
     [Float[Tensor, "batch channels frames height width"], Int[Tensor, " batch"], Tensor], Tensor
 ]
@@ -87,7 +95,9 @@ class DenoisingLesson:
         learns: the only module whose weights change.
         predict_noise: the whole denoiser, with everything that is attached to it.
         null_text: how often the caption is dropped, for classifier-free guidance (arXiv 2207.12598).
-        min_snr: gamma of min-SNR weighting; ``None`` is the paper's plain mean squared error.
+        prediction: what the model is asked for: the noise (``epsilon``, as in the paper and Stable
+            Diffusion 1), or the ``v_prediction`` of Stable Diffusion 2.
+        min_snr: gamma of min-SNR weighting of noise; ``None`` is the paper's plain mean squared error.
         caption: makes a caption of a clip's facts.
     """
 
@@ -98,6 +108,7 @@ class DenoisingLesson:
     alphas_bar: Float[Tensor, " timesteps"]
     num_frames: int = 1
     null_text: float = 0.1
+    prediction: Prediction = "epsilon"
     min_snr: float | None = None
     caption: Callable[..., str] = field(default=caption_of)
 
@@ -117,11 +128,13 @@ class DenoisingLesson:
         predicted = self.predict_noise(
             noised(latents, noise, alpha_bar), timesteps.to(device), self.embed(captions)
         )
-        plain = denoising_loss(predicted, noise)
+        is_velocity = self.prediction == "v_prediction"
+        target = velocity(latents, noise, alpha_bar) if is_velocity else noise
+        plain = denoising_loss(predicted, target)
         if self.min_snr is None:
             return {"loss": plain}
         weight = min_snr_weight(alpha_bar, gamma=self.min_snr)
-        return {"loss": denoising_loss(predicted, noise, weight), "plain": plain}
+        return {"loss": denoising_loss(predicted, target, weight), "plain": plain}
 
     def _captions(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> list[str]:
         draw = random.Random(int(torch.randint(2**62, (), generator=generator)))

@@ -23,6 +23,7 @@ from animatediff.training.denoising import (
 from animatediff.training.latents import LatentClips, chosen, encode_clips
 from animatediff.training.trainer import Lesson
 from animatediff.training.world import (
+    PREDICTION,
     STYLE,
     betas,
     image_model,
@@ -31,7 +32,6 @@ from animatediff.training.world import (
     write_index,
 )
 
-MIN_SNR = 5.0
 
 
 def prepare_autoencoder(work: Path) -> Lesson:
@@ -117,7 +117,7 @@ def prepare_image(work: Path) -> Lesson:
         read_text(work),
         chosen(stills, wanted),
         betas(),
-        min_snr=MIN_SNR,
+        prediction=PREDICTION,
     )
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from animatediff.model.low_rank import LowRankSet, attach_low_rank, attention_projections
 from animatediff.training.denoising import DenoisingLesson, frame_by_frame
-from animatediff.training.image_stages import MIN_SNR, read_still_latents
+from animatediff.training.image_stages import read_still_latents
 from animatediff.training.latents import LatentClips, chosen
 from animatediff.training.trainer import Lesson
-from animatediff.training.world import STYLE, betas, image_model, read_text, read_unet
+from animatediff.training.world import PREDICTION, STYLE, betas, image_model, read_text, read_unet
 
 RANK = 16
 
@@ -29,7 +29,7 @@ def prepare_lora(work: Path) -> Lesson:
     torch.manual_seed(0)
     lora = attach_low_rank(attention_projections(unet), rank=RANK)
     return DenoisingLesson(
-        lora, frame_by_frame(unet), read_text(work), _style_stills(work), betas(), min_snr=MIN_SNR
+        lora, frame_by_frame(unet), read_text(work), _style_stills(work), betas(), prediction=PREDICTION
     )
 
 
@@ -47,7 +47,7 @@ def prepare_full(work: Path) -> Lesson:
     """The whole image U-Net, from its base weights."""
     unet = read_unet(image_model(work)).to(memory_format=torch.channels_last)
     return DenoisingLesson(
-        unet, frame_by_frame(unet), read_text(work), _style_stills(work), betas(), min_snr=MIN_SNR
+        unet, frame_by_frame(unet), read_text(work), _style_stills(work), betas(), prediction=PREDICTION
     )
 
 

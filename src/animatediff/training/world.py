@@ -12,12 +12,15 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from animatediff.errors import FileError
-from animatediff.training.denoising import TextEmbedder, attend_plainly
+from animatediff.training.denoising import Prediction, TextEmbedder, attend_plainly
 from animatediff.training.objective import alphas_bar
 
 STYLE = "noto"
 BETAS = {"start": 0.00085, "end": 0.012, "schedule": "linear"}
 """The motion stages' betas (Sec. 4.2); the built-in image model is trained with them from the start."""
+
+PREDICTION: Prediction = "v_prediction"
+"""What the built-in denoiser predicts; with noise it takes far longer to get colours right."""
 
 
 def image_model(work: Path) -> Path:
@@ -75,7 +78,7 @@ def write_index(work: Path) -> None:
         "set_alpha_to_one": True,
         "steps_offset": 1,
         "timestep_spacing": "leading",
-        "prediction_type": "epsilon",
+        "prediction_type": PREDICTION,
     }
     index = {
         "_class_name": "StableDiffusionPipeline",
