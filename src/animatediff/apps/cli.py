@@ -43,8 +43,13 @@ COMMANDS = (
     Command("animate", "animatediff.apps.animate:animate", "Make an animation from a prompt."),
     Command("rerun", "animatediff.apps.rerun:rerun", "Make an animation again from its file."),
     Command("models", "animatediff.apps.models:models", "List the models that need no download."),
-    Command("dataset", "animatediff.apps.dataset:dataset", "Fetch and render the built-in world's art."),
+    Command(
+        "dataset", "animatediff.apps.dataset:dataset", "Fetch and render the built-in world's art."
+    ),
     Command("train", "animatediff.apps.train:train_stage", "Run one stage of the training recipe."),
+    Command(
+        "evaluate", "animatediff.apps.evaluate:evaluate", "Put one question to a model and measure."
+    ),
     Command("pack", "animatediff.apps.pack:pack", "Put a trained world into the package."),
     Command("doctor", "animatediff.apps.doctor:doctor", "Say what this machine has and lacks."),
 )

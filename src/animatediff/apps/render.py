@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from animatediff.apps.destination import Destination
 from animatediff.apps.progress import Progress
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animation, Animator
+from animatediff.sampling.animator import Progress as Step
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import grid
+
+PREVIEW_EVERY = 5
+"""Steps between two previews; each costs as much as decoding a few frames."""
 
 
 def render(
@@ -28,8 +32,7 @@ def render(
     animations: list[Animation] = []
     for request in requests:
         progress.tell("seed", f"seed {request.seed}", {"seed": request.seed})
-        progress.stage("denoise", total=request.steps)
-        animation = animator.animate(request, on_step=lambda step, _: progress.at(step + 1))
+        animation = animator.animate(request, on_step=_watch(progress, preview))
         progress.stage("write", total=len(destination.formats))
         label = str(request.seed) if len(requests) > 1 else ""
         for path in destination.paths(label=label):
@@ -38,6 +41,24 @@ def render(
         animations.append(animation)
     if len(animations) > 1:
         _write_grid(animations, destination=destination, progress=progress)
+
+
+def _watch(progress: Progress, preview: Path | None) -> Callable[[Step], None]:
+    """Show every step, and now and then what it looks like."""
+    current = ""
+
+    def on_step(step: Step) -> None:
+        nonlocal current
+        if step.stage != current:
+            current = step.stage
+            progress.stage(step.stage, total=step.steps)
+        progress.at(step.step)
+        if preview is not None and step.stage == "denoise" and step.step % PREVIEW_EVERY == 0:
+            temporary = preview.with_name(f".{preview.name}.tmp")
+            step.preview().save(temporary, "PNG")
+            temporary.replace(preview)
+
+    return on_step
 
 
 def _write_grid(

@@ -77,7 +77,7 @@ def _write_shard(samples: list[Sample], path: Path) -> None:
                     tar.addfile(info, io.BytesIO(content))
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_shards(folder: Path) -> Iterator[Sample]:

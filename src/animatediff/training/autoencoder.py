@@ -100,6 +100,7 @@ class AutoencoderLesson:
     def losses(
         self, indices: Int[Tensor, " batch"], generator: torch.Generator
     ) -> dict[str, Tensor]:
+        """The terms of the loss, and the PSNR of these reconstructions."""
         count = len(indices)
         colour = torch.rand(count, 3, generator=generator) * 2 - 1
         white = torch.rand(count, 1, generator=generator) < 0.9

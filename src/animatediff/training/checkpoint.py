@@ -56,7 +56,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
             _sync(path)
         if final.exists():
             shutil.rmtree(final)
-        os.replace(temporary, final)
+        temporary.replace(final)
         _sync(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -60,6 +60,7 @@ class TextEmbedder:
 
     @torch.no_grad()
     def __call__(self, captions: list[str]) -> Float[Tensor, "batch tokens width"]:
+        """The last states of every caption, padding included."""
         tokens = self.tokenizer(
             captions, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
         )
@@ -97,7 +98,7 @@ class DenoisingLesson:
         null_text: how often the caption is dropped, for classifier-free guidance (arXiv 2207.12598).
         prediction: what the model is asked for: the noise (``epsilon``, as in the paper and Stable
             Diffusion 1), or the ``v_prediction`` of Stable Diffusion 2.
-        min_snr: gamma of min-SNR weighting of noise; ``None`` is the paper's plain mean squared error.
+        min_snr: gamma of min-SNR weighting of noise; ``None`` is the paper's plain mean square.
         caption: makes a caption of a clip's facts.
     """
 
@@ -118,6 +119,7 @@ class DenoisingLesson:
     def losses(
         self, indices: Int[Tensor, " batch"], generator: torch.Generator
     ) -> dict[str, Tensor]:
+        """The loss of these clips at timesteps of their own."""
         device = next(self.learns.parameters()).device
         latents = self.clips.windows(indices, num_frames=self.num_frames, generator=generator)
         noise = torch.randn(latents.shape, generator=generator)

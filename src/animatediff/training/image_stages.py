@@ -33,7 +33,6 @@ from animatediff.training.world import (
 )
 
 
-
 def prepare_autoencoder(work: Path) -> Lesson:
     """A fresh autoencoder on the training concepts of every style but the personalised one."""
     torch.manual_seed(0)
@@ -82,7 +81,8 @@ def standardise(autoencoder: AutoencoderKL, pictures: Tensor) -> None:
     scaling factor is 1.
     """
     before, after = autoencoder.quant_conv, autoencoder.post_quant_conv
-    assert before is not None and after is not None
+    assert before is not None
+    assert after is not None
     parts = [autoencoder.encode(p).latent_dist.mean for p in pictures.split(16)]
     latents = rearrange(torch.cat(parts), "b c h w -> c (b h w)")
     mean = latents.mean(1)
@@ -125,5 +125,5 @@ def keep_image(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
     """Store the U-Net."""
     lesson.learns.load_state_dict(learned)
     folder = image_model(work) / "unet"
-    lesson.learns.save_pretrained(folder)  # pyright: ignore
+    lesson.learns.save_pretrained(folder)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
     return folder

@@ -14,7 +14,14 @@ from animatediff.model.animated_unet import AnimatedUNet, Branch
 from animatediff.training.denoising import DenoisingLesson
 from animatediff.training.latents import LatentClips, chosen, encode_clips
 from animatediff.training.trainer import Lesson
-from animatediff.training.world import PREDICTION, betas, image_model, read_autoencoder, read_text, read_unet
+from animatediff.training.world import (
+    PREDICTION,
+    betas,
+    image_model,
+    read_autoencoder,
+    read_text,
+    read_unet,
+)
 
 NUM_FRAMES = 16
 FILES = {"transformer": "emoji.safetensors", "convolution": "emoji-conv.safetensors"}

@@ -30,20 +30,20 @@ def alphas_bar(
 
 
 def noised(
-    latents: Float[Tensor, "batch *axes"],
-    noise: Float[Tensor, "batch *axes"],
+    latents: Float[Tensor, "batch ..."],
+    noise: Float[Tensor, "batch ..."],
     alpha_bar: Float[Tensor, " batch"],
-) -> Float[Tensor, "batch *axes"]:
+) -> Float[Tensor, "batch ..."]:
     """z_t, the latents after diffusion (Eq. 1)."""
     a = alpha_bar.reshape(-1, *[1] * (latents.ndim - 1))
     return a.sqrt() * latents + (1 - a).sqrt() * noise
 
 
 def velocity(
-    latents: Float[Tensor, "batch *axes"],
-    noise: Float[Tensor, "batch *axes"],
+    latents: Float[Tensor, "batch ..."],
+    noise: Float[Tensor, "batch ..."],
     alpha_bar: Float[Tensor, " batch"],
-) -> Float[Tensor, "batch *axes"]:
+) -> Float[Tensor, "batch ..."]:
     """What a model of velocities is asked for (arXiv 2202.00512, Sec. 4): noise minus picture.
 
     The same model of the same noise, weighted so that the coarse picture, which a prediction of the
@@ -60,8 +60,8 @@ def min_snr_weight(alpha_bar: Float[Tensor, " batch"], *, gamma: float) -> Float
 
 
 def denoising_loss(
-    predicted: Float[Tensor, "batch *axes"],
-    target: Float[Tensor, "batch *axes"],
+    predicted: Float[Tensor, "batch ..."],
+    target: Float[Tensor, "batch ..."],
     weight: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """The mean squared error of the predicted noise (Eq. 2 for images, Eq. 5 for clips)."""

@@ -29,7 +29,12 @@ def prepare_lora(work: Path) -> Lesson:
     torch.manual_seed(0)
     lora = attach_low_rank(attention_projections(unet), rank=RANK)
     return DenoisingLesson(
-        lora, frame_by_frame(unet), read_text(work), _style_stills(work), betas(), prediction=PREDICTION
+        lora,
+        frame_by_frame(unet),
+        read_text(work),
+        _style_stills(work),
+        betas(),
+        prediction=PREDICTION,
     )
 
 
@@ -47,7 +52,12 @@ def prepare_full(work: Path) -> Lesson:
     """The whole image U-Net, from its base weights."""
     unet = read_unet(image_model(work)).to(memory_format=torch.channels_last)
     return DenoisingLesson(
-        unet, frame_by_frame(unet), read_text(work), _style_stills(work), betas(), prediction=PREDICTION
+        unet,
+        frame_by_frame(unet),
+        read_text(work),
+        _style_stills(work),
+        betas(),
+        prediction=PREDICTION,
     )
 
 
@@ -55,5 +65,5 @@ def keep_full(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
     """Store the fine-tuned U-Net; the rest of the model is the base's."""
     lesson.learns.load_state_dict(learned)
     folder = work / "world" / f"emoji-{STYLE}" / "unet"
-    lesson.learns.save_pretrained(folder)  # pyright: ignore
+    lesson.learns.save_pretrained(folder)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
     return folder

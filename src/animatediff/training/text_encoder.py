@@ -86,6 +86,7 @@ class TextEncoderLesson:
     def losses(
         self, indices: Int[Tensor, " batch"], generator: torch.Generator
     ) -> dict[str, Tensor]:
+        """The terms of the loss of these phrases."""
         tokens = self.tokens[indices]
         longest = int((tokens == self.end_token).int().argmax(-1).max()) + 1
         pooled = self.text_encoder(tokens[:, :longest]).pooler_output

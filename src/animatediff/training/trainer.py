@@ -87,7 +87,7 @@ class AveragedWeights:
         """Move towards the weights after ``step`` steps; early averages forget faster."""
         decay = min(self.decay, (1 + step) / (10 + step))
         current = [p.detach().float() for p in _learned(module).values()]
-        torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)  # pyright: ignore
+        torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)  # pyright: ignore[reportPrivateUsage]
 
 
 def train(
@@ -100,6 +100,9 @@ def train(
     """Train a lesson to its last step, resuming from ``folder`` where it has a checkpoint.
 
     Args:
+        lesson: what is learned, and from what.
+        options: how.
+        folder: of this run: its checkpoints and ``metrics.jsonl``.
         on_save: told the step and the averaged weights after every checkpoint, e.g. to preview.
 
     Returns:

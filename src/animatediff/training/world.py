@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from jaxtyping import Float
+from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
@@ -16,7 +17,7 @@ from animatediff.training.denoising import Prediction, TextEmbedder, attend_plai
 from animatediff.training.objective import alphas_bar
 
 STYLE = "noto"
-BETAS = {"start": 0.00085, "end": 0.012, "schedule": "linear"}
+BETA_START, BETA_END, BETA_SCHEDULE = 0.00085, 0.012, "linear"
 """The motion stages' betas (Sec. 4.2); the built-in image model is trained with them from the start."""
 
 PREDICTION: Prediction = "v_prediction"
@@ -60,9 +61,9 @@ def read_unet(folder: Path) -> UNet2DConditionModel:
     return attend_plainly(unet)
 
 
-def betas():
+def betas() -> Float[Tensor, " timesteps"]:
     """The share of signal left at each timestep, for every stage of the built-in world."""
-    return alphas_bar(**BETAS)
+    return alphas_bar(start=BETA_START, end=BETA_END, schedule=BETA_SCHEDULE)
 
 
 def write_index(work: Path) -> None:
@@ -71,9 +72,9 @@ def write_index(work: Path) -> None:
     scheduler = {
         "_class_name": "DDIMScheduler",
         "num_train_timesteps": 1000,
-        "beta_start": BETAS["start"],
-        "beta_end": BETAS["end"],
-        "beta_schedule": BETAS["schedule"],
+        "beta_start": BETA_START,
+        "beta_end": BETA_END,
+        "beta_schedule": BETA_SCHEDULE,
         "clip_sample": False,
         "set_alpha_to_one": True,
         "steps_offset": 1,
@@ -98,4 +99,4 @@ def _write(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -145,7 +146,7 @@ def _write_pillow(
     # Rounded ends, not rounded lengths, so that rounding does not add up.
     unit = 10 if kind == "gif" else 1
     ends = [round(Fraction(1000, unit) * i / fps) * unit for i in range(len(frames) + 1)]
-    durations = [max(unit, end - start) for start, end in zip(ends, ends[1:], strict=False)]
+    durations = [max(unit, end - start) for start, end in pairwise(ends)]
     if kind == "gif":
         pictures = _with_one_palette(pictures)
         options = {"comment": json.dumps(facts).encode(), "optimize": False, "disposal": 1}
@@ -278,7 +279,9 @@ def _pillow_facts(picture: Image.Image) -> Facts:
         return _texts(getattr(picture, "text", {}))
     if picture.format == "GIF":
         comment = picture.info.get("comment", b"")
-        return _parsed(comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment)
+        return _parsed(
+            comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
+        )
     comment = picture.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
     if isinstance(comment, bytes) and comment.startswith(_UNICODE):
         return _parsed(comment[len(_UNICODE) :].decode("utf-16-be", "replace"))

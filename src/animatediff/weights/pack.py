@@ -32,7 +32,7 @@ def pack_world(work: Path, target: Path) -> dict[str, int]:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name).to(torch.float16) for name in file.keys()}
+            tensors = {name: file.get_tensor(name).to(torch.float16) for name in file.keys()}  # noqa: SIM118 - not a dict
             metadata = file.metadata()
         save_file(tensors, copy, metadata=metadata)
         sizes[str(path.relative_to(source))] = copy.stat().st_size
