@@ -65,25 +65,25 @@ STAGES: dict[str, Stage] = {
         "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
         motion_stages.prepare_transformer,
         motion_stages.keep_transformer,
-        TrainOptions(steps=2500, batch_size=2, learning_rate=5e-4),
+        TrainOptions(steps=900, batch_size=2, learning_rate=5e-4),
     ),
     "motion-convolution": Stage(
         "the convolutional rival of the motion modules (Sec. 5.3)",
         motion_stages.prepare_convolution,
         motion_stages.keep_convolution,
-        TrainOptions(steps=2500, batch_size=2, learning_rate=5e-4),
+        TrainOptions(steps=900, batch_size=2, learning_rate=5e-4),
     ),
     "noto-lora": Stage(
         "a LoRA of a style that the base never saw",
         personal_stages.prepare_lora,
         personal_stages.keep_lora,
-        TrainOptions(steps=800, batch_size=32, learning_rate=1e-3),
+        TrainOptions(steps=200, batch_size=32, learning_rate=1e-3),
     ),
     "noto-full": Stage(
         "a full fine-tune to that style",
         personal_stages.prepare_full,
         personal_stages.keep_full,
-        TrainOptions(steps=600, batch_size=32, learning_rate=2e-4),
+        TrainOptions(steps=200, batch_size=32, learning_rate=2e-4),
     ),
 }
 
