@@ -1,0 +1,128 @@
+"""The command line: what it writes, and one sentence with one exit code for what it cannot."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from animatediff.apps.cli import COMMANDS, main
+from animatediff.video import Video, read_metadata
+
+Run = list[str]
+
+
+@pytest.fixture
+def tiny(tiny_world: Path, tiny_motion: Path) -> Run:
+    """What makes ``animate`` fast: a tiny model and few frames."""
+    return ["--model", str(tiny_world), "--motion", str(tiny_motion), "--frames", "3", "--steps", "2"]
+
+
+def test_a_prompt_becomes_a_file_that_can_be_made_again(tmp_path: Path, tiny: Run) -> None:
+    first, again = tmp_path / "fox.webp", tmp_path / "again.webp"
+    assert main(["animate", "a fox", "-o", str(first), "--seed", "3", *tiny]) == 0
+    assert main(["rerun", str(first), "-o", str(again)]) == 0
+    assert np.array_equal(Video.load(first).frames, Video.load(again).frames)
+    assert read_metadata(first)["animatediff"] == read_metadata(again)["animatediff"]
+
+
+def test_several_seeds_and_formats_are_written_with_a_grid(tmp_path: Path, tiny: Run) -> None:
+    output = tmp_path / "fox.webp"
+    assert main(["animate", "a fox", "-o", str(output), "--seed", "1,2", "--format", "webp,gif", *tiny]) == 0
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {f"fox{part}.{kind}" for part in ("", "-1", "-2") for kind in ("webp", "gif")}
+    alone, together = Video.load(tmp_path / "fox-2.webp"), Video.load(output)
+    assert together.frames.shape[2] == 2 * alone.frames.shape[2]
+
+
+def test_a_preview_is_kept_up_to_date(tmp_path: Path, tiny: Run) -> None:
+    words = ["animate", "a fox", "-o", str(tmp_path / "a.gif"), "--preview", str(tmp_path / "p.png")]
+    assert main([*words, *tiny, "--steps", "5"]) == 0
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_there_is_to_know_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert main(["models"]) == 0
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(command.name in printed for command in COMMANDS)
+    for command in COMMANDS:
+        assert main([command.name, "--help"]) == 0
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys; from animatediff.apps.cli import main; main(['--help']); "
+        "main(['animate', '--help']); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["animate", "a fox", "--model", "emojy"], 2, "did you mean emoji?"),
+        (["animate", "a fox", "--motion", "/nowhere.safetensors"], 2, "There is no motion"),
+        (["animate", "a fox", "--setps", "3"], 2, "--steps"),
+        (["animate", "a fox", "--frames", "0"], 2, "1 to 1024"),
+        (["animate", "a fox", "--frames", "10000"], 2, "1 to 1024"),
+        (["animate", "a fox", "--frames", "many"], 2, "many"),
+        (["animate", "a fox", "--size", "100x100"], 2, "multiple of 8"),
+        (["animate", "x" * 100_000], 2, "shorten it to 10000"),
+        (["animate", "a fox", "--lora", "noto:much"], 2, "noto:0.8"),
+        (["animate", "a fox", "--device", "abacus"], 2, "abacus"),
+        (["animate", "a fox", "-o", "a.avi"], 2, "avi"),
+        (["animate"], 2, "PROMPT"),
+        (["animte", "a fox"], 2, "animate"),
+        (["rerun", "missing.mp4"], 3, "missing.mp4"),
+        (["animate", "a fox", "-o", "nowhere/a.mp4"], 5, "no folder nowhere"),
+        (["train", "motoin"], 2, "motion"),
+        (["dataset", "cats"], 2, "emoji"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_no_file(
+    words: Run,
+    code: int,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith("animatediff: ")
+    assert sentence in printed
+    assert len(printed.splitlines()) == 1
+    assert "Traceback" not in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_truncated_weight_file_is_named(
+    tiny_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "world"
+    shutil.copytree(tiny_world, copy)
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    out = tmp_path / "a.gif"
+    assert main(["animate", "a fox", "--model", str(copy), "--motion", "none", "-o", str(out)]) == 3
+    printed = capsys.readouterr().err
+    assert "diffusion_pytorch_model.safetensors" in printed
+    assert len(printed.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_a_folder_that_is_full_is_found_out_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    assert main(["animate", "a fox", "-o", str(tmp_path / "a.mp4")]) == 5
+    assert "full" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
