@@ -24,7 +24,9 @@ FACTS = {
 def smooth(*, frames: int = 6, height: int = 63, width: int = 65) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width]
     shades = [
-        np.stack([127 + 120 * np.sin((x + 3 * i) / 12), 127 + 120 * np.cos(y / 9 + i / 5), x + y], -1)
+        np.stack(
+            [127 + 120 * np.sin((x + 3 * i) / 12), 127 + 120 * np.cos(y / 9 + i / 5), x + y], -1
+        )
         for i in range(frames)
     ]
     return np.stack(shades).astype(np.uint8)
@@ -56,7 +58,9 @@ def test_one_frame_is_a_video_too(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_saving_again_replaces_the_file_and_leaves_nothing_else(tmp_path: Path, suffix: str) -> None:
+def test_saving_again_replaces_the_file_and_leaves_nothing_else(
+    tmp_path: Path, suffix: str
+) -> None:
     for frames in (2, 3):
         path = Video(smooth(frames=frames), Fraction(8)).save(tmp_path / f"a.{suffix}")
     assert Video.load(path).num_frames == 3
@@ -72,7 +76,9 @@ def test_half_a_film_is_refused(tmp_path: Path, part: float) -> None:
         Video.load(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", b"GIF89a nonsense", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 a zip", b"GIF89a nonsense", b"\x89PNG\r\n\x1a\n"]
+)
 def test_what_is_no_video_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
@@ -125,7 +131,10 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_part_of_the_new(
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(b"the old one")
     done = subprocess.run(
-        [sys.executable, "-c", FILL_THE_DISK, str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", FILL_THE_DISK, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.startswith("refused:"), done.stderr
     assert path.read_bytes() == b"the old one"

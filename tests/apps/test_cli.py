@@ -19,7 +19,16 @@ Run = list[str]
 @pytest.fixture
 def tiny(tiny_world: Path, tiny_motion: Path) -> Run:
     """What makes ``animate`` fast: a tiny model and few frames."""
-    return ["--model", str(tiny_world), "--motion", str(tiny_motion), "--frames", "3", "--steps", "2"]
+    return [
+        "--model",
+        str(tiny_world),
+        "--motion",
+        str(tiny_motion),
+        "--frames",
+        "3",
+        "--steps",
+        "2",
+    ]
 
 
 def test_a_prompt_becomes_a_file_that_can_be_made_again(tmp_path: Path, tiny: Run) -> None:
@@ -32,7 +41,12 @@ def test_a_prompt_becomes_a_file_that_can_be_made_again(tmp_path: Path, tiny: Ru
 
 def test_several_seeds_and_formats_are_written_with_a_grid(tmp_path: Path, tiny: Run) -> None:
     output = tmp_path / "fox.webp"
-    assert main(["animate", "a fox", "-o", str(output), "--seed", "1,2", "--format", "webp,gif", *tiny]) == 0
+    assert (
+        main(
+            ["animate", "a fox", "-o", str(output), "--seed", "1,2", "--format", "webp,gif", *tiny]
+        )
+        == 0
+    )
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {f"fox{part}.{kind}" for part in ("", "-1", "-2") for kind in ("webp", "gif")}
     alone, together = Video.load(tmp_path / "fox-2.webp"), Video.load(output)
@@ -40,7 +54,14 @@ def test_several_seeds_and_formats_are_written_with_a_grid(tmp_path: Path, tiny:
 
 
 def test_a_preview_is_kept_up_to_date(tmp_path: Path, tiny: Run) -> None:
-    words = ["animate", "a fox", "-o", str(tmp_path / "a.gif"), "--preview", str(tmp_path / "p.png")]
+    words = [
+        "animate",
+        "a fox",
+        "-o",
+        str(tmp_path / "a.gif"),
+        "--preview",
+        str(tmp_path / "p.png"),
+    ]
     assert main([*words, *tiny, "--steps", "5"]) == 0
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
@@ -60,7 +81,10 @@ def test_help_does_not_wait_for_torch() -> None:
         "import sys; from animatediff.apps.cli import main; main(['--help']); "
         "main(['animate', '--help']); sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,10 @@ def test_a_model_that_knows_the_picture_ends_there(name: str, prediction: str) -
         alpha = 1 / (1 + (2 * spread).exp())
         seen = walk.seen(latents, timestep)
         noise = (seen - alpha.sqrt() * picture) / (1 - alpha).sqrt()
-        answer = noise if prediction == "epsilon" else alpha.sqrt() * noise - (1 - alpha).sqrt() * picture
+        answer = (
+            noise
+            if prediction == "epsilon"
+            else alpha.sqrt() * noise - (1 - alpha).sqrt() * picture
+        )
         latents, _ = walk.step(answer, timestep, latents, step)
     assert torch.allclose(latents, picture, atol=0.05)

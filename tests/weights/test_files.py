@@ -55,8 +55,11 @@ def test_a_truncated_file_is_refused_with_both_sizes(weights: Path, part: int) -
         ({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, b"\0" * 4),
         ({"a": {"dtype": "Q9", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4),
         ({"a": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]}}, b"\0" * 4),
-        (b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
-         b'"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"\0"),
+        (
+            b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
+            b'"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+            b"\0",
+        ),
     ],
 )
 def test_a_header_that_breaks_the_rules_is_refused(
