@@ -72,7 +72,7 @@ def test_half_a_film_is_refused(tmp_path: Path, part: float) -> None:
     path = Video(smooth(), Fraction(8)).save(tmp_path / "a.mp4")
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * part)])
-    with pytest.raises(FileError, match="cut short|broken|no video stream"):
+    with pytest.raises(FileError, match=r"cut short|broken|no video stream"):
         Video.load(path)
 
 

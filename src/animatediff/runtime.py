@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
+from torch import nn
 
 from animatediff.errors import InputError
 
+Module = TypeVar("Module", bound=nn.Module)
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -22,6 +24,13 @@ def seeded(*keys: int | str) -> torch.Generator:
     """
     digest = hashlib.sha256("/".join(map(str, keys)).encode()).digest()
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def channels_last(module: Module) -> Module:
+    """Lay out a module's convolutions so that they run fastest; returns the same module."""
+    to: Any = module.to  # torch's annotations know this argument only together with others
+    to(memory_format=torch.channels_last)
+    return module
 
 
 @dataclass(frozen=True)

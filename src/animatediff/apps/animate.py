@@ -75,9 +75,9 @@ def animate(options: AnimateOptions) -> None:
     from animatediff.sampling.request import AnimationRequest
     from animatediff.video import FORMATS
 
-    settings = request_settings(options)
+    settings: dict[str, Any] = request_settings(options)
     seeds = parse_seeds(options.seeds)
-    requests = [AnimationRequest(**settings, **seed).validated() for seed in seeds]
+    requests = [AnimationRequest(**{**settings, **seed}).validated() for seed in seeds]
     destination = plan_destination(
         options.output,
         formats=options.formats,
@@ -141,7 +141,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def parse_seeds(words: Sequence[str]) -> list[dict[str, int]]:
+def parse_seeds(words: Sequence[str]) -> list[dict[str, Any]]:
     """Seeds written one by one or with commas, each as the field it sets; none is one empty choice.
 
     Raises:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -97,7 +98,9 @@ def ratio_of_medians(
     return _estimate(ratio, pairs, seed=seed)
 
 
-def _estimate(statistic, rows, *, seed: int, resamples: int = 1000) -> Estimate:
+def _estimate(
+    statistic: Callable[..., Any], rows: np.ndarray, *, seed: int, resamples: int = 1000
+) -> Estimate:
     total = rows.shape[1]
     if total == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)

@@ -45,7 +45,7 @@ from animatediff.evaluation.stored_features import Still
 from animatediff.runtime import seeded
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     from animatediff.sampling.animator import Animator
     from animatediff.sampling.request import AnimationRequest
@@ -93,12 +93,13 @@ def drawn_by(
 
 def reconstructed_by(vae: AutoencoderKL) -> Reconstruct:
     """What an autoencoder makes of pictures: the mode of their latents, decoded."""
+    from animatediff.model.latent_space import picture_of, posterior_of
 
     @torch.no_grad()
     def reconstruct(pictures: Frames) -> Frames:
         inputs = rearrange(torch.from_numpy(pictures), "n h w c -> n c h w") / 127.5 - 1
-        latents = vae.encode(inputs.to(vae.device, vae.dtype)).latent_dist.mode()
-        pixels = (vae.decode(latents).sample.float() + 1) * 127.5
+        latents = posterior_of(vae, inputs.to(vae.device, vae.dtype)).mode()
+        pixels = (picture_of(vae, latents).float() + 1) * 127.5
         bytes_ = pixels.round().clamp(0, 255).to("cpu", torch.uint8)
         return rearrange(bytes_, "n c h w -> n h w c").numpy()
 

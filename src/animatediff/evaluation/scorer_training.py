@@ -32,7 +32,7 @@ from animatediff.evaluation.stored_features import (
     stored_features,
 )
 from animatediff.evaluation.views import may_flip, roughened, view_of
-from animatediff.runtime import seeded
+from animatediff.runtime import channels_last, seeded
 
 
 def _ignore(done: int) -> None:
@@ -149,7 +149,7 @@ def train_scorer(
         FileError: there are no stills.
     """
     options = options or ScorerOptions()
-    network = published_lite0(size=options.size).to(memory_format=torch.channels_last)
+    network = channels_last(published_lite0(size=options.size))
     concepts = stored_features(
         stills, description=concept_description(network, num_views=options.num_views), cache=cache
     )

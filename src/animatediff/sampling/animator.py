@@ -7,7 +7,7 @@ it motion modules that were trained once, and never with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -343,7 +343,7 @@ class Animator:
 
 
 @contextmanager
-def memory_named(what: str) -> Iterator[None]:
+def memory_named(what: str) -> Generator[None]:
     """Turn every way in which memory runs out into one sentence.
 
     Raises:

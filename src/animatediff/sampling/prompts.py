@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -28,7 +29,7 @@ class EncodedPrompt:
 
 def encode_prompt(text: str, *, base: BaseModel) -> EncodedPrompt:
     """Encode a text in any script; what is too long is cut off, and said to be."""
-    tokenizer = base.tokenizer
+    tokenizer: Any = base.tokenizer  # its annotations know neither ids of texts nor texts of ids
     length = min(base.text_encoder.config.max_position_embeddings, tokenizer.model_max_length)
     room = length - 2  # for the marks of start and end
     # As Stable Diffusion was trained: padding is attended to like any token.

@@ -7,6 +7,7 @@ Pictures are composited on random backgrounds so that it does not learn that all
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from animatediff.data.stills import rows, to_model_range
+from animatediff.model.latent_space import picture_of, posterior_of
 
 
 def new_autoencoder() -> AutoencoderKL:
@@ -24,7 +26,8 @@ def new_autoencoder() -> AutoencoderKL:
     It begins as a blur that keeps colours (``begin_as_blur``), and its latents begin nearly noiseless.
     From the usual start, outlines are learned first and stay grey for a long time.
     """
-    autoencoder = AutoencoderKL(
+    build: Any = AutoencoderKL  # its annotations allow one block only
+    autoencoder: AutoencoderKL = build(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(24, 48, 96, 128),
@@ -35,6 +38,7 @@ def new_autoencoder() -> AutoencoderKL:
         mid_block_add_attention=False,
     )
     assert autoencoder.quant_conv is not None
+    assert autoencoder.quant_conv.bias is not None
     begin_as_blur(autoencoder)
     with torch.no_grad():
         _, log_variance = autoencoder.quant_conv.bias.chunk(2)
@@ -110,10 +114,10 @@ class AutoencoderLesson:
         target = to_model_range(pictures, torch.where(white, torch.ones(3), colour))
         target = target.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(not self.decoder_only):
-            posterior = self.autoencoder.encode(target).latent_dist
+            posterior = posterior_of(self.autoencoder, target)
             noise = torch.randn(posterior.mean.shape, generator=generator)
             latents = posterior.mean + posterior.std * noise
-        restored = self.autoencoder.decode(latents).sample.float()
+        restored = picture_of(self.autoencoder, latents).float()
         error = restored - target
         squared = error.square().mean()
         sharpness = sum((e.abs().mean() for e in edges(error)), torch.zeros(()))

@@ -13,6 +13,8 @@ from torch import Tensor
 from animatediff.data.emoji import STYLES
 from animatediff.data.shards import read_shards
 from animatediff.data.stills import read_stills, to_model_range
+from animatediff.model.latent_space import posterior_of
+from animatediff.runtime import channels_last
 from animatediff.training.autoencoder import AutoencoderLesson, new_autoencoder
 from animatediff.training.denoising import (
     DenoisingLesson,
@@ -36,16 +38,14 @@ from animatediff.training.world import (
 def prepare_autoencoder(work: Path) -> Lesson:
     """A fresh autoencoder on the training concepts of every style but the personalised one."""
     torch.manual_seed(0)
-    autoencoder = new_autoencoder().to(memory_format=torch.channels_last)
+    autoencoder = channels_last(new_autoencoder())
     return AutoencoderLesson(autoencoder, _pictures(work))
 
 
 def prepare_decoder(work: Path) -> Lesson:
     """The autoencoder with its encoder frozen, so that every latent stays what it is."""
     autoencoder = AutoencoderKL.from_pretrained(image_model(work) / "vae", local_files_only=True)
-    return AutoencoderLesson(
-        autoencoder.to(memory_format=torch.channels_last), _pictures(work), decoder_only=True
-    )
+    return AutoencoderLesson(channels_last(autoencoder), _pictures(work), decoder_only=True)
 
 
 def _pictures(work: Path) -> np.ndarray:
@@ -83,7 +83,9 @@ def standardise(autoencoder: AutoencoderKL, pictures: Tensor) -> None:
     before, after = autoencoder.quant_conv, autoencoder.post_quant_conv
     assert before is not None
     assert after is not None
-    parts = [autoencoder.encode(p).latent_dist.mean for p in pictures.split(16)]
+    assert before.bias is not None
+    assert after.bias is not None
+    parts = [posterior_of(autoencoder, p).mean for p in pictures.split(16)]
     latents = rearrange(torch.cat(parts), "b c h w -> c (b h w)")
     mean = latents.mean(1)
     scale = (latents - mean[:, None]).std()
@@ -100,7 +102,7 @@ def read_still_latents(work: Path) -> LatentClips:
     """Every still of every style and split as latents, encoded once."""
     return encode_clips(
         read_shards(work / "stills"),
-        read_autoencoder(work).to(memory_format=torch.channels_last),
+        channels_last(read_autoencoder(work)),
         work / "latents-stills.safetensors",
     )
 
@@ -110,7 +112,7 @@ def prepare_image(work: Path) -> Lesson:
     stills = read_still_latents(work)
     wanted = (m["split"] == "train" and not m["held_out_style"] for m in stills.meta)
     torch.manual_seed(0)
-    unet = attend_plainly(new_image_unet()).to(memory_format=torch.channels_last)
+    unet = channels_last(attend_plainly(new_image_unet()))
     return DenoisingLesson(
         unet,
         frame_by_frame(unet),

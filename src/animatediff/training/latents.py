@@ -19,6 +19,7 @@ from torch import Tensor
 
 from animatediff.data.shards import Pixels, Sample
 from animatediff.data.stills import to_model_range
+from animatediff.model.latent_space import posterior_of
 from animatediff.runtime import seeded
 
 Latent = Float[Tensor, "frames channels height width"]
@@ -77,7 +78,7 @@ def encode_clips(
 def _encode(pictures: Sequence[Pixels], autoencoder: AutoencoderKL) -> Latent:
     pixels = to_model_range(np.stack(pictures)).contiguous(memory_format=torch.channels_last)
     with torch.autocast(pixels.device.type, torch.bfloat16):
-        mean = autoencoder.encode(pixels).latent_dist.mean
+        mean = posterior_of(autoencoder, pixels).mean
     return (mean.float() * autoencoder.config["scaling_factor"]).half().contiguous()
 
 

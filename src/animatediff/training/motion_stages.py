@@ -11,6 +11,7 @@ from torch import Tensor
 
 from animatediff.data.shards import read_shards
 from animatediff.model.animated_unet import AnimatedUNet, Branch
+from animatediff.runtime import channels_last
 from animatediff.training.denoising import DenoisingLesson
 from animatediff.training.latents import LatentClips, chosen, encode_clips
 from animatediff.training.trainer import Lesson
@@ -31,14 +32,14 @@ def read_clip_latents(work: Path) -> LatentClips:
     """Every clip of every split as latents, encoded once."""
     return encode_clips(
         read_shards(work / "clips"),
-        read_autoencoder(work).to(memory_format=torch.channels_last),
+        channels_last(read_autoencoder(work)),
         work / "latents-clips.safetensors",
     )
 
 
 def _prepare(work: Path, branch: Branch) -> Lesson:
     clips = read_clip_latents(work)
-    unet = read_unet(image_model(work)).requires_grad_(False).to(memory_format=torch.channels_last)
+    unet = channels_last(read_unet(image_model(work)).requires_grad_(False))
     torch.manual_seed(0)
     animated = AnimatedUNet(unet, branch=branch)
     return DenoisingLesson(

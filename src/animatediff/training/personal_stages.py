@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from animatediff.model.low_rank import LowRankSet, attach_low_rank, attention_projections
+from animatediff.runtime import channels_last
 from animatediff.training.denoising import DenoisingLesson, frame_by_frame
 from animatediff.training.image_stages import read_still_latents
 from animatediff.training.latents import LatentClips, chosen
@@ -25,7 +26,7 @@ def _style_stills(work: Path) -> LatentClips:
 
 def prepare_lora(work: Path) -> Lesson:
     """A fresh LoRA on every attention of the frozen image model."""
-    unet = read_unet(image_model(work)).requires_grad_(False).to(memory_format=torch.channels_last)
+    unet = channels_last(read_unet(image_model(work)).requires_grad_(False))
     torch.manual_seed(0)
     lora = attach_low_rank(attention_projections(unet), rank=RANK)
     return DenoisingLesson(
@@ -50,7 +51,7 @@ def keep_lora(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
 
 def prepare_full(work: Path) -> Lesson:
     """The whole image U-Net, from its base weights."""
-    unet = read_unet(image_model(work)).to(memory_format=torch.channels_last)
+    unet = channels_last(read_unet(image_model(work)))
     return DenoisingLesson(
         unet,
         frame_by_frame(unet),

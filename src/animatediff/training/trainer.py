@@ -10,7 +10,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,7 +87,8 @@ class AveragedWeights:
         """Move towards the weights after ``step`` steps; early averages forget faster."""
         decay = min(self.decay, (1 + step) / (10 + step))
         current = [p.detach().float() for p in _learned(module).values()]
-        torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)  # pyright: ignore[reportPrivateUsage]
+        for average, weight in zip(self.weights.values(), current, strict=True):
+            average.lerp_(weight, 1 - decay)
 
 
 def train(
@@ -286,7 +287,7 @@ def _open_log(folder: Path, start: int):
 
 
 @contextmanager
-def _stop_signal() -> Iterator[Callable[[], bool]]:
+def _stop_signal() -> Generator[Callable[[], bool]]:
     """Tells whether SIGTERM or SIGINT arrived; a second one ends the process at once."""
     received: list[int] = []
 

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import av
 import numpy as np
+from av.error import FFmpegError
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
@@ -83,7 +84,7 @@ def _published(path: Path, write: Callable[[Path], None]) -> Path:
             _clear_frames(path)
         temporary.replace(path)
         _sync(path.parent)
-    except (OSError, av.FFmpegError) as error:
+    except (OSError, FFmpegError) as error:
         _discard(temporary)
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise OutputError(
@@ -217,7 +218,7 @@ def read_video(path: Path, *, max_pixels: int) -> tuple[Frames, Fraction]:
             frames, fps = _read_codec(path, max_pixels)
         else:
             frames, fps = _read_pillow(path, facts, max_pixels)
-    except (av.FFmpegError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (FFmpegError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise FileError(f"{path} is broken ({_short(error)}); get it again.") from None
     expected = _whole_number(facts.get("frames"))
     if not len(frames) or (expected is not None and len(frames) < expected):
@@ -244,7 +245,7 @@ def read_metadata(path: str | Path) -> Facts:
                 return _texts(container.metadata)
         with Image.open(path, formats=["GIF", "WEBP", "PNG"]) as picture:
             return _pillow_facts(picture)
-    except (av.FFmpegError, OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except (FFmpegError, OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
         raise FileError(f"{path} is broken ({_short(error)}); get it again.") from None
 
 

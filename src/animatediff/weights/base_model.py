@@ -22,6 +22,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from animatediff.errors import FileError
+from animatediff.runtime import channels_last
 from animatediff.weights.builtin import ModelFolder
 from animatediff.weights.files import (
     Header,
@@ -116,7 +117,7 @@ class BaseModelPlan:
             part.fill(dtype=dtype if name == "unet" else torch.float32, device=device)
         # Convolutions in this order of memory are faster on every device.
         for module in (self.unet, self.vae):
-            module.to(memory_format=torch.channels_last)
+            channels_last(module)
         return BaseModel(
             name=self.name,
             unet=self.unet,

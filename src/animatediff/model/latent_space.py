@@ -1,0 +1,24 @@
+"""The latent space of an autoencoder, typed: diffusers' own annotations leave out what it returns."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from jaxtyping import Float
+from torch import Tensor
+
+
+def posterior_of(
+    autoencoder: AutoencoderKL, pictures: Float[Tensor, "b 3 h w"]
+) -> DiagonalGaussianDistribution:
+    """The distribution of the latents of pictures in [-1, 1]; not yet scaled."""
+    return cast(Any, autoencoder.encode(pictures)).latent_dist
+
+
+def picture_of(
+    autoencoder: AutoencoderKL, latents: Float[Tensor, "b c h w"]
+) -> Float[Tensor, "b 3 h w"]:
+    """The pictures of unscaled latents, about in [-1, 1]."""
+    return cast(Any, autoencoder).decode(latents).sample
