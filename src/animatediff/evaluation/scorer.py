@@ -175,7 +175,7 @@ class Scorer(nn.Module):
         deep: list[Tensor] = []
         style: list[Tensor] = []
         for start in range(0, len(frames), _BATCH):
-            batch = torch.from_numpy(np.ascontiguousarray(frames[start : start + _BATCH]))
+            batch = torch.from_numpy(np.array(frames[start : start + _BATCH]))
             pictures = pictures_from(batch.to(device))
             features = self.network(pictures)
             deep.append(features)
