@@ -256,6 +256,8 @@ def _drawn(
         loras=template.loras,
         runtime=Runtime(device=options.device, threads=options.threads),
     )
+    # With the model's own choices filled in: kept drawings must not outlive a change of them.
+    template = animator.resolved(template)
     assert builtin.__file__ is not None
     folders = [Path(builtin.__file__).parents[1] / "builtin", Path(template.model)]
     files = [path for folder in folders for path in folder.rglob("*.safetensors")]

@@ -70,7 +70,7 @@ class Family:
 FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
-        Family(name="emoji", position_rows=16, size=128),
+        Family(name="emoji", position_rows=16, size=128, guidance=3.0),
         Family(name="v1", resnet_norm_scope="video", position_rows=24),
         Family(name="v2", mid=True),
         Family(name="v3"),
