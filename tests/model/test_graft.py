@@ -65,7 +65,7 @@ def test_a_graft_copes_with_packed_outputs(pack, unpack):
 
 def test_a_scale_of_zero_does_not_compute_the_branch():
     host, branch = nn.Identity(), Times(3.0)
-    Graft(branch, scale=0).attach(host)
+    Graft(branch, scale=0.0).attach(host)
     assert host(X) is X
     assert branch.calls == 0
 

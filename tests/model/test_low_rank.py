@@ -42,7 +42,7 @@ def test_a_fresh_branch_is_nothing(kind):
 def test_alpha_over_rank_is_the_factor():
     host = nn.Linear(3, 3)
     assert LowRank(host, rank=4).factor == 1
-    assert LowRank(host, rank=4, alpha=2).factor == 0.5
+    assert LowRank(host, rank=4, alpha=2.0).factor == 0.5
 
 
 def test_the_branch_takes_the_precision_of_its_host():
@@ -99,7 +99,9 @@ def test_merging_is_the_branches_without_their_cost_and_leaves_no_trace(
     unet = small_unet()
     image = (inputs["latents"][:, :, 0], inputs["timestep"], inputs["encoder_hidden_states"])
     before = {name: value.clone() for name, value in unet.state_dict().items()}
-    low_rank = randomised(attach_low_rank(attention_projections(unet), rank=2, alpha=1, scale=0.6))
+    low_rank = randomised(
+        attach_low_rank(attention_projections(unet), rank=2, alpha=1.0, scale=0.6)
+    )
     expected = unet(*image).sample
     with merged(low_rank.grafts):
         assert low_rank.scale == 0

@@ -50,9 +50,9 @@ def test_a_motion_lora_that_is_fresh_silent_or_removed_changes_nothing(
     assert torch.equal(animated(**inputs), expected)
     randomised(lora)
     assert not torch.allclose(animated(**inputs), expected, atol=1e-2)
-    lora.scale = 0
+    lora.scale = 0.0
     assert torch.equal(animated(**inputs), expected)
-    lora.scale = 1
+    lora.scale = 1.0
     lora.remove()
     assert torch.equal(animated(**inputs), expected)
 

@@ -42,7 +42,7 @@ class LowRank(nn.Module):
         InputError: the host is neither linear nor an ungrouped convolution, or the rank is below 1.
     """
 
-    def __init__(self, host: Host, *, rank: int, alpha: float | None = None) -> None:
+    def __init__(self, host: nn.Module, *, rank: int, alpha: float | None = None) -> None:
         super().__init__()
         if rank < 1:
             raise InputError(
@@ -51,8 +51,9 @@ class LowRank(nn.Module):
         self.rank = rank
         self.alpha = float(rank if alpha is None else alpha)
         down, up = _factors(host, rank=rank)
-        self.down = down.to(host.weight)
-        self.up = up.to(host.weight)
+        weight = cast(Host, host).weight
+        self.down = down.to(weight)
+        self.up = up.to(weight)
         nn.init.normal_(self.down.weight, std=1 / rank)
         nn.init.zeros_(self.up.weight)
 
@@ -164,16 +165,12 @@ def graft_low_rank(
     Raises:
         InputError: there are no hosts, or one of them cannot carry the branch.
     """
-    branches = {path: _low_rank_like(host, rank=rank, alpha=alpha) for path, host in hosts.items()}
+    branches = {path: LowRank(host, rank=rank, alpha=alpha) for path, host in hosts.items()}
     for path, branch in branches.items():
         _plant(owner, path, branch)
     return Grafts(
         {path: Graft(branches[path], scale=scale).attach(host) for path, host in hosts.items()}
     )
-
-
-def _low_rank_like(host: nn.Module, *, rank: int, alpha: float | None) -> LowRank:
-    return LowRank(cast(Host, host), rank=rank, alpha=alpha)
 
 
 def _plant(owner: nn.Module, path: str, module: nn.Module) -> None:

@@ -7,7 +7,7 @@ the one place where that is chosen: two hooks on each layer, which show it a cli
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -31,7 +31,7 @@ def resnet_norms(unet: UNet2DConditionModel) -> Iterator[nn.GroupNorm]:
 class NormsOverFrames:
     """GroupNorms whose statistics cover all frames of a clip, until ``remove``."""
 
-    def __init__(self, norms: Iterator[nn.GroupNorm], *, clip: Clip) -> None:
+    def __init__(self, norms: Iterable[nn.GroupNorm], *, clip: Clip) -> None:
         self.clip = clip
         self._handles: list[RemovableHandle] = []
         for norm in norms:
