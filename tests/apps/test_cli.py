@@ -49,6 +49,7 @@ def test_several_seeds_and_formats_are_written_with_a_grid(tmp_path: Path, tiny:
     )
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {f"fox{part}.{kind}" for part in ("", "-1", "-2") for kind in ("webp", "gif")}
+    assert main(["rerun", str(output), "-o", str(tmp_path / "again.webp")]) == 3
     alone, together = Video.load(tmp_path / "fox-2.webp"), Video.load(output)
     assert together.frames.shape[2] == 2 * alone.frames.shape[2]
 

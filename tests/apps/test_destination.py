@@ -62,6 +62,13 @@ def test_a_name_of_our_own_never_overwrites(tmp_path, monkeypatch):
         path.touch()
 
 
+def test_none_of_several_files_overwrites(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("fox-1.mp4").touch()
+    planned = plan_destination(None, formats=None, known=KNOWN, name="fox", labels=["", "1", "2"])
+    assert planned.stem == "fox-2"
+
+
 def test_a_writable_folder_passes_and_is_left_as_it_was(tmp_path):
     Destination(tmp_path, "fox", ("mp4",)).check()
     assert list(tmp_path.iterdir()) == []

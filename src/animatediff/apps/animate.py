@@ -14,7 +14,8 @@ from tyro.conf import Positional, UseAppendAction, arg
 from animatediff.apps.destination import plan_destination, slug
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
-from animatediff.errors import InputError
+from animatediff.errors import InputError, OutputError
+from animatediff.sampling.request import AnimationRequest, SchedulerName
 
 MAX_SEEDS = 64
 
@@ -29,33 +30,35 @@ class AnimateOptions:
     """The file to write; without it, the prompt and the seed name a new one here."""
     formats: Annotated[str | None, optional("LIST", name="format")] = None
     """mp4, gif, webp, apng, webm or png, or several with commas; else what FILE ends in."""
-    frames: Annotated[int | None, optional("N")] = None
-    """How many frames (16)."""
-    fps: Annotated[str | None, optional("RATE")] = None
-    """Frames a second (8); a fraction such as 24000/1001 is exact."""
+    frames: Annotated[int | None, optional("N", default=AnimationRequest.num_frames)] = None
+    """How many frames."""
+    fps: Annotated[str | None, optional("RATE", default=AnimationRequest.fps)] = None
+    """Frames a second; a fraction such as 24000/1001 is exact."""
     size: Annotated[str | None, optional("WxH")] = None
     """Pixels, such as 128x128; multiples of 8."""
     width: Annotated[int | None, optional("N")] = None
     """Pixels across, instead of --size."""
     height: Annotated[int | None, optional("N")] = None
     """Pixels down, instead of --size."""
-    steps: Annotated[int | None, optional("N")] = None
-    """Denoising steps (25)."""
+    steps: Annotated[int | None, optional("N", default=AnimationRequest.steps)] = None
+    """Denoising steps."""
     guidance: Annotated[float | None, optional("X")] = None
-    """How strongly the prompt pulls; 1 is no guidance."""
+    """How strongly the prompt pulls; 1 is not at all, and left out it is the motion module's."""
     seeds: Annotated[UseAppendAction[tuple[str, ...]], arg(name="seed", metavar="N")] = ()
     """Where the noise starts (0); -1 draws one. Several, repeated or with commas, are written
     one by one, and side by side in a labelled grid."""
     negative: Annotated[str | None, optional("TEXT")] = None
     """What not to draw."""
-    model: Annotated[str | None, optional("NAME")] = None
+    model: Annotated[str | None, optional("NAME", default=AnimationRequest.model)] = None
     """The image model: a name that `animatediff models` lists, or a folder."""
-    motion: Annotated[str | None, optional("NAME")] = None
+    motion: Annotated[str | None, optional("NAME", default=AnimationRequest.motion)] = None
     """The motion module: a name, a file, or none."""
     loras: Annotated[UseAppendAction[tuple[str, ...]], arg(name="lora", metavar="NAME:SCALE")] = ()
     """A style to add, a name or a file and how much of it; may be repeated."""
-    scheduler: Annotated[str | None, optional("NAME")] = None
-    """ddim, euler, euler-a, dpm++2m-karras, unipc or lcm."""
+    scheduler: Annotated[
+        SchedulerName | None, optional("NAME", default=AnimationRequest.scheduler)
+    ] = None
+    """The sampler: ddim, euler, euler-a, dpm++2m-karras, unipc or lcm."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -72,19 +75,24 @@ def animate(options: AnimateOptions) -> None:
     Raises:
         InputError, FileError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
     """
-    from animatediff.sampling.request import AnimationRequest
     from animatediff.video import FORMATS
 
     settings: dict[str, Any] = request_settings(options)
     seeds = parse_seeds(options.seeds)
     requests = [AnimationRequest(**{**settings, **seed}).validated() for seed in seeds]
+    several = len(requests) > 1
     destination = plan_destination(
         options.output,
         formats=options.formats,
         known=FORMATS,
-        name=f"{slug(options.prompt)}-{requests[0].seed}",
+        name=slug(options.prompt) if several else f"{slug(options.prompt)}-{requests[0].seed}",
+        labels=["", *(str(request.seed) for request in requests)] if several else [""],
     )
     destination.check()
+    if options.preview is not None and not options.preview.parent.is_dir():
+        raise OutputError(
+            f"There is no folder {options.preview.parent} for the preview; create it."
+        )
     with open_progress(options.progress) as progress:
         progress.stage("load")
         from animatediff.apps.render import render

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import tempfile
@@ -13,6 +14,8 @@ from animatediff.config import nearest
 from animatediff.errors import InputError, OutputError
 
 MIN_FREE_BYTES = 32 << 20
+GRID = "animatediff-grid"
+"""The fact in a file that says: this is several animations side by side, with these requests."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,12 @@ class Destination:
 
 
 def plan_destination(
-    output: Path | None, *, formats: str | None, known: Sequence[str], name: str
+    output: Path | None,
+    *,
+    formats: str | None,
+    known: Sequence[str],
+    name: str,
+    labels: Sequence[str] = ("",),
 ) -> Destination:
     """What ``-o`` and ``--format`` mean together.
 
@@ -69,6 +77,7 @@ def plan_destination(
         formats: a comma-separated list, or nothing.
         known: every format that can be written.
         name: the name when no output is given; a number is added rather than overwrite a file.
+        labels: what tells apart the files that will be written.
 
     Raises:
         InputError: a format is unknown, or ``output`` has no suffix and no format is given.
@@ -84,7 +93,7 @@ def plan_destination(
             remedy = f"did you mean {close}?" if close else f"it is one of {', '.join(known)}."
             raise InputError(f"{one!r} is not a format that can be written; {remedy}")
     if output is None:
-        return Destination(Path(), _unused(name, chosen), chosen)
+        return _unused(name, formats=chosen, labels=labels)
     stem = output.stem if suffix in known else output.name
     if not stem or output.is_dir():
         raise InputError(f"{output} is a folder; give a file name, such as {output / 'fox.mp4'}.")
@@ -103,8 +112,12 @@ def slug(text: str, *, length: int = 40) -> str:
     return short or "animation"
 
 
-def _unused(name: str, formats: Sequence[str]) -> str:
-    stem, number = name, 2
-    while any(Path(f"{stem}.{suffix}").exists() for suffix in formats):
-        stem, number = f"{name}-{number}", number + 1
-    return stem
+def _unused(name: str, *, formats: tuple[str, ...], labels: Sequence[str]) -> Destination:
+    """The first of name, name-2, name-3 ... under which nothing exists yet."""
+    stems = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    candidates = (Destination(Path(), stem, formats) for stem in stems)
+    return next(
+        candidate
+        for candidate in candidates
+        if not any(path.exists() for label in labels for path in candidate.paths(label=label))
+    )

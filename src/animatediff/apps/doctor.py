@@ -123,4 +123,20 @@ def _disk() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    yield from ()
+    """Every built-in weight file: whole, by its own header, and which one, by its hash."""
+    from animatediff.errors import FileError
+    from animatediff.weights.builtin import BUILTIN
+    from animatediff.weights.files import read_header, sha256_of
+
+    files = sorted(BUILTIN.rglob("*.safetensors"))
+    if not files:
+        yield Finding("weights", False, f"no built-in weights in {BUILTIN}; install the package")
+    for file in files:
+        try:
+            read_header(file)
+        except FileError as error:
+            yield Finding("weights", False, str(error))
+            continue
+        megabytes, digest = file.stat().st_size / 1e6, sha256_of(file)[:10]
+        name = file.relative_to(BUILTIN).as_posix()
+        yield Finding("weights", True, f"{name}, {megabytes:.1f} MB, sha256 {digest}...")

@@ -24,9 +24,23 @@ _FRAME = "╭╮╰╯│ "
 _RULE = re.compile("[─-]{3,}")
 
 
-def optional(metavar: str, *, name: str | None = None, aliases: tuple[str, ...] = ()) -> object:
-    """The annotation of an option that may be left out, for ``Annotated[int | None, ...]``."""
-    return tyro.conf.arg(name=name, aliases=aliases, metavar=metavar, help_behavior_hint="")
+def optional(
+    metavar: str,
+    *,
+    name: str | None = None,
+    aliases: tuple[str, ...] = (),
+    default: object = None,
+) -> object:
+    """The annotation of an option that may be left out, for ``Annotated[int | None, ...]``.
+
+    Args:
+        metavar: what its value is called in the help.
+        name: the option, where the field is called otherwise.
+        aliases: other spellings, such as ``-o``.
+        default: what leaving it out amounts to, for the help alone.
+    """
+    hint = "" if default is None else f"(default: {default})"
+    return tyro.conf.arg(name=name, aliases=aliases, metavar=metavar, help_behavior_hint=hint)
 
 
 def parse(options: type[T], arguments: Sequence[str], *, command: str, summary: str) -> T:

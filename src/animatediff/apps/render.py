@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from animatediff.apps.destination import Destination
+from animatediff.apps.destination import GRID, Destination
 from animatediff.apps.progress import Progress
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animation, Animator
@@ -69,5 +69,5 @@ def _write_grid(
     requests = json.dumps([json.loads(animation.request.to_json()) for animation in animations])
     together = grid(videos, labels)
     for path in destination.paths():
-        written = together.save(path, metadata={"animatediff-grid": requests})
+        written = together.save(path, metadata={GRID: requests})
         progress.tell("written", str(written), {"path": str(written)})

@@ -8,9 +8,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from animatediff.apps.destination import plan_destination
+from animatediff.apps.destination import GRID, plan_destination
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
+from animatediff.errors import FileError
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,12 @@ def rerun(options: RerunOptions) -> None:
         InputError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
     """
     from animatediff.sampling.animator import load_request
-    from animatediff.video import FORMATS
+    from animatediff.video import FORMATS, read_metadata
 
+    if GRID in read_metadata(options.file):
+        raise FileError(
+            f"{options.file} is a grid of several; rerun one of the files it is made of."
+        )
     request = load_request(options.file).validated()
     same = options.file.suffix.lstrip(".").lower()
     formats = options.formats or (same if options.output is None and same in FORMATS else None)
