@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.errors import Cancelled, InputError, NumericalError
+from animatediff.training.optimizers import OptimizerName
 from animatediff.training.trainer import TrainOptions, learning_rate_at, samples_of, train
 
 OPTIONS = TrainOptions(
@@ -51,14 +52,16 @@ def losses_in(folder: Path) -> list[float]:
     ]
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 11])
 def test_a_stopped_and_resumed_run_repeats_the_uninterrupted_one_exactly(
-    tmp_path: Path, stop_at: int
+    tmp_path: Path, stop_at: int, optimizer: OptimizerName
 ) -> None:
-    whole = train(Regression(), OPTIONS, tmp_path / "whole")
+    options = replace(OPTIONS, optimizer=optimizer)
+    whole = train(Regression(), options, tmp_path / "whole")
     with pytest.raises(Cancelled, match=f"after step {stop_at}"):
-        train(Regression(stop_at=stop_at), OPTIONS, tmp_path / "parts")
-    resumed = train(Regression(), OPTIONS, tmp_path / "parts")
+        train(Regression(stop_at=stop_at), options, tmp_path / "parts")
+    resumed = train(Regression(), options, tmp_path / "parts")
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert losses_in(tmp_path / "whole") == losses_in(tmp_path / "parts")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor
 
@@ -31,6 +32,7 @@ from animatediff.training.world import (
     image_model,
     read_autoencoder,
     read_text,
+    read_unet,
     write_index,
 )
 
@@ -109,10 +111,19 @@ def read_still_latents(work: Path) -> LatentClips:
 
 def prepare_image(work: Path) -> Lesson:
     """A fresh U-Net on the training concepts of every style that is not held out."""
+    torch.manual_seed(0)
+    return _image_lesson(work, attend_plainly(new_image_unet()))
+
+
+def prepare_longer(work: Path) -> Lesson:
+    """The U-Net of the world on the same stills again."""
+    return _image_lesson(work, read_unet(image_model(work)))
+
+
+def _image_lesson(work: Path, unet: UNet2DConditionModel) -> Lesson:
     stills = read_still_latents(work)
     wanted = (m["split"] == "train" and not m["held_out_style"] for m in stills.meta)
-    torch.manual_seed(0)
-    unet = channels_last(attend_plainly(new_image_unet()))
+    unet = channels_last(unet)
     return DenoisingLesson(
         unet,
         frame_by_frame(unet),

@@ -59,7 +59,13 @@ STAGES: dict[str, Stage] = {
         "the image model, from captioned stills (Eq. 2)",
         image_stages.prepare_image,
         image_stages.keep_image,
-        TrainOptions(steps=4200, batch_size=32, learning_rate=7e-4),
+        TrainOptions(steps=4200, batch_size=32, learning_rate=7e-4, optimizer="muon"),
+    ),
+    "image-longer": Stage(
+        "the image model from the weights it has, for as long as there is time",
+        image_stages.prepare_longer,
+        image_stages.keep_image,
+        TrainOptions(steps=24000, batch_size=32, learning_rate=7e-4, optimizer="muon"),
     ),
     "motion": Stage(
         "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",

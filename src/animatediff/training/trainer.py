@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from animatediff.errors import Cancelled, InputError, NumericalError
 from animatediff.runtime import seeded
 from animatediff.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from animatediff.training.optimizers import OptimizerName, Optimizers
 
 
 class Lesson(Protocol):
@@ -46,12 +47,13 @@ class TrainOptions:
         steps: optimiser steps in all.
         batch_size: samples in one backward pass.
         accumulate: backward passes in one optimiser step.
-        learning_rate: AdamW's, after the warm-up.
+        learning_rate: after the warm-up; of AdamW, and of Muon scaled to AdamW's.
         warmup: steps over which the rate rises linearly.
         schedule: ``constant``, or ``cosine`` down to a twentieth of the rate at the last step.
         ema_decay: of the averaged weights, which are what is exported; 0 exports the last weights.
         clip: the largest allowed norm of the gradient.
         precision: autocast of the forward pass.
+        optimizer: ``adamw``, or ``muon`` for weight matrices and AdamW for the rest.
         save_every: steps between checkpoints.
     """
 
@@ -68,6 +70,7 @@ class TrainOptions:
     seed: int = 0
     save_every: int = 200
     log_every: int = 20
+    optimizer: OptimizerName = "adamw"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "save_every", "log_every"):
@@ -115,12 +118,7 @@ def train(
         InputError: the folder holds a run with other options.
     """
     parameters = _learned(lesson.learns)
-    optimizer = torch.optim.AdamW(
-        parameters.values(),
-        lr=options.learning_rate,
-        weight_decay=options.weight_decay,
-        betas=(0.9, 0.99),
-    )
+    optimizer = Optimizers(parameters, name=options.optimizer, weight_decay=options.weight_decay)
     average = AveragedWeights(
         {k: p.detach().float().clone() for k, p in parameters.items()}, options.ema_decay
     )
@@ -132,17 +130,15 @@ def train(
     with log, _stop_signal() as stopping:
         for step in range(start, options.steps):
             rate = learning_rate_at(step, options)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
             terms = _backward(lesson, options, step, device)
             norm = nn.utils.clip_grad_norm_(parameters.values(), options.clip)
             if torch.isfinite(norm):
-                optimizer.step()
+                optimizer.step(rate=rate)
                 bad_in_a_row = 0
                 average.update(lesson.learns, step)
             else:
                 skipped, bad_in_a_row = skipped + 1, bad_in_a_row + 1
-            optimizer.zero_grad(set_to_none=True)
+            lesson.learns.zero_grad(set_to_none=True)
             if bad_in_a_row == 10:
                 raise NumericalError(
                     f"The gradient was not finite in ten steps in a row up to step {step}; lower the "
@@ -220,17 +216,13 @@ def _save(
     step: int,
     skipped: int,
     parameters: dict[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizers,
     average: AveragedWeights,
 ) -> None:
-    moments: dict[str, Tensor] = {}
-    for name, parameter in parameters.items():
-        for key, value in optimizer.state[parameter].items():
-            moments[f"{name}::{key}"] = value
     tensors = {
         "model": {name: p.detach() for name, p in parameters.items()},
         "ema": average.weights,
-        "optim": moments,
+        "optim": optimizer.state(),
     }
     save_checkpoint(
         folder, Checkpoint(step, tensors, {"options": asdict(options), "skipped": skipped})
@@ -241,7 +233,7 @@ def _resume(
     folder: Path,
     options: TrainOptions,
     parameters: dict[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizers,
     average: AveragedWeights,
 ) -> tuple[int, int]:
     """Put everything back as it was; returns the next step and the skipped ones so far."""
@@ -249,16 +241,11 @@ def _resume(
     if checkpoint is None:
         return 0, 0
     _refuse_changes(folder, checkpoint.state["options"], asdict(options))
-    moments = checkpoint.tensors["optim"]
+    optimizer.restore(checkpoint.tensors["optim"])
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(checkpoint.tensors["model"][name])
             average.weights[name].copy_(checkpoint.tensors["ema"][name])
-            keys = [k for k in moments if k.startswith(f"{name}::")]
-            optimizer.state[parameter] = {
-                k.split("::")[1]: moments[k].to(parameter.device) if moments[k].ndim else moments[k]
-                for k in keys
-            }
     return checkpoint.step, checkpoint.state["skipped"]
 
 
@@ -266,9 +253,11 @@ _MAY_CHANGE = frozenset({"save_every", "log_every"})
 
 
 def _refuse_changes(folder: Path, old: dict[str, object], new: dict[str, object]) -> None:
-    changed = [k for k in new if k not in _MAY_CHANGE and old.get(k) != new[k]]
+    defaults = {field.name: field.default for field in fields(TrainOptions)}
+    old = defaults | old
+    changed = [k for k in new if k not in _MAY_CHANGE and old[k] != new[k]]
     if changed:
-        what = ", ".join(f"{k} {old.get(k)} -> {new[k]}" for k in changed)
+        what = ", ".join(f"{k} {old[k]} -> {new[k]}" for k in changed)
         raise InputError(
             f"{folder} holds a run with other options ({what}); resume it with its own options or "
             "choose a new folder."
