@@ -71,25 +71,25 @@ STAGES: dict[str, Stage] = {
         "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
         motion_stages.prepare_transformer,
         motion_stages.keep_transformer,
-        TrainOptions(steps=900, batch_size=2, learning_rate=5e-4),
+        TrainOptions(steps=1000, batch_size=2, learning_rate=5e-4, optimizer="muon"),
     ),
     "motion-convolution": Stage(
         "the convolutional rival of the motion modules (Sec. 5.3)",
         motion_stages.prepare_convolution,
         motion_stages.keep_convolution,
-        TrainOptions(steps=900, batch_size=2, learning_rate=5e-4),
+        TrainOptions(steps=1000, batch_size=2, learning_rate=5e-4, optimizer="muon"),
     ),
     "noto-lora": Stage(
         "a LoRA of a style that the base never saw",
         personal_stages.prepare_lora,
         personal_stages.keep_lora,
-        TrainOptions(steps=200, batch_size=32, learning_rate=1e-3),
+        TrainOptions(steps=300, batch_size=32, learning_rate=1e-3),
     ),
     "noto-full": Stage(
         "a full fine-tune to that style",
         personal_stages.prepare_full,
         personal_stages.keep_full,
-        TrainOptions(steps=200, batch_size=32, learning_rate=2e-4),
+        TrainOptions(steps=300, batch_size=32, learning_rate=3e-4, optimizer="muon"),
     ),
 }
 
