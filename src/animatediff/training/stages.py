@@ -71,13 +71,13 @@ STAGES: dict[str, Stage] = {
         "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
         motion_stages.prepare_transformer,
         motion_stages.keep_transformer,
-        TrainOptions(steps=1000, batch_size=2, learning_rate=5e-4, optimizer="muon"),
+        TrainOptions(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
     ),
     "motion-convolution": Stage(
         "the convolutional rival of the motion modules (Sec. 5.3)",
         motion_stages.prepare_convolution,
         motion_stages.keep_convolution,
-        TrainOptions(steps=1000, batch_size=2, learning_rate=5e-4, optimizer="muon"),
+        TrainOptions(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
     ),
     "noto-lora": Stage(
         "a LoRA of a style that the base never saw",
