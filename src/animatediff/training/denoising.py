@@ -58,9 +58,8 @@ class TextEmbedder:
     tokenizer: CLIPTokenizer
     text_encoder: CLIPTextModel
 
-    @torch.no_grad()
     def __call__(self, captions: list[str]) -> Float[Tensor, "batch tokens width"]:
-        """The last states of every caption, padding included."""
+        """The last states of every caption, padding included; with a gradient if the encoder learns."""
         tokens = self.tokenizer(
             captions, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
         )

@@ -23,6 +23,7 @@ from animatediff.training.denoising import (
     frame_by_frame,
     new_image_unet,
 )
+from animatediff.training.image_and_text import ImageAndTextLesson
 from animatediff.training.latents import LatentClips, chosen, encode_clips
 from animatediff.training.trainer import Lesson
 from animatediff.training.world import (
@@ -116,11 +117,14 @@ def prepare_image(work: Path) -> Lesson:
 
 
 def prepare_longer(work: Path) -> Lesson:
-    """The U-Net of the world on the same stills again."""
-    return _image_lesson(work, read_unet(image_model(work)))
+    """The U-Net of the world on the same stills again, its text encoder learning along."""
+    denoising = _image_lesson(work, read_unet(image_model(work)))
+    metas = denoising.clips.meta
+    phrases = {m["label"] for m in metas} | {t for m in metas for t in m["tags"]}
+    return ImageAndTextLesson(denoising, sorted(phrases))
 
 
-def _image_lesson(work: Path, unet: UNet2DConditionModel) -> Lesson:
+def _image_lesson(work: Path, unet: UNet2DConditionModel) -> DenoisingLesson:
     stills = read_still_latents(work)
     wanted = (m["split"] == "train" and not m["held_out_style"] for m in stills.meta)
     unet = channels_last(unet)
@@ -132,6 +136,16 @@ def _image_lesson(work: Path, unet: UNet2DConditionModel) -> Lesson:
         betas(),
         prediction=PREDICTION,
     )
+
+
+def keep_longer(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
+    """Store the U-Net and the text encoder."""
+    assert isinstance(lesson, ImageAndTextLesson)
+    lesson.learns.load_state_dict(learned, strict=False)
+    lesson.text_encoder.save_pretrained(image_model(work) / "text_encoder")
+    folder = image_model(work) / "unet"
+    lesson.unet.save_pretrained(folder)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+    return folder
 
 
 def keep_image(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:

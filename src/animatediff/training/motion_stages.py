@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from animatediff.data.shards import read_shards
@@ -37,7 +37,7 @@ def read_clip_latents(work: Path) -> LatentClips:
     )
 
 
-def _prepare(work: Path, branch: Branch) -> Lesson:
+def _prepare(work: Path, branch: Branch) -> DenoisingLesson:
     clips = read_clip_latents(work)
     unet = channels_last(read_unet(image_model(work)).requires_grad_(False))
     torch.manual_seed(0)
@@ -80,6 +80,13 @@ def motion_metadata(animated: AnimatedUNet) -> dict[str, str]:
 def prepare_transformer(work: Path) -> Lesson:
     """Fresh motion modules on the training clips."""
     return _prepare(work, "transformer")
+
+
+def prepare_longer(work: Path) -> Lesson:
+    """The motion modules of the world on the same clips again."""
+    lesson = _prepare(work, "transformer")
+    lesson.learns.load_state_dict(load_file(work / "world" / "motion" / FILES["transformer"]))
+    return lesson
 
 
 def prepare_convolution(work: Path) -> Lesson:

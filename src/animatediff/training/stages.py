@@ -62,16 +62,22 @@ STAGES: dict[str, Stage] = {
         TrainOptions(steps=4200, batch_size=32, learning_rate=7e-4, optimizer="muon"),
     ),
     "image-longer": Stage(
-        "the image model from the weights it has, for as long as there is time",
+        "the image model from the weights it has, and its text encoder with it",
         image_stages.prepare_longer,
-        image_stages.keep_image,
-        TrainOptions(steps=24000, batch_size=32, learning_rate=7e-4, optimizer="muon"),
+        image_stages.keep_longer,
+        TrainOptions(steps=4000, batch_size=32, learning_rate=5e-4, optimizer="muon"),
     ),
     "motion": Stage(
         "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
         motion_stages.prepare_transformer,
         motion_stages.keep_transformer,
         TrainOptions(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
+    ),
+    "motion-longer": Stage(
+        "the motion modules from the weights they have, for as long as there is time",
+        motion_stages.prepare_longer,
+        motion_stages.keep_transformer,
+        TrainOptions(steps=4000, batch_size=2, learning_rate=5e-4, optimizer="muon"),
     ),
     "motion-convolution": Stage(
         "the convolutional rival of the motion modules (Sec. 5.3)",
