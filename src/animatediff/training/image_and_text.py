@@ -8,7 +8,6 @@ the denoising loss too, held to the meanings it has so that words which no capti
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +30,7 @@ class ImageAndTextLesson:
     """
 
     denoising: DenoisingLesson
-    phrases: Sequence[str]
+    phrases: list[str]
     hold: float = 0.5
     held_at_once: int = 48
 
@@ -54,8 +53,9 @@ class ImageAndTextLesson:
 
     def _drift(self, generator: torch.Generator) -> Float[Tensor, ""]:
         chosen = torch.randint(len(self.phrases), (self.held_at_once,), generator=generator)
+        phrases = [self.phrases[i] for i in chosen.tolist()]
         tokens = self.denoising.embed.tokenizer(
-            [self.phrases[i] for i in chosen.tolist()],
+            phrases,
             padding=True,
             max_length=77,
             truncation=True,
