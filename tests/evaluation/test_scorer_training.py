@@ -15,7 +15,7 @@ from animatediff.evaluation.scorer_training import (
     style_description,
 )
 from animatediff.evaluation.stored_features import Still, StoredFeatures, stored_features
-from animatediff.evaluation.views import may_flip, roughened, view_of
+from animatediff.evaluation.views import may_flip, style_view, view_of
 
 OPTIONS = ScorerOptions(
     num_components=24, hidden=16, style_hidden=16, epochs=30, batch=32, dropout=0.1, size=32
@@ -131,7 +131,7 @@ def test_stored_features_are_extracted_once_and_resumed(tmp_path: Path):
     stored = stored_features(tmp_path / "stills", description=description, cache=tmp_path / "cache")
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     assert len(files) == len(STYLES) * 2
-    (tmp_path / "cache" / "noto-style-32px-view1.safetensors").unlink()
+    (tmp_path / "cache" / "noto-style-soft-32px-view1.safetensors").unlink()
     again = stored_features(tmp_path / "stills", description=description, cache=tmp_path / "cache")
     assert again.stills == stored.stills
     assert all(torch.equal(a, b) for a, b in zip(again.views, stored.views, strict=True))
@@ -152,7 +152,7 @@ def test_views_are_a_function_of_key_and_number():
     picture = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     for make in (
         lambda key, view: view_of(picture, key=key, view=view, flip=True),
-        lambda key, view: roughened(picture, key=key, view=view),
+        lambda key, view: style_view(picture, key=key, view=view),
     ):
         assert torch.equal(make("a", 0), picture)
         assert torch.equal(make("a", 1), make("a", 1))

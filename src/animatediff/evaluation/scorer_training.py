@@ -31,7 +31,7 @@ from animatediff.evaluation.stored_features import (
     StoredFeatures,
     stored_features,
 )
-from animatediff.evaluation.views import may_flip, roughened, view_of
+from animatediff.evaluation.views import may_flip, style_view, view_of
 from animatediff.runtime import channels_last, seeded
 
 
@@ -63,7 +63,7 @@ class ScorerOptions:
 
     size: int = 192
     num_views: int = 3
-    num_style_views: int = 2
+    num_style_views: int = 5
     num_components: int = 768
     hidden: int = 1024
     style_hidden: int = 256
@@ -174,15 +174,15 @@ def concept_description(network: Lite0, *, num_views: int) -> Description:
 
 
 def style_description(network: Lite0, *, num_views: int) -> Description:
-    """What the style head learns from: slightly roughened views, by palette and shallow features."""
+    """What the style head learns from: rough and soft views, by palette and shallow features."""
 
     def view(picture: Tensor, still: Still, number: int) -> Tensor:
-        return roughened(picture, key=still.key, view=number)
+        return style_view(picture, key=still.key, view=number)
 
     def features(pictures: Tensor) -> Tensor:
         return style_features(pictures, shallow=network.shallow(pictures))
 
-    return Description(f"style-{network.size}px", num_views, view, features)
+    return Description(f"style-soft-{network.size}px", num_views, view, features)
 
 
 def fit_scorer(

@@ -6,13 +6,16 @@ still's key and the view's number alone; the generator itself takes no part in t
 
 from __future__ import annotations
 
+import io
 import math
 import re
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from animatediff.runtime import seeded
@@ -53,19 +56,60 @@ def view_of(
     return (inked + noise).clamp(0, 1)
 
 
+def style_view(picture: Float[Tensor, "3 h w"], *, key: str, view: int) -> Float[Tensor, "3 h w"]:
+    """View 0 is the still itself; odd views are roughened, later even ones softened."""
+    if view == 0:
+        return picture
+    alter = roughened if view % 2 else softened
+    return alter(picture, key=key, view=view)
+
+
 def roughened(picture: Float[Tensor, "3 h w"], *, key: str, view: int) -> Float[Tensor, "3 h w"]:
-    """View 0 is the still itself; every later one is a little blurred, tinted and noisy.
+    """A little blurred, tinted and noisy.
 
     What tells styles apart is smaller than what tells concepts apart: a tint of 10 % turns one
     set's yellow into another's.
     """
-    if view == 0:
-        return picture
     generator = seeded("scorer-rough", key, view)
     blurred = _blurred(picture, sigma=_uniform(generator, 0, 1))
     gain = 1 + 0.02 * torch.randn(3, 1, 1, generator=generator).clamp(-2, 2)
     noise = torch.randn(picture.shape, generator=generator) * 0.03 * _uniform(generator, 0, 1)
     return (1 - (1 - blurred) * gain + noise).clamp(0, 1)
+
+
+def softened(picture: Float[Tensor, "3 h w"], *, key: str, view: int) -> Float[Tensor, "3 h w"]:
+    """Without its finest detail but with its edges, as after any lossy coding of pictures.
+
+    Made smaller and larger again, smoothed by a median that keeps edges, and stored as a JPEG, each
+    to a degree of its own.
+    """
+    generator = seeded("scorer-soft", key, view)
+    size = round(picture.shape[-1] / _uniform(generator, 1.0, 2.2))
+    small = F.interpolate(picture[None], size=(size, size), mode="area")
+    large = F.interpolate(small, size=picture.shape[1:], mode="bicubic", align_corners=False)[0]
+    smooth = _median(large) if _uniform(generator, 0, 1) < 0.7 else large
+    mixed = torch.lerp(large, smooth, _uniform(generator, 0.3, 1.0))
+    gain = 1 + 0.015 * torch.randn(3, 1, 1, generator=generator).clamp(-2, 2)
+    tinted = (1 - (1 - mixed) * gain).clamp(0, 1)
+    return _as_jpeg(tinted, quality=round(_uniform(generator, 25, 90)))
+
+
+def _median(picture: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    padded = F.pad(picture[None], (1, 1, 1, 1), mode="replicate")[0]
+    shifted = [
+        padded[:, y : y + picture.shape[1], x : x + picture.shape[2]]
+        for y in range(3)
+        for x in range(3)
+    ]
+    return torch.stack(shifted).median(0).values
+
+
+def _as_jpeg(picture: Float[Tensor, "3 h w"], *, quality: int) -> Float[Tensor, "3 h w"]:
+    pixels = (rearrange(picture, "c h w -> h w c") * 255).round().byte().numpy()
+    with io.BytesIO() as file:
+        Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+        decoded = np.asarray(Image.open(file))
+    return rearrange(torch.from_numpy(decoded.copy()), "h w c -> c h w").float() / 255
 
 
 def _uniform(generator: torch.Generator, low: float, high: float) -> float:
