@@ -13,20 +13,11 @@ pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
 from animatediff.data.shards import Sample
 from animatediff.errors import InputError
 from animatediff.evaluation.kept_animations import KeptAnimations, fingerprint_of
-from animatediff.evaluation.protocol import (
-    Subject,
-    choose_clips,
-    choose_pictures,
-    drawn_by,
-    in_style,
-    judge_autoencoder,
-    judge_motion,
-    judge_pictures,
-    judge_transfer,
-    mean_squared_error,
-    psnr,
-    real_frames,
-)
+from animatediff.evaluation.protocol.autoencoder import judge_autoencoder, mean_squared_error, psnr
+from animatediff.evaluation.protocol.motion import choose_clips, judge_motion, real_frames
+from animatediff.evaluation.protocol.pictures import choose_pictures, judge_pictures
+from animatediff.evaluation.protocol.subjects import Subject, drawn_by
+from animatediff.evaluation.protocol.transfer import in_style, judge_transfer
 from animatediff.evaluation.reports import as_json
 from animatediff.evaluation.scorer import Judgement
 from animatediff.evaluation.scorer_training import clip_ceilings

@@ -15,7 +15,7 @@ from animatediff.apps.progress import Progress, Style, open_progress
 
 if TYPE_CHECKING:
     from animatediff.data.shards import Sample
-    from animatediff.evaluation.protocol import Draw, Watch
+    from animatediff.evaluation.protocol.subjects import Draw, Watch
     from animatediff.evaluation.reports import Report
     from animatediff.evaluation.scorer import Scorer
 
@@ -121,7 +121,7 @@ def _scorer(options: Options, progress: Progress) -> Report:
 def _autoencoder(options: Options, progress: Progress) -> Report:
     import torch
 
-    from animatediff.evaluation.protocol import judge_autoencoder, reconstructed_by
+    from animatediff.evaluation.protocol.autoencoder import judge_autoencoder, reconstructed_by
     from animatediff.runtime import Runtime
     from animatediff.weights.base_model import load_base_model
     from animatediff.weights.builtin import resolve_model
@@ -135,7 +135,7 @@ def _autoencoder(options: Options, progress: Progress) -> Report:
 
 
 def _pictures(options: Options, progress: Progress) -> Report:
-    from animatediff.evaluation.protocol import choose_pictures, judge_pictures
+    from animatediff.evaluation.protocol.pictures import choose_pictures, judge_pictures
 
     scorer = _judge(options)
     subjects = choose_pictures(_stills(options), limit=options.limit, seed=options.seed)
@@ -144,7 +144,7 @@ def _pictures(options: Options, progress: Progress) -> Report:
 
 
 def _motion(options: Options, progress: Progress) -> Report:
-    from animatediff.evaluation.protocol import judge_motion
+    from animatediff.evaluation.protocol.motion import judge_motion
 
     scorer, clips = _judge(options), _clips(options)
     return judge_motion(
@@ -161,7 +161,7 @@ def _motion(options: Options, progress: Progress) -> Report:
 def _transfer(options: Options, progress: Progress) -> Report:
     from animatediff.data.emoji import STYLES
     from animatediff.errors import InputError
-    from animatediff.evaluation.protocol import judge_transfer
+    from animatediff.evaluation.protocol.transfer import judge_transfer
 
     phrases = {style.name: style.phrase for style in STYLES}
     if options.style not in phrases:
@@ -215,7 +215,7 @@ def _stills(options: Options) -> Iterator[Sample]:
 
 def _clips(options: Options) -> tuple[Sample, ...]:
     from animatediff.data.shards import read_shards
-    from animatediff.evaluation.protocol import choose_clips
+    from animatediff.evaluation.protocol.motion import choose_clips
 
     return choose_clips(
         read_shards(options.work / "clips"),
@@ -235,7 +235,7 @@ def _drawn(
 ) -> Draw:
     """A loaded model as the protocol sees it; what it draws is kept in the world folder."""
     from animatediff.evaluation.kept_animations import KeptAnimations, fingerprint_of
-    from animatediff.evaluation.protocol import drawn_by
+    from animatediff.evaluation.protocol.subjects import drawn_by
     from animatediff.runtime import Runtime
     from animatediff.sampling.animator import Animator
     from animatediff.sampling.request import AnimationRequest

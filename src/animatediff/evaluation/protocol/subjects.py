@@ -1,0 +1,107 @@
+"""What is asked for, who draws it, and how subjects are chosen: what every question shares."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from animatediff.data.shards import Sample
+from animatediff.errors import InputError
+from animatediff.evaluation.kept_animations import KeptAnimations
+from animatediff.evaluation.motion_metrics import FLOW_RATE
+from animatediff.runtime import seeded
+
+if TYPE_CHECKING:
+    from animatediff.sampling.animator import Animator
+    from animatediff.sampling.request import AnimationRequest
+
+Frames = UInt8[np.ndarray, "frames height width 3"]
+
+
+class Draw(Protocol):
+    """A model as the protocol sees it: a prompt and a seed to frames on white."""
+
+    def __call__(self, prompt: str, *, seed: int) -> Frames:
+        """Frames at 8 a second."""
+        ...
+
+
+Watch = Callable[[int, int], None]
+"""Told after each item how many are done, and of how many."""
+
+
+def drawn_by(
+    animator: Animator, *, template: AnimationRequest, kept: KeptAnimations | None = None
+) -> Draw:
+    """An animator that draws every prompt as ``template`` says, but for prompt and seed.
+
+    Args:
+        animator: the loaded model.
+        template: everything but the prompt and the seed.
+        kept: where drawings are kept and looked up; without it each is drawn anew.
+
+    Raises:
+        InputError: the template's frame rate is not the real clips'.
+    """
+    if template.num_frames > 1 and Fraction(template.fps) != FLOW_RATE:
+        raise InputError(f"Real clips run at {FLOW_RATE} fps; ask for fps={FLOW_RATE}.")
+
+    def draw(prompt: str, *, seed: int) -> Frames:
+        request = dataclasses.replace(template, prompt=prompt, seed=seed)
+        return kept.frames(animator, request) if kept else animator.animate(request).video.frames
+
+    return draw
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One thing to ask for.
+
+    Attributes:
+        hexcode: the concept.
+        label: its words.
+        style: the style's name.
+        prompt: the words given to the model.
+        split: ``train``, ``val`` or ``test``.
+        seed: of the drawing; the same concept has the same seed for every model.
+    """
+
+    hexcode: str
+    label: str
+    style: str
+    prompt: str
+    split: str
+    seed: int
+
+    @classmethod
+    def of(cls, sample: Sample, *, seed: int) -> Subject:
+        """A still or clip as something to ask for, in its caption's words."""
+        meta = sample.meta
+        code = str(meta["hexcode"])
+        return cls(
+            hexcode=code,
+            label=str(meta["label"]),
+            style=str(meta["style"]),
+            prompt=str(meta["caption"]),
+            split=str(meta["split"]),
+            seed=int(hashlib.sha256(f"{seed}/{code}".encode()).hexdigest()[:7], 16),
+        )
+
+
+def nobody(done: int, total: int) -> None:
+    """Watch nothing."""
+
+
+def sampled(subjects: Sequence[Subject], *, limit: int | None, seed: int) -> tuple[Subject, ...]:
+    """At most ``limit`` subjects, chosen by ``seed``."""
+    if limit is None or limit >= len(subjects):
+        return tuple(subjects)
+    order = np.random.default_rng(seeded("choose", seed).initial_seed()).permutation(len(subjects))
+    return tuple(subjects[index] for index in sorted(order[:limit]))
