@@ -182,6 +182,11 @@ def unwrapped(name: str) -> str:
     return name
 
 
+def is_motion(name: str) -> bool:
+    """Whether a name lies in a motion module, known or not."""
+    return ".motion_modules." in name or ".temporal_attentions." in name
+
+
 def motion_name(name: str) -> MotionName | None:
     """What a tensor of a motion module is, in whichever layout; nothing for any other name."""
     name = unwrapped(name)
@@ -281,6 +286,13 @@ class LowRankName:
 def our_factor(host: str, factor: Factor) -> str:
     """Our name of a part of the branch on ``host``."""
     return f"{host}.{factor}" if factor == "alpha" else f"{host}.{factor}.weight"
+
+
+def host_and_factor(ours: str) -> tuple[str, Factor]:
+    """The layer, and the part of its branch, that one of our names stands for."""
+    found = _factor_of(ours)
+    assert found is not None, ours
+    return found[0], found[2]
 
 
 def low_rank_name(name: str) -> LowRankName | None:
@@ -406,7 +418,7 @@ def recognise(names: Iterable[str]) -> Recognised | None:
             others=tuple(name for name in names if name not in motion),
         )
     low_rank = {name: found for name in names if (found := low_rank_name(name)) is not None}
-    kinds = {found.kind for found in low_rank.values()}
+    kinds: set[Kind] = {found.kind for found in low_rank.values()}
     if len(kinds) != 1:
         return None
     return Recognised(

@@ -1,11 +1,13 @@
 """Motion modules to files and back: what a file is, whether it fits, and only then its numbers.
 
-Our layout is ``{site}.{parameter}``, as ``AnimatedUNet.motion_state_dict`` gives it; what
-the numbers alone do not say (branch, scope of the norms, family) is in the metadata.
+Any layout is read. Ours is ``{site}.{parameter}``, as ``AnimatedUNet.motion_state_dict`` gives it;
+what the numbers alone do not say (branch, scope of the norms, family) is in its metadata. For
+published files names and shapes tell the family, and where they do not, the user is asked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
@@ -15,9 +17,23 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
-from animatediff.model.motion_module import NormScope
-from animatediff.weights.families import FAMILIES, Family
-from animatediff.weights.files import Header, check_fit, read_header, read_weights, write_weights
+from animatediff.model.motion_module import NormScope, frame_positions
+from animatediff.weights.families import BASES, FAMILIES, Base, Family, Numerics, family_of
+from animatediff.weights.files import (
+    Header,
+    check_fit,
+    read_header,
+    read_json,
+    read_weights,
+    write_weights,
+)
+from animatediff.weights.layouts import KINDS, Layout, Recognised, is_motion, recognise, unwrapped
+
+AUTO = "auto"
+"""The family that a file is of, told by its names and shapes."""
+
+PUBLISHED_HEADS = 8
+_OUR_FACTS = ("family", "branch", "mid", "norm_scope", "heads")
 
 
 @dataclass(frozen=True)
@@ -25,55 +41,230 @@ class MotionFile:
     """A motion module of which everything but the numbers is known.
 
     Attributes:
-        header: its file's.
+        header: its file's, with the names that count and no others.
+        names: our name for each of the file's.
+        layout: whose names the file has.
         family: what its version decides.
         branch: the paper's Transformer, or the convolution.
         mid: whether it has a module for the middle block.
         norm_scope: of its own norms.
         resnet_norm_scope: of the image model's norms while it is attached.
         heads: of its attention.
+        notes: whatever its user should know, a sentence each.
     """
 
     header: Header
+    names: Mapping[str, str]
+    layout: Layout
     family: Family
     branch: Branch
     mid: bool
     norm_scope: NormScope
     resnet_norm_scope: NormScope
     heads: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter, by our name."""
+        return {ours: self.header.shapes[name] for name, ours in self.names.items()}
 
 
-def read_motion(path: Path) -> MotionFile:
-    """What a motion module's file says of itself.
+def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithful") -> MotionFile:
+    """What a motion module's file is, in whichever layout.
+
+    Args:
+        path: a safetensors file.
+        family: the name of its family, or ``auto`` to tell it from the file.
+        numerics: normalise as the family trained, or as diffusers does.
 
     Raises:
-        FileError: the file is broken, or is no motion module in our layout.
+        FileError: the file is broken, is no motion module, is of a family that cannot be used, or
+            does not say which family it is of.
+        InputError: there is no such family.
     """
     header = read_header(path)
-    facts = header.metadata
-    lacking = [
-        key for key in ("family", "branch", "mid", "norm_scope", "heads") if key not in facts
-    ]
-    if lacking:
+    found = recognise(header.shapes)
+    if _is_ours(header):
+        return _read_ours(header, family=family, numerics=numerics)
+    if found is None or found.kind != "motion" or _is_control(found):
         raise FileError(f"{path} is not a motion module that can be used: {_what_else(header)}.")
-    if facts["family"] not in FAMILIES:
+    strangers = [name for name in found.others if is_motion(name)]
+    if strangers:
         raise FileError(
-            f"{path} is of the unknown family {facts['family']!r:.60}; "
-            f"known are {', '.join(FAMILIES)}."
+            f"{path} is not a motion module that can be used: it has the unknown "
+            f"{strangers[0]:.150}."
         )
-    family = FAMILIES[facts["family"]]
+    detected, notes = detect_family(header, found) if family == AUTO else (family_of(family), [])
+    if detected.refusal:
+        raise FileError(
+            f"{path} is {detected.title}, which cannot be used yet: {detected.refusal}."
+        )
+    used = detected.with_numerics(numerics)
+    return MotionFile(
+        header=Header(path, {name: header.shapes[name] for name in found.names}, header.metadata),
+        names=found.names,
+        layout=found.layout,
+        family=used,
+        branch="transformer",
+        mid=any(ours.startswith("mid_") for ours in found.names.values()),
+        norm_scope=used.motion_norm_scope,
+        resnet_norm_scope=used.resnet_norm_scope,
+        heads=PUBLISHED_HEADS,
+        notes=(*notes, *_notes_on(header, found)),
+    )
+
+
+def _is_ours(header: Header) -> bool:
+    return all(key in header.metadata for key in _OUR_FACTS)
+
+
+def _read_ours(header: Header, *, family: str, numerics: Numerics) -> MotionFile:
+    facts = header.metadata
+    own = facts["family"]
+    if own not in FAMILIES:
+        raise FileError(
+            f"{header.path} is of the unknown family {own!r:.60}; known are {', '.join(FAMILIES)}."
+        )
+    used = (FAMILIES[own] if family == AUTO else family_of(family)).with_numerics(numerics)
     scopes = get_args(NormScope)
+    norm_scope = cast(NormScope, _one_of(header, "norm_scope", scopes))
+    resnet_norm_scope = (
+        cast(NormScope, _one_of(header, "resnet_norm_scope", scopes))
+        if "resnet_norm_scope" in facts
+        else used.resnet_norm_scope
+    )
+    if family != AUTO or numerics != "faithful":
+        norm_scope, resnet_norm_scope = used.motion_norm_scope, used.resnet_norm_scope
     return MotionFile(
         header=header,
-        family=family,
+        names={name: name for name in header.shapes},
+        layout="ours",
+        family=used,
         branch=cast(Branch, _one_of(header, "branch", get_args(Branch))),
         mid=_one_of(header, "mid", ("false", "true")) == "true",
-        norm_scope=cast(NormScope, _one_of(header, "norm_scope", scopes)),
-        resnet_norm_scope=cast(NormScope, _one_of(header, "resnet_norm_scope", scopes))
-        if "resnet_norm_scope" in facts
-        else family.resnet_norm_scope,
+        norm_scope=norm_scope,
+        resnet_norm_scope=resnet_norm_scope,
         heads=int(_one_of(header, "heads", tuple(map(str, range(1, 129))))),
     )
+
+
+def detect_family(header: Header, found: Recognised) -> tuple[Family, list[str]]:
+    """The family of a motion module by its metadata, names and shapes; with what is uncertain.
+
+    Raises:
+        FileError: they do not say.
+    """
+    named = header.metadata.get("family", "")
+    if named in FAMILIES:
+        return FAMILIES[named], []
+    sites = {ours.partition(".")[0] for ours in found.names.values()}
+    blocks = {site.split("_")[1] for site in sites if site.startswith("down_")}
+    mid = any(site.startswith("mid_") for site in sites)
+    rows = _position_rows(header, found)
+    if any(
+        unwrapped(name) == "conv_in.weight" and header.shapes[name][1:2] == (9,)
+        for name in found.others
+    ):
+        return FAMILIES["pia"], []
+    if any("img_encoder." in name for name in found.others):
+        return FAMILIES["animatelcm-i2v"], []
+    if blocks == {"0", "1", "2"} and not mid:
+        hotshot = found.layout == "hotshot" or rows == 24
+        return FAMILIES["hotshot-xl" if hotshot else "sdxl-beta"], []
+    if blocks != {"0", "1", "2", "3"}:
+        raise FileError(
+            f"{header.path} has motion modules for {len(blocks)} blocks, and Stable Diffusion 1.5 "
+            "has 4 and SDXL 3; if you know its family, name it with --family."
+        )
+    if mid:
+        return _with_middle(header, found, rows=rows)
+    family = {24: "v1", 32: "v3"}.get(rows or 0)
+    if family is None:
+        raise FileError(
+            f"{header.path} does not say whether it is AnimateDiff v1 or v3, which normalise "
+            "differently; name it with --family v1 or --family v3."
+        )
+    return FAMILIES[family], []
+
+
+def _with_middle(
+    header: Header, found: Recognised, *, rows: int | None
+) -> tuple[Family, list[str]]:
+    """Version 2 and what descends from it."""
+    path = header.path
+    if rows is None and found.layout != "diffusers":
+        return FAMILIES["animatelcm"], []
+    if rows == 64:
+        return FAMILIES["longanimatediff"], []
+    notes: list[str] = []
+    if rows is None:
+        notes.append(
+            f"{path.name} is taken for AnimateDiff v2; if it is AnimateLCM, say --family animatelcm."
+        )
+    if "lightning" in path.name.lower():
+        notes.append(
+            f"{path.name} has the names and shapes of AnimateDiff v2 and is taken for it; if it is "
+            "AnimateDiff-Lightning, say --family lightning-4step, or as many steps as it is for."
+        )
+    return FAMILIES["v2"], notes
+
+
+def _position_rows(header: Header, found: Recognised) -> int | None:
+    """How many frames the tables of positions have, from the file or diffusers' config beside it."""
+    shapes = [header.shapes[name] for name in found.positions]
+    if shapes and len(shapes[0]) == 3:
+        return shapes[0][1]
+    config = header.path.parent / "config.json"
+    if found.layout == "diffusers" and config.is_file():
+        rows = read_json(config).get("motion_max_seq_length")
+        return rows if isinstance(rows, int) else None
+    return None
+
+
+def _notes_on(header: Header, found: Recognised) -> Sequence[str]:
+    notes: list[str] = []
+    name = header.path.name
+    if found.others:
+        whole = any(other.endswith("conv_out.weight") for other in found.others)
+        notes.append(
+            f"{name} also holds {len(found.others)} tensors that are no motion module's; "
+            "they were left out."
+        )
+        if whole:
+            notes.append(
+                f"{name} was saved by a training run; if that took the ResNets' statistics over "
+                "the frames, as the authors' does, say --family v1."
+            )
+    strangers = unlike_sinusoids(header, found)
+    if strangers:
+        notes.append(
+            f"{len(strangers)} tables of positions in {name} differ from the sinusoids that every "
+            "version was trained with; the sinusoids are used."
+        )
+    return notes
+
+
+def unlike_sinusoids(header: Header, found: Recognised) -> list[str]:
+    """The tables of positions in a file that are not what we compute in their place.
+
+    Raises:
+        FileError: the file changed since its header was read.
+    """
+    tables = read_weights(
+        Header(header.path, {n: header.shapes[n] for n in found.positions}, header.metadata)
+    )
+    strangers: list[str] = []
+    for name, table in tables.items():
+        if table.ndim != 3 or not table.is_floating_point():
+            strangers.append(name)
+            continue
+        # As exact as the file's numbers can be; the authors' table is itself computed in fp32.
+        tolerance = max(4 * torch.finfo(table.dtype).eps, 1e-4)
+        ours = frame_positions(table.shape[1], table.shape[2])
+        if not torch.allclose(table[0].float(), ours, rtol=0, atol=tolerance):
+            strangers.append(name)
+    return strangers
 
 
 def inflate(unet: UNet2DConditionModel, motion: MotionFile) -> AnimatedUNet:
@@ -82,6 +273,7 @@ def inflate(unet: UNet2DConditionModel, motion: MotionFile) -> AnimatedUNet:
     Raises:
         FileError: the module was made for another U-Net.
     """
+    _check_base(unet, motion)
     try:
         animated = AnimatedUNet(
             unet,
@@ -94,8 +286,21 @@ def inflate(unet: UNet2DConditionModel, motion: MotionFile) -> AnimatedUNet:
     except InputError as error:
         raise FileError(f"{motion.header.path} does not fit this model: {error}") from None
     wanted = {name: tuple(t.shape) for name, t in animated.motion_state_dict().items()}
-    check_fit(motion.header, wanted, role="a motion module for this model")
+    named = Header(motion.header.path, motion.shapes, motion.header.metadata)
+    check_fit(named, wanted, role="a motion module for this model")
     return animated
+
+
+def _check_base(unet: UNet2DConditionModel, motion: MotionFile) -> None:
+    base = motion.family.base
+    model: Base = "sdxl" if unet.config["addition_embed_type"] == "text_time" else "sd15"
+    if base in ("own", model):
+        return
+    raise FileError(
+        f"{motion.header.path} is {motion.family.title}, made for {BASES[base]}, and the model is "
+        f"{'SDXL' if model == 'sdxl' else 'no SDXL'}; choose a model and a motion module that "
+        "belong together."
+    )
 
 
 def fill_motion(
@@ -107,7 +312,8 @@ def fill_motion(
         FileError: the file changed since, or holds numbers that are not finite.
     """
     weights = read_weights(motion.header, dtype=dtype, device=device, refuse_nan=True)
-    animated.motion.load_state_dict(weights, strict=True, assign=True)
+    named = {ours: weights[name] for name, ours in motion.names.items()}
+    animated.motion.load_state_dict(named, strict=True, assign=True)
     animated.motion.requires_grad_(False).eval()
 
 
@@ -129,18 +335,29 @@ def write_motion(path: Path, animated: AnimatedUNet, *, family: Family) -> Path:
     return write_weights(path, animated.motion_state_dict(), metadata=facts)
 
 
+def _is_control(found: Recognised) -> bool:
+    return any("controlnet_" in name for name in found.others)
+
+
 def _what_else(header: Header) -> str:
-    """What a file that is no motion module of ours looks like."""
+    """What a file that is no motion module looks like."""
     names = header.shapes
-    if any(".motion_modules." in f".{name}" for name in names):
-        return "it is in another project's layout, and must be converted first"
-    if any(name.endswith((".up.weight", ".lora_up.weight", ".lora_B.weight")) for name in names):
+    found = recognise(names)
+    if found is not None and _is_control(found):
+        return "it is a SparseCtrl, which conditions on pictures"
+    if found is not None and found.kind != "motion":
+        option = "--adapter" if found.kind == "adapter" else "--motion-lora"
+        return f"it is {KINDS[found.kind]} (or another LoRA in its places), which is for {option}"
+    if any(
+        name.endswith((".up.weight", ".lora_up.weight", ".lora_B.weight", ".alpha"))
+        for name in names
+    ):
         return "it is a LoRA"
     if any(
         name.startswith(("down_blocks.", "decoder.", "model.diffusion_model.")) for name in names
     ):
         return "it holds an image model or a part of one"
-    return "its metadata do not say its family, branch, mid, norm_scope and heads"
+    return "its names are no layout's that is known"
 
 
 def _one_of(header: Header, key: str, choices: tuple[str, ...]) -> str:

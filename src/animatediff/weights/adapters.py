@@ -1,0 +1,268 @@
+"""Domain adapters and MotionLoRAs from files of any layout: checked, grafted, and only then filled.
+
+Both are added to the weights by one rule, W + alpha * up @ down, without any factor of a rank
+(Sec. 4.1 and 4.3 of Guo et al., arXiv 2307.04725, as their code merges them); trainers that write an
+alpha of their own multiply by alpha / rank, which is honoured. The scale stays live.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import nn
+
+from animatediff.errors import FileError, InputError
+from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.graft import Graft, Grafts
+from animatediff.model.low_rank import LowRank
+from animatediff.weights.files import Header, check_fit, read_header, read_weights
+from animatediff.weights.layouts import (
+    KINDS,
+    Factor,
+    Kind,
+    Layout,
+    host_and_factor,
+    our_factor,
+    recognise,
+)
+
+_HALVES: tuple[Factor, Factor] = ("down", "up")
+_OPTIONS: Mapping[Kind, str] = {
+    "motion": "--motion",
+    "adapter": "--adapter",
+    "motion-lora": "--motion-lora",
+}
+
+
+@dataclass(frozen=True)
+class LowRankFile:
+    """A domain adapter or MotionLoRA of which everything but the numbers is known.
+
+    Attributes:
+        header: its file's, with the names that count and no others.
+        kind: which of the two.
+        layout: whose names the file has.
+        names: the file's name of ``down`` and ``up`` of every branch, by the layer it is for.
+        ranks: the inner width of every branch.
+        alphas: numerators of ``alpha / rank``; the rank itself where the file has none.
+    """
+
+    header: Header
+    kind: Kind
+    layout: Layout
+    names: Mapping[str, tuple[str, str]]
+    ranks: Mapping[str, int]
+    alphas: Mapping[str, float]
+
+    @property
+    def mid(self) -> bool:
+        """Whether it has branches for the middle block's motion module."""
+        return any(host.startswith("mid_") for host in self.names)
+
+
+@dataclass(frozen=True)
+class LoadedLowRank:
+    """A domain adapter or MotionLoRA in place.
+
+    Attributes:
+        file: what was read.
+        grafts: its branches, by layer; their scale is live.
+        notes: whatever its user should know, a sentence each.
+    """
+
+    file: LowRankFile
+    grafts: Grafts
+    notes: tuple[str, ...] = ()
+
+
+def read_adapter(path: Path) -> LowRankFile:
+    """What a domain adapter's file is.
+
+    Raises:
+        FileError: it is broken, something else, or incomplete.
+    """
+    return _read(path, kind="adapter")
+
+
+def read_motion_lora(path: Path) -> LowRankFile:
+    """What a MotionLoRA's file is.
+
+    Raises:
+        FileError: it is broken, something else, or incomplete.
+    """
+    return _read(path, kind="motion-lora")
+
+
+def _read(path: Path, *, kind: Kind) -> LowRankFile:
+    header = read_header(path)
+    found = recognise(header.shapes)
+    if found is None:
+        raise FileError(
+            f"{path} is not {KINDS[kind]}: it has other names than low-rank branches on "
+            f"{'spatial attentions' if kind == 'adapter' else 'motion modules'}."
+        )
+    if found.kind != kind:
+        raise FileError(
+            f"{path} is {KINDS[found.kind]} and not {KINDS[kind]}; "
+            f"give it with {_OPTIONS[found.kind]}."
+        )
+    if found.others:
+        hint = "; if it is an image LoRA, give it with --lora" if kind == "adapter" else ""
+        raise FileError(
+            f"{path} is not {KINDS[kind]}: it has the unknown {found.others[0]:.150}{hint}."
+        )
+    parts: dict[str, dict[Factor, str]] = {}
+    for name, ours in found.names.items():
+        host, factor = host_and_factor(ours)
+        if factor in parts.setdefault(host, {}):
+            raise FileError(f"{path} is not valid: it has the branch on {host:.150} twice.")
+        parts[host][factor] = name
+    lacking = [host for host, names in parts.items() if not {"down", "up"} <= names.keys()]
+    if lacking:
+        raise FileError(
+            f"{path} is incomplete: the branch on {lacking[0]:.150} lacks a half; "
+            "get the file again."
+        )
+    names = {host: (factors["down"], factors["up"]) for host, factors in parts.items()}
+    ranks = {host: _rank(header, host, pair) for host, pair in names.items()}
+    kept = {name: header.shapes[name] for pair in names.values() for name in pair}
+    return LowRankFile(
+        header=Header(path, kept, header.metadata),
+        kind=kind,
+        layout=found.layout,
+        names=names,
+        ranks=ranks,
+        alphas=_alphas(header, ranks, parts=parts),
+    )
+
+
+def _rank(header: Header, host: str, names: tuple[str, str]) -> int:
+    down, up = (header.shapes[name] for name in names)
+    if len(down) != 2 or len(up) != 2 or down[0] != up[1] or down[0] < 1:
+        raise FileError(
+            f"{header.path} is not valid: the shapes {down} and {up} of the branch on {host:.100} "
+            "are no low-rank pair."
+        )
+    return down[0]
+
+
+def _alphas(
+    header: Header, ranks: Mapping[str, int], *, parts: Mapping[str, Mapping[Factor, str]]
+) -> dict[str, float]:
+    """The alpha of every branch: in a tensor, in our metadata, or else the rank."""
+    stored = {host: factors["alpha"] for host, factors in parts.items() if "alpha" in factors}
+    for name in stored.values():
+        if math.prod(header.shapes[name]) != 1:
+            raise FileError(f"{header.path} is not valid: {name:.150} is not a single number.")
+    tensors = read_weights(
+        Header(header.path, {name: header.shapes[name] for name in stored.values()}, {})
+    )
+    try:
+        common = {host: float(header.metadata.get("alpha", rank)) for host, rank in ranks.items()}
+    except ValueError:
+        raise FileError(
+            f"{header.path} says alpha = {header.metadata['alpha']!r:.60}, which is not a number."
+        ) from None
+    alphas = common | {host: float(tensors[name].reshape(())) for host, name in stored.items()}
+    if not all(map(math.isfinite, alphas.values())):
+        raise FileError(f"{header.path} is damaged: an alpha is not finite; get the file again.")
+    return alphas
+
+
+def graft_adapter(unet: UNet2DConditionModel, file: LowRankFile, *, scale: float) -> LoadedLowRank:
+    """Graft the places for a domain adapter on an image model, both still without numbers.
+
+    Raises:
+        FileError: it was made for another image model.
+    """
+    layers = dict(unet.named_modules())
+    hosts = {host: layers[host] for host in file.names if host in layers}
+    absent = [host for host in file.names if host not in hosts]
+    if absent:
+        raise FileError(
+            f"{file.header.path} is not a domain adapter for this model, "
+            f"which has no {absent[0]:.100}."
+        )
+    return LoadedLowRank(file, _grafted(file, hosts, scale=scale))
+
+
+def graft_motion_lora(animated: AnimatedUNet, file: LowRankFile, *, scale: float) -> LoadedLowRank:
+    """Graft the places for a MotionLoRA on motion modules, both still without numbers.
+
+    Motion modules come with a middle one (version 2) and without; branches for one that is not
+    there are left out, and said to be.
+
+    Raises:
+        FileError: it was made for other motion modules.
+    """
+    modules = dict(animated.motion.named_modules())
+    hosts = {host: modules[host] for host in file.names if host in modules}
+    path = file.header.path
+    absent = [host for host in file.names if host not in hosts]
+    lost = [host for host in absent if not (host.startswith("mid_") and not animated.mid)]
+    if lost or not hosts:
+        raise FileError(
+            f"{path} is not a MotionLoRA for this motion module, which has no "
+            f"{(lost or absent)[0]:.100}."
+        )
+    notes: list[str] = []
+    if absent:
+        notes.append(
+            f"{path.name} was made for AnimateDiff v2, which has a motion module in the middle "
+            f"block; this one has none, so {len(hosts)} of its {len(file.names)} branches are used."
+        )
+    elif animated.mid and not file.mid:
+        notes.append(
+            f"{path.name} was made for motion modules without one in the middle block (v1, v3); "
+            "this one's is left as it is."
+        )
+    return LoadedLowRank(file, _grafted(file, hosts, scale=scale), tuple(notes))
+
+
+def _grafted(file: LowRankFile, hosts: Mapping[str, nn.Module], *, scale: float) -> Grafts:
+    """Graft a branch on every layer; all are checked before the first is attached."""
+    path = file.header.path
+    branches: dict[str, LowRank] = {}
+    for host, layer in hosts.items():
+        try:
+            branch = LowRank(layer, rank=file.ranks[host], alpha=file.alphas[host])
+        except InputError as error:
+            raise FileError(f"{path} does not fit this model: {error}") from None
+        branches[host] = branch
+    wanted = {
+        our_factor(host, factor): tuple(getattr(branch, factor).weight.shape)
+        for host, branch in branches.items()
+        for factor in _HALVES
+    }
+    shapes = {
+        our_factor(host, factor): file.header.shapes[file.names[host][i]]
+        for host in branches
+        for i, factor in enumerate(_HALVES)
+    }
+    check_fit(Header(path, shapes, {}), wanted, role=f"{KINDS[file.kind]} for this model")
+    return Grafts(
+        {host: Graft(branches[host], scale=scale).attach(layer) for host, layer in hosts.items()}
+    )
+
+
+def fill_low_rank(loaded: LoadedLowRank, *, dtype: torch.dtype, device: torch.device) -> None:
+    """Read a file's numbers into the branches that were grafted for it.
+
+    Raises:
+        FileError: the file changed since, or holds numbers that are not finite.
+    """
+    file = loaded.file
+    weights = read_weights(file.header, dtype=dtype, device=device, refuse_nan=True)
+    for host, graft in loaded.grafts.items():
+        branch = cast(LowRank, graft.branch)
+        down, up = file.names[host]
+        branch.load_state_dict(
+            {"down.weight": weights[down], "up.weight": weights[up]}, strict=True, assign=True
+        )
+        branch.requires_grad_(False).eval()
