@@ -1,4 +1,4 @@
-"""Stable Diffusion and its personalised variants, from a diffusers folder.
+"""Stable Diffusion and its personalised variants, from one file or a diffusers folder.
 
 The parts are the classes of diffusers and transformers, filled by our own few lines instead of
 theirs: every name and shape is compared before a tensor is read, nothing that a folder names is
@@ -11,29 +11,35 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
-from transformers.models.clip.configuration_clip import CLIPTextConfig
-from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from animatediff.errors import FileError
 from animatediff.runtime import channels_last
-from animatediff.weights.builtin import ModelFolder
-from animatediff.weights.files import (
-    Header,
-    check_fit,
-    read_header,
-    read_json,
-    read_weights,
-    sha256_of,
+from animatediff.weights.builtin import ModelFile, ModelFolder, weight_file
+from animatediff.weights.files import Header, read_header, read_json, sha256_of
+from animatediff.weights.parts import C, Part, build_part, build_text_encoder, pair
+from animatediff.weights.single_file import (
+    TEXT,
+    UNET,
+    VAE,
+    SingleFile,
+    Source,
+    clip_prefix,
+    clip_sources,
+    fitted_vae,
+    open_clip_sources,
+    read_single_file,
+    unet_sources,
+    vae_sources,
 )
-
-M = TypeVar("M", bound=nn.Module)
+from animatediff.weights.tokenizer import END, OPEN_CLIP_PAD, clip_tokenizer, read_tokenizer
 
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names in the autoencoder's attention in Stable Diffusion 1's files, and as they are now."""
@@ -50,7 +56,10 @@ class BaseModel:
         text_encoder: words to states, in fp32.
         tokenizer: text to words.
         scheduler_config: the noise it was trained with, in diffusers' words.
-        files: the weight file of each part.
+        files: the weight files: of each part, or of the whole ``model`` in one.
+        text_encoder_2: SDXL's second text encoder, in fp32.
+        tokenizer_2: the words of the second text encoder.
+        empty_is_zero: whether an empty text means zeros, as SDXL learned, and not its own states.
     """
 
     name: str
@@ -60,6 +69,9 @@ class BaseModel:
     tokenizer: CLIPTokenizer
     scheduler_config: Mapping[str, Any]
     files: Mapping[str, Path]
+    text_encoder_2: CLIPTextModelWithProjection | None = None
+    tokenizer_2: CLIPTokenizer | None = None
+    empty_is_zero: bool = False
 
     @cached_property
     def sha256s(self) -> dict[str, str]:
@@ -73,34 +85,13 @@ class BaseModel:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A network without numbers yet, and the file that has them.
-
-    Attributes:
-        module: on the meta device.
-        header: of the file, its names as in ``rename``.
-        rename: from the file's names to the module's.
-    """
-
-    module: nn.Module
-    header: Header
-    rename: Mapping[str, str]
-
-    def fill(self, *, dtype: torch.dtype, device: torch.device) -> None:
-        """Read the file into the module."""
-        weights = read_weights(self.header, dtype=dtype, device=device)
-        named = {self.rename[name]: weights[name] for name in self.rename}
-        self.module.load_state_dict(named, strict=True, assign=True)
-        _fill_positions(self.module, device=device)
-        self.module.requires_grad_(False).eval()
-
-
-@dataclass(frozen=True)
 class BaseModelPlan:
     """An image model of which everything is known and nothing large is loaded.
 
     Attributes:
         unet: on the meta device; grafts may be attached to it before it is loaded.
+        parts: every network that has weights, by diffusers' names.
+        files: as ``BaseModel`` has them.
     """
 
     name: str
@@ -110,6 +101,10 @@ class BaseModelPlan:
     tokenizer: CLIPTokenizer
     scheduler_config: Mapping[str, Any]
     parts: Mapping[str, Part]
+    files: Mapping[str, Path]
+    text_encoder_2: CLIPTextModelWithProjection | None = None
+    tokenizer_2: CLIPTokenizer | None = None
+    empty_is_zero: bool = False
 
     def load(self, *, dtype: torch.dtype, device: torch.device) -> BaseModel:
         """Read the weights, those of the U-Net in ``dtype``."""
@@ -125,128 +120,186 @@ class BaseModelPlan:
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             scheduler_config=self.scheduler_config,
-            files={name: part.header.path for name, part in self.parts.items()},
+            files=self.files,
+            text_encoder_2=self.text_encoder_2,
+            tokenizer_2=self.tokenizer_2,
+            empty_is_zero=self.empty_is_zero,
         )
 
 
-def plan_base_model(folder: ModelFolder) -> BaseModelPlan:
-    """Check a diffusers folder down to every name and shape, and build it without numbers.
-
-    Raises:
-        FileError: a part is missing, of another kind, broken, or does not fit its configuration.
-    """
-    index = read_json(folder.part("model_index.json"))
-    if index.get("text_encoder_2"):
-        raise FileError(f"{folder.path} has two text encoders (SDXL); one is supported.")
-    weights = folder.weights()
-    unet = _diffusers_part(folder, "unet", UNet2DConditionModel)
-    vae = _diffusers_part(folder, "vae", AutoencoderKL)
-    text_encoder = _text_encoder(folder.part("text_encoder") / "config.json")
-    return BaseModelPlan(
-        name=folder.name,
-        unet=unet,
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=read_tokenizer(folder.part("tokenizer")),
-        scheduler_config=read_json(folder.part("scheduler") / "scheduler_config.json"),
-        parts={
-            "unet": _part(unet, weights["unet"], str),
-            "vae": _part(vae, weights["vae"], _vae_name),
-            "text_encoder": _part(text_encoder, weights["text_encoder"], _text_name),
-        },
-    )
-
-
 def load_base_model(
-    folder: Path | ModelFolder, *, dtype: torch.dtype, device: torch.device
+    model: Path | ModelFolder | ModelFile, *, dtype: torch.dtype, device: torch.device
 ) -> BaseModel:
-    """An image model from a diffusers folder; ``dtype`` is the U-Net's.
+    """An image model from one file or a diffusers folder; ``dtype`` is the U-Net's.
 
     Raises:
         FileError: as for ``plan_base_model``.
     """
-    if isinstance(folder, Path):
-        folder = ModelFolder(folder.resolve().name, folder)
-    return plan_base_model(folder).load(dtype=dtype, device=device)
+    if isinstance(model, Path):
+        name = model.resolve().name
+        model = ModelFile(model.stem, model) if model.is_file() else ModelFolder(name, model)
+    return plan_base_model(model).load(dtype=dtype, device=device)
 
 
-def read_tokenizer(folder: Path) -> CLIPTokenizer:
-    """CLIP's tokenizer from ``vocab.json``, ``merges.txt`` and ``tokenizer_config.json``.
+def plan_base_model(model: ModelFolder | ModelFile, *, vae: Path | None = None) -> BaseModelPlan:
+    """Check an image model down to every name and shape, and build it without numbers.
+
+    Args:
+        model: a diffusers folder, or a whole checkpoint in one file.
+        vae: an autoencoder to take instead of the model's own, a file or a diffusers folder.
 
     Raises:
-        FileError: one of them is missing or not what it should be.
+        FileError: a part is missing, of another kind, broken, or does not fit its configuration.
     """
-    config = read_json(folder / "tokenizer_config.json")
-    vocabulary = read_json(folder / "vocab.json")
-    try:
-        lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
-        pairs = [
-            tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")
-        ]
-        special = {
-            name: _token(config[name])
-            for name in ("bos_token", "eos_token", "unk_token", "pad_token")
-            if name in config
-        }
-        return CLIPTokenizer(
-            vocab=vocabulary,
-            merges=pairs,  # pyright: ignore[reportArgumentType] - tokenizers takes pairs
-            model_max_length=int(config.get("model_max_length", 77)),
-            **special,
+    if isinstance(model, ModelFile):
+        return _plan_single_file(model, vae=vae)
+    return _plan_folder(model, vae=vae)
+
+
+def _plan_folder(model: ModelFolder, *, vae: Path | None) -> BaseModelPlan:
+    index = read_json(model.part("model_index.json"))
+    weights = model.weights()
+    unet_path, vae_path = model.part("unet") / "config.json", model.part("vae") / "config.json"
+    unet = build_part(unet_path, UNet2DConditionModel, _config(unet_path, UNet2DConditionModel))
+    own_vae = _config(vae_path, AutoencoderKL)
+    text_encoder = _text_encoder(model.part("text_encoder") / "config.json", CLIPTextModel)
+    parts = {
+        "unet": _folder_part(unet, read_header(weights["unet"]), str),
+        "vae": _vae_part(vae, own_vae) if vae else _folder_vae(weights["vae"], vae_path, own_vae),
+        "text_encoder": _folder_part(
+            text_encoder, read_header(weights["text_encoder"]), _text_name
+        ),
+    }
+    second = None
+    if "text_encoder_2" in weights:
+        path = model.part("text_encoder_2") / "config.json"
+        second = _text_encoder(path, CLIPTextModelWithProjection)
+        header = read_header(weights["text_encoder_2"])
+        parts["text_encoder_2"] = _folder_part(second, header, _text_name)
+    return BaseModelPlan(
+        name=model.name,
+        unet=unet,
+        vae=cast(AutoencoderKL, parts["vae"].module),
+        text_encoder=text_encoder,
+        tokenizer=read_tokenizer(model.part("tokenizer")),
+        scheduler_config=read_json(model.part("scheduler") / "scheduler_config.json"),
+        parts=parts,
+        files={name: part.header.path for name, part in parts.items()},
+        text_encoder_2=second,
+        tokenizer_2=read_tokenizer(model.part("tokenizer_2")) if second is not None else None,
+        empty_is_zero=second is not None
+        and index.get("force_zeros_for_empty_prompt", True) is not False,
+    )
+
+
+def _plan_single_file(model: ModelFile, *, vae: Path | None) -> BaseModelPlan:
+    path = model.path
+    file = read_single_file(read_header(path))
+    unet = build_part(path, UNet2DConditionModel, file.configs["unet"])
+    text_encoder = build_text_encoder(path, CLIPTextModel, file.configs["text_encoder"])
+    second = None
+    if "text_encoder_2" in file.configs:
+        config = file.configs["text_encoder_2"]
+        second = build_text_encoder(path, CLIPTextModelWithProjection, config)
+    layers = int(file.configs["unet"]["layers_per_block"])
+    sources = unet_sources(unet.state_dict(), layers_per_block=layers)
+    parts = {
+        "unet": pair(unet, file.header, sources, prefix=UNET),
+        "vae": _vae_part(vae, file.configs["vae"]) if vae else _own_vae(file),
+        "text_encoder": _text_part(file, "text_encoder", text_encoder),
+    }
+    if second is not None:
+        parts["text_encoder_2"] = _text_part(file, "text_encoder_2", second)
+    first_pad = OPEN_CLIP_PAD if file.generation == "sd2" else END
+    return BaseModelPlan(
+        name=model.name,
+        unet=unet,
+        vae=cast(AutoencoderKL, parts["vae"].module),
+        text_encoder=text_encoder,
+        tokenizer=clip_tokenizer(pad=first_pad),
+        scheduler_config=file.configs["scheduler"],
+        parts=parts,
+        files={"model": path} | ({"vae": parts["vae"].header.path} if vae else {}),
+        text_encoder_2=second,
+        tokenizer_2=clip_tokenizer(pad=OPEN_CLIP_PAD) if second is not None else None,
+        empty_is_zero=second is not None,
+    )
+
+
+def _text_part(file: SingleFile, name: str, module: nn.Module) -> Part:
+    """A text encoder of a single file: OpenAI's, or OpenCLIP's, of which layers may go unused."""
+    prefix = TEXT[file.generation][name]
+    names = list(module.state_dict())
+    if not prefix.endswith(".model."):
+        inner = clip_prefix(file.header, prefix)
+        spare = (f"{prefix}text_projection",)
+        return pair(
+            module, file.header, clip_sources(names, prefix=inner), prefix=prefix, spare=spare
         )
-    except OSError as error:
-        raise FileError(f"{error.filename} cannot be read: {error.strerror}.") from None
-    except Exception:  # noqa: BLE001 - tokenizers, in Rust, raises nothing more exact
-        raise FileError(f"{folder} is not a CLIP tokenizer; get its files again.") from None
+    layers = int(file.configs[name]["num_hidden_layers"])
+    spare = (f"{prefix}transformer.resblocks.{layers}.", f"{prefix}text_projection")
+    sources = open_clip_sources(names, prefix=prefix)
+    return pair(module, file.header, sources, prefix=prefix, spare=spare)
 
 
-def _token(value: Any) -> str:
-    """A special token, written as text or, in older files, as a table."""
-    return str(value["content"]) if isinstance(value, dict) else str(value)
+def _own_vae(file: SingleFile) -> Part:
+    config, path = file.configs["vae"], file.header.path
+    if not file.has(VAE):
+        raise FileError(f"{path} has no autoencoder of its own; give one with --vae.")
+    module = build_part(path, AutoencoderKL, config)
+    sources = vae_sources(module.state_dict(), blocks=len(config["block_out_channels"]))
+    return pair(module, file.header, sources, prefix=VAE, spare=(f"{VAE}loss.", f"{VAE}model_ema"))
 
 
-def _diffusers_part(folder: ModelFolder, name: str, cls: type[M]) -> M:
-    path = folder.part(name) / "config.json"
+def _vae_part(path: Path, config: Mapping[str, Any]) -> Part:
+    """Another autoencoder than a model's own, whose ``config`` counts where the file has none."""
+    if path.is_dir():
+        folder = path / "vae" if (path / "vae").is_dir() else path
+        folder_config = _config(folder / "config.json", AutoencoderKL)
+        return _folder_vae(weight_file(folder, part="vae"), folder / "config.json", folder_config)
+    header = read_header(path)
+    prefix = VAE if any(name.startswith(VAE) for name in header.shapes) else ""
+    names = {name.removeprefix(prefix): shape for name, shape in header.shapes.items()}
+    config = fitted_vae(config, names)
+    if "decoder.mid_block.resnets.0.conv1.weight" in names:
+        return _folder_vae(path, path, config)
+    if "decoder.conv_in.weight" not in names:
+        raise FileError(f"{path} is not an autoencoder: it has no decoder.conv_in.weight.")
+    module = build_part(path, AutoencoderKL, config)
+    blocks = len(config["block_out_channels"])
+    sources = vae_sources(module.state_dict(), blocks=blocks, prefix=prefix)
+    spare = (f"{prefix}loss.", f"{prefix}model_ema")
+    return pair(module, header, sources, prefix=prefix, spare=spare)
+
+
+def _folder_vae(weights: Path, origin: Path, config: Mapping[str, Any]) -> Part:
+    module = build_part(origin, AutoencoderKL, config)
+    return _folder_part(module, read_header(weights), _vae_name)
+
+
+def _folder_part(module: nn.Module, header: Header, canonical: Callable[[str], str]) -> Part:
+    """Pair a module with its file, whose names may be older than the module's."""
+    theirs = {canonical(name): name for name in header.shapes}
+    sources = {
+        name: Source(theirs.get(canonical(name), canonical(name))) for name in module.state_dict()
+    }
+    return pair(module, header, sources)
+
+
+def _config(path: Path, cls: type[nn.Module]) -> dict[str, Any]:
     config = read_json(path)
     found = config.get("_class_name")
     if found != cls.__name__:
         raise FileError(f"{path} describes a {found!s:.60}, and a {cls.__name__} is needed.")
-    build: Callable[[Mapping[str, Any]], M] = cls.from_config  # pyright: ignore[reportAttributeAccessIssue]
-    return _built(path, lambda: build(config))
+    return config
 
 
-def _text_encoder(path: Path) -> CLIPTextModel:
+def _text_encoder(path: Path, cls: type[C]) -> C:
     config = read_json(path)
     found = config.get("model_type")
     if found != "clip_text_model":
         raise FileError(f"{path} describes a {found!s:.60}, and a clip_text_model is needed.")
-    return _built(path, lambda: CLIPTextModel(CLIPTextConfig.from_dict(config)))
-
-
-def _built(path: Path, build: Callable[[], M]) -> M:
-    try:
-        with torch.device("meta"):
-            return build()
-    except Exception as error:  # noqa: BLE001 - a constructor given foreign values may raise anything
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise FileError(f"{path} describes no network that can be built ({reason}).") from None
-
-
-def _part(module: nn.Module, path: Path, canonical: Callable[[str], str]) -> Part:
-    """Pair a module with its file, whose names may be older than the module's."""
-    header = read_header(path)
-    ours = {canonical(name): name for name in module.state_dict()}
-    theirs = {name: canonical(name) for name in header.shapes}
-    read = {name: new for name, new in theirs.items() if not new.endswith("position_ids")}
-    shapes = {new: header.shapes[name] for name, new in read.items()}
-    wanted = {canonical(name): tuple(t.shape) for name, t in module.state_dict().items()}
-    check_fit(
-        Header(path, shapes, header.metadata),
-        wanted,
-        role=f"what its {type(module).__name__} needs",
-    )
-    kept = Header(path, {name: header.shapes[name] for name in read}, header.metadata)
-    return Part(module, kept, {name: ours[new] for name, new in read.items()})
+    return build_text_encoder(path, cls, config)
 
 
 def _text_name(name: str) -> str:
@@ -257,13 +310,3 @@ def _text_name(name: str) -> str:
 def _vae_name(name: str) -> str:
     *parents, module, kind = ["", *name.split(".")]
     return ".".join([*parents, _OLD_ATTENTION.get(module, module), kind])[1:]
-
-
-def _fill_positions(module: nn.Module, *, device: torch.device) -> None:
-    """Give CLIP the row of position numbers that is in no file."""
-    for name, buffer in list(module.named_buffers()):
-        if buffer.is_meta:
-            assert name.endswith("position_ids"), name
-            owner, _, leaf = name.rpartition(".")
-            numbers = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)
-            setattr(module.get_submodule(owner), leaf, numbers)

@@ -19,8 +19,11 @@ WEIGHT_STEMS: Mapping[str, str] = {
     "unet": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
     "text_encoder": "model",
+    "text_encoder_2": "model",
 }
 """The parts of an image model that have weights, and what diffusers calls their files."""
+OPTIONAL_PARTS = ("text_encoder_2",)
+"""What only SDXL has."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +84,43 @@ class ModelFolder:
         Raises:
             FileError: a part is missing or has only pickles.
         """
-        return {name: self._weight_file(name, stem) for name, stem in WEIGHT_STEMS.items()}
+        return {
+            name: weight_file(self.part(name), part=name)
+            for name in WEIGHT_STEMS
+            if name not in OPTIONAL_PARTS or (self.path / name).is_dir()
+        }
 
-    def _weight_file(self, name: str, stem: str) -> Path:
-        folder = self.part(name)
-        for suffix in (".safetensors", ".fp16.safetensors"):
-            if (folder / f"{stem}{suffix}").is_file():
-                return folder / f"{stem}{suffix}"
-        pickles = any(folder.glob("*.bin")) or any(folder.glob("*.ckpt"))
-        reason = "only pickles, which can run programs" if pickles else "no weights"
-        raise FileError(f"{folder} has {reason}; it needs {stem}.safetensors.")
+
+@dataclass(frozen=True)
+class ModelFile:
+    """An image model in one file.
+
+    Attributes:
+        name: what it is called in results and messages.
+        path: the file.
+    """
+
+    name: str
+    path: Path
+
+    def weights(self) -> dict[str, Path]:
+        """The one file, as the whole ``model``."""
+        return {"model": self.path}
+
+
+def weight_file(folder: Path, *, part: str) -> Path:
+    """The weight file in the folder of one part.
+
+    Raises:
+        FileError: there is none, or it is a pickle.
+    """
+    stem = WEIGHT_STEMS[part]
+    for suffix in (".safetensors", ".fp16.safetensors"):
+        if (folder / f"{stem}{suffix}").is_file():
+            return folder / f"{stem}{suffix}"
+    pickles = any(folder.glob("*.bin")) or any(folder.glob("*.ckpt"))
+    reason = "only pickles, which can run programs" if pickles else "no weights"
+    raise FileError(f"{folder} has {reason}; it needs {stem}.safetensors.")
 
 
 def list_models() -> list[Listed]:
@@ -98,8 +128,8 @@ def list_models() -> list[Listed]:
     return [listed for listed in _LISTED if _builtin_path(listed.kind, listed.name).exists()]
 
 
-def resolve_model(name_or_path: str) -> ModelFolder:
-    """The folder of an image model, by name or path.
+def resolve_model(name_or_path: str) -> ModelFolder | ModelFile:
+    """The folder or the file of an image model, by name or path.
 
     Raises:
         InputError: there is no such name, and no such folder.
@@ -109,12 +139,12 @@ def resolve_model(name_or_path: str) -> ModelFolder:
         path = _installed("model", name_or_path)
         shared = None if name_or_path == "emoji" else _builtin_path("model", "emoji")
         return ModelFolder(name_or_path, path, shared)
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
-        return ModelFolder(folder.resolve().name, folder)
-    if folder.is_file():
-        raise InputError(f"The model {name_or_path} is a file; a diffusers folder is needed.")
-    raise _unknown("model", name_or_path, "a diffusers folder")
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return ModelFolder(path.resolve().name, path)
+    if path.is_file():
+        return ModelFile(path.stem, path)
+    raise _unknown("model", name_or_path, "a .safetensors file or a diffusers folder")
 
 
 def resolve_motion(name_or_path: str) -> Path | None:

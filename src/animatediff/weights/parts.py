@@ -1,0 +1,136 @@
+"""Networks without numbers, each paired with the file that has them, down to every name and shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
+from animatediff.errors import FileError
+from animatediff.weights.files import Header, check_fit, read_weights
+from animatediff.weights.single_file import Source
+
+M = TypeVar("M", bound=nn.Module)
+C = TypeVar("C", CLIPTextModel, CLIPTextModelWithProjection)
+
+_INERT = ("position_ids", "logit_scale")
+"""Names that end so are in some files, and in no network."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A network without numbers yet, and the file that has them.
+
+    Attributes:
+        module: on the meta device.
+        header: of the file, with only the names that are read.
+        sources: where in the file each of the module's tensors lies.
+    """
+
+    module: nn.Module
+    header: Header
+    sources: Mapping[str, Source]
+
+    def fill(self, *, dtype: torch.dtype, device: torch.device) -> None:
+        """Read the file into the module."""
+        weights = read_weights(self.header, dtype=dtype, device=device)
+        named = {
+            name: self.sources[name].take(weights[self.sources[name].name], wanted=shape)
+            for name, shape in _shapes(self.module).items()
+        }
+        self.module.load_state_dict(named, strict=True, assign=True)
+        _fill_positions(self.module, device=device)
+        self.module.requires_grad_(False).eval()
+
+
+def pair(
+    module: nn.Module,
+    header: Header,
+    sources: Mapping[str, Source],
+    *,
+    prefix: str = "",
+    spare: tuple[str, ...] = (),
+) -> Part:
+    """Pair a network with a file that has its tensors under ``prefix``, and nothing else there.
+
+    Args:
+        module: on the meta device.
+        header: the file's.
+        sources: where the file should have each tensor.
+        prefix: whatever is not under it is no concern of this network.
+        spare: what may be there, and is not read; beginnings of names.
+
+    Raises:
+        FileError: a name is missing or unexpected, or a shape differs.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    wanted: dict[str, tuple[int, ...]] = {}
+    for name, shape in _shapes(module).items():
+        source = sources[name]
+        wanted[str(source)] = shape
+        if source.name in header.shapes:
+            found[str(source)] = source.shape(header.shapes[source.name], wanted=shape)
+    read = {source.name for source in sources.values()}
+    unread = {
+        name: shape
+        for name, shape in header.shapes.items()
+        if name.startswith(prefix)
+        and name not in read
+        and not name.endswith(_INERT)
+        and not name.startswith(spare)
+    }
+    check_fit(
+        Header(header.path, found | unread, header.metadata),
+        wanted,
+        role=f"what its {type(module).__name__} needs",
+    )
+    kept = {name: header.shapes[name] for name in header.shapes if name in read}
+    return Part(module, Header(header.path, kept, header.metadata), sources)
+
+
+def build_part(path: Path, cls: type[M], config: Mapping[str, Any]) -> M:
+    """A network of diffusers from its configuration, without numbers.
+
+    Raises:
+        FileError: the configuration is no network's.
+    """
+    construct: Callable[[Mapping[str, Any]], M] = cls.from_config  # pyright: ignore[reportAttributeAccessIssue]
+    return _built(path, lambda: construct(config))
+
+
+def build_text_encoder(path: Path, cls: type[C], config: Mapping[str, Any]) -> C:
+    """A text encoder of CLIP from its configuration, without numbers.
+
+    Raises:
+        FileError: the configuration is no network's.
+    """
+    return _built(path, lambda: cls(CLIPTextConfig.from_dict(dict(config))))
+
+
+def _built(path: Path, build: Callable[[], M]) -> M:
+    try:
+        with torch.device("meta"):
+            return build()
+    except Exception as error:  # noqa: BLE001 - a constructor given foreign values may raise anything
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise FileError(f"{path} describes no network that can be built ({reason}).") from None
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def _fill_positions(module: nn.Module, *, device: torch.device) -> None:
+    """Give CLIP the row of position numbers that is in no file."""
+    for name, buffer in list(module.named_buffers()):
+        if buffer.is_meta:
+            assert name.endswith("position_ids"), name
+            owner, _, leaf = name.rpartition(".")
+            numbers = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)
+            setattr(module.get_submodule(owner), leaf, numbers)
