@@ -15,7 +15,7 @@ from animatediff.apps.destination import plan_destination, slug
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
 from animatediff.errors import InputError, OutputError
-from animatediff.sampling.request import AnimationRequest, SchedulerName
+from animatediff.sampling.request import AnimationRequest, NumericsName, SchedulerName
 
 MAX_SEEDS = 64
 
@@ -40,8 +40,8 @@ class AnimateOptions:
     """Pixels across, instead of --size."""
     height: Annotated[int | None, optional("N")] = None
     """Pixels down, instead of --size."""
-    steps: Annotated[int | None, optional("N", default=AnimationRequest.steps)] = None
-    """Denoising steps."""
+    steps: Annotated[int | None, optional("N")] = None
+    """Denoising steps; left out, as many as the motion module's authors take."""
     guidance: Annotated[float | None, optional("X")] = None
     """How strongly the prompt pulls; 1 is not at all, and left out it is the motion module's."""
     seeds: Annotated[UseAppendAction[tuple[str, ...]], arg(name="seed", metavar="N")] = ()
@@ -55,10 +55,21 @@ class AnimateOptions:
     """The motion module: a name, a file, or none."""
     loras: Annotated[UseAppendAction[tuple[str, ...]], arg(name="lora", metavar="NAME:SCALE")] = ()
     """A style to add, a name or a file and how much of it; may be repeated."""
-    scheduler: Annotated[
-        SchedulerName | None, optional("NAME", default=AnimationRequest.scheduler)
+    adapter: Annotated[str | None, optional("FILE:ALPHA")] = None
+    """A domain adapter, a file and how much of it."""
+    motion_loras: Annotated[
+        UseAppendAction[tuple[str, ...]], arg(name="motion-lora", metavar="FILE:SCALE")
+    ] = ()
+    """A motion pattern to add to the motion module; may be repeated."""
+    family: Annotated[str | None, optional("NAME", default=AnimationRequest.family)] = None
+    """The motion module's family, where its file does not say it: v1, v2, v3, lightning-4step, ..."""
+    numerics: Annotated[
+        NumericsName | None, optional("NAME", default=AnimationRequest.numerics)
     ] = None
-    """The sampler: ddim, euler, euler-a, dpm++2m-karras, unipc or lcm."""
+    """faithful normalises as the module was trained, diffusers as diffusers does."""
+    scheduler: Annotated[SchedulerName | None, optional("NAME")] = None
+    """The sampler: ddim, euler, euler-a, dpm++2m-karras, unipc or lcm; left out, the motion
+    module's."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -125,6 +136,10 @@ def request_settings(options: AnimateOptions) -> dict[str, Any]:
         "model": options.model,
         "motion": options.motion,
         "loras": options.loras or None,
+        "adapter": options.adapter,
+        "motion_loras": options.motion_loras or None,
+        "family": options.family,
+        "numerics": options.numerics,
         "num_frames": options.frames,
         "fps": options.fps,
         "width": width,

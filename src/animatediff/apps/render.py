@@ -28,11 +28,25 @@ def render(
 ) -> None:
     """Animate requests that share a model, and write each; several also side by side."""
     first = requests[0]
-    animator = Animator.load(first.model, motion=first.motion, loras=first.loras, runtime=runtime)
+    animator = Animator.load(
+        first.model,
+        motion=first.motion,
+        loras=first.loras,
+        adapter=first.adapter,
+        motion_loras=first.motion_loras,
+        family=first.family,
+        numerics=first.numerics,
+        runtime=runtime,
+    )
+    told: set[str] = set()
     animations: list[Animation] = []
     for request in requests:
         progress.tell("seed", f"seed {request.seed}", {"seed": request.seed})
         animation = animator.animate(request, on_step=_watch(progress, preview))
+        for note in animation.report.notes:
+            if note not in told:
+                progress.tell("note", note, {})
+                told.add(note)
         progress.stage("write", total=len(destination.formats))
         label = str(request.seed) if len(requests) > 1 else ""
         for path in destination.paths(label=label):

@@ -27,15 +27,29 @@ from animatediff.sampling.guidance import PredictNoise, guided, model_noise
 from animatediff.sampling.metadata import Report, describe, load_request, versions
 from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.prompts import EncodedPrompt, encode_prompt
-from animatediff.sampling.request import AnimationRequest, check_multiple, parse_lora
+from animatediff.sampling.request import (
+    AnimationRequest,
+    check_multiple,
+    parse_adapter,
+    parse_lora,
+)
 from animatediff.sampling.schedulers import SAMPLERS, Sampler
 from animatediff.video import Video
+from animatediff.weights.adapters import (
+    LoadedLowRank,
+    fill_low_rank,
+    graft_adapter,
+    graft_motion_lora,
+    read_adapter,
+    read_motion_lora,
+    resolve_low_rank,
+)
 from animatediff.weights.base_model import BaseModel, plan_base_model
 from animatediff.weights.builtin import NO_MOTION, resolve_lora, resolve_model, resolve_motion
-from animatediff.weights.families import Betas, Family
+from animatediff.weights.families import Betas, Family, Numerics
 from animatediff.weights.files import sha256_of
 from animatediff.weights.lora import fill_lora, graft_lora, read_lora
-from animatediff.weights.motion import fill_motion, inflate, read_motion
+from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -95,6 +109,42 @@ class Animation:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """What an animator was loaded for; the scales of adapter and MotionLoRAs are not part of it."""
+
+    model: str
+    motion: str
+    loras: tuple[str, ...]
+    adapter: str
+    motion_loras: tuple[str, ...]
+    family: str
+    numerics: Numerics
+
+    @classmethod
+    def of(cls, request: AnimationRequest) -> Loaded:
+        """What a request needs to be loaded."""
+        return cls(
+            model=request.model,
+            motion=request.motion,
+            loras=request.loras,
+            adapter=parse_adapter(request.adapter)[0],
+            motion_loras=tuple(name for name, _ in map(parse_lora, request.motion_loras)),
+            family=request.family,
+            numerics=request.numerics,
+        )
+
+    def __str__(self) -> str:
+        adapter = f", domain adapter {self.adapter}" if self.adapter else ""
+        patterns = f", MotionLoRA {' and '.join(self.motion_loras)}" if self.motion_loras else ""
+        as_what = f" as {self.family}" if self.family != AUTO else ""
+        numerics = f", {self.numerics} numerics" if self.numerics != "faithful" else ""
+        return (
+            f"model {self.model}, motion {self.motion}{as_what}, "
+            f"{' and '.join(self.loras) or 'no'} LoRA{adapter}{patterns}{numerics}"
+        )
+
+
+@dataclass(frozen=True)
 class Animator:
     """A loaded model that turns requests into videos, one at a time.
 
@@ -104,8 +154,11 @@ class Animator:
         loras: the styles, each with its scale.
         family: what the motion module's version decides.
         runtime: where and in which precision it runs.
-        loaded: what ``load`` was asked for: model, motion and LoRAs, as in a request.
+        loaded: what ``load`` was asked for, as in a request.
         files: the weight files, by role.
+        adapter: the domain adapter, whose alpha each request says.
+        motion_loras: the motion patterns, whose scales each request says.
+        notes: what is to be known of the files, a sentence each.
     """
 
     base: BaseModel
@@ -113,8 +166,11 @@ class Animator:
     loras: tuple[LowRankSet, ...]
     family: Family
     runtime: Runtime
-    loaded: tuple[str, str, tuple[str, ...]]
+    loaded: Loaded
     files: dict[str, Path]
+    adapter: LoadedLowRank | None = None
+    motion_loras: tuple[LoadedLowRank, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -123,6 +179,10 @@ class Animator:
         *,
         motion: str = "emoji",
         loras: Sequence[str] = (),
+        adapter: str = "",
+        motion_loras: Sequence[str] = (),
+        family: str = AUTO,
+        numerics: Numerics = "faithful",
         runtime: Runtime | None = None,
     ) -> Animator:
         """Load a model; every file is checked against every other before any is read.
@@ -131,6 +191,10 @@ class Animator:
             model: a built-in name, or a diffusers folder.
             motion: a built-in name, a file, or ``none`` for the image model frame by frame.
             loras: styles to add, each ``name-or-file:scale``.
+            adapter: a domain adapter, ``file:alpha``; later requests may say another alpha.
+            motion_loras: motion patterns, each ``file:scale``; likewise.
+            family: the motion module's family, where its file does not say it.
+            numerics: normalise as the family was trained, or as diffusers does.
             runtime: where to run; a GPU if there is one.
 
         Raises:
@@ -143,8 +207,23 @@ class Animator:
         device, dtype = runtime.torch_device(), runtime.torch_dtype()
         motion_path = resolve_motion(motion)
         styles = [(resolve_lora(name), scale) for name, scale in map(parse_lora, loras)]
+        patterns = [
+            (resolve_low_rank(name, kind="motion-lora"), scale)
+            for name, scale in map(parse_lora, motion_loras)
+        ]
+        adapter_name, alpha = parse_adapter(adapter)
+        adapter_file = (
+            read_adapter(resolve_low_rank(adapter_name, kind="adapter")) if adapter_name else None
+        )
+        pattern_files = [(read_motion_lora(path), scale) for path, scale in patterns]
         plan = plan_base_model(resolve_model(model))
-        module = read_motion(motion_path) if motion_path is not None else None
+        module = (
+            read_motion(motion_path, family=family, numerics=numerics)
+            if motion_path is not None
+            else None
+        )
+        if module is None and pattern_files:
+            raise InputError("A MotionLoRA changes a motion module, and the motion is none.")
         if module is not None:
             animated = inflate(plan.unet, module)
         else:
@@ -152,24 +231,49 @@ class Animator:
             animated.remove()
         lora_files = [(read_lora(path), scale) for path, scale in styles]
         branches = [graft_lora(plan.unet, lora, scale=scale) for lora, scale in lora_files]
+        low_rank = [graft_motion_lora(animated, file, scale=scale) for file, scale in pattern_files]
+        absorbed = (
+            graft_adapter(plan.unet, adapter_file, scale=alpha)
+            if adapter_file is not None
+            else None
+        )
         with memory_named("Loading the model"):
             base = plan.load(dtype=dtype, device=device)
             if module is not None:
                 fill_motion(animated, module, dtype=dtype, device=device)
             for branch, (lora, _) in zip(branches, lora_files, strict=True):
                 fill_lora(branch, lora, dtype=dtype, device=device)
+            for branches_of in (*low_rank, *([absorbed] if absorbed is not None else ())):
+                fill_low_rank(branches_of, dtype=dtype, device=device)
         files = dict(base.files)
         if motion_path is not None:
             files["motion"] = motion_path
         files |= {f"lora:{path.stem}": path for path, _ in styles}
+        files |= {f"motion-lora:{path.stem}": path for path, _ in patterns}
+        if adapter_file is not None:
+            files["adapter"] = adapter_file.header.path
         return cls(
             base=base,
             animated=animated,
             loras=tuple(branches),
             family=module.family if module is not None else _image_family(base),
             runtime=runtime,
-            loaded=(model, motion, tuple(loras)),
+            loaded=Loaded(
+                model=model,
+                motion=motion,
+                loras=tuple(loras),
+                adapter=adapter_name,
+                motion_loras=tuple(name for name, _ in map(parse_lora, motion_loras)),
+                family=family,
+                numerics=numerics,
+            ),
             files=files,
+            adapter=absorbed,
+            motion_loras=tuple(low_rank),
+            notes=(
+                *(module.notes if module is not None else ()),
+                *(note for branches_of in low_rank for note in branches_of.notes),
+            ),
         )
 
     def animate(
@@ -199,8 +303,20 @@ class Animator:
             # Merged into the weights, a LoRA costs nothing at the steps.
             for lora in self.loras:
                 stack.enter_context(merged(lora.grafts))
+            for branches, scale in self._scales(request):
+                branches.grafts.scale = scale
+                if scale != 0:
+                    stack.enter_context(merged(branches.grafts))
             stack.enter_context(torch.inference_mode())
             return self._animate(request, tell, stop)
+
+    def _scales(self, request: AnimationRequest) -> list[tuple[LoadedLowRank, float]]:
+        """How much a request asks of the domain adapter and of every MotionLoRA."""
+        scales = [scale for _, scale in map(parse_lora, request.motion_loras)]
+        if self.adapter is None:
+            return list(zip(self.motion_loras, scales, strict=True))
+        alpha = parse_adapter(request.adapter)[1]
+        return [(self.adapter, alpha), *zip(self.motion_loras, scales, strict=True)]
 
     def _animate(
         self,
@@ -211,6 +327,8 @@ class Animator:
         """The order of work: text, what is wrapped around the model, noise, steps, pictures."""
         clock = [time.perf_counter()]
         assert request.guidance is not None
+        assert request.steps is not None
+        steps = request.steps
         prompt = encode_prompt(request.prompt, base=self.base)
         negative = encode_prompt(request.negative_prompt, base=self.base)
         predict_noise: PredictNoise
@@ -222,7 +340,7 @@ class Animator:
             predict_noise = guided(predict_noise, scale=request.guidance)
 
         def denoised(step: int, guess: Tensor) -> None:
-            on_step(Progress("denoise", step, request.steps, lambda: self._preview(guess, request)))
+            on_step(Progress("denoise", step, steps, lambda: self._preview(guess, request)))
 
         def decoded(done: int) -> None:
             sheet = lambda: self._preview(latents, request)  # noqa: E731
@@ -253,11 +371,11 @@ class Animator:
             InputError: the request cannot be, or is for another model or precision.
         """
         request = request.validated()
-        asked = (request.model, request.motion, request.loras)
+        asked = Loaded.of(request)
         if asked != self.loaded:
             raise InputError(
-                f"The request is for {_named(*asked)}, and this animator has "
-                f"{_named(*self.loaded)}; load another animator for it."
+                f"The request is for {asked}, and this animator has {self.loaded}; "
+                "load another animator for it."
             )
         precision = _PRECISIONS[self.animated.unet.dtype]
         if request.precision not in ("auto", precision):
@@ -267,7 +385,8 @@ class Animator:
             )
         unit = self.base.pixels_per_latent
         own = self.base.unet.config["sample_size"]
-        side = own * unit if isinstance(own, int) else self.family.size
+        # Some modules know only smaller pictures than their image model, and none larger ones.
+        side = min(own * unit, self.family.size) if isinstance(own, int) else self.family.size
         width, height = request.width or side, request.height or side
         check_multiple("width", width, of=unit)
         check_multiple("height", height, of=unit)
@@ -275,9 +394,11 @@ class Animator:
             request,
             width=width,
             height=height,
+            steps=self.family.steps if request.steps is None else request.steps,
             guidance=float(self.family.guidance if request.guidance is None else request.guidance),
+            scheduler=request.scheduler or self.family.scheduler,  # pyright: ignore[reportArgumentType] - one of its own names
             precision=precision,  # pyright: ignore[reportArgumentType] - one of its own names
-        )
+        ).validated()
 
     def _noise(self, request: AnimationRequest) -> Float[Tensor, "1 c f h w"]:
         unit = self.base.pixels_per_latent
@@ -293,6 +414,8 @@ class Animator:
         return noise.to(self.base.unet.device)
 
     def _sampler(self, request: AnimationRequest) -> Sampler:
+        assert request.scheduler is not None
+        assert request.steps is not None
         return Sampler(
             SAMPLERS[request.scheduler],
             betas=self.family.betas,
@@ -300,6 +423,8 @@ class Animator:
             steps=request.steps,
             seed=request.seed,
             device=self.base.unet.device,
+            spacing=self.family.spacing,
+            lcm_steps=self.family.lcm_steps,
         )
 
     def _preview(self, latents: Float[Tensor, "1 c f h w"], request: AnimationRequest) -> Image:
@@ -322,13 +447,12 @@ class Animator:
             for name, encoded in (("prompt", prompt), ("negative prompt", negative))
             if encoded.dropped
         ]
-        if self.loaded[1] != NO_MOTION and request.num_frames > self.family.position_rows:
-            notes.append(
-                f"The motion module knows clips of {self.family.position_rows} frames, "
-                f"and {request.num_frames} were drawn."
-            )
+        notes += self.notes
+        if self.loaded.motion != NO_MOTION:
+            notes += self._notes_on_motion(request)
         return Report(
             notes=tuple(notes),
+            family="" if self.loaded.motion == NO_MOTION else self.family.name,
             device=str(self.base.unet.device),
             precision=request.precision,
             versions=versions(),
@@ -340,6 +464,29 @@ class Animator:
                 )
             },
         )
+
+    def _notes_on_motion(self, request: AnimationRequest) -> list[str]:
+        """Where a request leaves what the motion module was made for."""
+        family = self.family
+        notes: list[str] = []
+        if self.loaded.numerics != "faithful":
+            notes.append("Normalisation is diffusers', which is not how every version was trained.")
+        if request.num_frames > family.position_rows:
+            notes.append(
+                f"The motion module knows clips of {family.position_rows} frames, "
+                f"and {request.num_frames} were drawn."
+            )
+        elif family.num_frames < request.num_frames:
+            notes.append(
+                f"The motion module was trained on clips of {family.num_frames} frames, "
+                f"and {request.num_frames} were drawn."
+            )
+        if family.companion and not self.loras:
+            notes.append(
+                f"{family.title} was trained with a LoRA of its own; without it pictures are "
+                f"blurred: add --lora {family.companion}."
+            )
+        return notes
 
 
 @contextmanager
@@ -369,10 +516,6 @@ def _image_family(base: BaseModel) -> Family:
         end=float(config.get("beta_end", 0.012)),
     )
     return replace(IMAGE_FAMILY, betas=betas)
-
-
-def _named(model: str, motion: str, loras: tuple[str, ...]) -> str:
-    return f"model {model}, motion {motion}, {' and '.join(loras) or 'no'} LoRA"
 
 
 def _ignore(progress: Progress) -> None:

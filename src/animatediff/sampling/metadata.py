@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.errors import FileError, InputError
-from animatediff.sampling.request import MAX_JSON, AnimationRequest, parse_lora
+from animatediff.sampling.request import MAX_JSON, AnimationRequest, parse_adapter, parse_lora
 from animatediff.sampling.schedulers import SAMPLERS
 from animatediff.video import read_metadata
+from animatediff.weights.adapters import resolve_low_rank
 from animatediff.weights.builtin import resolve_lora, resolve_model, resolve_motion
 from animatediff.weights.files import sha256_of
 
@@ -26,6 +27,7 @@ class Report:
 
     Attributes:
         notes: whatever was not done as asked, a sentence each.
+        family: the motion module's, told by its file or by the user; empty without one.
         device: where it ran.
         precision: in which the denoiser ran.
         versions: of the programs.
@@ -34,6 +36,7 @@ class Report:
     """
 
     notes: tuple[str, ...]
+    family: str
     device: str
     precision: str
     versions: Mapping[str, str]
@@ -57,6 +60,7 @@ def describe(request: AnimationRequest, report: Report) -> dict[str, str]:
     """The texts that a file carries; without times, so that equal requests give equal files."""
     ours = {
         "request": request.as_table(),
+        "family": report.family,
         "versions": dict(report.versions),
         "device": report.device,
         "precision": report.precision,
@@ -71,6 +75,7 @@ def describe(request: AnimationRequest, report: Report) -> dict[str, str]:
 
 def infotext(request: AnimationRequest, report: Report) -> str:
     """The request in the text format that programs around Stable Diffusion exchange."""
+    assert request.scheduler is not None
     sampler = SAMPLERS[request.scheduler]
     loras = [(f"lora:{Path(name).stem}", name) for name, _ in map(parse_lora, request.loras)]
     hashes = ", ".join(f"{label[5:]}: {report.sha256s.get(label, '')[:10]}" for label, _ in loras)
@@ -137,6 +142,11 @@ def weight_files(request: AnimationRequest) -> dict[str, Path]:
         files["motion"] = motion
     for name, _ in map(parse_lora, request.loras):
         files[f"lora:{Path(name).stem}"] = resolve_lora(name)
+    for name, _ in map(parse_lora, request.motion_loras):
+        files[f"motion-lora:{Path(name).stem}"] = resolve_low_rank(name, kind="motion-lora")
+    adapter, _ = parse_adapter(request.adapter)
+    if adapter:
+        files["adapter"] = resolve_low_rank(adapter, kind="adapter")
     return files
 
 

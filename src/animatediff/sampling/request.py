@@ -18,6 +18,8 @@ from animatediff.errors import InputError
 SchedulerName = Literal["ddim", "euler", "euler-a", "dpm++2m-karras", "unipc", "lcm"]
 SCHEDULER_NAMES: tuple[str, ...] = get_args(SchedulerName)
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+NumericsName = Literal["faithful", "diffusers"]
+NUMERICS_NAMES: tuple[str, ...] = get_args(NumericsName)
 
 SCHEMA = 1
 MAX_PROMPT = 10_000
@@ -43,14 +45,19 @@ class AnimationRequest:
         model: the image model: a built-in name, or a diffusers folder.
         motion: the motion module: a built-in name, a file, or ``none``.
         loras: styles to add, each ``name-or-file:scale``; a scale of 1 may be left out.
+        adapter: a domain adapter, ``file:alpha`` (Eq. 4); an alpha of 1 may be left out, and an
+            empty text is none.
+        motion_loras: motion patterns to add, each ``file:scale``.
+        family: the motion module's family, for files that do not say it; ``auto`` tells it.
+        numerics: ``faithful`` normalises as the family was trained, ``diffusers`` as diffusers does.
         num_frames: 1 to 1024.
         fps: frames a second, 1/10 to 120; text such as ``24000/1001`` is exact.
         width: pixels, a multiple of 8 up to 2048; ``None`` is the model's own.
         height: likewise.
-        steps: denoising steps, 1 to 999.
+        steps: denoising steps, 1 to 999; ``None`` is as many as the motion module's authors take.
         guidance: how strongly the prompt pulls (arXiv 2207.12598); 1 is not at all, ``None`` is the
             motion module's own.
-        scheduler: the sampler.
+        scheduler: the sampler; ``None`` is that of the motion module's authors.
         seed: where the noise starts, 0 to 2**63 - 1.
         precision: ``auto`` is fp32 on a CPU and fp16 on a GPU.
     """
@@ -60,13 +67,17 @@ class AnimationRequest:
     model: str = "emoji"
     motion: str = "emoji"
     loras: tuple[str, ...] = ()
+    adapter: str = ""
+    motion_loras: tuple[str, ...] = ()
+    family: str = "auto"
+    numerics: NumericsName = "faithful"
     num_frames: int = 16
     fps: Fraction | int | float | str = 8
     width: int | None = None
     height: int | None = None
-    steps: int = 25
+    steps: int | None = None
     guidance: float | None = None
-    scheduler: SchedulerName = "ddim"
+    scheduler: SchedulerName | None = None
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
@@ -98,19 +109,31 @@ class AnimationRequest:
             if not getattr(self, name).strip():
                 raise InputError(f"The {name} is empty; name one, such as emoji.")
         _check_loras(self.loras)
+        _check_loras(self.motion_loras, what="MotionLoRA")
+        _check_text("adapter", self.adapter, most=1000)
+        parse_adapter(self.adapter)
+        _check_text("family", self.family, most=100)
+        _check_choice("numerics", self.numerics, NUMERICS_NAMES)
         _check_integer("num_frames", self.num_frames, least=1, most=MAX_FRAMES)
         _check_number("fps", float(self.rate), least=0.1, most=120)
         for name in ("width", "height"):
             _check_size(name, getattr(self, name))
-        _check_integer("steps", self.steps, least=1, most=MAX_STEPS)
+        if self.steps is not None:
+            most = MAX_LCM_STEPS if self.scheduler == "lcm" else MAX_STEPS
+            where = " with lcm" if self.scheduler == "lcm" else ""
+            _check_integer("steps", self.steps, least=1, most=most, where=where)
         if self.guidance is not None:
             _check_number("guidance", self.guidance, least=0, most=MAX_GUIDANCE)
-        _check_choice("scheduler", self.scheduler, SCHEDULER_NAMES)
-        if self.scheduler == "lcm":
-            _check_integer("steps", self.steps, least=1, most=MAX_LCM_STEPS, where=" with lcm")
+        if self.scheduler is not None:
+            _check_choice("scheduler", self.scheduler, SCHEDULER_NAMES)
         _check_integer("seed", self.seed, least=0, most=2**63 - 1)
         _check_choice("precision", self.precision, PRECISIONS)
-        return replace(self, fps=self.rate, loras=tuple(self.loras))
+        return replace(
+            self,
+            fps=self.rate,
+            loras=tuple(self.loras),
+            motion_loras=tuple(self.motion_loras),
+        )
 
     def to_json(self) -> str:
         """The request as one line of JSON that ``from_json`` reads back as an equal value."""
@@ -118,7 +141,8 @@ class AnimationRequest:
 
     def as_table(self) -> dict[str, Any]:
         """The request as plain data, with the version of its form."""
-        return {"schema": SCHEMA, **asdict(self), "fps": str(self.rate), "loras": list(self.loras)}
+        lists = {"loras": list(self.loras), "motion_loras": list(self.motion_loras)}
+        return {"schema": SCHEMA, **asdict(self), "fps": str(self.rate), **lists}
 
     @classmethod
     def from_json(cls, text: str) -> AnimationRequest:
@@ -151,11 +175,12 @@ class AnimationRequest:
         return from_table(fields, cls, source="The stored request").validated()
 
 
-def parse_lora(spec: str) -> tuple[str, float]:
+def parse_lora(spec: str, *, what: str = "LoRA") -> tuple[str, float]:
     """Name or path, and scale, of ``noto:0.8``; the scale is 1 where none is given.
 
     Raises:
-        InputError: the name is empty, or the scale is not a number of a sensible size.
+        InputError: the name is empty, or the scale is not a number of a sensible size; ``what`` is
+            what the sentence calls it.
     """
     match = re.fullmatch(r"(.*):\s*([^:/\\]*)", spec, flags=re.DOTALL)
     name, text = match.groups() if match else (spec, "1")
@@ -163,14 +188,23 @@ def parse_lora(spec: str) -> tuple[str, float]:
         scale = float(text)
     except ValueError:
         raise InputError(
-            f"The scale of the LoRA {spec!r:.80} is not a number; write, for example, noto:0.8."
+            f"The scale of the {what} {spec!r:.80} is not a number; write, for example, noto:0.8."
         ) from None
     if not name.strip():
-        raise InputError(f"The LoRA {spec!r:.80} has no name; write, for example, noto:0.8.")
+        raise InputError(f"The {what} {spec!r:.80} has no name; write, for example, noto:0.8.")
     _check_number(
-        f"The scale of the LoRA {name!r:.80}", scale, least=-MAX_LORA_SCALE, most=MAX_LORA_SCALE
+        f"The scale of the {what} {name!r:.80}", scale, least=-MAX_LORA_SCALE, most=MAX_LORA_SCALE
     )
     return name, scale
+
+
+def parse_adapter(spec: str) -> tuple[str, float]:
+    """File and alpha of a domain adapter; no file where the text is empty.
+
+    Raises:
+        InputError: the alpha is not a number of a sensible size.
+    """
+    return parse_lora(spec, what="domain adapter") if spec else ("", 0.0)
 
 
 def _check_text(name: str, text: object, *, most: int) -> None:
@@ -182,14 +216,14 @@ def _check_text(name: str, text: object, *, most: int) -> None:
         raise InputError(f"The {name} is not valid Unicode text; type it again.")
 
 
-def _check_loras(loras: object) -> None:
+def _check_loras(loras: object, *, what: str = "LoRA") -> None:
     if not isinstance(loras, tuple | list):
-        raise InputError(f"loras = {loras!r:.40} is not a list of name:scale.")
+        raise InputError(f"The {what}s {loras!r:.40} are not a list of name:scale.")
     if len(loras) > MAX_LORAS:
-        raise InputError(f"{len(loras)} LoRAs were given, and at most {MAX_LORAS} can be added.")
+        raise InputError(f"{len(loras)} {what}s were given, and at most {MAX_LORAS} can be added.")
     for spec in loras:
-        _check_text("LoRA", spec, most=1000)
-        parse_lora(spec)
+        _check_text(what, spec, most=1000)
+        parse_lora(spec, what=what)
 
 
 def _check_integer(name: str, value: object, *, least: int, most: int, where: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The samplers: diffusers' schedulers, built from the betas of the motion module was trained with.
+"""The samplers: diffusers' schedulers, with the betas and spacing that the motion module trained for.
 
 A scheduler is given the frames of a clip as its batch, so that each draws its own fresh noise.
 """
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.sampling.noise import step_generators
-from animatediff.weights.families import Betas
+from animatediff.weights.families import Betas, Spacing
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class SamplerKind:
         options: its settings, besides the betas.
         noisy: whether its steps draw fresh noise.
         karras: whether its steps are spaced as in arXiv 2206.00364, Eq. 5.
+        spaced: whether it lets its steps be spaced otherwise.
     """
 
     label: str
@@ -37,7 +38,22 @@ class SamplerKind:
     options: Mapping[str, Any]
     noisy: bool = False
     karras: bool = False
+    spaced: bool = True
 
+    def options_for(self, *, spacing: Spacing | None, lcm_steps: int) -> dict[str, Any]:
+        """Its settings once a motion module's family has its say."""
+        options = dict(self.options)
+        if "original_inference_steps" in options:
+            options["original_inference_steps"] = lcm_steps
+        if spacing is not None and self.spaced:
+            options["timestep_spacing"] = spacing
+            if spacing == "leading":
+                options["steps_offset"] = 1
+        return options
+
+
+LCM_STEPS = 100
+"""The steps of diffusion that a latent consistency model was distilled from, unless it says so."""
 
 _HOME = "diffusers.schedulers.scheduling_"
 
@@ -67,8 +83,13 @@ SAMPLERS: Mapping[str, SamplerKind] = {
         karras=True,
     ),
     "unipc": SamplerKind("UniPC", f"{_HOME}unipc_multistep:UniPCMultistepScheduler", {}),
+    # Its steps are some of those that the model was distilled from, so nothing else spaces them.
     "lcm": SamplerKind(
-        "LCM", f"{_HOME}lcm:LCMScheduler", {"original_inference_steps": 100}, noisy=True
+        "LCM",
+        f"{_HOME}lcm:LCMScheduler",
+        {"original_inference_steps": LCM_STEPS},
+        noisy=True,
+        spaced=False,
     ),
 }
 
@@ -83,6 +104,8 @@ class Sampler:
         steps: how many.
         seed: of fresh noise, for the kinds that draw any.
         device: where the latents are.
+        spacing: which steps of diffusion are visited, where the model's family minds.
+        lcm_steps: the steps that a latent consistency model was distilled from.
     """
 
     def __init__(
@@ -94,6 +117,8 @@ class Sampler:
         steps: int,
         seed: int,
         device: torch.device,
+        spacing: Spacing | None = None,
+        lcm_steps: int = LCM_STEPS,
     ) -> None:
         module, _, name = kind.home.partition(":")
         make = getattr(importlib.import_module(module), name)
@@ -106,7 +131,7 @@ class Sampler:
                 beta_start=betas.start,
                 beta_end=betas.end,
                 prediction_type=prediction,
-                **kind.options,
+                **kind.options_for(spacing=spacing, lcm_steps=lcm_steps),
             )
             self.scheduler.set_timesteps(steps, device=device)
         self.kind = kind

@@ -81,6 +81,18 @@ class LoadedLowRank:
     notes: tuple[str, ...] = ()
 
 
+def resolve_low_rank(name: str, *, kind: Kind) -> Path:
+    """The file of a domain adapter or MotionLoRA, by its path.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise InputError(f"There is no file {name!r:.200} to take {KINDS[kind]} from.")
+    return path
+
+
 def read_adapter(path: Path) -> LowRankFile:
     """What a domain adapter's file is.
 
