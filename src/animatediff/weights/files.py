@@ -14,7 +14,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,11 +45,13 @@ class Header:
         path: the file.
         shapes: the shape of every tensor, by name.
         metadata: its free texts.
+        dtypes: the type of every tensor's numbers, in the format's words, by name.
     """
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
+    dtypes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def read_header(path: Path) -> Header:
@@ -76,7 +78,8 @@ def read_header(path: Path) -> Header:
         shapes[name], span = _checked_entry(name, entry, path=path)
         spans.append(span)
     _check_extent(spans, path=path, start=start, size=size)
-    return Header(path, shapes, metadata)
+    dtypes = {name: entry["dtype"] for name, entry in table.items()}
+    return Header(path, shapes, metadata, dtypes)
 
 
 def read_weights(
@@ -122,16 +125,25 @@ def write_weights(
         os.close(descriptor)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
         save_file(tensors, temporary, metadata=dict(metadata))
-        Path(temporary).chmod(0o644)
-        _sync(Path(temporary))
-        Path(temporary).replace(path)
-        _sync(path.parent)
+        replace_by(Path(temporary), path)
     except (OSError, SafetensorError) as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{path} cannot be written ({reason}); choose another folder.") from None
     return path
+
+
+def replace_by(temporary: Path, path: Path) -> None:
+    """Give a finished file beside ``path`` its name, so that a crash leaves the old or the new.
+
+    Raises:
+        OSError: the folder cannot be written or is full.
+    """
+    temporary.chmod(0o644)
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
 
 
 def read_json(path: Path) -> dict[str, Any]:
