@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 
 import numpy as np
 import torch
@@ -18,17 +17,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from animatediff.data.mirroring import may_mirror
 from animatediff.runtime import seeded
 
-_DIRECTED = re.compile(
-    r"\b(left|right|clock|o’clock|thirty|clockwise|counterclockwise|arrow|west|east)\b"
-)
 _SYMBOLS_GROUP = 8
 
 
 def may_flip(label: str, *, group: int) -> bool:
     """Whether a mirrored picture still shows its label: not arrows, clocks, letters and signs."""
-    return group != _SYMBOLS_GROUP and _DIRECTED.search(label) is None
+    return group != _SYMBOLS_GROUP and may_mirror(label)
 
 
 def view_of(
