@@ -31,7 +31,19 @@ class NumericalError(ArithmeticError):
     exit_code = 6
 
 
+class PeerLost(RuntimeError):
+    """Another process of the same run is gone (exit code 7)."""
+
+    exit_code = 7
+
+
 class Cancelled(Exception):
     """The user stopped the work between two steps (exit code 130)."""
 
     exit_code = 130
+
+
+class Interrupted(Exception):
+    """The system asked for an end (SIGTERM); what was done is saved (exit code 143)."""
+
+    exit_code = 143

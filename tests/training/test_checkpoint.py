@@ -61,6 +61,17 @@ def test_only_the_newest_are_kept_and_leftovers_of_a_kill_are_swept(tmp_path: Pa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
 
 
+def test_damaged_newer_checkpoints_never_push_out_a_good_one(tmp_path: Path) -> None:
+    for step in (2, 3):
+        damaged = save_checkpoint(tmp_path, made(step), keep=9)
+        (damaged / "MANIFEST.json").write_text("[]")
+    save_checkpoint(tmp_path, made(1), keep=2)
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded.step == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
+
+
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OutputError, match="could not be written"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +14,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from animatediff.errors import Cancelled, InputError, NumericalError
+from animatediff.errors import Cancelled, InputError, Interrupted, NumericalError, OutputError
 from animatediff.training.optimizers import OptimizerName
-from animatediff.training.trainer import TrainOptions, learning_rate_at, samples_of, train
+from animatediff.training.trainer import (
+    TrainOptions,
+    learning_rate_at,
+    numbers_themselves,
+    samples_of,
+    train,
+)
 
 OPTIONS = TrainOptions(
     steps=12,
@@ -28,19 +36,28 @@ OPTIONS = TrainOptions(
 
 
 class Regression:
-    """Fit a line through noisy points; ``stop_at`` ends the process's run there, as a user would."""
+    """Fit a line through noisy points; ``stop_at`` ends the process's run there, as a system does."""
 
-    def __init__(self, *, stop_at: int | None = None, broken: bool = False) -> None:
+    fetch = staticmethod(numbers_themselves)
+
+    def __init__(
+        self,
+        *,
+        stop_at: int | None = None,
+        broken: bool = False,
+        signal_number: int = signal.SIGTERM,
+    ) -> None:
         torch.manual_seed(0)
         self.learns: nn.Module = nn.Linear(3, 1)
         self.points = torch.randn(10, 3)
         self.size = 10
         self.stop_at, self.broken, self.calls = stop_at, broken, 0
+        self.signal_number = signal_number
 
     def losses(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         self.calls += 1
         if self.calls == self.stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.signal_number)
         noise = torch.randn(len(indices), 1, generator=generator)
         loss = (self.learns(self.points[indices]) - noise).square().mean()
         return {"loss": loss * (float("nan") if self.broken else 1)}
@@ -59,12 +76,96 @@ def test_a_stopped_and_resumed_run_repeats_the_uninterrupted_one_exactly(
 ) -> None:
     options = replace(OPTIONS, optimizer=optimizer)
     whole = train(Regression(), options, tmp_path / "whole")
-    with pytest.raises(Cancelled, match=f"after step {stop_at}"):
+    with pytest.raises(Interrupted, match=f"after step {stop_at}"):
         train(Regression(stop_at=stop_at), options, tmp_path / "parts")
     resumed = train(Regression(), options, tmp_path / "parts")
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert losses_in(tmp_path / "whole") == losses_in(tmp_path / "parts")
+
+
+def test_ctrl_c_is_told_apart_from_the_system(tmp_path: Path) -> None:
+    with pytest.raises(Cancelled, match="after step 2"):
+        train(Regression(stop_at=2, signal_number=signal.SIGINT), OPTIONS, tmp_path)
+
+
+def test_a_save_is_tried_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson = Regression()
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OutputError):
+        train(lesson, OPTIONS, tmp_path / "file" / "run")
+    assert lesson.calls == 0
+    usage = type("Usage", (), {"free": 10})
+    monkeypatch.setattr("animatediff.training.trainer.shutil.disk_usage", lambda place: usage)
+    with pytest.raises(OutputError, match="GB free"):
+        train(lesson, OPTIONS, tmp_path / "full")
+    assert lesson.calls == 0
+
+
+def test_a_damaged_newest_checkpoint_is_told_and_its_steps_repeated(tmp_path: Path) -> None:
+    whole = train(Regression(), OPTIONS, tmp_path / "whole")
+    train(Regression(), OPTIONS, tmp_path / "run")
+    newest = max((tmp_path / "run").glob("step-*"))
+    (newest / "state.json").write_text("{")
+    said: list[str] = []
+    again = train(Regression(), OPTIONS, tmp_path / "run", tell=said.append)
+    assert any("damaged" in sentence for sentence in said)
+    assert "resumed after step 8" in said
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_processes_and_accumulation_are_the_same_micro_batches(tmp_path: Path) -> None:
+    train(Regression(), replace(OPTIONS, steps=2), tmp_path)
+    state = json.loads((tmp_path / "step-00000002" / "state.json").read_text())
+    assert state["batches"] == OPTIONS.accumulate
+
+
+def test_terms_that_are_sometimes_absent_are_averaged_over_when_they_were_there(
+    tmp_path: Path,
+) -> None:
+    class Sometimes(Regression):
+        def losses(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+            terms = super().losses(indices, generator)
+            odd = torch.tensor(float(self.calls) if self.calls % 2 else float("nan"))
+            return {**terms, "odd": odd, "never": torch.tensor(float("nan"))}
+
+    train(Sometimes(), replace(OPTIONS, log_every=4), tmp_path)
+    lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["odd"] for line in lines] == [2, 6, 10]
+    assert all(line["never"] is None for line in lines)
+
+
+def test_tensorboard_that_is_not_installed_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(InputError, match="pip install"):
+        train(Regression(), OPTIONS, tmp_path, tensorboard=True)
+
+
+def test_tensorboard_gets_every_number_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, float, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            assert purge_step == 1
+
+        def add_scalar(self, tag: str, value: float, step: int) -> None:
+            shown.append((tag, value, step))
+
+        def close(self) -> None:
+            shown.append(("closed", 0.0, 0))
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    train(Regression(), OPTIONS, tmp_path, tensorboard=True)
+    assert [value for tag, value, _ in shown if tag == "loss"] == losses_in(tmp_path)
+    assert shown[-1][0] == "closed"
 
 
 def test_a_run_killed_between_checkpoints_repeats_its_lost_steps_exactly(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ EXIT_CODES: Mapping[int, str] = {
     4: "not enough memory",
     5: "a result that cannot be written",
     6: "numbers that stopped being numbers (NaN or infinity)",
+    7: "another process of the same run is gone",
     130: "stopped by the user (Ctrl-C)",
+    143: "stopped by the system (SIGTERM), after saving",
 }
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}

@@ -1,46 +1,221 @@
-"""``animatediff train``: run one stage of the recipe on a world folder, or go on with it."""
+"""``animatediff train``: run one stage of the recipe, on the built-in world or on one's own clips.
+
+The same command goes on with a stage that was stopped. Under ``torchrun`` or ``accelerate launch`` the
+processes share its work.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
+from tyro.conf import Positional, UseAppendAction, arg
+
+from animatediff.apps.parsing import optional
+
+if TYPE_CHECKING:
+    from animatediff.training.setup import Setup
+    from animatediff.training.trainer import TrainOptions
 
 
 @dataclass(frozen=True)
 class Options:
     """Train one stage; a stage that was stopped goes on where it was."""
 
-    stage: Annotated[str, tyro.conf.Positional]
+    stage: Annotated[Positional[str], arg(metavar="STAGE")]
     """Which row of the recipe; an unknown name lists them."""
-    work: Path = Path("build/emoji")
-    """The world folder, as ``animatediff dataset emoji`` made it."""
-    steps: int | None = None
+    work: Annotated[Path, arg(metavar="FOLDER")] = Path("build/emoji")
+    """Where runs are kept; for the built-in world, what ``animatediff dataset emoji`` made."""
+    model: Annotated[str | None, optional("NAME")] = None
+    """The image model, a name or a diffusers folder; left out, that of the world folder."""
+    motion: Annotated[str | None, optional("NAME")] = None
+    """The motion modules to build on, a name or a file."""
+    adapter: Annotated[Path | None, optional("FILE")] = None
+    """A domain adapter to attach, frozen, while motion is learned."""
+    data: Annotated[Path | None, optional("FOLDER")] = None
+    """Videos or pictures, each with a .txt of the same name as its caption."""
+    output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
+    """What to write; left out, its place in the world folder."""
+    preset: Annotated[str | None, optional("NAME")] = None
+    """overfit-one-clip: the first thing to try with anything new."""
+    pattern: Annotated[str | None, optional("NAME")] = None
+    """A camera move to film every clip with: zoom-in, zoom-out, pan-left, pan-right, tilt-up,
+    tilt-down, roll-clockwise or roll-anticlockwise."""
+    rank: Annotated[int | None, optional("N")] = None
+    """Of low-rank branches."""
+    size: Annotated[int | None, optional("N")] = None
+    """Pixels of a side; left out, the model's own."""
+    frames: Annotated[int, arg(metavar="N")] = 16
+    """Frames of a clip."""
+    fps: Annotated[float, arg(metavar="RATE")] = 8.0
+    """Frames a second that are learned, whatever the files' own rate."""
+    family: Annotated[str, arg(metavar="NAME")] = "v3"
+    """What kind fresh motion modules are of."""
+    clips: Annotated[int | None, optional("N")] = None
+    """How many clips to learn from; left out, all."""
+    first_clip: Annotated[int, arg(metavar="N")] = 0
+    """The number of the first of them."""
+    variations: Annotated[int, arg(metavar="N")] = 0
+    """Different windows of each clip, each encoded once; 0 draws ever new ones."""
+    degraded: bool = False
+    """Give the built-in world's clips the marks of stock footage."""
+    caption: Annotated[str | None, optional("TEXT")] = None
+    """One caption for all, such as "a photo of sks dog"."""
+    word: Annotated[str | None, optional("WORD")] = None
+    """The new word of a textual inversion, such as <my-dog>."""
+    like: Annotated[str | None, optional("WORD")] = None
+    """A known word that the new one begins as."""
+    words: Annotated[int, arg(metavar="N")] = 1
+    """How many vectors the new word has."""
+    class_data: Annotated[Path | None, optional("FOLDER")] = None
+    """Pictures of the class in general, which DreamBooth must not forget."""
+    class_caption: Annotated[str | None, optional("TEXT")] = None
+    """What they show, such as "a photo of a dog"."""
+    prior: Annotated[float, arg(metavar="X")] = 1.0
+    """How much they count."""
+    null_text: Annotated[float, arg(metavar="X")] = 0.1
+    """How often captions are dropped."""
+    min_snr: Annotated[float | None, optional("GAMMA")] = None
+    """Weigh timesteps by min-SNR; 5 is usual."""
+    noise_offset: Annotated[float, arg(metavar="X")] = 0.0
+    """How much noise shifts whole clips."""
+    debias: Annotated[float, arg(metavar="X")] = 0.0
+    """How much the loss without appearance counts; 1 to learn the motion of a single clip."""
+    steps: Annotated[int | None, optional("N")] = None
     """Optimiser steps in all, instead of the recipe's."""
-    threads: int | None = None
+    batch_size: Annotated[int | None, optional("N")] = None
+    """Clips in one backward pass of one process."""
+    accumulate: Annotated[int | None, optional("N")] = None
+    """Backward passes in one step."""
+    learning_rate: Annotated[float | None, optional("X")] = None
+    """After the warm-up."""
+    warmup: Annotated[int | None, optional("N")] = None
+    """Steps over which the rate rises."""
+    schedule: Annotated[Literal["constant", "cosine"] | None, optional("NAME")] = None
+    """The rate after the warm-up: constant or cosine."""
+    ema_decay: Annotated[float | None, optional("X")] = None
+    """Of the averaged weights, which are what is written; 0 writes the last ones."""
+    precision: Annotated[Literal["fp32", "bf16"] | None, optional("NAME")] = None
+    """fp32 or bf16."""
+    seed: Annotated[int | None, optional("N")] = None
+    """Of everything that is drawn."""
+    save_every: Annotated[int | None, optional("N")] = None
+    """Steps between checkpoints, each with validation clips."""
+    log_every: Annotated[int | None, optional("N")] = None
+    """Steps between lines of metrics.jsonl."""
+    num_workers: Annotated[int | None, optional("N")] = None
+    """Processes that read clips ahead."""
+    checkpointing: bool = False
+    """Recompute activations on the way back: slower, in less memory."""
+    tensorboard: bool = False
+    """Write TensorBoard's files too."""
+    validate: Annotated[
+        UseAppendAction[tuple[str, ...]], arg(name="validate", metavar="PROMPT")
+    ] = ()
+    """Draw this at every checkpoint, at a fixed seed; may be repeated."""
+    device: Annotated[str, arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda, cuda:1 or mps; several processes each get their own."""
+    threads: Annotated[int | None, optional("N")] = None
     """CPU threads."""
+
+
+_RECIPE = (
+    "steps",
+    "batch_size",
+    "accumulate",
+    "learning_rate",
+    "warmup",
+    "schedule",
+    "ema_decay",
+    "precision",
+    "seed",
+    "save_every",
+    "log_every",
+    "num_workers",
+)
 
 
 def train_stage(options: Options) -> int:
     """Train, store what was learned, and print where."""
+    from animatediff.apps.train_preview import previewer
     from animatediff.runtime import Runtime
+    from animatediff.training.processes import Processes
+    from animatediff.training.report import write_report
     from animatediff.training.stages import stage_named
     from animatediff.training.trainer import train
 
     Runtime(threads=options.threads).apply()
     stage = stage_named(options.stage)
-    recipe = stage.options
-    if options.steps is not None:
-        recipe = dataclasses.replace(recipe, steps=options.steps)
-    print(f"{options.stage}: {stage.learns}; {recipe.steps} steps", flush=True)
-    lesson = stage.prepare(options.work)
-    folder = options.work / "runs" / options.stage
-    learned = train(lesson, recipe, folder)
-    print(f"kept {stage.keep(options.work, lesson, learned)}")
-    last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
-    print(json.dumps(json.loads(last)))
+    setup, recipe = chosen(options, stage.options)
+    processes = Processes()
+    several = processes.count > 1
+    device = processes.device if several else Runtime(device=options.device).torch_device()
+    tell = _say if processes.is_first else _hush
+    tell(f"{options.stage}: {stage.learns}; {recipe.steps} steps")
+    prepared = stage.prepare(setup, recipe, device)
+    folder = options.work / "runs" / run_name(options)
+    facts = {**dataclasses.asdict(recipe), **prepared.facts}
+    try:
+        learned = train(
+            prepared.lesson,
+            recipe,
+            folder,
+            facts=prepared.facts,
+            on_save=previewer(prepared, folder, options.validate) if options.validate else None,
+            tell=tell,
+            tensorboard=options.tensorboard,
+        )
+        if processes.is_first:
+            tell(f"kept {prepared.keep(learned)}")
+            title = f"{options.stage}: {stage.learns}"
+            tell(f"report {write_report(folder, title=title, facts=facts)}")
+            last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
+            tell(json.dumps(json.loads(last)))
+    finally:
+        if sys.exc_info()[0] is None:
+            processes.close()
     return 0
+
+
+def chosen(options: Options, recipe: TrainOptions) -> tuple[Setup, TrainOptions]:
+    """What the stage starts from and how it is trained, by the row, the preset and the options.
+
+    Raises:
+        InputError: there is no such preset, or a number is out of range.
+    """
+    from animatediff.training.presets import preset_named
+    from animatediff.training.setup import Setup
+
+    given: dict[str, Any] = dataclasses.asdict(options)
+    names = {field.name for field in dataclasses.fields(Setup)}
+    shared = {name: value for name, value in given.items() if name in names}
+    shared["precision"] = options.precision or recipe.precision
+    setup = Setup(**shared, num_frames=options.frames)
+    if options.preset is not None:
+        setup, recipe = preset_named(options.preset)(setup, recipe)
+    told = {name: given[name] for name in _RECIPE if given[name] is not None}
+    return setup, dataclasses.replace(recipe, **told)
+
+
+def run_name(options: Options) -> str:
+    """The name of a run's folder: of the stage, and of what it writes or films where that is told."""
+    parts = [options.stage]
+    if options.output is not None:
+        parts.append(options.output.stem)
+    elif options.pattern is not None:
+        parts.append(options.pattern)
+    if options.preset is not None:
+        parts.append(options.preset)
+    return "-".join(parts)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)
+
+
+def _hush(sentence: str) -> None:
+    del sentence

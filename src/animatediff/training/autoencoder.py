@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from animatediff.data.stills import rows, to_model_range
 from animatediff.model.latent_space import picture_of, posterior_of
+from animatediff.training.trainer import numbers_themselves
 
 
 def new_autoencoder() -> AutoencoderKL:
@@ -90,6 +91,8 @@ class AutoencoderLesson:
     pictures: UInt8[np.ndarray, "pictures size size 4"]
     decoder_only: bool = False
     kl_weight: float = 1e-5
+
+    fetch = staticmethod(numbers_themselves)
 
     def __post_init__(self) -> None:
         self.learns: nn.Module = self.autoencoder

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder ``step-00001234`` of safetensors and JSON files. Its ``MANIFEST.json``, with
 the size and SHA-256 of every other file, is written last, and the folder appears under its name by
-one rename. Reading takes the newest folder whose manifest verifies.
+one rename. Reading takes the newest folder whose manifest verifies, and says which it passed over.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,26 +64,39 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
             f"The checkpoint {final} could not be written ({error.strerror or error}); free some space "
             "or choose another folder, then run the same command to resume."
         ) from error
-    for old in sorted(folder.glob("step-*"))[:-keep]:
+    # Whatever is newer was damaged, or this run would have gone on from there.
+    others = sorted(folder.glob("step-*"))
+    newest = others.index(final) + 1
+    for old in (*others[: max(0, newest - keep)], *others[newest:]):
         shutil.rmtree(old)
     return final
 
 
-def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole, or nothing where there is none."""
+def load_checkpoint(
+    folder: Path, *, tell: Callable[[str], None] | None = None
+) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or nothing where there is none.
+
+    Args:
+        folder: the run's.
+        tell: told of every damaged checkpoint that is passed over.
+    """
     for path in sorted(folder.glob("step-*"), reverse=True):
         if _is_whole(path):
             state = json.loads((path / "state.json").read_text())
             tensors = {p.stem: load_file(p) for p in sorted(path.glob("*.safetensors"))}
             return Checkpoint(state.pop("step"), tensors, state)
+        if tell is not None:
+            tell(f"{path} is damaged and was passed over")
     return None
 
 
 def _is_whole(path: Path) -> bool:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-        return all(_seal(path / name) == seal for name, seal in manifest.items())
-    except (OSError, json.JSONDecodeError):
+        sealed = {*manifest, MANIFEST} == {p.name for p in path.iterdir()}
+        return sealed and all(_seal(path / name) == seal for name, seal in manifest.items())
+    except (OSError, ValueError, TypeError, AttributeError):
         return False
 
 

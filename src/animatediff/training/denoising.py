@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from diffusers.models.attention_processor import AttnProcessor
@@ -22,14 +21,15 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from animatediff.data.captions import caption_of
 from animatediff.training.latents import LatentClips
 from animatediff.training.objective import (
+    Prediction,
     denoising_loss,
     min_snr_weight,
     noised,
     random_timesteps,
     velocity,
 )
+from animatediff.training.trainer import numbers_themselves
 
-Prediction = Literal["epsilon", "v_prediction"]
 PredictNoise = Callable[
     [Float[Tensor, "batch channels frames height width"], Int[Tensor, " batch"], Tensor], Tensor
 ]
@@ -112,6 +112,8 @@ class DenoisingLesson:
     min_snr: float | None = None
     caption: Callable[..., str] = field(default=caption_of)
 
+    fetch = staticmethod(numbers_themselves)
+
     def __post_init__(self) -> None:
         self.size = len(self.clips)
 
@@ -134,7 +136,7 @@ class DenoisingLesson:
         plain = denoising_loss(predicted, target)
         if self.min_snr is None:
             return {"loss": plain}
-        weight = min_snr_weight(alpha_bar, gamma=self.min_snr)
+        weight = min_snr_weight(alpha_bar, gamma=self.min_snr, prediction=self.prediction)
         return {"loss": denoising_loss(predicted, target, weight), "plain": plain}
 
     def _captions(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> list[str]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from animatediff.training.denoising import DenoisingLesson
+from animatediff.training.trainer import numbers_themselves
 
 
 @dataclass
@@ -33,6 +34,8 @@ class ImageAndTextLesson:
     phrases: list[str]
     hold: float = 0.5
     held_at_once: int = 48
+
+    fetch = staticmethod(numbers_themselves)
 
     def __post_init__(self) -> None:
         encoder = self.denoising.embed.text_encoder

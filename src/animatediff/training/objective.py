@@ -6,10 +6,15 @@ Images and clips share it: a clip carries one timestep and independent noise in 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from einops import reduce
 from jaxtyping import Float, Int
 from torch import Tensor
+
+Prediction = Literal["epsilon", "v_prediction"]
+"""What a denoiser is asked for, in diffusers' words."""
 
 
 def alphas_bar(
@@ -53,10 +58,50 @@ def velocity(
     return a.sqrt() * noise - (1 - a).sqrt() * latents
 
 
-def min_snr_weight(alpha_bar: Float[Tensor, " batch"], *, gamma: float) -> Float[Tensor, " batch"]:
-    """The weight min(SNR, gamma) / SNR of a noise-prediction loss (arXiv 2303.09556, Sec. 3.4)."""
+def clean(
+    noisy: Float[Tensor, "batch ..."],
+    predicted: Float[Tensor, "batch ..."],
+    alpha_bar: Float[Tensor, " batch"],
+    prediction: Prediction,
+) -> Float[Tensor, "batch ..."]:
+    """The latents that a prediction amounts to: Eq. 1 solved for them."""
+    a = alpha_bar.reshape(-1, *[1] * (noisy.ndim - 1))
+    if prediction == "v_prediction":
+        return a.sqrt() * noisy - (1 - a).sqrt() * predicted
+    return (noisy - (1 - a).sqrt() * predicted) / a.sqrt()
+
+
+def offset_noise(
+    noise: Float[Tensor, "batch c f h w"], *, strength: float, generator: torch.Generator
+) -> Float[Tensor, "batch c f h w"]:
+    """Noise that also shifts whole clips, so that very dark and bright ones are learned.
+
+    One shift for each clip and channel, the same in all its frames.
+    """
+    shift = torch.randn(*noise.shape[:2], 1, 1, 1, generator=generator)
+    return noise + strength * shift
+
+
+def without_appearance(
+    frames: Float[Tensor, "batch c f h w"], anchor: int, *, beta: float = 1.0
+) -> Float[Tensor, "batch c f h w"]:
+    """What is left of a clip's noise when one frame's is taken off all (arXiv 2310.08465, Eq. 8).
+
+    Frames share how things look, so mostly motion is left.
+    """
+    alpha = (beta**2 + 1) ** 0.5
+    return alpha * frames - beta * frames[:, :, anchor : anchor + 1]
+
+
+def min_snr_weight(
+    alpha_bar: Float[Tensor, " batch"], *, gamma: float, prediction: Prediction = "epsilon"
+) -> Float[Tensor, " batch"]:
+    """The weight of min-SNR (arXiv 2303.09556, Sec. 3.4): of noise min(SNR, gamma) / SNR.
+
+    A velocity's squared error is SNR + 1 times that of the latents, where noise's is SNR times.
+    """
     snr = alpha_bar / (1 - alpha_bar)
-    return snr.clamp(max=gamma) / snr
+    return snr.clamp(max=gamma) / (snr + 1 if prediction == "v_prediction" else snr)
 
 
 def denoising_loss(

@@ -10,6 +10,8 @@ A world folder holds what stages read and leave::
     world/emoji-noto/unet/             a full fine-tune of its U-Net
     world/motion/*.safetensors         motion modules, and their convolutional rival
     world/lora/noto.safetensors        a LoRA
+    world/adapter/emoji.safetensors    a domain adapter
+    world/motion-lora/*.safetensors    MotionLoRAs, one for each pattern
     runs/<stage>/                      checkpoints and metrics
 """
 
@@ -19,83 +21,138 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from animatediff.errors import InputError
-from animatediff.training import image_stages, motion_stages, personal_stages, text_stage
+from animatediff.training import (
+    image_stages,
+    motion_stages,
+    paper_stages,
+    personal_stages,
+    text_stage,
+)
+from animatediff.training.prepared import Prepared
+from animatediff.training.setup import Setup
 from animatediff.training.trainer import Lesson, TrainOptions
+
+Prepare = Callable[[Setup, TrainOptions, torch.device], Prepared]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One row: ``prepare`` makes the lesson from a world folder; ``keep`` stores what was learned."""
+    """One row: what learns from what, how it is made ready, and how it is trained if not told."""
 
     learns: str
-    prepare: Callable[[Path], Lesson]
-    keep: Callable[[Path, Lesson, dict[str, Tensor]], Path]
+    prepare: Prepare
     options: TrainOptions
+
+
+def world(
+    prepare: Callable[[Path], Lesson], keep: Callable[[Path, Lesson, dict[str, Tensor]], Path]
+) -> Prepare:
+    """A row of the built-in world alone, which needs nothing but its folder."""
+
+    def made_ready(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+        del options, device
+        lesson = prepare(setup.work)
+        return Prepared(lesson, lambda learned: keep(setup.work, lesson, learned))
+
+    return made_ready
+
+
+def prepare_motion(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+    """The motion modules: on the world's own clips, encoded once, or on what the setup names."""
+    named = (setup.model, setup.data, setup.adapter, setup.clips)
+    if setup.degraded or any(value is not None for value in named):
+        return paper_stages.prepare_motion(setup, options, device)
+    row = world(motion_stages.prepare_transformer, motion_stages.keep_transformer)
+    return row(setup, options, device)
 
 
 STAGES: dict[str, Stage] = {
     "text-encoder": Stage(
         "a small CLIP text model, from a sentence model's embeddings",
-        text_stage.prepare,
-        text_stage.keep,
+        world(text_stage.prepare, text_stage.keep),
         TrainOptions(steps=3500, batch_size=256, learning_rate=1e-3, ema_decay=0.998),
     ),
     "autoencoder": Stage(
         "the latent space",
-        image_stages.prepare_autoencoder,
-        image_stages.keep_autoencoder,
+        world(image_stages.prepare_autoencoder, image_stages.keep_autoencoder),
         TrainOptions(steps=1500, batch_size=8, learning_rate=1e-3, ema_decay=0.995),
     ),
     "decoder": Stage(
         "sharper pictures from the same latents",
-        image_stages.prepare_decoder,
-        image_stages.keep_decoder,
+        world(image_stages.prepare_decoder, image_stages.keep_decoder),
         TrainOptions(steps=6000, batch_size=8, learning_rate=7e-4, ema_decay=0.995),
     ),
     "image": Stage(
         "the image model, from captioned stills (Eq. 2)",
-        image_stages.prepare_image,
-        image_stages.keep_image,
+        world(image_stages.prepare_image, image_stages.keep_image),
         TrainOptions(steps=4200, batch_size=32, learning_rate=7e-4, optimizer="muon"),
     ),
     "image-longer": Stage(
         "the image model from the weights it has, and its text encoder with it",
-        image_stages.prepare_longer,
-        image_stages.keep_longer,
+        world(image_stages.prepare_longer, image_stages.keep_longer),
         TrainOptions(steps=4000, batch_size=32, learning_rate=5e-4, optimizer="muon"),
     ),
     "motion": Stage(
         "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
-        motion_stages.prepare_transformer,
-        motion_stages.keep_transformer,
+        prepare_motion,
         TrainOptions(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
     ),
     "motion-longer": Stage(
         "the motion modules from the weights they have, for as long as there is time",
-        motion_stages.prepare_longer,
-        motion_stages.keep_transformer,
+        world(motion_stages.prepare_longer, motion_stages.keep_transformer),
         TrainOptions(steps=4000, batch_size=2, learning_rate=5e-4, optimizer="muon"),
     ),
     "motion-convolution": Stage(
         "the convolutional rival of the motion modules (Sec. 5.3)",
-        motion_stages.prepare_convolution,
-        motion_stages.keep_convolution,
+        world(motion_stages.prepare_convolution, motion_stages.keep_convolution),
         TrainOptions(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
     ),
     "noto-lora": Stage(
         "a LoRA of a style that the base never saw",
-        personal_stages.prepare_lora,
-        personal_stages.keep_lora,
+        world(personal_stages.prepare_lora, personal_stages.keep_lora),
         TrainOptions(steps=300, batch_size=32, learning_rate=1e-3),
     ),
     "noto-full": Stage(
         "a full fine-tune to that style",
-        personal_stages.prepare_full,
-        personal_stages.keep_full,
+        world(personal_stages.prepare_full, personal_stages.keep_full),
         TrainOptions(steps=300, batch_size=32, learning_rate=3e-4, optimizer="muon"),
+    ),
+    "domain-adapter": Stage(
+        "a LoRA on the image model's attention that absorbs how the videos look (Sec. 4.1, Eq. 2)",
+        paper_stages.prepare_domain_adapter,
+        TrainOptions(steps=2000, batch_size=16, learning_rate=5e-4),
+    ),
+    "motion-lora": Stage(
+        "a LoRA on the motion modules' attention: a new motion from few clips (Sec. 4.3)",
+        paper_stages.prepare_motion_lora,
+        TrainOptions(steps=600, batch_size=2, learning_rate=1e-3, warmup=50, ema_decay=0.99),
+    ),
+    "personalise-lora": Stage(
+        "a LoRA on the image model, from a handful of pictures",
+        personal_stages.prepare_own_lora,
+        TrainOptions(steps=400, batch_size=4, learning_rate=5e-4, warmup=20, ema_decay=0.99),
+    ),
+    "personalise-dreambooth": Stage(
+        "the whole image model, from a handful of pictures, kept by pictures of their class",
+        personal_stages.prepare_dreambooth,
+        TrainOptions(steps=400, batch_size=4, learning_rate=5e-5, warmup=20, ema_decay=0.99),
+    ),
+    "personalise-inversion": Stage(
+        "a new word, from a handful of pictures",
+        personal_stages.prepare_inversion,
+        TrainOptions(
+            steps=1000,
+            batch_size=4,
+            learning_rate=5e-3,
+            warmup=20,
+            schedule="constant",
+            weight_decay=0.0,
+            ema_decay=0.99,
+        ),
     ),
 }
 

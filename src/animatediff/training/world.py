@@ -13,8 +13,8 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from animatediff.errors import FileError
-from animatediff.training.denoising import Prediction, TextEmbedder, attend_plainly
-from animatediff.training.objective import alphas_bar
+from animatediff.training.denoising import TextEmbedder, attend_plainly
+from animatediff.training.objective import Prediction, alphas_bar
 
 STYLE = "noto"
 BETA_START, BETA_END, BETA_SCHEDULE = 0.00085, 0.012, "linear"

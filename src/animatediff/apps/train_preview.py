@@ -1,0 +1,106 @@
+"""Validation clips of a run: what the weights learned so far draw, at fixed prompts and seeds.
+
+Here, because training never samples: the trainer only tells that it saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from animatediff.sampling.decode import decode
+from animatediff.sampling.denoise import denoise
+from animatediff.sampling.guidance import guided
+from animatediff.sampling.noise import initial_noise
+from animatediff.sampling.schedulers import SAMPLERS, Sampler
+from animatediff.training.clip_lesson import ClipLesson
+from animatediff.training.personal_stages import PriorLesson
+from animatediff.training.prepared import Prepared
+from animatediff.training.report import CLIPS
+from animatediff.training.setup import Ground
+from animatediff.video import Video
+
+STEPS, GUIDANCE = 20, 4.0
+
+
+def previewer(
+    prepared: Prepared, folder: Path, prompts: Sequence[str]
+) -> Callable[[int, dict[str, Tensor]], None] | None:
+    """Draws each prompt into the run's folder whenever it is told of a checkpoint.
+
+    Stages of the built-in world's own parts have nothing to draw with: then there is none.
+    """
+    lesson = prepared.lesson
+    if isinstance(lesson, PriorLesson):
+        lesson = lesson.own
+    ground = prepared.ground
+    if ground is None or not isinstance(lesson, ClipLesson):
+        return None
+    clips = folder / CLIPS
+
+    def draw(step: int, weights: dict[str, Tensor]) -> None:
+        clips.mkdir(parents=True, exist_ok=True)
+        now = dict(lesson.learns.named_parameters())
+        kept = {name: now[name].detach().clone() for name in weights}
+        try:
+            _take(now, weights)
+            for seed, prompt in enumerate(prompts):
+                video = _drawn(lesson, ground, prepared, prompt=prompt, seed=seed)
+                video.save(clips / f"step-{step:08d}-{seed}.webp", metadata={"prompt": prompt})
+        finally:
+            _take(now, kept)
+
+    return draw
+
+
+@torch.no_grad()
+def _take(parameters: dict[str, nn.Parameter], weights: dict[str, Tensor]) -> None:
+    for name, weight in weights.items():
+        parameters[name].copy_(weight)
+
+
+@torch.no_grad()
+def _drawn(
+    lesson: ClipLesson, ground: Ground, prepared: Prepared, *, prompt: str, seed: int
+) -> Video:
+    base = ground.base
+    device = base.unet.device
+    text = lesson.embed(["", prompt])
+
+    def model(latents: Tensor, timestep: Tensor, step: int) -> Tensor:
+        del step
+        times = timestep.to(device).expand(len(latents))
+        return lesson.predict_noise(latents.to(base.unet.dtype), times, text).float()
+
+    side = ground.size // base.pixels_per_latent
+    latents = denoise(
+        initial_noise(
+            seed,
+            num_frames=lesson.fetch.num_frames,
+            channels=cast(int, base.unet.config["in_channels"]),
+            height=side,
+            width=side,
+        ).to(device),
+        predict_noise=guided(model, scale=GUIDANCE),
+        sampler=Sampler(
+            SAMPLERS["ddim"],
+            betas=prepared.betas or ground.image_betas(),
+            prediction=lesson.prediction,
+            steps=STEPS,
+            seed=seed,
+            device=device,
+        ),
+        on_step=_ignore,
+        should_stop=lambda: False,
+    )
+    return Video(decode(latents, vae=base.vae), Fraction(ground.setup.fps).limit_denominator(1001))
+
+
+def _ignore(step: int, guess: Tensor) -> None:
+    """Nobody watches."""
+    del step, guess

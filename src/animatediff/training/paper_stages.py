@@ -1,0 +1,147 @@
+"""The three stages of the paper: domain adapter, motion module, MotionLoRA (Sec. 4.1-4.3).
+
+Each is a lesson on an image model that stays as it is; they differ in what is grafted, and in whether
+single frames or clips are learned from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.domain_adapter import DomainAdapter
+from animatediff.model.motion_lora import MotionLora
+from animatediff.training.clip_lesson import ClipLesson, ReadClips
+from animatediff.training.denoising import PredictNoise, frame_by_frame
+from animatediff.training.objective import alphas_bar
+from animatediff.training.prepared import Prepared
+from animatediff.training.setup import Ground, Setup, read_ground, trainable
+from animatediff.training.trainer import TrainOptions
+from animatediff.training.written import write_part
+from animatediff.weights.families import Betas, Family
+
+ADAPTER_RANK, MOTION_LORA_RANK, WORLD_RANK = 128, 64, 16
+"""Of the published adapter and MotionLoRAs, and of the built-in world's, which is as much smaller."""
+
+
+def prepare_domain_adapter(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+    """A fresh adapter on the self- and cross-attentions, learned from single frames at alpha 1."""
+    ground = read_ground(setup, device=device)
+    rank = setup.rank or (WORLD_RANK if setup.is_world else ADAPTER_RANK)
+    torch.manual_seed(0)
+    adapter = DomainAdapter(ground.base.unet, rank=rank)
+    facts = {"family": family_name(setup), "rank": str(rank), "alpha": str(rank)}
+    path = setup.output or setup.work / "world" / "adapter" / "emoji.safetensors"
+    return Prepared(
+        image_lesson(ground, trainable(adapter), ReadClips(ground.data(stills=True), 1)),
+        lambda learned: write_part(
+            path, learned, kind="domain-adapter", options=options, facts=facts
+        ),
+        ground.facts,
+        ground,
+    )
+
+
+def prepare_motion(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+    """Fresh motion modules, learned from clips with the domain adapter attached and frozen."""
+    ground = read_ground(setup, device=device)
+    ground.attach_adapter()
+    animated = ground.fresh_motion()
+    trainable(animated.motion)
+    family = ground.motion_family()
+    path = setup.output or setup.work / "world" / "motion" / "emoji.safetensors"
+    data = ReadClips(ground.data(), setup.num_frames, setup.variations)
+    return Prepared(
+        clip_lesson(ground, animated.motion, animated, family, data),
+        lambda learned: write_part(
+            path,
+            {**animated.motion_state_dict(), **learned},
+            kind="motion",
+            options=options,
+            facts=motion_facts(animated, family),
+        ),
+        ground.facts,
+        ground,
+        family.betas,
+    )
+
+
+def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+    """A fresh MotionLoRA on the motion modules' attention, learned from a few clips.
+
+    With a ``pattern``, a camera moves over every clip by rule; without one they are learned as they
+    are.
+    """
+    ground = read_ground(setup, device=device)
+    animated, family = ground.read_motion()
+    animated.grafts.checkpointed = setup.checkpointing
+    rank = setup.rank or (WORLD_RANK if setup.is_world else MOTION_LORA_RANK)
+    torch.manual_seed(0)
+    lora = MotionLora(animated, rank=rank)
+    facts = {"family": family.name, "rank": str(rank), "alpha": str(rank)}
+    if setup.pattern is not None:
+        facts["pattern"] = setup.pattern
+    name = setup.pattern or "clips"
+    path = setup.output or setup.work / "world" / "motion-lora" / f"{name}.safetensors"
+    data = ReadClips(ground.data(pattern=setup.pattern), setup.num_frames, setup.variations)
+    return Prepared(
+        clip_lesson(ground, trainable(lora), animated, family, data),
+        lambda learned: write_part(path, learned, kind="motion-lora", options=options, facts=facts),
+        ground.facts,
+        ground,
+        family.betas,
+    )
+
+
+def image_lesson(ground: Ground, learns: nn.Module, data: ReadClips) -> ClipLesson:
+    """Eq. 2: single frames, with the noise that the image model knows."""
+    return _lesson(ground, learns, frame_by_frame(ground.base.unet), data, ground.image_betas())
+
+
+def clip_lesson(
+    ground: Ground, learns: nn.Module, animated: AnimatedUNet, family: Family, data: ReadClips
+) -> ClipLesson:
+    """Eq. 5: clips, with the noise of the motion modules' family."""
+    if ground.setup.checkpointing:
+        animated.set_gradient_checkpointing(True)
+    return _lesson(ground, learns, animated, data, family.betas)
+
+
+def _lesson(
+    ground: Ground, learns: nn.Module, predict: PredictNoise, data: ReadClips, betas: Betas
+) -> ClipLesson:
+    setup = ground.setup
+    return ClipLesson(
+        learns,
+        predict,
+        ground.embedder(),
+        ground.encode,
+        data,
+        alphas_bar(start=betas.start, end=betas.end, schedule=betas.schedule),
+        null_text=setup.null_text,
+        prediction=ground.prediction,
+        min_snr=setup.min_snr,
+        noise_offset=setup.noise_offset,
+        debias=setup.debias,
+    )
+
+
+def family_name(setup: Setup) -> str:
+    """What the files of an image model's own stages are told to belong to."""
+    return "emoji" if setup.is_world else setup.family
+
+
+def motion_facts(animated: AnimatedUNet, family: Family) -> Mapping[str, str]:
+    """What a motion file says of itself, so that it is rebuilt as it was trained."""
+    return {
+        "family": family.name,
+        "branch": animated.branch,
+        "mid": json.dumps(animated.mid),
+        "norm_scope": animated.norm_scope,
+        "resnet_norm_scope": animated.resnet_norm_scope,
+        "heads": str(animated.heads),
+    }

@@ -1,0 +1,85 @@
+"""What a stage leaves behind: a safetensors file of the trained part, and what is known of it.
+
+Its metadata are those that other programs of this field read (modelspec, kohya's ``ss_``) and our own:
+``kind``, ``family``, ``rank`` and ``alpha`` say how the file is used.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from torch import Tensor
+
+from animatediff.errors import OutputError
+from animatediff.training.trainer import TrainOptions
+from animatediff.weights.files import write_weights
+
+_NETWORKS = {"lora", "motion-lora", "domain-adapter"}
+
+
+def write_part(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    *,
+    kind: str,
+    options: TrainOptions,
+    facts: Mapping[str, str],
+) -> Path:
+    """Write a trained part under ``path``, whole or not at all.
+
+    Args:
+        path: the file.
+        weights: by our own names.
+        kind: ``motion``, ``domain-adapter``, ``motion-lora``, ``lora`` or ``embedding``.
+        options: how it was trained.
+        facts: what else a reader needs, such as ``family``, ``rank`` and ``alpha``.
+
+    Raises:
+        OutputError: the folder cannot be written or is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent} cannot be made ({error.strerror}).") from None
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    metadata = {"kind": kind, **facts, **_modelspec(path, kind, tensors), **_kohya(options, facts)}
+    if kind not in _NETWORKS:
+        metadata.pop("ss_network_dim", None)
+    return write_weights(path, tensors, metadata=metadata)
+
+
+def _modelspec(path: Path, kind: str, weights: Mapping[str, Tensor]) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].contiguous().flatten().numpy().tobytes())
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    return {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"animatediff/{kind}",
+        "modelspec.implementation": "animatediff",
+        "modelspec.title": path.stem,
+        "modelspec.date": now.isoformat(),
+        "modelspec.hash_sha256": f"0x{digest.hexdigest()}",
+    }
+
+
+def _kohya(options: TrainOptions, facts: Mapping[str, str]) -> dict[str, str]:
+    told = {
+        "ss_learning_rate": str(options.learning_rate),
+        "ss_steps": str(options.steps),
+        "ss_seed": str(options.seed),
+        "ss_mixed_precision": options.precision,
+        "ss_training_comment": json.dumps(asdict(options)),
+        "animatediff_version": importlib.metadata.version("animatediff"),
+    }
+    if "rank" in facts:
+        told["ss_network_dim"] = facts["rank"]
+        told["ss_network_alpha"] = facts.get("alpha", facts["rank"])
+    return told

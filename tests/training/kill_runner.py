@@ -1,0 +1,79 @@
+"""Runs trainings in forked children of a process that has imported everything once.
+
+Reads one JSON object a line: ``{"stage", "setup", "options", "folder", "kill_after", "kill_at"}``; kills the
+child with SIGKILL after so many seconds, or lets it kill itself at the nth file of a save; answers with how
+the child ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from animatediff.training import checkpoint
+from animatediff.training.setup import Setup
+from animatediff.training.stages import STAGES
+from animatediff.training.trainer import TrainOptions, train
+
+PATHS = ("work", "data", "output", "class_data", "adapter")
+
+
+def run(job: dict[str, Any]) -> None:
+    if job["kill_at"] is not None:
+        _die_in_save(job["kill_at"])
+    setup = Setup(**{k: Path(v) if k in PATHS and v else v for k, v in job["setup"].items()})
+    options = TrainOptions(**job["options"])
+    prepared = STAGES[job["stage"]].prepare(setup, options, torch.device("cpu"))
+    learned = train(prepared.lesson, options, Path(job["folder"]), facts=prepared.facts)
+    prepared.keep(learned)
+
+
+def _die_in_save(nth: int) -> None:
+    """SIGKILL this process in the middle of writing the nth tensor file."""
+    written = 0
+
+    def dying(tensors: Any, path: Path) -> None:
+        nonlocal written
+        written += 1
+        if written == nth:
+            whole = Path(f"{path}.whole")
+            save_file(tensors, whole)
+            path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        save_file(tensors, path)
+
+    checkpoint.save_file = dying
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        job = json.loads(line)
+        begin = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                run(job)
+                code = 0
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        if job["kill_after"] is not None:
+            time.sleep(job["kill_after"])
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        ended = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        print(json.dumps({"ended": ended, "seconds": time.monotonic() - begin}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
