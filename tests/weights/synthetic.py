@@ -655,7 +655,9 @@ def full_diff(size: Size) -> Shapes:
     """The whole difference of each weight."""
     shapes: Shapes = {}
     for path, shape in _transformer_layers("sd15", size).items():
-        shapes |= {f"{kohya_stem(path)}.diff": shape, f"{kohya_stem(path)}.diff_b": (shape[0],)}
+        shapes[f"{kohya_stem(path)}.diff"] = shape
+        if f"{path}.bias" in _unet("sd15", size):
+            shapes[f"{kohya_stem(path)}.diff_b"] = (shape[0],)
     return shapes
 
 
@@ -845,6 +847,8 @@ _OURS = {
     "heads": "8",
 }
 
+LIGHTNING = ("lightning-1step", "lightning-2step", "lightning-4step", "lightning-8step")
+
 SAMPLES: Mapping[str, Sample] = {
     # Image models, whole and in parts.
     "sd15": Sample("checkpoint", "sd15", single_file("sd15"), layout="ldm", base="sd15", wrapper="state_dict", extra={"global_step": 840000}),
@@ -865,27 +869,27 @@ SAMPLES: Mapping[str, Sample] = {
     "taesd-encoder": Sample("tiny-autoencoder", "sd", taesd_part("encoder"), version="encoder", layout="author", also=("sdxl",), dtype="F32"),
     "taesd-decoder": Sample("tiny-autoencoder", "sd", taesd_part("decoder"), version="decoder", layout="author", also=("sdxl",), dtype="F32"),
     # Motion modules.
-    "motion-v1": Sample("motion-module", "v1", authors_motion(rows=24), layout="authors", base="sd15"),
-    "motion-v2": Sample("motion-module", "v2", authors_motion(mid=True), layout="authors", base="sd15", also=("lightning",)),
-    "motion-v3": Sample("motion-module", "v3", authors_motion(), layout="authors", base="sd15", wrapper="state_dict", extra=_CONFIG),
-    "motion-sdxl": Sample("motion-module", "sdxl-beta", authors_motion("sdxl"), layout="authors", base="sdxl", dtype="F32"),
-    "motion-lcm": Sample("motion-module", "animatelcm", authors_motion(rows=None, mid=True), version="t2v", layout="authors", base="sd15"),
-    "motion-lcm-i2v": Sample("motion-module", "animatelcm", animatelcm_i2v, version="i2v", layout="authors", base="sd15"),
-    "motion-lightning": Sample("motion-module", "v2", authors_motion(mid=True), layout="authors", base="sd15", also=("lightning",)),
-    "motion-lightning-diffusers": Sample("motion-module", "v2", diffusers_motion(mid=True), layout="diffusers", base="sd15", also=("lightning",)),
-    "motion-hotshot": Sample("motion-module", "hotshot", hotshot_motion, layout="hotshot", base="sdxl"),
-    "motion-long": Sample("motion-module", "long", authors_motion(rows=64, mid=True), layout="authors", base="sd15"),
-    "motion-pia": Sample("motion-module", "pia", pia, layout="authors", base="sd15", wrapper="state_dict"),
-    "motion-v1-diffusers": Sample("motion-module", "v1", diffusers_motion(rows=24), layout="diffusers", base="sd15"),
-    "motion-v2-diffusers": Sample("motion-module", "v2", diffusers_motion(mid=True), layout="diffusers", base="sd15", also=("lightning",)),
-    "motion-v3-diffusers": Sample("motion-module", "v3", diffusers_motion(), layout="diffusers", base="sd15"),
-    "motion-sdxl-diffusers": Sample("motion-module", "sdxl-beta", diffusers_motion("sdxl"), layout="diffusers", base="sdxl"),
-    "motion-ours": Sample("motion-module", "v3", our_motion, layout="ours", base="sd15", metadata=_OURS),
-    "motion-trained": Sample("motion-module", "v3", whole_unet_ddp, layout="authors", base="sd15", version="training checkpoint", dtype="F32", wrapper="state_dict", extra={"epoch": 3, "global_step": 100}, also=("v1",)),
+    "motion-v1": Sample("motion", "v1", authors_motion(rows=24), layout="authors", base="sd15"),
+    "motion-v2": Sample("motion", "v2", authors_motion(mid=True), layout="authors", base="sd15", also=(*LIGHTNING, "longanimatediff")),
+    "motion-v3": Sample("motion", "v3", authors_motion(), layout="authors", base="sd15", wrapper="state_dict", extra=_CONFIG),
+    "motion-sdxl": Sample("motion", "sdxl-beta", authors_motion("sdxl"), layout="authors", base="sdxl", dtype="F32"),
+    "motion-lcm": Sample("motion", "animatelcm", authors_motion(rows=None, mid=True), version="t2v", layout="authors", base="sd15", also=("v2",)),
+    "motion-lcm-i2v": Sample("motion", "animatelcm-i2v", animatelcm_i2v, version="i2v", layout="authors", base="sd15"),
+    "motion-lightning": Sample("motion", "v2", authors_motion(mid=True), layout="authors", base="sd15", also=(*LIGHTNING, "longanimatediff")),
+    "motion-lightning-diffusers": Sample("motion", "v2", diffusers_motion(mid=True), layout="diffusers", base="sd15", also=(*LIGHTNING, "animatelcm")),
+    "motion-hotshot": Sample("motion", "hotshot-xl", hotshot_motion, layout="hotshot", base="sdxl"),
+    "motion-long": Sample("motion", "longanimatediff", authors_motion(rows=64, mid=True), layout="authors", base="sd15"),
+    "motion-pia": Sample("motion", "pia", pia, layout="authors", base="sd15", wrapper="state_dict"),
+    "motion-v1-diffusers": Sample("motion", "v1", diffusers_motion(rows=24), layout="diffusers", base="sd15"),
+    "motion-v2-diffusers": Sample("motion", "v2", diffusers_motion(mid=True), layout="diffusers", base="sd15", also=(*LIGHTNING, "animatelcm")),
+    "motion-v3-diffusers": Sample("motion", "v3", diffusers_motion(), layout="diffusers", base="sd15"),
+    "motion-sdxl-diffusers": Sample("motion", "sdxl-beta", diffusers_motion("sdxl"), layout="diffusers", base="sdxl"),
+    "motion-ours": Sample("motion", "v3", our_motion, layout="ours", base="sd15", metadata=_OURS),
+    "motion-trained": Sample("motion", "v3", whole_unet_ddp, layout="authors", base="sd15", version="training checkpoint", dtype="F32", wrapper="state_dict", extra={"epoch": 3, "global_step": 100}, also=("v1",)),
     # Low-rank files.
-    "domain-adapter": Sample("domain-adapter", "v3", domain_adapter, layout="authors", base="sd15", wrapper="state_dict", extra=_CONFIG, rank=128),
-    "domain-adapter-diffusers": Sample("domain-adapter", "v3", lambda size: processor_names(_attention_layers("sd15", size), rank=128, prefix="unet."), layout="diffusers", base="sd15", rank=128),
-    "domain-adapter-kohya": Sample("domain-adapter", "v3", lambda size: kohya(_attention_layers("sd15", size), rank=128, alpha=False), layout="kohya", base="sd15", rank=128),
+    "domain-adapter": Sample("adapter", "v3", domain_adapter, layout="authors", base="sd15", wrapper="state_dict", extra=_CONFIG, rank=128),
+    "domain-adapter-diffusers": Sample("adapter", "v3", lambda size: processor_names(_attention_layers("sd15", size), rank=128, prefix="unet."), layout="diffusers", base="sd15", rank=128),
+    "domain-adapter-kohya": Sample("adapter", "v3", lambda size: kohya(_attention_layers("sd15", size), rank=128, alpha=False), layout="kohya", base="sd15", rank=128),
     "motion-lora-v2": Sample("motion-lora", "v2", motion_lora(), layout="authors", base="sd15", wrapper="state_dict", extra=_CONFIG, rank=64),
     "motion-lora-diffusers": Sample("motion-lora", "v2", motion_lora_diffusers, layout="diffusers", base="sd15", rank=64),
     "motion-lora-kohya": Sample("motion-lora", "v2", motion_lora_kohya, layout="kohya", base="sd15", rank=64),
@@ -919,11 +923,11 @@ SAMPLES: Mapping[str, Sample] = {
     "ip-adapter": Sample("ip-adapter", "sd15", ip_adapter("sd15"), layout="authors", base="sd15", wrapper="nested"),
     "ip-adapter-sdxl": Sample("ip-adapter", "sdxl", ip_adapter("sdxl"), layout="authors", base="sdxl", wrapper="nested"),
     # Textual inversions.
-    "embedding-a1111": Sample("textual-inversion", "sd15", always({"emb_params": (4, 768)}), layout="a1111", base="sd15", dtype="F32"),
-    "embedding-a1111-pickle": Sample("textual-inversion", "sd15", always({"string_to_param.*": (4, 768)}), layout="a1111", base="sd15", dtype="F32", wrapper="a1111-embedding", extra=_EMBEDDING),
-    "embedding-sd2": Sample("textual-inversion", "sd2", always({"emb_params": (8, 1024)}), layout="a1111", base="sd2", dtype="F32"),
-    "embedding-sdxl": Sample("textual-inversion", "sdxl", always({"clip_l": (4, 768), "clip_g": (4, 1280)}), layout="sdxl", base="sdxl"),
-    "embedding-diffusers": Sample("textual-inversion", "sd15", always({"<fox>": (768,)}), layout="diffusers", base="sd15", dtype="F32"),
+    "embedding-a1111": Sample("embedding", "sd15", always({"emb_params": (4, 768)}), layout="a1111", base="sd15", dtype="F32"),
+    "embedding-a1111-pickle": Sample("embedding", "sd15", always({"string_to_param.*": (4, 768)}), layout="a1111", base="sd15", dtype="F32", wrapper="a1111-embedding", extra=_EMBEDDING),
+    "embedding-sd2": Sample("embedding", "sd2", always({"emb_params": (8, 1024)}), layout="a1111", base="sd2", dtype="F32"),
+    "embedding-sdxl": Sample("embedding", "sdxl", always({"clip_l": (4, 768), "clip_g": (4, 1280)}), layout="sdxl", base="sdxl"),
+    "embedding-diffusers": Sample("embedding", "sd15", always({"<fox>": (768,)}), layout="diffusers", base="sd15", dtype="F32"),
 }  # fmt: skip
 """Every published kind of file, by a name of ours."""
 

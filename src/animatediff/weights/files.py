@@ -29,6 +29,11 @@ MAX_HEADER_BYTES = 16 << 20
 MAX_TENSORS = 50_000
 MAX_JSON_BYTES = 16 << 20
 
+_START = 512
+"""Bytes that tell one format from another."""
+_TEXT_OPCODES = tuple(bytes([code]) for code in b"(]}c)INSVFLlpdg")
+"""What a pickle of protocol 0 or 1 can begin with."""
+
 _BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 8),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
@@ -80,6 +85,34 @@ def read_header(path: Path) -> Header:
     _check_extent(spans, path=path, start=start, size=size)
     dtypes = {name: entry["dtype"] for name, entry in table.items()}
     return Header(path, shapes, metadata, dtypes)
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file begins as pickles do, torch's zip files among them; its name says nothing.
+
+    Raises:
+        FileError: it is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return _starts_as_pickle(file.read(_START))
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _starts_as_pickle(start: bytes) -> bool:
+    if start.startswith(b"PK\x03\x04") or start[257:262] == b"ustar":
+        return True
+    if start[:1] == b"\x80":  # then the protocol
+        # A header of 640 bytes begins so too, but no pickle goes on with five zeros.
+        return start[1:2] <= b"\x05" and start[3:8] != bytes(5)
+    # The oldest protocols are text, and as the length of a header text is absurd.
+    return (
+        len(start) >= 2
+        and start[8:9] != b"{"
+        and start[:1] in _TEXT_OPCODES
+        and start[:8].isascii()
+    )
 
 
 def read_weights(
@@ -213,11 +246,17 @@ def _sha256(path: Path, size: int, time: int) -> str:
 
 def _header_text(file: BinaryIO, *, path: Path, size: int) -> tuple[bytes, int]:
     """The header's JSON, and where the numbers start."""
-    first = file.read(8)
-    if first.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
-        raise FileError(f"{path} is a pickle, which can run programs; convert it to safetensors.")
+    start = file.read(_START)
+    first = start[:8]
     if first == b"version ":
         raise FileError(f"{path} only points to weights stored by Git LFS; run git lfs pull.")
+    if start.lstrip()[:9].lower() in (b"<!doctype", b"<html><he") or start.startswith(b"<html"):
+        raise FileError(f"{path} is a web page and not weights; download the file itself.")
+    if _starts_as_pickle(start):
+        raise FileError(
+            f"{path} is a pickle, which can run programs; make a safetensors file of it with "
+            "animatediff convert."
+        )
     if len(first) < 8:
         raise FileError(f"{path} is truncated: it has {size} bytes, too few for any weights.")
     length = int.from_bytes(first, "little")
@@ -231,6 +270,7 @@ def _header_text(file: BinaryIO, *, path: Path, size: int) -> tuple[bytes, int]:
             f"{path} is truncated: its header alone needs {8 + length} bytes and the file has "
             f"{size}; get the file again."
         )
+    file.seek(8)
     return file.read(length), 8 + length
 
 

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal
 
@@ -86,7 +86,7 @@ def _unwritable(target: Path, reason: str) -> OutputError:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Generator[BinaryIO]:
     """The file, opened once: what is checked is what is read, whatever happens to the name."""
     try:
         file = path.open("rb")

@@ -29,7 +29,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 MAX_PICKLE_BYTES = 64 << 20
 MAX_OPCODES = 2_500_000
@@ -100,7 +100,7 @@ ITEM = {
     **dict.fromkeys(("U32", "I32", "F32"), 4),
     **dict.fromkeys(("U64", "I64", "F64"), 8),
 }
-FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+FORMATS: Mapping[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 STORAGES = {
     "DoubleStorage": "F64",
