@@ -19,7 +19,8 @@ from torch import Tensor
 
 from animatediff.errors import InputError, MemoryLimitError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import LowRankSet, merged
+from animatediff.model.low_rank import merged
+from animatediff.model.weight_delta import merged_deltas
 from animatediff.runtime import Runtime
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
@@ -48,7 +49,7 @@ from animatediff.weights.base_model import BaseModel, plan_base_model
 from animatediff.weights.builtin import NO_MOTION, resolve_lora, resolve_model, resolve_motion
 from animatediff.weights.families import Betas, Family, Numerics
 from animatediff.weights.files import sha256_of
-from animatediff.weights.lora import fill_lora, graft_lora, read_lora
+from animatediff.weights.lora import Style, fit_lora, read_lora
 from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
 
 if TYPE_CHECKING:
@@ -110,11 +111,10 @@ class Animation:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What an animator was loaded for; the scales of adapter and MotionLoRAs are not part of it."""
+    """What an animator was loaded for; LoRAs, and every scale, may differ from request to request."""
 
     model: str
     motion: str
-    loras: tuple[str, ...]
     adapter: str
     motion_loras: tuple[str, ...]
     family: str
@@ -126,7 +126,6 @@ class Loaded:
         return cls(
             model=request.model,
             motion=request.motion,
-            loras=request.loras,
             adapter=parse_adapter(request.adapter)[0],
             motion_loras=tuple(name for name, _ in map(parse_lora, request.motion_loras)),
             family=request.family,
@@ -138,10 +137,7 @@ class Loaded:
         patterns = f", MotionLoRA {' and '.join(self.motion_loras)}" if self.motion_loras else ""
         as_what = f" as {self.family}" if self.family != AUTO else ""
         numerics = f", {self.numerics} numerics" if self.numerics != "faithful" else ""
-        return (
-            f"model {self.model}, motion {self.motion}{as_what}, "
-            f"{' and '.join(self.loras) or 'no'} LoRA{adapter}{patterns}{numerics}"
-        )
+        return f"model {self.model}, motion {self.motion}{as_what}{adapter}{patterns}{numerics}"
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ class Animator:
     Attributes:
         base: the image model.
         animated: its U-Net with motion modules.
-        loras: the styles, each with its scale.
+        loras: the styles read so far, by file; each request says which, and how much of each.
         family: what the motion module's version decides.
         runtime: where and in which precision it runs.
         loaded: what ``load`` was asked for, as in a request.
@@ -163,7 +159,7 @@ class Animator:
 
     base: BaseModel
     animated: AnimatedUNet
-    loras: tuple[LowRankSet, ...]
+    loras: dict[Path, Style]
     family: Family
     runtime: Runtime
     loaded: Loaded
@@ -190,7 +186,7 @@ class Animator:
         Args:
             model: a built-in name, or a diffusers folder.
             motion: a built-in name, a file, or ``none`` for the image model frame by frame.
-            loras: styles to add, each ``name-or-file:scale``.
+            loras: styles, each ``name-or-file:scale``, to read now and not at the first request.
             adapter: a domain adapter, ``file:alpha``; later requests may say another alpha.
             motion_loras: motion patterns, each ``file:scale``; likewise.
             family: the motion module's family, where its file does not say it.
@@ -206,7 +202,7 @@ class Animator:
         runtime.apply()
         device, dtype = runtime.torch_device(), runtime.torch_dtype()
         motion_path = resolve_motion(motion)
-        styles = [(resolve_lora(name), scale) for name, scale in map(parse_lora, loras)]
+        lora_files = [read_lora(resolve_lora(name)) for name, _ in map(parse_lora, loras)]
         patterns = [
             (resolve_low_rank(name, kind="motion-lora"), scale)
             for name, scale in map(parse_lora, motion_loras)
@@ -229,8 +225,7 @@ class Animator:
         else:
             animated = AnimatedUNet(plan.unet, heads=1)
             animated.remove()
-        lora_files = [(read_lora(path), scale) for path, scale in styles]
-        branches = [graft_lora(plan.unet, lora, scale=scale) for lora, scale in lora_files]
+        styles = [fit_lora(lora, plan.networks) for lora in lora_files]
         low_rank = [graft_motion_lora(animated, file, scale=scale) for file, scale in pattern_files]
         absorbed = (
             graft_adapter(plan.unet, adapter_file, scale=alpha)
@@ -241,27 +236,24 @@ class Animator:
             base = plan.load(dtype=dtype, device=device)
             if module is not None:
                 fill_motion(animated, module, dtype=dtype, device=device)
-            for branch, (lora, _) in zip(branches, lora_files, strict=True):
-                fill_lora(branch, lora, dtype=dtype, device=device)
+            read = {style.lora.header.path: style.load(device=device) for style in styles}
             for branches_of in (*low_rank, *([absorbed] if absorbed is not None else ())):
                 fill_low_rank(branches_of, dtype=dtype, device=device)
         files = dict(base.files)
         if motion_path is not None:
             files["motion"] = motion_path
-        files |= {f"lora:{path.stem}": path for path, _ in styles}
         files |= {f"motion-lora:{path.stem}": path for path, _ in patterns}
         if adapter_file is not None:
             files["adapter"] = adapter_file.header.path
         return cls(
             base=base,
             animated=animated,
-            loras=tuple(branches),
+            loras=read,
             family=module.family if module is not None else _image_family(base),
             runtime=runtime,
             loaded=Loaded(
                 model=model,
                 motion=motion,
-                loras=tuple(loras),
                 adapter=adapter_name,
                 motion_loras=tuple(name for name, _ in map(parse_lora, motion_loras)),
                 family=family,
@@ -286,7 +278,7 @@ class Animator:
         """Make the animation that a request determines; not from two threads at once.
 
         Args:
-            request: what to make; its model, motion and LoRAs must be the loaded ones.
+            request: what to make; its model and motion must be the loaded ones.
             on_step: told after every step.
             should_stop: asked before every step.
 
@@ -301,14 +293,25 @@ class Animator:
         with ExitStack() as stack:
             stack.enter_context(memory_named("The animation"))
             # Merged into the weights, a LoRA costs nothing at the steps.
-            for lora in self.loras:
-                stack.enter_context(merged(lora.grafts))
+            styles = [(self._style(path).changes, scale) for path, scale in _loras_of(request)]
+            stack.enter_context(merged_deltas(styles))
             for branches, scale in self._scales(request):
                 branches.grafts.scale = scale
                 if scale != 0:
                     stack.enter_context(merged(branches.grafts))
             stack.enter_context(torch.inference_mode())
             return self._animate(request, tell, stop)
+
+    def _style(self, path: Path) -> Style:
+        """A LoRA, read at its first use.
+
+        Raises:
+            FileError: it is broken, or for another model.
+        """
+        if path not in self.loras:
+            plan = fit_lora(read_lora(path), self.base.networks)
+            self.loras[path] = plan.load(device=self.base.unet.device)
+        return self.loras[path]
 
     def _scales(self, request: AnimationRequest) -> list[tuple[LoadedLowRank, float]]:
         """How much a request asks of the domain adapter and of every MotionLoRA."""
@@ -448,6 +451,13 @@ class Animator:
             if encoded.dropped
         ]
         notes += self.notes
+        used = {path: self._style(path) for path, _ in _loras_of(request)}
+        notes += [
+            f"Of the LoRA {path.stem} this model has {style.coverage}; "
+            f"it lacks {style.absent[0]:.100}{' and others' if len(style.absent) > 1 else ''}."
+            for path, style in used.items()
+            if style.absent
+        ]
         if self.loaded.motion != NO_MOTION:
             notes += self._notes_on_motion(request)
         return Report(
@@ -456,7 +466,13 @@ class Animator:
             device=str(self.base.unet.device),
             precision=request.precision,
             versions=versions(),
-            sha256s={role: sha256_of(path) for role, path in self.files.items()},
+            coverage={path.stem: style.coverage for path, style in used.items()},
+            sha256s={
+                role: sha256_of(path)
+                for role, path in (
+                    self.files | {f"lora:{path.stem}": path for path in used}
+                ).items()
+            },
             seconds={
                 stage: later - earlier
                 for stage, earlier, later in zip(
@@ -481,7 +497,7 @@ class Animator:
                 f"The motion module was trained on clips of {family.num_frames} frames, "
                 f"and {request.num_frames} were drawn."
             )
-        if family.companion and not self.loras:
+        if family.companion and not request.loras:
             notes.append(
                 f"{family.title} was trained with a LoRA of its own; without it pictures are "
                 f"blurred: add --lora {family.companion}."
@@ -505,6 +521,11 @@ def memory_named(what: str) -> Generator[None]:
         raise MemoryLimitError(
             f"{what} needs more memory than there is; ask for fewer frames or a smaller size."
         ) from None
+
+
+def _loras_of(request: AnimationRequest) -> list[tuple[Path, float]]:
+    """The files of a request's LoRAs, and how much of each."""
+    return [(resolve_lora(name), scale) for name, scale in map(parse_lora, request.loras)]
 
 
 def _image_family(base: BaseModel) -> Family:

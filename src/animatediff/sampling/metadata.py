@@ -31,6 +31,7 @@ class Report:
         device: where it ran.
         precision: in which the denoiser ran.
         versions: of the programs.
+        coverage: how much of each LoRA the model has room for, such as ``192/192 modules``.
         sha256s: of the weights, by their role.
         seconds: spent in each stage.
     """
@@ -40,6 +41,7 @@ class Report:
     device: str
     precision: str
     versions: Mapping[str, str]
+    coverage: Mapping[str, str]
     sha256s: Mapping[str, str]
     seconds: Mapping[str, float] = field(compare=False)
 
@@ -64,6 +66,7 @@ def describe(request: AnimationRequest, report: Report) -> dict[str, str]:
         "versions": dict(report.versions),
         "device": report.device,
         "precision": report.precision,
+        "loras": dict(report.coverage),
         "sha256": dict(report.sha256s),
         "notes": list(report.notes),
     }
@@ -93,7 +96,7 @@ def infotext(request: AnimationRequest, report: Report) -> str:
         "CFG scale": request.guidance,
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}",
-        "Model hash": report.sha256s.get("unet", "")[:10],
+        "Model hash": report.sha256s.get("model", report.sha256s.get("unet", ""))[:10],
         "Model": Path(request.model).name,
         "Lora hashes": hashes,
         "AnimateDiff": ", ".join(f"{key}: {value}" for key, value in motion.items()),

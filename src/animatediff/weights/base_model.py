@@ -79,6 +79,12 @@ class BaseModel:
         return {part: sha256_of(path) for part, path in self.files.items()}
 
     @property
+    def networks(self) -> dict[str, nn.Module]:
+        """What a LoRA may change, by diffusers' names."""
+        second = {"text_encoder_2": self.text_encoder_2} if self.text_encoder_2 else {}
+        return {"unet": self.unet, "text_encoder": self.text_encoder, **second}
+
+    @property
     def pixels_per_latent(self) -> int:
         """Pixels of a side that one latent stands for; sizes are multiples of it."""
         return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
@@ -105,6 +111,12 @@ class BaseModelPlan:
     text_encoder_2: CLIPTextModelWithProjection | None = None
     tokenizer_2: CLIPTokenizer | None = None
     empty_is_zero: bool = False
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """What a LoRA may change, by diffusers' names."""
+        second = {"text_encoder_2": self.text_encoder_2} if self.text_encoder_2 else {}
+        return {"unet": self.unet, "text_encoder": self.text_encoder, **second}
 
     def load(self, *, dtype: torch.dtype, device: torch.device) -> BaseModel:
         """Read the weights, those of the U-Net in ``dtype``."""

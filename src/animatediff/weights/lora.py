@@ -1,23 +1,39 @@
-"""Image LoRAs from files: low-rank branches on the layers that a file names, checked, then grafted.
+"""Image LoRAs from files, of every flavour: what a file changes is known before a number is read.
 
-Keys are ``{path}.down.weight`` and ``{path}.up.weight``, the dotted path being the U-Net's own.
+Each layer that a file names is found in the model, its pieces are put together as one of the forms
+of ``model/weight_delta.py``, and the form is tried on shapes alone. What the model does not have is
+counted and said; a file of which nothing fits is refused.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import nn
+from torch import Tensor, nn
 
-from animatediff.errors import FileError, InputError
-from animatediff.model.low_rank import LowRankSet, attach_low_rank
-from animatediff.weights.files import Header, check_fit, read_header, read_weights
+from animatediff.errors import FileError
+from animatediff.model.weight_delta import (
+    Change,
+    DecomposedDelta,
+    FullDelta,
+    GainDelta,
+    HadamardDelta,
+    KroneckerDelta,
+    LowRankDelta,
+    OrthogonalDelta,
+    WeightDelta,
+    shaped_like,
+)
+from animatediff.weights.files import Header, read_header, read_json, read_weights
+from animatediff.weights.lora_names import find_layer, layer_names, split_name
 
-_DOWN, _UP = ".down.weight", ".up.weight"
+Pieces = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,41 +42,230 @@ class LoraFile:
 
     Attributes:
         header: its file's.
-        rank: inner width of every branch.
-        alpha: the branches are multiplied by ``alpha / rank``.
+        layers: for every layer that it names, the file's name of each piece.
+        config: what its trainer wrote beside or into it, in PEFT's words.
     """
 
     header: Header
-    rank: int
-    alpha: float
+    layers: Mapping[str, Mapping[str, str]]
+    config: Mapping[str, Any]
 
     @property
-    def hosts(self) -> list[str]:
-        """The layers it is for, by dotted path."""
-        return [name.removesuffix(_DOWN) for name in self.header.shapes if name.endswith(_DOWN)]
+    def name(self) -> str:
+        """What it is called in results."""
+        return self.header.path.stem
+
+
+@dataclass(frozen=True)
+class LoraPlan:
+    """A LoRA that fits a model, its numbers still unread.
+
+    Attributes:
+        lora: the file.
+        places: for every layer of the file that the model has, the layer.
+        absent: the layers that the model lacks, in the file's words.
+    """
+
+    lora: LoraFile
+    places: Mapping[str, nn.Module]
+    absent: tuple[str, ...]
+
+    def load(self, *, device: torch.device) -> Style:
+        """Read the numbers, in the precision that the file has.
+
+        Raises:
+            FileError: the file changed since, or holds numbers that are not finite.
+        """
+        header = self.lora.header
+        used = {
+            key: header.shapes[key] for s in self.places for key in self.lora.layers[s].values()
+        }
+        weights = read_weights(replace(header, shapes=used), device=device, refuse_nan=True)
+        changes: list[Change] = []
+        for stem, layer in self.places.items():
+            pieces = {piece: weights[key] for piece, key in self.lora.layers[stem].items()}
+            changes += _changes(layer, pieces, alpha=_configured_alpha(self.lora, stem, pieces))
+        return Style(tuple(changes), self.coverage, self.absent)
+
+    @property
+    def coverage(self) -> str:
+        """How much of the file the model has room for."""
+        return f"{len(self.places)}/{len(self.places) + len(self.absent)} modules"
+
+
+@dataclass(frozen=True)
+class Style:
+    """A loaded LoRA.
+
+    Attributes:
+        changes: of the model's weights; ``merged_deltas`` makes them.
+        coverage: such as ``192/192 modules``.
+        absent: the layers of the file that the model lacks, in the file's words.
+    """
+
+    changes: tuple[Change, ...]
+    coverage: str
+    absent: tuple[str, ...]
 
 
 def read_lora(path: Path) -> LoraFile:
-    """What a LoRA's file says of itself; without an alpha its branches count once.
+    """What a LoRA's file says of itself.
 
     Raises:
-        FileError: the file is broken, or is no LoRA in our layout.
+        FileError: the file is broken, or holds something else than a LoRA.
     """
     header = read_header(path)
-    ranks = {shape[0] for name, shape in header.shapes.items() if name.endswith(_DOWN) and shape}
-    strangers = [name for name in header.shapes if not name.endswith((_DOWN, _UP))]
-    if strangers or not ranks:
+    layers: dict[str, dict[str, str]] = {}
+    for name in header.shapes:
+        split = split_name(name)
+        if split is not None:
+            layers.setdefault(split[0], {})[split[1]] = name
+    # A bare weight means something only beside the mark of (IA)3, and else is a model's own.
+    layers = {stem: pieces for stem, pieces in layers.items() if set(pieces) != {"gain"}}
+    if 2 * sum(map(len, layers.values())) < len(header.shapes) or not layers:
         raise FileError(
-            f"{path} is not a LoRA that can be used: its names must end in {_DOWN} and {_UP}."
+            f"{path} is not a LoRA: its names end neither in .lora_down.weight nor in those of "
+            "another flavour that is known."
         )
-    if len(ranks) > 1 or 0 in ranks:
-        raise FileError(f"{path} mixes the ranks {sorted(ranks)}; one rank for all is needed.")
-    rank = ranks.pop()
-    return LoraFile(header, rank, _alpha(header, rank=rank))
+    return LoraFile(header, layers, _config(header))
 
 
-def _alpha(header: Header, *, rank: int) -> float:
-    text = header.metadata.get("alpha", str(rank))
+def fit_lora(lora: LoraFile, networks: Mapping[str, nn.Module]) -> LoraPlan:
+    """Find the layers of a LoRA in a model, and try every change on its shape.
+
+    Args:
+        lora: the file.
+        networks: ``unet``, ``text_encoder`` and, for SDXL, ``text_encoder_2``; without numbers is
+            enough.
+
+    Raises:
+        FileError: the model has none of the layers, or one of another shape.
+    """
+    names = layer_names(networks)
+    places: dict[str, nn.Module] = {}
+    absent: list[str] = []
+    for stem in lora.layers:
+        layer = find_layer(stem, names)
+        if layer is None:
+            absent.append(stem)
+            continue
+        network, _, path = layer.partition(":")
+        places[stem] = networks[network].get_submodule(path)
+    if not places:
+        raise FileError(
+            f"{lora.header.path} changes nothing here: this model has 0 of its {len(absent)} "
+            f"modules, such as {absent[0]:.100}; it is a LoRA for another kind of model."
+        )
+    for stem, layer in places.items():
+        _try(lora, stem, layer)
+    return LoraPlan(lora, places, tuple(absent))
+
+
+def _try(lora: LoraFile, stem: str, layer: nn.Module) -> None:
+    """Make one layer's changes without numbers."""
+    shapes = {piece: lora.header.shapes[key] for piece, key in lora.layers[stem].items()}
+    try:
+        with torch.device("meta"):
+            pieces = {piece: torch.empty(shape) for piece, shape in shapes.items()}
+            alpha = _configured_alpha(lora, stem, pieces)
+            for change in _changes(layer, pieces, alpha=alpha):
+                weight = torch.empty(getattr(layer, change.parameter).shape)
+                shaped_like(weight, change.delta.of(weight, scale=0.5))
+    except FileError:
+        raise
+    except Exception as error:  # noqa: BLE001 - shapes from elsewhere may offend any operation
+        weight = getattr(layer, "weight", None)
+        whole = "x".join(map(str, weight.shape)) if isinstance(weight, Tensor) else "none"
+        reason = " ".join(str(error).split("\n")[0].split())[:120].rstrip(".")
+        raise FileError(
+            f"{lora.header.path} is not a LoRA for this model: its {stem:.100} does not fit a "
+            f"weight of {whole} ({reason})."
+        ) from None
+
+
+def _changes(layer: nn.Module, pieces: Pieces, *, alpha: float | None) -> list[Change]:
+    """The changes that the pieces of one layer spell out.
+
+    Raises:
+        ValueError: the pieces are of no flavour, or one is missing.
+        AttributeError: the layer has no bias, and one is changed.
+    """
+    pieces = dict(pieces)
+    changes: list[Change] = []
+    bias = pieces.pop("bias_difference", None)
+    if bias is not None:
+        if getattr(layer, "bias", None) is None:
+            raise ValueError("it changes a bias that the layer lacks")
+        changes.append(Change(layer, "bias", FullDelta(bias)))
+    delta = _delta(pieces, alpha=alpha)
+    if delta is not None:
+        changes.append(Change(layer, "weight", delta))
+    return changes
+
+
+def _delta(pieces: Pieces, *, alpha: float | None) -> WeightDelta | None:
+    """The flavour that the pieces of one weight are of; nothing if there are none."""
+    magnitude = pieces.pop("magnitude", None)
+    factor = pieces.pop("alpha", None)
+    factor = factor.float().flatten()[0] if factor is not None else alpha
+    match sorted(pieces):
+        case []:
+            delta = None
+        case ["down", "up"] | ["down", "mid", "up"]:
+            delta = LowRankDelta(pieces["down"], pieces["up"], pieces.get("mid"), factor)
+        case ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"]:
+            delta = HadamardDelta(*_hadamard(pieces), alpha=factor)
+        case ["hada_t1", "hada_t2", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"]:
+            cores = pieces["hada_t1"], pieces["hada_t2"]
+            delta = HadamardDelta(*_hadamard(pieces), cores=cores, alpha=factor)
+        case [first, *_] if first.startswith("lokr_"):
+            left, right = _kronecker(pieces, "w1"), _kronecker(pieces, "w2")
+            delta = KroneckerDelta(left, right, pieces.get("lokr_t2"), factor)
+        case ["difference"]:
+            delta = FullDelta(pieces["difference"])
+        case ["gain", "on_input"]:
+            mark = pieces["on_input"]
+            delta = GainDelta(pieces["gain"], on_input=not mark.is_meta and bool(mark.any()))
+        case ["oft_blocks"] | ["oft_blocks", "rescale"]:
+            delta = OrthogonalDelta(pieces["oft_blocks"], factor, pieces.get("rescale"))
+        case _:
+            raise ValueError(f"it has {', '.join(sorted(pieces))}, which together are no change")
+    if magnitude is None:
+        return delta
+    if delta is None:
+        raise ValueError("it has lengths and no direction")
+    return DecomposedDelta(delta, magnitude)
+
+
+def _hadamard(pieces: Pieces) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    return (
+        (pieces["hada_w1_a"], pieces["hada_w1_b"]),
+        (pieces["hada_w2_a"], pieces["hada_w2_b"]),
+    )
+
+
+def _kronecker(pieces: Pieces, which: str) -> tuple[Tensor, ...]:
+    whole = pieces.get(f"lokr_{which}")
+    if whole is not None:
+        return (whole,)
+    return pieces[f"lokr_{which}_a"], pieces[f"lokr_{which}_b"]
+
+
+def _config(header: Header) -> dict[str, Any]:
+    """Rank and alpha where no tensor says them: in our metadata, diffusers', or PEFT's file."""
+    if "alpha" in header.metadata:
+        return {"lora_alpha": _number(header, header.metadata["alpha"])}
+    beside = header.path.with_name("adapter_config.json")
+    if header.path.name == "adapter_model.safetensors" and beside.is_file():
+        return read_json(beside)
+    try:
+        stored = json.loads(header.metadata.get("lora_adapter_metadata", "{}"))
+    except ValueError:
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _number(header: Header, text: str) -> float:
     try:
         alpha = float(text)
     except ValueError:
@@ -70,36 +275,21 @@ def _alpha(header: Header, *, rank: int) -> float:
     return alpha
 
 
-def graft_lora(unet: UNet2DConditionModel, lora: LoraFile, *, scale: float) -> LowRankSet:
-    """Graft the places for a LoRA into a U-Net, both still without numbers.
+def _configured_alpha(lora: LoraFile, stem: str, pieces: Mapping[str, Tensor]) -> float | None:
+    """The alpha of one layer by what the trainer wrote; none where it wrote nothing.
 
-    Raises:
-        FileError: the LoRA was made for another U-Net.
+    PEFT's rank-stabilised LoRA divides by the root of the rank, for which alpha makes up here.
     """
-    layers = dict(unet.named_modules())
-    absent = [path for path in lora.hosts if path not in layers]
-    if absent:
-        raise FileError(
-            f"{lora.header.path} is not a LoRA for this model, which has no {absent[0]:.100}."
-        )
-    hosts: dict[str, nn.Module] = {path: layers[path] for path in lora.hosts}
-    try:
-        branches = attach_low_rank(hosts, rank=lora.rank, alpha=lora.alpha, scale=scale)
-    except InputError as error:
-        raise FileError(f"{lora.header.path} is not a LoRA for this model: {error}") from None
-    wanted = {name: tuple(t.shape) for name, t in branches.state_dict().items()}
-    check_fit(lora.header, wanted, role="a LoRA for this model")
-    return branches
-
-
-def fill_lora(
-    branches: LowRankSet, lora: LoraFile, *, dtype: torch.dtype, device: torch.device
-) -> None:
-    """Read a LoRA's numbers into the places that ``graft_lora`` made.
-
-    Raises:
-        FileError: the file changed since, or holds numbers that are not finite.
-    """
-    weights = read_weights(lora.header, dtype=dtype, device=device, refuse_nan=True)
-    branches.load_state_dict(weights, strict=True, assign=True)
-    branches.requires_grad_(False).eval()
+    config: Mapping[str, Any] = lora.config
+    network = "text_encoder" if stem.startswith(("text_", "lora_te")) else "unet"
+    if "lora_alpha" not in config:
+        prefix = f"{network}."
+        config = {k.removeprefix(prefix): v for k, v in config.items() if k.startswith(prefix)}
+    patterns = config.get("alpha_pattern")
+    alpha: Any = config.get("lora_alpha")
+    if isinstance(patterns, dict):
+        fitting = [value for key, value in patterns.items() if stem.endswith(str(key))]
+        alpha = fitting[0] if fitting else alpha
+    if not isinstance(alpha, int | float) or "down" not in pieces:
+        return None
+    return alpha * math.sqrt(len(pieces["down"])) if config.get("use_rslora") else float(alpha)

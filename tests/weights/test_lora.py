@@ -1,0 +1,274 @@
+"""LoRAs from files: every flavour in its published names, found, counted, checked and applied."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors.torch import save_file
+from tests.weights import synthetic
+from torch import Tensor, nn
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
+from animatediff.errors import FileError
+from animatediff.model.weight_delta import merged_deltas
+from animatediff.weights.lora import Style, fit_lora, read_lora
+from animatediff.weights.lora_names import layer_names
+
+CPU = torch.device("cpu")
+SAMPLES = (
+    "lora-sd15",
+    "lora-sd2",
+    "lora-sdxl",
+    "lora-sdxl-sgm",
+    "locon",
+    "loha",
+    "lokr",
+    "dora",
+    "oft",
+    "ia3",
+    "full-diff",
+    "lora-peft",
+    "lora-peft-raw",
+    "lora-diffusers",
+    "lora-diffusers-old",
+    "lora-lcm",
+    "lora-ours",
+    "domain-adapter",
+    "domain-adapter-diffusers",
+    "domain-adapter-kohya",
+)
+
+
+@functools.cache
+def networks(base: str, size: synthetic.Size = "small") -> dict[str, nn.Module]:
+    """The parts of an image model that LoRAs change, without numbers."""
+    with torch.device("meta"):
+        parts: dict[str, nn.Module] = {
+            "unet": UNet2DConditionModel(**synthetic.unet_config(base, size))
+        }
+        first = synthetic.text_config("sd15" if base == "sdxl" else base, size)
+        parts["text_encoder"] = CLIPTextModel(CLIPTextConfig(**first))
+        if base == "sdxl":
+            second = CLIPTextConfig(**synthetic.text_config("sdxl-2", size))
+            parts["text_encoder_2"] = CLIPTextModelWithProjection(second)
+    return parts
+
+
+def layers_of(name: str, size: synthetic.Size = "small") -> int:
+    """How many layers a sample is for, counted by one piece that every layer has once."""
+    marks = ("lora_up.weight", "lora.up.weight", "_lora.up.weight", "lora_B.weight", ".up.weight")
+    marks = (*marks, "hada_w1_a", "lokr_w1", "oft_blocks", "on_input", ".diff")
+    return sum(key.endswith(marks) for key in synthetic.shapes_of(name, size))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_flavour_finds_all_its_layers_at_real_size(name: str, tmp_path: Path) -> None:
+    path = synthetic.write_sparse(tmp_path / "style.safetensors", name)
+    plan = fit_lora(read_lora(path), networks(synthetic.SAMPLES[name].base, "real"))
+    assert plan.absent == ()
+    wanted = layers_of(name, "real")
+    assert plan.coverage == f"{wanted}/{wanted} modules"
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, nn.Module]:
+    torch.manual_seed(0)
+    config = CLIPTextConfig(**synthetic.text_config("sd15", "small"))
+    unet = UNet2DConditionModel(**synthetic.unet_config("sd15", "small"))
+    return {"unet": unet, "text_encoder": CLIPTextModel(config)}
+
+
+LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+STEM = "lora_unet_" + LAYER.replace(".", "_")
+
+
+def load(path: Path, small: dict[str, nn.Module]) -> Style:
+    return fit_lora(read_lora(path), small).load(device=CPU)
+
+
+def change_of(path: Path, small: dict[str, nn.Module], *, scale: float) -> tuple[Tensor, Tensor]:
+    """The weight of one layer, and what a file adds to it."""
+    layer = small["unet"].get_submodule(LAYER)
+    style = load(path, small)
+    own = layer.weight.detach().clone()
+    with merged_deltas([(style.changes, scale)]):
+        moved = layer.weight.detach().clone()
+    assert torch.equal(layer.weight, own)
+    return own, moved - own
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lora-sd15",
+        "loha",
+        "lokr",
+        "dora",
+        "oft",
+        "ia3",
+        "full-diff",
+        "lora-peft",
+        "lora-diffusers-old",
+    ],
+)
+def test_the_numbers_of_a_file_are_those_of_its_formula(
+    name: str, tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    path = synthetic.write(tmp_path / "style.safetensors", name)
+    w = {key: tensor.double() for key, tensor in synthetic.tensors(name).items()}
+    own, found = change_of(path, small, scale=0.8)
+    base = own.double()
+
+    def low_rank(rank: int) -> Tensor:
+        product = w[f"{STEM}.lora_up.weight"] @ w[f"{STEM}.lora_down.weight"]
+        return product * w[f"{STEM}.alpha"] / rank
+
+    match name:
+        case "lora-sd15":
+            wanted = low_rank(16)
+        case "loha":
+            one, two = (w[f"{STEM}.hada_w{i}_a"] @ w[f"{STEM}.hada_w{i}_b"] for i in (1, 2))
+            wanted = one * two * w[f"{STEM}.alpha"] / 8
+        case "lokr":
+            right = w[f"{STEM}.lokr_w2_a"] @ w[f"{STEM}.lokr_w2_b"] * w[f"{STEM}.alpha"] / 8
+            wanted = torch.kron(w[f"{STEM}.lokr_w1"], right)
+        case "dora":
+            moved = base + low_rank(16)
+            lengths = (moved**2).sum(dim=1, keepdim=True).sqrt()
+            wanted = w[f"{STEM}.dora_scale"] * moved / lengths - base
+        case "oft":
+            blocks, eye = w[f"{STEM}.oft_blocks"], torch.eye(8, dtype=torch.float64)
+            skew = blocks - blocks.transpose(1, 2)
+            bound = float(w[f"{STEM}.alpha"]) * len(base)
+            if 0 < bound < float(skew.norm()):
+                skew = skew * bound / float(skew.norm())
+            turns = [((eye + q) @ (eye - q).inverse()).T for q in skew]
+            wanted = torch.block_diag(*turns) @ base - base
+        case "ia3":
+            wanted = base * w[f"{STEM}.weight"]
+        case "full-diff":
+            wanted = w[f"{STEM}.diff"]
+        case "lora-peft":
+            wanted = w[f"unet.{LAYER}.lora_B.weight"] @ w[f"unet.{LAYER}.lora_A.weight"]
+        case _:
+            start = f"unet.{LAYER.replace('.to_k', '.processor.to_k_lora')}"
+            wanted = w[f"{start}.up.weight"] @ w[f"{start}.down.weight"]
+    assert (found - 0.8 * wanted).abs().max() < 1e-6
+
+
+def test_a_locon_changes_convolutions_and_text_layers_too(
+    tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    path = synthetic.write(tmp_path / "style.safetensors", "locon")
+    style = load(path, small)
+    changed = {id(change.layer) for change in style.changes}
+    for network, layer in (
+        ("unet", "down_blocks.0.resnets.0.conv1"),
+        ("unet", "mid_block.attentions.0.proj_in"),
+        ("text_encoder", "encoder.layers.1.mlp.fc2"),
+    ):
+        assert id(small[network].get_submodule(layer)) in changed
+    conv = small["unet"].get_submodule("down_blocks.0.resnets.0.conv1")
+    own = conv.weight.detach().clone()
+    stem = "lora_unet_down_blocks_0_resnets_0_conv1"
+    w = synthetic.tensors("locon")
+    with merged_deltas([(style.changes, 1.0)]):
+        found = conv.weight.detach() - own
+    down, up = (w[f"{stem}.lora_{part}.weight"].double() for part in ("down", "up"))
+    wanted = torch.einsum("orxy,rikl->oikl", up, down) * w[f"{stem}.alpha"].double() / 16
+    assert (found - wanted).abs().max() < 1e-6
+
+
+def test_styles_change_there_and_back_bit_for_bit(
+    tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    one = load(synthetic.write(tmp_path / "a.safetensors", "lora-sd15"), small)
+    two = load(synthetic.write(tmp_path / "b.safetensors", "dora"), small)
+    before = {name: t.clone() for name, t in small["unet"].state_dict().items()}
+
+    def merged_with(style: Style, scale: float) -> dict[str, Tensor]:
+        with merged_deltas([(style.changes, scale)]):
+            return {name: t.clone() for name, t in small["unet"].state_dict().items()}
+
+    first = merged_with(one, 0.7)
+    merged_with(two, 1.0)
+    merged_with(one, -0.3)
+    again = merged_with(one, 0.7)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(torch.equal(t, before[name]) for name, t in small["unet"].state_dict().items())
+
+
+def test_a_missing_alpha_means_the_rank_and_peft_may_say_it_elsewhere(
+    tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    weights = synthetic.tensors("lora-peft")
+    _, plain = change_of(synthetic.write(tmp_path / "a.safetensors", "lora-peft"), small, scale=1.0)
+    said = json.dumps({"unet.r": 4, "unet.lora_alpha": 2})
+    save_file(weights, tmp_path / "b.safetensors", metadata={"lora_adapter_metadata": said})
+    _, half = change_of(tmp_path / "b.safetensors", small, scale=1.0)
+    assert torch.allclose(2 * half, plain, atol=1e-6)
+    save_file(weights, tmp_path / "adapter_model.safetensors")
+    config = {"r": 4, "lora_alpha": 8, "use_rslora": True}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    _, stable = change_of(tmp_path / "adapter_model.safetensors", small, scale=1.0)
+    assert torch.allclose(stable, plain * 8 / 2, atol=1e-5)
+
+
+def test_what_the_model_lacks_is_counted_and_named(
+    tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    weights = synthetic.tensors("lora-sd15")
+    extra = {f"lora_unet_other.lora_{part}.weight": torch.ones(1, 1) for part in ("down", "up")}
+    save_file(weights | extra, tmp_path / "style.safetensors")
+    style = load(tmp_path / "style.safetensors", small)
+    count = layers_of("lora-sd15")
+    assert style.coverage == f"{count}/{count + 1} modules"
+    assert style.absent == ("lora_unet_other",)
+
+
+@pytest.mark.parametrize(
+    ("sample", "sentence"),
+    [
+        ("motion-lora-v2", "0 of its 168 modules"),
+        ("lora-sdxl", "does not fit a weight of"),
+        ("sd15", "is not a LoRA"),
+        ("motion-v3", "is not a LoRA"),
+        ("vae", "is not a LoRA"),
+        ("controlnet", "is not a LoRA"),
+        ("embedding-a1111", "is not a LoRA"),
+    ],
+)
+def test_what_is_no_lora_for_this_model_is_refused_in_one_sentence(
+    sample: str, sentence: str, tmp_path: Path
+) -> None:
+    path = synthetic.write_sparse(tmp_path / "x.safetensors", sample)
+    with pytest.raises(FileError, match=sentence) as refused:
+        fit_lora(read_lora(path), networks("sd15", "real"))
+    assert "\n" not in str(refused.value)
+
+
+def test_pieces_that_make_no_change_are_refused(
+    tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    save_file({f"{STEM}.lora_down.weight": torch.ones(2, 768)}, tmp_path / "half.safetensors")
+    with pytest.raises(FileError, match="which together are no change"):
+        load(tmp_path / "half.safetensors", small)
+    bad = {f"{STEM}.lora_down.weight": torch.full((2, 768), float("nan"))}
+    bad[f"{STEM}.lora_up.weight"] = torch.ones(64, 2)
+    save_file(bad, tmp_path / "nan.safetensors")
+    with pytest.raises(FileError, match="not finite"):
+        load(tmp_path / "nan.safetensors", small)
+
+
+@pytest.mark.parametrize("base", ["sd15", "sdxl"])
+def test_no_name_means_two_layers(base: str) -> None:
+    names = layer_names(networks(base, "real"))
+    unet = [name for name in names if name.startswith("lora_unet_")]
+    ldm = [name for name in unet if "put_blocks" in name]
+    assert len({names[name] for name in ldm}) == len(ldm)
