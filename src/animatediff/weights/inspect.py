@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from animatediff.errors import FileError
 from animatediff.weights.evidence import Evidence
-from animatediff.weights.families import FAMILIES
+from animatediff.weights.families import BASES, FAMILIES
 from animatediff.weights.files import Header, is_pickle, read_header, read_json
 from animatediff.weights.kinds import BASE_TITLES, KINDS, Kind
 from animatediff.weights.legacy import read_legacy_header
@@ -614,23 +614,26 @@ def _is_learned(name: str) -> bool:
 
 def _details(found: Inspection) -> Iterator[str]:
     """The rest of a title: version, family, and the image model it is for."""
-    title = FAMILIES[found.family].title if found.family in FAMILIES else ""
     if found.kind == "other":
         yield f" ({found.family})"
         return
     if found.version in VERSION_TITLES:
         yield f" ({VERSION_TITLES[found.version]})"
-    if title:
+    if found.family == "sdxl-refiner":
+        yield ", SDXL's refiner"
+        return
+    family = FAMILIES.get(found.family)
+    if family is not None and family.base == "own":
+        yield f" of {BASES[family.base]}"
+        return
+    if family is not None:
         others = [FAMILIES[name].title for name in found.also if name in FAMILIES]
-        yield f" of {title}" if found.kind != "motion-lora" else f" for {title}"
-        if others:
-            yield f" (or {_listed(others)})"
-    elif found.family in BASE_TITLES:
-        yield f" of {BASE_TITLES[found.family]}" if found.kind in ("checkpoint", "unet") else ""
-    elif found.family == "sdxl-refiner":
-        yield " of SDXL's refiner"
-    if found.base in BASE_TITLES and found.kind not in ("checkpoint", "unet"):
-        yield f", for {BASE_TITLES[found.base]}" if title else f" for {BASE_TITLES[found.base]}"
+        yield f" {'for' if found.kind == 'motion-lora' else 'of'} {family.title}"
+        yield f" (or {_listed(others)})" if others else ""
+    if found.base in BASE_TITLES:
+        whole = found.kind in ("checkpoint", "unet", "text-encoder")
+        yield f"{', for' if family is not None else ' of' if whole else ' for'} "
+        yield BASE_TITLES[found.base]
 
 
 def _listed(names: list[str]) -> str:
@@ -648,27 +651,51 @@ _WEIGHT_NAMES = (
 _WEIGHT_SUFFIXES = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
 
 
+_PARTS: Mapping[str, Kind] = {
+    "unet": "unet",
+    "vae": "vae",
+    "text_encoder": "text-encoder",
+    "text_encoder_2": "text-encoder",
+}
+"""The parts of an image model's folder that have weights."""
+
+
 def _inspect_folder(folder: Path) -> Inspection:
     """An image model's folder, or that of one part, as diffusers writes them."""
     if (folder / "model_index.json").is_file():
-        index = read_json(folder / "model_index.json")
-        unet = _weight_file(folder / "unet")
-        found = inspect(unet)
-        if found.kind != "unet":
-            raise FileError(f"{unet} should be a U-Net and is {found.title}; get the folder again.")
-        return replace(
-            found,
-            path=folder,
-            container="folder",
-            kind="checkpoint",
-            reasons=("it is a folder with a model_index.json", *found.reasons),
-            warnings=(*found.warnings, *_programs(index)),
-        )
+        return _inspect_image_folder(folder, read_json(folder / "model_index.json"))
     found = replace(inspect(_weight_file(folder)), path=folder, container="folder")
     config = folder / "config.json"
     if found.kind == "motion" and config.is_file():
         return _with_config(found, read_json(config))
     return found
+
+
+def _inspect_image_folder(folder: Path, index: Mapping[str, Any]) -> Inspection:
+    present = [name for name in _PARTS if name == "unet" or (folder / name).is_dir()]
+    parts = {name: inspect(_weight_file(folder / name)) for name in present}
+    for name, part in parts.items():
+        if part.kind != _PARTS[name]:
+            raise FileError(
+                f"{part.path} is {part.title}, where {KINDS[_PARTS[name]].title} belongs; "
+                "get the folder again."
+            )
+    dtypes = Counter[str]()
+    for part in parts.values():
+        dtypes.update(part.dtypes)
+    unet = parts["unet"]
+    return replace(
+        unet,
+        path=folder,
+        container="folder",
+        kind="checkpoint",
+        reasons=(f"it is a folder of {', '.join(present)}", *unet.reasons),
+        parameters=sum(part.parameters for part in parts.values()),
+        dtypes=dict(dtypes),
+        num_tensors=sum(part.num_tensors for part in parts.values()),
+        num_bytes=sum(part.num_bytes for part in parts.values()),
+        warnings=(*unet.warnings, *_programs(index)),
+    )
 
 
 def _programs(index: Mapping[str, Any]) -> Iterator[str]:

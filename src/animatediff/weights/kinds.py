@@ -68,6 +68,6 @@ BASE_TITLES: Mapping[str, str] = {
     "sd15": "Stable Diffusion 1.5",
     "sd2": "Stable Diffusion 2",
     "sdxl": "SDXL",
-    "own": "a U-Net of another shape",
+    "own": "another shape",
 }
 """The image models that a file can belong to."""

@@ -1,0 +1,116 @@
+"""``animatediff inspect FILE...``: what files are, why, what they fit, and which option takes them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from animatediff.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from animatediff.weights.inspect import Inspection
+
+WIDTH = 100
+_STORED = {"safetensors": "of safetensors", "pickle": "in a pickle", "folder": "in a folder"}
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """What ``animatediff inspect`` takes."""
+
+    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE [FILE ...]")]
+    """Weights of any kind, safetensors or pickles, or folders of diffusers."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print one JSON array, an object for each file, for programs."""
+
+
+def inspect(options: InspectOptions) -> int:
+    """Print what every file is; 0 if all could be read, 3 otherwise.
+
+    Raises:
+        InputError: no file is named.
+    """
+    if not options.files:
+        raise InputError("inspect needs a file or folder; name one or several.")
+    found = [(path, _looked_at(path)) for path in options.files]
+    if options.json:
+        print(json.dumps([_as_json(path, result) for path, result in found], indent=2))
+    else:
+        for path, result in found:
+            print(path)
+            for line in _lines(result):
+                print(line)
+    return FileError.exit_code if any(isinstance(r, FileError) for _, r in found) else 0
+
+
+def _looked_at(path: Path) -> Inspection | FileError:
+    from animatediff.weights.inspect import inspect as look_at
+
+    try:
+        return look_at(path.expanduser())
+    except FileError as error:
+        print(f"animatediff: {error}", file=sys.stderr)
+        return error
+
+
+def _lines(found: Inspection | FileError) -> Iterator[str]:
+    if isinstance(found, FileError):
+        yield from _wrapped("broken", str(found))
+        return
+    yield from _wrapped("is", found.title)
+    yield from _wrapped("because", "; ".join(found.reasons))
+    yield from _wrapped("holds", ", ".join(_content(found)))
+    yield from _wrapped("use", what_to_do(found))
+    for warning in found.warnings:
+        yield from _wrapped("beware", warning)
+
+
+def _wrapped(topic: str, text: str) -> Iterator[str]:
+    # File names and metadata may hold anything; a terminal is shown what can be printed.
+    printable = "".join(c if c.isprintable() else "?" for c in text)
+    first, rest = f"  {topic:<8} ", " " * 11
+    yield from textwrap.wrap(printable, WIDTH, initial_indent=first, subsequent_indent=rest)
+
+
+def _content(found: Inspection) -> Iterator[str]:
+    yield f"{found.num_tensors:,} tensor{'' if found.num_tensors == 1 else 's'}"
+    yield f"{found.parameters:,} learned numbers"
+    if found.dtypes:
+        yield " and ".join(found.dtypes)
+    yield f"{found.num_bytes / 1e6:,.1f} MB {_STORED[found.container]}"
+    if found.ranks:
+        ranks = "/".join(map(str, found.ranks[:8]))
+        yield f"rank{'s' if len(found.ranks) > 1 else ''} {ranks}"
+    if found.layout:
+        yield f"names: {found.layout}"
+
+
+def what_to_do(found: Inspection) -> str:
+    """Which option takes it, or why none does."""
+    from animatediff.weights.families import FAMILIES
+    from animatediff.weights.kinds import KINDS
+
+    family = FAMILIES.get(found.family)
+    if family is not None and found.kind == "motion" and family.refusal:
+        return f"it cannot be used yet: {family.refusal}"
+    if found.kind in ("other", "unknown"):
+        return "it cannot be used here"
+    uses = [KINDS[kind].use for kind in (found.kind, *found.alternatives)]
+    use = ", or ".join(dict.fromkeys(uses))
+    if found.container == "pickle" and KINDS[found.kind].option:
+        return f"make a safetensors file of it with animatediff convert, then {use}"
+    return use
+
+
+def _as_json(path: Path, found: Inspection | FileError) -> dict[str, Any]:
+    if isinstance(found, FileError):
+        return {"path": str(path), "error": str(found)}
+    table = asdict(found) | {"path": str(path)}
+    return {**table, "title": found.title, "use": what_to_do(found)}
