@@ -42,6 +42,7 @@ class Command:
 COMMANDS = (
     Command("animate", "animatediff.apps.animate:animate", "Make an animation from a prompt."),
     Command("rerun", "animatediff.apps.rerun:rerun", "Make an animation again from its file."),
+    Command("inspect", "animatediff.apps.inspect:inspect", "Say what files of weights are."),
     Command("models", "animatediff.apps.models:models", "List the models that need no download."),
     Command(
         "dataset", "animatediff.apps.dataset:dataset", "Fetch and render the built-in world's art."
