@@ -118,12 +118,12 @@ def cropped(
     """Each frame's crop, at four samples for each pixel, white outside."""
     height, width = frames.shape[1:3]
     side = min(height, width)
-    pixels = rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "f h w c -> f c h w")
-    # In what is left to white, so that zeros outside the picture become white.
-    darkness = 255 - pixels.float()
+    pixels = rearrange(torch.tensor(frames), "f h w c -> f c h w").float()
     theta = torch.stack([crop.matrix() for crop in crops])
     grid = F.affine_grid(theta, [len(frames), 3, 2 * size, 2 * size], align_corners=False)
     grid = grid * torch.tensor([side / width, side / height])
-    seen = F.grid_sample(darkness, grid, mode="bilinear", align_corners=False)
-    seen = F.avg_pool2d(seen, 2)
-    return rearrange((255 - seen).round().clamp(0, 255).byte(), "f c h w -> f h w c").numpy()
+    seen = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    # A hard edge: at the border of a crop of everything, nothing of the white mixes in.
+    inside = (grid.abs() <= 1).all(dim=-1)[:, None]
+    seen = F.avg_pool2d(torch.where(inside, seen, torch.tensor(255.0)), 2)
+    return rearrange(seen.round().clamp(0, 255).byte(), "f c h w -> f h w c").numpy()
