@@ -51,6 +51,11 @@ COMMANDS = (
     Command(
         "evaluate", "animatediff.apps.evaluate:evaluate", "Put one question to a model and measure."
     ),
+    Command(
+        "convert",
+        "animatediff.apps.convert:convert",
+        "Write a weight file under another layout's names.",
+    ),
     Command("pack", "animatediff.apps.pack:pack", "Put a trained world into the package."),
     Command("doctor", "animatediff.apps.doctor:doctor", "Say what this machine has and lacks."),
 )

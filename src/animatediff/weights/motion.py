@@ -50,6 +50,7 @@ class MotionFile:
         norm_scope: of its own norms.
         resnet_norm_scope: of the image model's norms while it is attached.
         heads: of its attention.
+        rows: frames that its tables of positions have, or its family's if it holds none.
         notes: whatever its user should know, a sentence each.
     """
 
@@ -62,6 +63,7 @@ class MotionFile:
     norm_scope: NormScope
     resnet_norm_scope: NormScope
     heads: int
+    rows: int
     notes: tuple[str, ...] = ()
 
     @property
@@ -85,8 +87,8 @@ def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithfu
     """
     header = read_header(path)
     found = recognise(header.shapes)
-    if _is_ours(header):
-        return _read_ours(header, family=family, numerics=numerics)
+    if _says_everything(header):
+        return _read_by_metadata(header, found, family=family, numerics=numerics)
     if found is None or found.kind != "motion" or _is_control(found):
         raise FileError(f"{path} is not a motion module that can be used: {_what_else(header)}.")
     strangers = [name for name in found.others if is_motion(name)]
@@ -111,15 +113,22 @@ def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithfu
         norm_scope=used.motion_norm_scope,
         resnet_norm_scope=used.resnet_norm_scope,
         heads=PUBLISHED_HEADS,
+        rows=_position_rows(header, found) or used.position_rows,
         notes=(*notes, *_notes_on(header, found)),
     )
 
 
-def _is_ours(header: Header) -> bool:
+def _says_everything(header: Header) -> bool:
     return all(key in header.metadata for key in _OUR_FACTS)
 
 
-def _read_ours(header: Header, *, family: str, numerics: Numerics) -> MotionFile:
+def _read_by_metadata(
+    header: Header, found: Recognised | None, *, family: str, numerics: Numerics
+) -> MotionFile:
+    """A file that this package wrote, in whichever layout."""
+    names = {name: name for name in header.shapes}
+    if found is not None and found.kind == "motion" and found.layout != "ours":
+        names = dict(found.names)
     facts = header.metadata
     own = facts["family"]
     if own not in FAMILIES:
@@ -137,15 +146,16 @@ def _read_ours(header: Header, *, family: str, numerics: Numerics) -> MotionFile
     if family != AUTO or numerics != "faithful":
         norm_scope, resnet_norm_scope = used.motion_norm_scope, used.resnet_norm_scope
     return MotionFile(
-        header=header,
-        names={name: name for name in header.shapes},
-        layout="ours",
+        header=Header(header.path, {name: header.shapes[name] for name in names}, facts),
+        names=names,
+        layout="ours" if found is None else found.layout,
         family=used,
         branch=cast(Branch, _one_of(header, "branch", get_args(Branch))),
         mid=_one_of(header, "mid", ("false", "true")) == "true",
         norm_scope=norm_scope,
         resnet_norm_scope=resnet_norm_scope,
         heads=int(_one_of(header, "heads", tuple(map(str, range(1, 129))))),
+        rows=(_position_rows(header, found) if found is not None else None) or used.position_rows,
     )
 
 
@@ -323,16 +333,36 @@ def write_motion(path: Path, animated: AnimatedUNet, *, family: Family) -> Path:
     Raises:
         OutputError: the folder cannot be written or is full.
     """
-    facts = {
+    facts = motion_facts(
+        family=family,
+        branch=animated.branch,
+        mid=animated.mid,
+        norm_scope=animated.norm_scope,
+        resnet_norm_scope=animated.resnet_norm_scope,
+        heads=animated.heads,
+    )
+    return write_weights(path, animated.motion_state_dict(), metadata=facts)
+
+
+def motion_facts(
+    *,
+    family: Family,
+    branch: Branch,
+    mid: bool,
+    norm_scope: NormScope,
+    resnet_norm_scope: NormScope,
+    heads: int,
+) -> dict[str, str]:
+    """What a file of motion modules says of itself beside its numbers."""
+    return {
         "kind": "motion",
         "family": family.name,
-        "branch": animated.branch,
-        "mid": "true" if animated.mid else "false",
-        "norm_scope": animated.norm_scope,
-        "resnet_norm_scope": animated.resnet_norm_scope,
-        "heads": str(animated.heads),
+        "branch": branch,
+        "mid": "true" if mid else "false",
+        "norm_scope": norm_scope,
+        "resnet_norm_scope": resnet_norm_scope,
+        "heads": str(heads),
     }
-    return write_weights(path, animated.motion_state_dict(), metadata=facts)
 
 
 def _is_control(found: Recognised) -> bool:

@@ -1,0 +1,52 @@
+"""``animatediff convert FILE -o OUT``: a weight file under the names of another layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from animatediff.apps.parsing import optional
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What ``animatediff convert`` takes."""
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """A safetensors file, or an old .ckpt, .pt, .pth or .bin, which is never run."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="OUT")]
+    """The .safetensors file to write; for motion modules in diffusers' layout also a folder."""
+    layout: Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya"] = "same"
+    """Whose names: same keeps them. Motion modules have all but kohya, domain adapters and
+    MotionLoRAs all but hotshot; other files only same."""
+    family: Annotated[str | None, optional("NAME", default="auto")] = None
+    """A motion module's family, where its file does not say it: v1, v2, v3, animatelcm, ..."""
+
+
+def convert(options: ConvertOptions) -> None:
+    """Write the file, and say what became of it.
+
+    Raises:
+        FileError, InputError, OutputError: see ``errors.py``.
+    """
+    from animatediff.weights.convert import convert as written
+    from animatediff.weights.layouts import KINDS
+    from animatediff.weights.motion import AUTO
+
+    done = written(
+        options.file, options.output, layout=options.layout, family=options.family or AUTO
+    )
+    what = KINDS[done.kind].partition(" ")[2] if done.kind else "file"
+    family = f" {done.family}" if done.family else ""
+    route = (
+        f"{done.source_layout} layout"
+        if done.layout == "same"
+        else f"{done.source_layout} layout to {done.layout}"
+    )
+    named = f" ({route})" if done.source_layout else ""
+    print(f"{done.path}: {what}{family}, {done.tensors} tensors{named}")
+    for note in done.notes:
+        print(note)

@@ -1,0 +1,289 @@
+"""A file in one layout to a file in another: strictly, whole or not at all, and back bit for bit.
+
+Every tensor of the source is either renamed or named in the result's notes; numbers are copied.
+Tables of positions are the exception: they are computed, since they are the same sinusoids in every
+version, and written wherever other programs tell a version by them.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from animatediff.errors import FileError, InputError, OutputError
+from animatediff.model.motion_module import frame_positions
+from animatediff.weights.adapters import LowRankFile, read_adapter, read_motion_lora
+from animatediff.weights.families import BASES, Base, Family
+from animatediff.weights.files import Header, read_header, read_weights, write_weights
+from animatediff.weights.layouts import (
+    KINDS,
+    LAYOUTS,
+    WRITABLE,
+    Kind,
+    Layout,
+    low_rank_in,
+    motion_names,
+    recognise,
+)
+from animatediff.weights.motion import AUTO, MotionFile, motion_facts, read_motion
+
+TargetLayout = Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya"]
+"""``same`` keeps the names as they are."""
+
+DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
+_ARCHITECTURES: Mapping[Base, str] = {
+    "sd15": "stable-diffusion-v1",
+    "sdxl": "stable-diffusion-xl-v1-base",
+    "own": "animatediff-emoji",
+}
+_SPEC_KINDS: Mapping[Kind, str] = {
+    "motion": "motion-module",
+    "adapter": "lora",
+    "motion-lora": "motion-lora",
+}
+_IMPLEMENTATIONS: Mapping[Layout, str] = {
+    "ours": "animatediff",
+    "authors": "https://github.com/guoyww/AnimateDiff",
+    "diffusers": "diffusers",
+    "hotshot": "https://github.com/hotshotco/Hotshot-XL",
+    "kohya": "https://github.com/kohya-ss/sd-scripts",
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a file.
+
+    Attributes:
+        path: what was written: a file, or diffusers' folder.
+        kind: what it holds, or nothing if it is neither motion module, adapter nor MotionLoRA.
+        source_layout: whose names it had.
+        layout: whose names it has.
+        family: the motion module's.
+        tensors: how many were written.
+        notes: whatever was not carried over as it was, a sentence each.
+    """
+
+    path: Path
+    kind: Kind | None
+    source_layout: Layout | None
+    layout: TargetLayout
+    family: str
+    tensors: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What is to be written."""
+
+    weights: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def convert(
+    source: Path, target: Path, *, layout: TargetLayout = "same", family: str = AUTO
+) -> Conversion:
+    """Write a file's tensors under the names of another layout.
+
+    Args:
+        source: a safetensors file, or an old pickle, which a confined process reads.
+        target: a ``.safetensors`` file; for motion modules in diffusers' layout also a folder, which
+            then gets the configuration too.
+        layout: whose names.
+        family: a motion module's family, where its file does not say it.
+
+    Raises:
+        FileError: the source is broken, or is not what can be written in this layout.
+        InputError: the layout or the family does not exist, or the target's name is not right.
+        OutputError: the folder cannot be written or is full.
+    """
+    if layout not in get_args(TargetLayout):
+        raise InputError(f"There is no layout {layout!r}; choose same or {', '.join(LAYOUTS)}.")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"{target} is the source itself; choose another file to write.")
+    with ExitStack() as stack:
+        readable = _readable(source, stack)
+        header = read_header(readable)
+        found = recognise(header.shapes)
+        kind = None if found is None else found.kind
+        if layout == "same":
+            _check_name(target, folder=False)
+            content, used = _as_it_is(header, title=source.stem), ""
+        elif kind is None:
+            raise FileError(
+                f"{source} is neither a motion module nor a domain adapter nor a MotionLoRA; "
+                "only --layout same is possible."
+            )
+        elif layout not in WRITABLE[kind]:
+            raise InputError(
+                f"{source} is {KINDS[kind]}, which has no {layout} layout; "
+                f"choose {', '.join(WRITABLE[kind])}."
+            )
+        elif kind == "motion":
+            _check_name(target, folder=layout == "diffusers")
+            module = read_motion(readable, family=family)
+            content, used = _motion(module, layout, title=source.stem), module.family.name
+        else:
+            _check_name(target, folder=False)
+            file = (read_adapter if kind == "adapter" else read_motion_lora)(readable)
+            content, used = _low_rank(file, layout, title=source.stem), ""
+        path = _write(target, content)
+    return Conversion(
+        path=path,
+        kind=kind,
+        source_layout=None if found is None else found.layout,
+        layout=layout,
+        family=used,
+        tensors=len(content.weights),
+        notes=content.notes,
+    )
+
+
+def _readable(source: Path, stack: ExitStack) -> Path:
+    """The source itself, or a temporary safetensors file of a pickle's tensors."""
+    if not _is_pickle(source):
+        return source
+    from animatediff.weights.legacy import converted_to_safetensors
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="animatediff-")))
+    return converted_to_safetensors(source, folder / f"{source.stem}.safetensors")
+
+
+def _is_pickle(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            first = file.read(8)
+    except OSError:
+        return False  # read_header has the sentence for it
+    # The header of a safetensors file may begin with these two bytes too, but then zeros follow.
+    bare = first[:1] == b"\x80" and first[1:2] in b"\2\3\4\5" and any(first[2:])
+    return first.startswith(b"PK\x03\x04") or bare
+
+
+def _check_name(target: Path, *, folder: bool) -> None:
+    if target.suffix == ".safetensors" or (folder and not target.suffix):
+        return
+    also = ", or be a folder" if folder else ""
+    raise InputError(f"{target} must end in .safetensors{also}.")
+
+
+def _write(target: Path, content: _Content) -> Path:
+    if target.suffix:
+        return write_weights(target, content.weights, metadata=content.metadata)
+    try:
+        target.mkdir(exist_ok=True)
+        write_weights(target / DIFFUSERS_FILE, content.weights, metadata=content.metadata)
+        (target / "config.json").write_text(json.dumps(content.config, indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(
+            f"{target} cannot be written ({error.strerror or error}); choose another folder."
+        ) from None
+    return target
+
+
+def _as_it_is(header: Header, *, title: str) -> _Content:
+    spec = {"modelspec.sai_model_spec": "1.0.1", "modelspec.title": title}
+    return _Content(read_weights(header), {**spec, **header.metadata})
+
+
+def _motion(module: MotionFile, layout: Layout, *, title: str) -> _Content:
+    if module.branch != "transformer" and layout != "ours":
+        raise FileError(
+            f"{module.header.path} is the convolutional rival of the motion module, "
+            "which exists in our own layout alone."
+        )
+    read = read_weights(module.header)
+    family = module.family
+    rows = module.rows
+    tables = layout != "ours" and (layout == "diffusers" or family.positions_in_file)
+    weights: dict[str, Tensor] = {}
+    for name, ours in module.names.items():
+        tensor = read[name]
+        renamed, *positions = motion_names(ours, layout=layout, positions=tables)
+        weights[renamed] = tensor
+        for table in positions:
+            weights[table] = frame_positions(rows, len(tensor))[None].to(tensor.dtype)
+    facts = motion_facts(
+        family=family,
+        branch=module.branch,
+        mid=module.mid,
+        norm_scope=module.norm_scope,
+        resnet_norm_scope=module.resnet_norm_scope,
+        heads=module.heads,
+    )
+    return _Content(
+        weights,
+        {**facts, "layout": layout, **_spec("motion", layout, family=family, title=title)},
+        module.notes,
+        _adapter_config(module, rows=rows) if layout == "diffusers" else {},
+    )
+
+
+def _adapter_config(module: MotionFile, *, rows: int) -> dict[str, Any]:
+    """What diffusers' MotionAdapter must be told to have these weights."""
+    down = sorted({ours.partition(".")[0] for ours in module.shapes if ours.startswith("down_")})
+    blocks = sorted({int(site.split("_")[1]) for site in down})
+    shapes = module.shapes
+    return {
+        "_class_name": "MotionAdapter",
+        "block_out_channels": [shapes[f"down_{i}_0.norm.weight"][0] for i in blocks],
+        "motion_layers_per_block": sum(site.startswith("down_0_") for site in down),
+        "motion_mid_block_layers_per_block": 1,
+        "motion_num_attention_heads": module.heads,
+        "motion_norm_num_groups": 32,
+        "motion_max_seq_length": rows,
+        "use_motion_mid_block": module.mid,
+    }
+
+
+def _low_rank(file: LowRankFile, layout: Layout, *, title: str) -> _Content:
+    read = read_weights(file.header)
+    weights: dict[str, Tensor] = {}
+    folded = 0
+    for host, (down, up) in file.names.items():
+        rank, alpha = file.ranks[host], file.alphas[host]
+        a, b = read[down], read[up]
+        if layout == "kohya" or (layout == "ours" and alpha != rank):
+            name = low_rank_in(layout, kind=file.kind, host=host, factor="alpha")
+            weights[name] = torch.tensor(alpha, dtype=a.dtype)
+        elif alpha != rank:
+            b = (b.double() * (alpha / rank)).to(b.dtype)
+            folded += 1
+        weights[low_rank_in(layout, kind=file.kind, host=host, factor="down")] = a
+        weights[low_rank_in(layout, kind=file.kind, host=host, factor="up")] = b
+    notes = [
+        f"The {layout} layout has no alpha, so that of {folded} branches went into their numbers."
+    ]
+    ranks = set(file.ranks.values())
+    facts = {"kind": file.kind, "layout": layout, "rank": ",".join(map(str, sorted(ranks)))}
+    return _Content(
+        weights,
+        {**facts, **_spec(file.kind, layout, family=None, title=title)},
+        tuple(notes) if folded else (),
+    )
+
+
+def _spec(kind: Kind, layout: Layout, *, family: Family | None, title: str) -> dict[str, str]:
+    """The metadata by which programs around Stable Diffusion list files (ModelSpec 1.0.1)."""
+    base: Base = "sd15" if family is None else family.base
+    size = {} if family is None else {"modelspec.resolution": f"{family.size}x{family.size}"}
+    of = "" if family is None else f" ({family.title}, for {BASES[base]})"
+    return {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{_ARCHITECTURES[base]}/{_SPEC_KINDS[kind]}",
+        "modelspec.implementation": _IMPLEMENTATIONS[layout],
+        "modelspec.title": title,
+        "modelspec.description": f"{KINDS[kind].removeprefix('a ').capitalize()}{of}",
+        **size,
+    }
