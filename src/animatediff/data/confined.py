@@ -80,7 +80,7 @@ class Decoder:
             FileError: as for ``decode``.
         """
         facts, thumbnails = self._ask(media, {"do": "survey", "start": start, "end": end})
-        facts["cuts"], facts["colour"] = tuple(facts["cuts"]), tuple(facts["colour"])
+        facts["cuts"] = tuple(facts["cuts"])
         return ClipFacts(**facts), thumbnails
 
     def close(self) -> None:

@@ -184,6 +184,11 @@ def decode(
     return Video(np.stack(kept), rate)
 
 
+def frames_within(seconds: float, fps: Fraction | float) -> int:
+    """How many frames ``decode`` takes of so many seconds: those whose middle lies within."""
+    return max(0, math.ceil((seconds - TICK) * float(fps) - 0.5))
+
+
 @contextmanager
 def opened(media: Media, *, limits: Limits, start: float = 0.0) -> Generator[Opened, None, None]:
     """Open a clip and read it from (just before) ``start`` seconds on.

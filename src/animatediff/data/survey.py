@@ -47,7 +47,7 @@ class ClipFacts:
         change: the largest mean change of a frame from the first, of full scale.
         cuts: the seconds at which another scene begins.
         looks: 256 bits, alike for clips that look alike.
-        colour: the mean colour.
+        colours: 4 x 4 patches of its colours at four moments, as bytes in hexadecimal.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class ClipFacts:
     change: float
     cuts: tuple[float, ...]
     looks: str
-    colour: tuple[float, float, float]
+    colours: str
 
     @property
     def still(self) -> bool:
@@ -100,7 +100,7 @@ class _Seen:
         self._times: list[float] = []
         self._hashes: list[UInt8[np.ndarray, " bytes"]] = []
         self._largest = 0.0
-        self._colour = np.zeros(3)
+        self._patches: list[UInt8[np.ndarray, " bytes"]] = []
         self._kept: list[Picture] = []
         self._every = 1
 
@@ -114,7 +114,7 @@ class _Seen:
         self._small = [first, small]
         self._times.append(frame.time)
         self._hashes.append(_difference_hash(small))
-        self._colour += small.mean((0, 1))
+        self._patches.append(_patches_of(small))
         if (len(self._times) - 1) % self._every == 0:
             height = THUMBNAIL_HEIGHT
             width = max(1, min(4 * height, round(frame.width * height / frame.height)))
@@ -131,8 +131,7 @@ class _Seen:
         varying = count > 2 and float(np.ptp(intervals)) > max(
             VARYING_ABOVE * float(intervals.mean()), 0.003
         )
-        chosen = [self._hashes[int(moment * count)] for moment in _MOMENTS]
-        red, green, blue = (self._colour / count).round(1).tolist()
+        moments = [int(moment * count) for moment in _MOMENTS]
         return ClipFacts(
             kind=kind,
             frames=count,
@@ -145,8 +144,8 @@ class _Seen:
             hdr=hdr or "",
             change=round(self._largest, 4),
             cuts=tuple(round(self._times[i] - self._times[0], 3) for i in cuts_in(self._changes)),
-            looks=np.concatenate(chosen).tobytes().hex(),
-            colour=(red, green, blue),
+            looks=b"".join(self._hashes[i].tobytes() for i in moments).hex(),
+            colours=b"".join(self._patches[i].tobytes() for i in moments).hex(),
         )
 
     def thumbnails(self) -> UInt8[np.ndarray, "moments height width 3"]:
@@ -198,3 +197,8 @@ def _difference_hash(small: Picture) -> UInt8[np.ndarray, " bytes"]:
     )
     # Flat places would be decided by noise.
     return np.packbits(patches[:, :-1] > patches[:, 1:] + 2)
+
+
+def _patches_of(small: Picture) -> UInt8[np.ndarray, " bytes"]:
+    side = _SIDE // 4
+    return small.reshape(4, side, 4, side, 3).mean((1, 3)).round().astype(np.uint8).ravel()
