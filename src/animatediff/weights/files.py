@@ -132,6 +132,8 @@ def read_weights(
         with safe_open(header.path, framework="pt", device="cpu") as file:
             for name in header.shapes:
                 tensor = file.get_tensor(name)
+                if tuple(tensor.shape) != tuple(header.shapes[name]):
+                    raise FileError(f"{header.path} changed while it was read; load it again.")
                 if refuse_nan and tensor.is_floating_point() and not tensor.isfinite().all():
                     raise FileError(
                         f"{header.path} is damaged: {name} holds numbers that are not finite; "
