@@ -33,7 +33,7 @@ CAPTION_SUFFIXES = (".txt", ".caption")
 FOLDER_CAPTIONS = ("caption.txt", "prompt.txt")
 FRAME_FACTS = "frames.json"
 MAX_CAPTION_BYTES = 64 << 10
-OURS = frozenset({"quarantine.jsonl", "metrics.jsonl"})
+OURS = frozenset({"quarantine.jsonl", "surveys.jsonl", "metrics.jsonl"})
 """Files that our own commands leave in a folder; they list no clips."""
 
 _NUMBERED = re.compile(r"^(.*?)(\d+)$")
