@@ -1,0 +1,97 @@
+"""Wildcards: the seed chooses, always the same, and only from the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+import pytest
+
+from animatediff.errors import FileError, InputError
+from animatediff.sampling.wildcards import resolve_wildcards
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "wildcards"
+    (made / "deep").mkdir(parents=True)
+    (made / "animal.txt").write_text("# animals\nfox\n\nhare\nowl\n")
+    (made / "deep" / "place.txt").write_text("a {green|dark} forest\n")
+    (made / "loop.txt").write_text("__loop__ again\n")
+    (made / "empty.txt").write_text("# nothing\n")
+    (tmp_path / "secret.txt").write_text("secret\n")
+    return made
+
+
+def test_a_seed_always_chooses_the_same_and_seeds_differ(folder: Path) -> None:
+    template = "{red|green|blue} __animal__ in __deep/place__"
+    first = [resolve_wildcards(template, seed=s, folder=folder) for s in range(20)]
+    assert first == [resolve_wildcards(template, seed=s, folder=folder) for s in range(20)]
+    assert len(set(first)) > 5
+    assert {text.split()[1] for text in first} == {"fox", "hare", "owl"}
+    assert all("{" not in text and "forest" in text for text in first)
+
+
+def test_a_choice_does_not_depend_on_what_comes_after_it(folder: Path) -> None:
+    for seed in range(10):
+        short = resolve_wildcards("{red|green|blue}", seed=seed, folder=folder)
+        long = resolve_wildcards("{red|green|blue} {a|b}", seed=seed, folder=folder)
+        assert long.startswith(short)
+
+
+def test_several_may_be_chosen_and_none_twice(folder: Path) -> None:
+    for seed in range(10):
+        chosen = resolve_wildcards("{2$$a|b|c}", seed=seed, folder=folder).split(", ")
+        assert len(set(chosen)) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["a fox", "{one}", "a { b", "a } b | c", r"\{a|b\}", "snake_case __", "__a"]
+)
+def test_what_is_no_choice_stays_as_it_is(text: str, folder: Path) -> None:
+    assert resolve_wildcards(text, seed=0, folder=folder) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        ("__animals__", "did you mean __animal__"),
+        ("__x__", "put x.txt into"),
+        ("__loop__", "without end|more than 1000"),
+        ("{a|b}" * 1001, "more than 1000"),
+        ("__deep/../../secret__", "no wildcard|outside"),
+    ],
+)
+def test_what_cannot_be_chosen_is_said(template: str, sentence: str, folder: Path) -> None:
+    if "secret" in template:
+        assert "secret\n" not in resolve_or_message(template, folder)
+        return
+    with pytest.raises(InputError, match=sentence):
+        resolve_wildcards(template, seed=0, folder=folder)
+
+
+def resolve_or_message(template: str, folder: Path) -> str:
+    try:
+        return resolve_wildcards(template, seed=0, folder=folder)
+    except InputError as error:
+        return str(error)
+
+
+def test_an_empty_list_is_refused(folder: Path) -> None:
+    with pytest.raises(FileError, match="no line"):
+        resolve_wildcards("__empty__", seed=0, folder=folder)
+
+
+def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "out.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(InputError, match="outside the folder"):
+        resolve_wildcards("__out__", seed=0, folder=folder)
+
+
+def test_a_hundred_thousand_characters_take_a_moment(folder: Path) -> None:
+    for unit in ("_", "{", "__a", "{|", "\\"):
+        start = time.process_time()
+        with contextlib.suppress(InputError):
+            resolve_wildcards(unit * (100_000 // len(unit)), seed=0, folder=folder)
+        assert time.process_time() - start < 3
