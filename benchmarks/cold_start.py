@@ -154,7 +154,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
-    parser.add_argument("--size", default="real", choices=("real", "small"))
     options = parser.parse_args()
     root = Path(__file__).parents[1]
     sys.path.insert(0, str(root))
@@ -162,8 +161,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        base = synthetic.write(folder / "base.safetensors", "sd15", size=options.size)
-        motion = synthetic.write(folder / "motion.safetensors", "motion-v3", size=options.size)
+        base = synthetic.write(folder / "base.safetensors", "sd15", size="real")
+        motion = synthetic.write(folder / "motion.safetensors", "motion-v3", size="real")
         write_configs(folder)
         gigabytes = (base.stat().st_size + motion.stat().st_size) / 1e9
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
