@@ -207,6 +207,7 @@ def test_the_child_gives_what_decoding_here_gives(odd_clips: dict[str, Path]) ->
     here = decode(media, fps=Fraction(30000, 1001), size=(40, 30), start=0.04)
     assert there.fps == here.fps
     assert np.array_equal(there.frames, here.frames)
+    assert there.frames.flags.writeable  # as torch wants it
     assert facts == survey(media)[0]
     assert np.array_equal(thumbnails, survey(media)[1])
 

@@ -45,7 +45,9 @@ COMMANDS = (
     Command("inspect", "animatediff.apps.inspect:inspect", "Say what files of weights are."),
     Command("models", "animatediff.apps.models:models", "List the models that need no download."),
     Command(
-        "dataset", "animatediff.apps.dataset:dataset", "Fetch and render the built-in world's art."
+        "dataset",
+        "animatediff.apps.dataset:dataset",
+        "Check a data set, build it into shards, or make the built-in one.",
     ),
     Command("train", "animatediff.apps.train:train_stage", "Run one stage of the training recipe."),
     Command(

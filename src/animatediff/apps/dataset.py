@@ -1,32 +1,278 @@
-"""``animatediff dataset``: fetch and render the art of the built-in world."""
+"""``animatediff dataset``: look at a data set, build it into shards, or make the built-in world's."""
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from animatediff.errors import InputError
+from animatediff.apps.parsing import optional
+from animatediff.apps.progress import Style, open_progress
+from animatediff.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from animatediff.data.build import BuildReport, Encoder
+    from animatediff.data.decoding import Limits
+    from animatediff.data.layouts import Listing
+
+Layout = Literal[
+    "auto", "folder", "frames", "metadata", "webvid", "jsonl", "toml", "lists", "webdataset"
+]
 
 
 @dataclass(frozen=True)
-class Options:
-    """Fetch pinned packages, check them, and render stills and clips into shards."""
+class Emoji:
+    """Fetch pinned packages, check them, and render the built-in world's stills and clips."""
 
-    name: Annotated[str, tyro.conf.Positional] = "emoji"
-    """Which data set; only ``emoji`` is built in."""
     work: Path = Path("build/emoji")
     """The world folder to make."""
 
 
+@dataclass(frozen=True)
+class Check:
+    """Decode every clip and say what is bad, and what will be regretted; nothing is changed.
+
+    Ends with exit code 3 where more clips are bad than may be.
+    """
+
+    data: Annotated[Path, tyro.conf.Positional]
+    """A folder of clips, or a table or archive of them."""
+    layout: Layout = "auto"
+    """How it is kept; auto tells it by what is there."""
+    videos: Annotated[Path | None, optional("FOLDER", default="the table's own")] = None
+    """What the names in a table are relative to."""
+    fps: str = "8"
+    """The rate that will be learned from, to tell which clips are too short."""
+    frames: int = 16
+    """How many frames in a row will be learned from."""
+    flip: bool = False
+    """Clips will be mirrored: tell which say left or right."""
+    max_bad: float = 0.1
+    """The share of clips that may be bad."""
+    sheet: Annotated[Path | None, optional("FILE.png")] = None
+    """Write a contact sheet: four moments of up to 60 clips."""
+    json: bool = False
+    """Print everything as JSON."""
+    workers: Annotated[int | None, optional("N", default="one for each core")] = None
+    """How many clips are decoded at once."""
+    max_seconds: float = 600.0
+    """The longest clip that is decoded."""
+    timeout: float = 120.0
+    """Seconds after which a clip that is still being decoded is given up."""
+    progress: Style = "auto"
+    """A bar on a terminal, JSON lines for programs, or none."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """Cut scenes, resample, crop, encode with a model, and keep all of it in shards.
+
+    A build that was stopped goes on; one whose data set changed makes only what is new.
+    """
+
+    data: Annotated[Path, tyro.conf.Positional]
+    """A folder of clips, or a table or archive of them."""
+    output: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="SHARDS")]
+    """The folder to write shards to."""
+    layout: Layout = "auto"
+    """How the data set is kept; auto tells it by what is there."""
+    videos: Annotated[Path | None, optional("FOLDER", default="the table's own")] = None
+    """What the names in a table are relative to."""
+    model: str = "emoji"
+    """The image model that encodes, a name or a path; or none, to keep frames alone."""
+    size: Annotated[str | None, optional("WxH", default="the model's")] = None
+    """What clips are scaled and cropped to."""
+    fps: str = "8"
+    """Frames a second."""
+    frames: int = 16
+    """The fewest frames of a sample; shorter scenes are left out. 1 is for pictures."""
+    longest: int = 64
+    """The most frames of a sample; longer scenes become several."""
+    cut_scenes: bool = True
+    """Cut clips where their scene changes."""
+    keep_static: bool = False
+    """Keep clips in which nothing moves."""
+    pixels: bool = True
+    """Keep the frames too, losslessly, beside what they are encoded to."""
+    max_bad: float = 0.1
+    """The share of clips that may be bad; with more, the build stops."""
+    json: bool = False
+    """Print what was done as JSON."""
+    workers: Annotated[int | None, optional("N", default="one for each core")] = None
+    """How many clips are decoded at once."""
+    max_seconds: float = 600.0
+    """The longest clip that is decoded."""
+    timeout: float = 120.0
+    """Seconds after which a clip that is still being decoded is given up."""
+    device: str = "auto"
+    """Where the model runs: auto, cpu, cuda, cuda:1 or mps."""
+    threads: Annotated[int | None, optional("N")] = None
+    """CPU threads of the model."""
+    progress: Style = "auto"
+    """A bar on a terminal, JSON lines for programs, or none."""
+
+
+Options = (
+    Annotated[Emoji, tyro.conf.subcommand("emoji")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[Build, tyro.conf.subcommand("build")]
+)
+
+
 def dataset(options: Options) -> int:
-    """Render, and print how many there are of each kind."""
-    if options.name != "emoji":
-        raise InputError(f"There is no data set {options.name!r}; the only built-in one is emoji.")
+    """Do what the word after ``dataset`` says.
+
+    Raises:
+        InputError: there is no such data set, or an option does not fit.
+        FileError: a table is wrong as a whole, or too many clips are bad.
+        OutputError: something cannot be written.
+    """
+    match options:
+        case Emoji():
+            return _emoji(options)
+        case Check():
+            return _check(options)
+        case Build():
+            return _build(options)
+
+
+def _emoji(options: Emoji) -> int:
     from animatediff.data.emoji import render_world
 
     for kind, count in render_world(options.work).items():
         print(f"{kind:14} {count}")
     return 0
+
+
+def _check(options: Check) -> int:
+    from animatediff.data.check import CheckOptions, check_clips, write_contact_sheet
+
+    limits, rate = _limits(options), _rate(options.fps)
+    listing = _listing(options)
+    wanted = CheckOptions(
+        fps=float(rate),
+        frames=options.frames,
+        flip=options.flip,
+        max_bad=options.max_bad,
+    )
+    with open_progress(options.progress) as progress:
+        progress.stage("look", total=len(listing))
+        report = check_clips(
+            listing,
+            wanted,
+            workers=options.workers or os.cpu_count() or 1,
+            limits=limits,
+            watch=lambda done, _: progress.at(done),
+        )
+        if options.sheet is not None:
+            write_contact_sheet(report, options.sheet)
+        facts = report.to_json() | {"sheet": str(options.sheet) if options.sheet else None}
+        told = json.dumps(facts, indent=1) if options.json else "\n".join(report.lines())
+        progress.tell("report", told, facts)
+    if not report.usable:
+        raise FileError(
+            f"{len(report.bad)} of {report.total} clips of {options.data} are bad, and at most "
+            f"{options.max_bad:.0%} may be."
+        )
+    return 0
+
+
+def _build(options: Build) -> int:
+    from dataclasses import asdict
+
+    from animatediff.data.build import BuildOptions, build_shards
+
+    limits, rate = _limits(options), _rate(options.fps)
+    listing = _listing(options)
+    encoder, size = _encoder(options)
+    wanted = BuildOptions(
+        size=size,
+        fps=rate,
+        frames=options.frames,
+        longest=max(options.longest, options.frames),
+        cut_scenes=options.cut_scenes,
+        keep_static=options.keep_static,
+        pixels=options.pixels,
+        max_bad=options.max_bad,
+    )
+    with open_progress(options.progress) as progress:
+        stage = ""
+
+        def watch(name: str, done: int, total: int) -> None:
+            nonlocal stage
+            if name != stage:
+                progress.stage(name, total=total)
+                stage = name
+            progress.at(done)
+
+        report = build_shards(
+            listing,
+            options.output,
+            wanted,
+            encoder=encoder,
+            workers=options.workers or os.cpu_count() or 1,
+            limits=limits,
+            watch=watch,
+        )
+        facts = asdict(report) | {"output": str(options.output)}
+        told = json.dumps(facts, indent=1) if options.json else _told(report, options.output)
+        progress.tell("report", told, facts)
+    return 0
+
+
+def _told(report: BuildReport, output: Path) -> str:
+    lines = [
+        f"{report.samples} samples in {report.shards} shards in {output}, {report.made} of them new"
+    ]
+    if report.dropped:
+        lines.append(f"{report.dropped} taken out, whose clips changed or are gone")
+    lines += [f"{count} left out: {reason}" for reason, count in report.left_out.items()]
+    lines += [f"bad: {reason}" for reason in list(report.bad.values())[:20]]
+    if len(report.bad) > 20:
+        lines.append(f"bad: {len(report.bad) - 20} more, see {output / 'quarantine.jsonl'}")
+    return "\n".join(lines)
+
+
+def _listing(options: Check | Build) -> Listing:
+    from animatediff.data.layouts import list_clips
+
+    return list_clips(
+        options.data,
+        layout=None if options.layout == "auto" else options.layout,
+        videos=options.videos,
+    )
+
+
+def _limits(options: Check | Build) -> Limits:
+    from animatediff.data.decoding import Limits
+
+    if options.timeout <= 0 or options.max_seconds <= 0:
+        raise InputError("--timeout and --max-seconds need a number above 0.")
+    return Limits(seconds=options.max_seconds, timeout=options.timeout)
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise InputError(f"--fps {text:.40} is not a rate; write one such as 8 or 24000/1001.")
+    return rate
+
+
+def _encoder(options: Build) -> tuple[Encoder | None, tuple[int, int]]:
+    """The model as what encodes, if one is wanted, and the size of samples."""
+    from animatediff.apps.animate import parse_size
+
+    asked = parse_size(options.size) if options.size is not None else None
+    if options.model == "none":
+        return None, asked or (256, 256)
+    from animatediff.apps.encoding import load_encoder
+
+    return load_encoder(options.model, size=asked, device=options.device, threads=options.threads)

@@ -68,24 +68,29 @@ def parse(options: type[T], arguments: Sequence[str], *, command: str, summary: 
         raise InputError(_box_to_sentence(box.getvalue(), command)) from None
     sys.stderr.write(box.getvalue())
     if unknown:
-        raise InputError(_unknown(unknown[0], options, command))
+        action = next((word for word in arguments[:1] if not word.startswith("-")), None)
+        raise InputError(_unknown(unknown[0], options, command, action))
     return value
 
 
-def _unknown(word: str, options: type, command: str) -> str:
+def _unknown(word: str, options: type, command: str, action: str | None) -> str:
     if not word.startswith("-"):
         return f"{word!r} was not expected after {command}; put text of several words in quotes."
     name = word.split("=", 1)[0]
-    close = nearest(name, _option_names(options, command))
+    known = _option_names(options, command, [])
+    # A command that takes an action word lists its options under that.
+    if action is not None and set(known) <= {"-h", "--help"}:
+        known = _option_names(options, command, [action])
+    close = nearest(name, known)
     remedy = f"did you mean {close}?" if close else f"see animatediff {command} --help."
     return f"{command} has no option {name}; {remedy}"
 
 
-def _option_names(options: type, command: str) -> list[str]:
+def _option_names(options: type, command: str, action: list[str]) -> list[str]:
     """Read from the help text, which is the one public place where tyro lists them."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        tyro.cli(options, args=["--help"], prog=f"animatediff {command}")
+        tyro.cli(options, args=[*action, "--help"], prog=f"animatediff {command}")
     return re.findall(r"(?<![\w-])--?[a-z][\w-]*", text.getvalue())
 
 
@@ -101,7 +106,10 @@ def _box_to_sentence(box: str, command: str) -> str:
         elif any(words):  # a rule with nothing above it is the frame of a plain terminal
             break
     sentence = " ".join(" ".join(words).split())
-    missing = re.match(r"Missing from animatediff [\w-]+: (\S+)", sentence)
+    actions = re.match(r"Expected one of \{(.*)\}\.?$", sentence)
+    if actions:
+        return f"{command} needs a word that says what to do: {actions[1]}."
+    missing = re.match(r"Missing from animatediff [\w -]+: (\S+)", sentence)
     if missing:
         return f"{command} needs {missing[1]}; see animatediff {command} --help."
     bad = re.match(r"Error parsing (\S+): .*invalid literal for int\(\) .*: ('.*')$", sentence)

@@ -121,10 +121,7 @@ class Decoder:
             answer = json.loads(process.stdout.readline(MAX_ANSWER_LINE))
             if "error" in answer:
                 raise FileError(answer["error"])
-            length = math.prod(answer["shape"])
-            content = process.stdout.read(length)
-            if len(content) < length:
-                raise EOFError
+            content = _read_exactly(process.stdout, math.prod(answer["shape"]))
         except FileError:
             raise
         except (OSError, EOFError, ValueError):
@@ -141,8 +138,8 @@ class Decoder:
             raise
         finally:
             timer.cancel()
-        frames = np.frombuffer(content, np.uint8).reshape(answer["shape"])
-        return answer["facts"], frames
+        # Of bytes that may be changed, as torch wants it.
+        return answer["facts"], np.frombuffer(content, np.uint8).reshape(answer["shape"])
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "animatediff.data.confined"]
@@ -155,6 +152,17 @@ class Decoder:
             start_new_session=os.name == "posix",
         )
         return self._process
+
+
+def _read_exactly(pipe: Any, length: int) -> bytearray:
+    content = bytearray(length)
+    rest = memoryview(content)
+    while rest:
+        count = pipe.readinto(rest)
+        if not count:
+            raise EOFError
+        rest = rest[count:]
+    return content
 
 
 # --- in the child ---------------------------------------------------------------------------------

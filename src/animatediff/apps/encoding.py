@@ -1,0 +1,96 @@
+"""An image model's autoencoder and text encoder, to encode a data set with; its U-Net is not read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import UInt8
+from torch import Tensor
+
+from animatediff.data.build import Encoder
+from animatediff.errors import InputError
+from animatediff.model.latent_space import posterior_of
+from animatediff.runtime import Runtime, channels_last
+from animatediff.training.denoising import TextEmbedder
+from animatediff.weights.base_model import BaseModel, BaseModelPlan, plan_base_model
+from animatediff.weights.builtin import resolve_model
+from animatediff.weights.files import sha256_of
+
+CHUNK = 4
+"""Frames encoded at a time."""
+PARTS = ("vae", "text_encoder")
+
+
+def load_encoder(
+    model: str, *, size: tuple[int, int] | None, device: str, threads: int | None
+) -> tuple[Encoder, tuple[int, int]]:
+    """A model's encoders, and the size of what they encode: its own where none is asked for.
+
+    Raises:
+        InputError: there is no such model, it is of a kind whose texts are not kept, or the size is
+            none that it can encode.
+        FileError: the model is broken.
+    """
+    runtime = Runtime(device=device, threads=threads)
+    runtime.apply()
+    plan = plan_base_model(resolve_model(model))
+    if plan.text_encoder_2 is not None:
+        raise InputError(f"{model} is SDXL, whose two text encoders are not kept in shards yet.")
+    for name in PARTS:
+        plan.parts[name].fill(dtype=torch.float32, device=runtime.torch_device())
+    channels_last(plan.vae)
+    base = _without_unet(plan)
+    own = int(plan.unet.config["sample_size"]) * base.pixels_per_latent
+    chosen = size or (own, own)
+    if any(side % base.pixels_per_latent for side in chosen):
+        raise InputError(
+            f"{model} cannot encode {chosen[0]}x{chosen[1]}: both must be a multiple of "
+            f"{base.pixels_per_latent}."
+        )
+    hashes = [f"{name} {sha256_of(base.files[name])[:16]}" for name in PARTS]
+    return Encoder(
+        name=", ".join((base.name, *hashes)),
+        frames=lambda frames: encode_frames(frames, base=base),
+        text=lambda text: encode_text(text, base=base),
+    ), chosen
+
+
+@torch.inference_mode()
+def encode_frames(
+    frames: UInt8[np.ndarray, "frames height width 3"], *, base: BaseModel
+) -> Mapping[str, Tensor]:
+    """The scaled latents of frames, and how far they spread: a training step may draw from them."""
+    vae = base.vae
+    scale, shift = vae.config["scaling_factor"], vae.config["shift_factor"] or 0.0
+    latents: list[Tensor] = []
+    spread: list[Tensor] = []
+    for begin in range(0, len(frames), CHUNK):
+        part = torch.from_numpy(np.ascontiguousarray(frames[begin : begin + CHUNK]))
+        pixels = rearrange(part, "f h w c -> f c h w").to(vae.device, torch.float32) / 127.5 - 1
+        found = posterior_of(vae, pixels.contiguous(memory_format=torch.channels_last))
+        latents.append(((found.mean - shift) * scale).half().cpu())
+        spread.append((found.std * scale).half().cpu())
+    return {"latents": torch.cat(latents), "spread": torch.cat(spread)}
+
+
+@torch.inference_mode()
+def encode_text(text: str, *, base: BaseModel) -> Mapping[str, Tensor]:
+    """A caption's states as training takes them: plain text, and 77 tokens of it."""
+    states = TextEmbedder(base.tokenizer, base.text_encoder)([text])
+    return {"text": states[0].half().cpu()}
+
+
+def _without_unet(plan: BaseModelPlan) -> BaseModel:
+    """The model with its U-Net left without numbers: nothing here runs it."""
+    return BaseModel(
+        name=plan.name,
+        unet=plan.unet,
+        vae=plan.vae,
+        text_encoder=plan.text_encoder,
+        tokenizer=plan.tokenizer,
+        scheduler_config=plan.scheduler_config,
+        files=plan.files,
+    )
