@@ -140,13 +140,60 @@ def test_numbers_that_overflow_are_named_by_their_step(
         broken.animate(request_of)
 
 
-def test_a_prompt_that_is_too_long_is_cut_and_said_to_be(
+def test_a_long_prompt_is_read_to_its_end_also_against_a_short_one(
     animator: Animator, request_of: AnimationRequest
 ) -> None:
-    report = animator.animate(replace(request_of, prompt="fox " * 100 + "zebra")).report
-    assert "its end was left out" in report.notes[0]
-    assert "zebra" in report.notes[0]
-    assert animator.animate(replace(request_of, prompt="狐狸 ثعلب 🦊")).report.notes == ()
+    long = "fox " * 100
+    ends = [animator.animate(replace(request_of, prompt=long + end)) for end in ("an", "a fox")]
+    assert not torch.equal(ends[0].latents, ends[1].latents)
+    assert ends[0].report.notes == animator.animate(request_of).report.notes
+    assert animator.animate(replace(request_of, negative_prompt=long)).latents.isfinite().all()
+    animator.animate(replace(request_of, prompt="狐狸 ثعلب 🦊"))
+
+
+def test_a_prompt_names_its_loras_and_their_scales_are_live(
+    animator: Animator, request_of: AnimationRequest, tiny_lora: Path
+) -> None:
+    def drawn(scale: float) -> torch.Tensor:
+        tag = f"a fox <lora:{tiny_lora}:{scale}>"
+        return animator.animate(replace(request_of, prompt=tag)).latents
+
+    by_option = animator.animate(replace(request_of, prompt="a fox ", loras=(f"{tiny_lora}:0.5",)))
+    before = animator.animate(request_of).latents
+    first, other, again = drawn(0.5), drawn(-1), drawn(0.5)
+    assert torch.equal(first, again)
+    assert torch.equal(first, by_option.latents)
+    assert not torch.equal(first, other)
+    assert torch.equal(before, animator.animate(request_of).latents)
+    coverage = by_option.report.coverage[tiny_lora.stem]
+    assert coverage.split("/")[0] == coverage.split("/")[1].split()[0]
+
+
+def test_editing_changes_the_prompt_between_steps(
+    animator: Animator, request_of: AnimationRequest
+) -> None:
+    def drawn(prompt: str) -> torch.Tensor:
+        return animator.animate(replace(request_of, prompt=prompt)).latents
+
+    assert torch.equal(drawn("a [fox:an:0]"), drawn("a an"))
+    assert torch.equal(drawn("a [fox:an:9]"), drawn("a fox"))
+    edited = drawn("a [fox:an:1]")
+    assert not torch.equal(edited, drawn("a fox"))
+    assert not torch.equal(edited, drawn("a an"))
+
+
+def test_wildcards_are_resolved_by_the_seed_and_kept_as_typed(
+    animator: Animator, request_of: AnimationRequest, tmp_path: Path
+) -> None:
+    asked = replace(request_of, prompt="{a fox|an ox|a hare|an owl|a crow}")
+    animation = animator.animate(asked)
+    assert "{" not in animation.request.prompt
+    assert animation.report.template == {"prompt": asked.prompt}
+    path = animation.save(tmp_path / "fox.webp")
+    assert load_request(path) == animation.request
+    assert torch.equal(animator.animate(load_request(path)).latents, animation.latents)
+    seeds = {animator.resolved(replace(asked, seed=seed)).prompt for seed in range(20)}
+    assert len(seeds) > 2
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "webp", "gif", "apng", "webm"])

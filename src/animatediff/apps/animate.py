@@ -15,7 +15,7 @@ from animatediff.apps.destination import plan_destination, slug
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
 from animatediff.errors import InputError, OutputError
-from animatediff.sampling.request import AnimationRequest, NumericsName, SchedulerName
+from animatediff.sampling.request import AnimationRequest, EmphasisName, NumericsName, SchedulerName
 
 MAX_SEEDS = 64
 
@@ -55,6 +55,18 @@ class AnimateOptions:
     """The motion module: a name, a file, or none."""
     loras: Annotated[UseAppendAction[tuple[str, ...]], arg(name="lora", metavar="NAME:SCALE")] = ()
     """A style to add, a name or a file and how much of it; may be repeated."""
+    vae: Annotated[str | None, optional("NAME")] = None
+    """An autoencoder instead of the model's own: a name, a file or a folder."""
+    embeddings: Annotated[
+        UseAppendAction[tuple[str, ...]], arg(name="embedding", metavar="NAME")
+    ] = ()
+    """A textual inversion that the prompt may name, a name or a file; may be repeated."""
+    clip_skip: Annotated[int | None, optional("N")] = None
+    """1 reads the text encoder's last layer, 2 the one before; left out it is the model's own."""
+    emphasis: Annotated[
+        EmphasisName | None, optional("NAME", default=AnimationRequest.emphasis)
+    ] = None
+    """How (weights:1.2) in prompts count: as in a1111, as in comfy, or none at all."""
     adapter: Annotated[str | None, optional("FILE:ALPHA")] = None
     """A domain adapter, a file and how much of it."""
     motion_loras: Annotated[
@@ -136,6 +148,10 @@ def request_settings(options: AnimateOptions) -> dict[str, Any]:
         "model": options.model,
         "motion": options.motion,
         "loras": options.loras or None,
+        "vae": options.vae,
+        "embeddings": options.embeddings or None,
+        "clip_skip": options.clip_skip,
+        "emphasis": options.emphasis,
         "adapter": options.adapter,
         "motion_loras": options.motion_loras or None,
         "family": options.family,

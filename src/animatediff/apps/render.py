@@ -32,6 +32,8 @@ def render(
         first.model,
         motion=first.motion,
         loras=first.loras,
+        vae=first.vae,
+        embeddings=first.embeddings,
         adapter=first.adapter,
         motion_loras=first.motion_loras,
         family=first.family,

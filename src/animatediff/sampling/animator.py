@@ -24,10 +24,11 @@ from animatediff.model.weight_delta import merged_deltas
 from animatediff.runtime import Runtime
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
-from animatediff.sampling.guidance import PredictNoise, guided, model_noise
+from animatediff.sampling.guidance import PredictNoise, by_step, guided, model_noise
 from animatediff.sampling.metadata import Report, describe, load_request, versions
 from animatediff.sampling.noise import initial_noise
-from animatediff.sampling.prompts import EncodedPrompt, encode_prompt
+from animatediff.sampling.prompt_syntax import scheduled, take_loras
+from animatediff.sampling.prompts import Conditioning, encode_prompts
 from animatediff.sampling.request import (
     AnimationRequest,
     check_multiple,
@@ -35,6 +36,7 @@ from animatediff.sampling.request import (
     parse_lora,
 )
 from animatediff.sampling.schedulers import SAMPLERS, Sampler
+from animatediff.sampling.wildcards import resolve_wildcards
 from animatediff.video import Video
 from animatediff.weights.adapters import (
     LoadedLowRank,
@@ -46,11 +48,19 @@ from animatediff.weights.adapters import (
     resolve_low_rank,
 )
 from animatediff.weights.base_model import BaseModel, plan_base_model
-from animatediff.weights.builtin import NO_MOTION, resolve_lora, resolve_model, resolve_motion
+from animatediff.weights.builtin import (
+    NO_MOTION,
+    resolve_embedding,
+    resolve_lora,
+    resolve_model,
+    resolve_motion,
+    resolve_vae,
+)
 from animatediff.weights.families import Betas, Family, Numerics
 from animatediff.weights.files import sha256_of
 from animatediff.weights.lora import Style, fit_lora, read_lora
 from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
+from animatediff.weights.textual_inversion import Word, add_words, read_embedding
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,6 +125,8 @@ class Loaded:
 
     model: str
     motion: str
+    vae: str
+    embeddings: tuple[str, ...]
     adapter: str
     motion_loras: tuple[str, ...]
     family: str
@@ -126,6 +138,8 @@ class Loaded:
         return cls(
             model=request.model,
             motion=request.motion,
+            vae=request.vae,
+            embeddings=request.embeddings,
             adapter=parse_adapter(request.adapter)[0],
             motion_loras=tuple(name for name, _ in map(parse_lora, request.motion_loras)),
             family=request.family,
@@ -133,11 +147,14 @@ class Loaded:
         )
 
     def __str__(self) -> str:
+        vae = f", autoencoder {self.vae}" if self.vae else ""
+        words = f", embeddings {' and '.join(self.embeddings)}" if self.embeddings else ""
         adapter = f", domain adapter {self.adapter}" if self.adapter else ""
         patterns = f", MotionLoRA {' and '.join(self.motion_loras)}" if self.motion_loras else ""
         as_what = f" as {self.family}" if self.family != AUTO else ""
         numerics = f", {self.numerics} numerics" if self.numerics != "faithful" else ""
-        return f"model {self.model}, motion {self.motion}{as_what}{adapter}{patterns}{numerics}"
+        details = f"{as_what}{vae}{words}{adapter}{patterns}{numerics}"
+        return f"model {self.model}, motion {self.motion}{details}"
 
 
 @dataclass(frozen=True)
@@ -155,6 +172,7 @@ class Animator:
         adapter: the domain adapter, whose alpha each request says.
         motion_loras: the motion patterns, whose scales each request says.
         notes: what is to be known of the files, a sentence each.
+        words: the learned words that prompts may name.
     """
 
     base: BaseModel
@@ -167,6 +185,7 @@ class Animator:
     adapter: LoadedLowRank | None = None
     motion_loras: tuple[LoadedLowRank, ...] = ()
     notes: tuple[str, ...] = ()
+    words: tuple[Word, ...] = ()
 
     @classmethod
     def load(
@@ -175,6 +194,8 @@ class Animator:
         *,
         motion: str = "emoji",
         loras: Sequence[str] = (),
+        vae: str = "",
+        embeddings: Sequence[str] = (),
         adapter: str = "",
         motion_loras: Sequence[str] = (),
         family: str = AUTO,
@@ -184,9 +205,11 @@ class Animator:
         """Load a model; every file is checked against every other before any is read.
 
         Args:
-            model: a built-in name, or a diffusers folder.
+            model: a name, a file or a diffusers folder.
             motion: a built-in name, a file, or ``none`` for the image model frame by frame.
             loras: styles, each ``name-or-file:scale``, to read now and not at the first request.
+            vae: an autoencoder instead of the model's own, a name, a file or a folder.
+            embeddings: textual inversions that prompts may name, each a name or a file.
             adapter: a domain adapter, ``file:alpha``; later requests may say another alpha.
             motion_loras: motion patterns, each ``file:scale``; likewise.
             family: the motion module's family, where its file does not say it.
@@ -212,7 +235,8 @@ class Animator:
             read_adapter(resolve_low_rank(adapter_name, kind="adapter")) if adapter_name else None
         )
         pattern_files = [(read_motion_lora(path), scale) for path, scale in patterns]
-        plan = plan_base_model(resolve_model(model))
+        word_files = [read_embedding(resolve_embedding(name)) for name in embeddings]
+        plan = plan_base_model(resolve_model(model), vae=resolve_vae(vae) if vae else None)
         module = (
             read_motion(motion_path, family=family, numerics=numerics)
             if motion_path is not None
@@ -236,6 +260,7 @@ class Animator:
             base = plan.load(dtype=dtype, device=device)
             if module is not None:
                 fill_motion(animated, module, dtype=dtype, device=device)
+            words = add_words(base, word_files)
             read = {style.lora.header.path: style.load(device=device) for style in styles}
             for branches_of in (*low_rank, *([absorbed] if absorbed is not None else ())):
                 fill_low_rank(branches_of, dtype=dtype, device=device)
@@ -243,6 +268,7 @@ class Animator:
         if motion_path is not None:
             files["motion"] = motion_path
         files |= {f"motion-lora:{path.stem}": path for path, _ in patterns}
+        files |= {f"embedding:{file.header.path.stem}": file.header.path for file in word_files}
         if adapter_file is not None:
             files["adapter"] = adapter_file.header.path
         return cls(
@@ -254,6 +280,8 @@ class Animator:
             loaded=Loaded(
                 model=model,
                 motion=motion,
+                vae=vae,
+                embeddings=tuple(embeddings),
                 adapter=adapter_name,
                 motion_loras=tuple(name for name, _ in map(parse_lora, motion_loras)),
                 family=family,
@@ -262,6 +290,7 @@ class Animator:
             files=files,
             adapter=absorbed,
             motion_loras=tuple(low_rank),
+            words=words,
             notes=(
                 *(module.notes if module is not None else ()),
                 *(note for branches_of in low_rank for note in branches_of.notes),
@@ -288,7 +317,7 @@ class Animator:
             NumericalError: NaN or infinity, named by its step.
             MemoryLimitError: the request needs more memory than there is.
         """
-        request = self.resolved(request)
+        asked, request = request, self.resolved(request)
         tell, stop = on_step or _ignore, should_stop or _never
         with ExitStack() as stack:
             stack.enter_context(memory_named("The animation"))
@@ -300,7 +329,10 @@ class Animator:
                 if scale != 0:
                     stack.enter_context(merged(branches.grafts))
             stack.enter_context(torch.inference_mode())
-            return self._animate(request, tell, stop)
+            made = self._animate(request, tell, stop)
+        typed = {"prompt": asked.prompt, "negative_prompt": asked.negative_prompt}
+        template = {name: text for name, text in typed.items() if text != getattr(request, name)}
+        return replace(made, report=replace(made.report, template=template))
 
     def _style(self, path: Path) -> Style:
         """A LoRA, read at its first use.
@@ -332,15 +364,9 @@ class Animator:
         assert request.guidance is not None
         assert request.steps is not None
         steps = request.steps
-        prompt = encode_prompt(request.prompt, base=self.base)
-        negative = encode_prompt(request.negative_prompt, base=self.base)
-        predict_noise: PredictNoise
-        if request.guidance == 1:
-            predict_noise = model_noise(self.animated, text=prompt.states)
-        else:
-            text = torch.cat([negative.states, prompt.states])
-            predict_noise = model_noise(self.animated, text=text)
-            predict_noise = guided(predict_noise, scale=request.guidance)
+        predict_noise = by_step(
+            [(end, self._predicted(texts, request)) for end, texts in self._texts(request)]
+        )
 
         def denoised(step: int, guess: Tensor) -> None:
             on_step(Progress("denoise", step, steps, lambda: self._preview(guess, request)))
@@ -364,8 +390,51 @@ class Animator:
             video=Video(frames, request.rate),
             request=request,
             latents=latents.cpu(),
-            report=self._report(request, prompt, negative, clock=clock),
+            report=self._report(request, clock=clock),
         )
+
+    def _texts(self, request: AnimationRequest) -> list[tuple[int, tuple[Conditioning, ...]]]:
+        """The prompt over the steps, after the negative one if it counts, with each last step."""
+        assert request.steps is not None
+        typed = (
+            [request.prompt] if request.guidance == 1 else [request.negative_prompt, request.prompt]
+        )
+        texts = [take_loras(text)[0] for text in typed]
+        plans = [
+            scheduled(text, steps=request.steps)
+            if request.emphasis != "none"
+            else [(request.steps, text)]
+            for text in texts
+        ]
+        # All are encoded together, so that all have as many chunks.
+        distinct = [(i, text) for i, plan in enumerate(plans) for _, text in plan]
+        encoded = encode_prompts(
+            [text for _, text in distinct],
+            base=self.base,
+            words=self.words,
+            clip_skip=request.clip_skip,
+            emphasis=request.emphasis,
+            is_negative=[len(plans) > 1 and i == 0 for i, _ in distinct],
+        )
+        known = dict(zip(distinct, encoded, strict=True))
+
+        def at(i: int, step: int) -> Conditioning:
+            return known[i, next(text for end, text in plans[i] if step <= end)]
+
+        ends = sorted({end for plan in plans for end, _ in plan})
+        return [(end, tuple(at(i, end) for i in range(len(plans)))) for end in ends]
+
+    def _predicted(self, texts: Sequence[Conditioning], request: AnimationRequest) -> PredictNoise:
+        """The noise by one prompt, or by the difference that it makes to the negative one."""
+        assert request.guidance is not None
+        added = {name: torch.cat([text.added[name] for text in texts]) for name in texts[0].added}
+        if added:
+            size = (request.height, request.width)
+            # Original size, what was cropped from the top and the left, and the size to draw.
+            added["time_ids"] = torch.tensor([[*size, 0, 0, *size]] * len(texts))
+        text = torch.cat([text.states for text in texts])
+        predict_noise = model_noise(self.animated, text=text, added=added)
+        return guided(predict_noise, scale=request.guidance) if len(texts) > 1 else predict_noise
 
     def resolved(self, request: AnimationRequest) -> AnimationRequest:
         """The request with every choice that was left to the model filled in.
@@ -375,6 +444,11 @@ class Animator:
         """
         request = request.validated()
         asked = Loaded.of(request)
+        request = replace(
+            request,
+            prompt=resolve_wildcards(request.prompt, seed=request.seed),
+            negative_prompt=resolve_wildcards(request.negative_prompt, seed=request.seed),
+        )
         if asked != self.loaded:
             raise InputError(
                 f"The request is for {asked}, and this animator has {self.loaded}; "
@@ -440,17 +514,12 @@ class Animator:
     def _report(
         self,
         request: AnimationRequest,
-        prompt: EncodedPrompt,
-        negative: EncodedPrompt,
         *,
         clock: Sequence[float],
     ) -> Report:
-        notes = [
-            f"The {name} has {encoded.num_tokens} tokens; its end was left out: {encoded.dropped}"
-            for name, encoded in (("prompt", prompt), ("negative prompt", negative))
-            if encoded.dropped
-        ]
-        notes += self.notes
+        notes = list(self.notes)
+        if take_loras(request.negative_prompt)[1]:
+            notes.append("A LoRA in the negative prompt has no effect; name it in the prompt.")
         used = {path: self._style(path) for path, _ in _loras_of(request)}
         notes += [
             f"Of the LoRA {path.stem} this model has {style.coverage}; "
@@ -466,6 +535,7 @@ class Animator:
             device=str(self.base.unet.device),
             precision=request.precision,
             versions=versions(),
+            template={},
             coverage={path.stem: style.coverage for path, style in used.items()},
             sha256s={
                 role: sha256_of(path)
@@ -497,7 +567,7 @@ class Animator:
                 f"The motion module was trained on clips of {family.num_frames} frames, "
                 f"and {request.num_frames} were drawn."
             )
-        if family.companion and not request.loras:
+        if family.companion and not request.styles:
             notes.append(
                 f"{family.title} was trained with a LoRA of its own; without it pictures are "
                 f"blurred: add --lora {family.companion}."
@@ -525,7 +595,7 @@ def memory_named(what: str) -> Generator[None]:
 
 def _loras_of(request: AnimationRequest) -> list[tuple[Path, float]]:
     """The files of a request's LoRAs, and how much of each."""
-    return [(resolve_lora(name), scale) for name, scale in map(parse_lora, request.loras)]
+    return [(resolve_lora(name), scale) for name, scale in map(parse_lora, request.styles)]
 
 
 def _image_family(base: BaseModel) -> Family:

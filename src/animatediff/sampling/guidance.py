@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from einops import repeat
 from jaxtyping import Float
@@ -15,16 +15,23 @@ PredictNoise = Callable[[Latents, Tensor, int], Latents]
 """The noise in latents, from the latents, their timestep and the number of the step."""
 
 
-def model_noise(animated: AnimatedUNet, *, text: Float[Tensor, "b n d"]) -> PredictNoise:
+def model_noise(
+    animated: AnimatedUNet,
+    *,
+    text: Float[Tensor, "b n d"],
+    added: Mapping[str, Tensor] | None = None,
+) -> PredictNoise:
     """What the model itself predicts, given one text for each clip of the batch.
 
-    The model may run in half precision; latents and everything done with them stay in fp32.
+    SDXL is given ``added`` besides, of which each clip has a row. The model may run in half
+    precision; latents and everything done with them stay in fp32.
     """
     dtype = animated.unet.dtype
     states = text.to(dtype)
+    conditions = {name: value.to(states) for name, value in (added or {}).items()}
 
     def predict(latents: Latents, timestep: Tensor, _step: int) -> Latents:
-        return animated(latents.to(dtype), timestep, states).float()
+        return animated(latents.to(dtype), timestep, states, added_cond_kwargs=conditions).float()
 
     return predict
 
@@ -40,5 +47,17 @@ def guided(predict_noise: PredictNoise, *, scale: float) -> PredictNoise:
         both = repeat(latents, "1 c f h w -> two c f h w", two=2)
         without, along = predict_noise(both, timestep, step).chunk(2)
         return without + scale * (along - without)
+
+    return predict
+
+
+def by_step(predictors: Sequence[tuple[int, PredictNoise]]) -> PredictNoise:
+    """Several predictions one after the other, each with the last step, from 1, that it is for."""
+    if len(predictors) == 1:
+        return predictors[0][1]
+
+    def predict(latents: Latents, timestep: Tensor, step: int) -> Latents:
+        chosen = next((noise for last, noise in predictors if step < last), predictors[-1][1])
+        return chosen(latents, timestep, step)
 
     return predict

@@ -15,7 +15,13 @@ from animatediff.sampling.request import MAX_JSON, AnimationRequest, parse_adapt
 from animatediff.sampling.schedulers import SAMPLERS
 from animatediff.video import read_metadata
 from animatediff.weights.adapters import resolve_low_rank
-from animatediff.weights.builtin import resolve_lora, resolve_model, resolve_motion
+from animatediff.weights.builtin import (
+    resolve_embedding,
+    resolve_lora,
+    resolve_model,
+    resolve_motion,
+    resolve_vae,
+)
 from animatediff.weights.files import sha256_of
 
 OURS, INFOTEXT = "animatediff", "parameters"
@@ -31,6 +37,7 @@ class Report:
         device: where it ran.
         precision: in which the denoiser ran.
         versions: of the programs.
+        template: the prompts as they were typed, where wildcards in them left a choice open.
         coverage: how much of each LoRA the model has room for, such as ``192/192 modules``.
         sha256s: of the weights, by their role.
         seconds: spent in each stage.
@@ -41,6 +48,7 @@ class Report:
     device: str
     precision: str
     versions: Mapping[str, str]
+    template: Mapping[str, str]
     coverage: Mapping[str, str]
     sha256s: Mapping[str, str]
     seconds: Mapping[str, float] = field(compare=False)
@@ -66,6 +74,7 @@ def describe(request: AnimationRequest, report: Report) -> dict[str, str]:
         "versions": dict(report.versions),
         "device": report.device,
         "precision": report.precision,
+        "template": dict(report.template),
         "loras": dict(report.coverage),
         "sha256": dict(report.sha256s),
         "notes": list(report.notes),
@@ -80,7 +89,7 @@ def infotext(request: AnimationRequest, report: Report) -> str:
     """The request in the text format that programs around Stable Diffusion exchange."""
     assert request.scheduler is not None
     sampler = SAMPLERS[request.scheduler]
-    loras = [(f"lora:{Path(name).stem}", name) for name, _ in map(parse_lora, request.loras)]
+    loras = [(f"lora:{Path(name).stem}", name) for name, _ in map(parse_lora, request.styles)]
     hashes = ", ".join(f"{label[5:]}: {report.sha256s.get(label, '')[:10]}" for label, _ in loras)
     motion = {
         "enable": request.motion != "none",
@@ -98,6 +107,8 @@ def infotext(request: AnimationRequest, report: Report) -> str:
         "Size": f"{request.width}x{request.height}",
         "Model hash": report.sha256s.get("model", report.sha256s.get("unet", ""))[:10],
         "Model": Path(request.model).name,
+        "VAE": Path(request.vae).name if request.vae else "",
+        "Clip skip": request.clip_skip or "",
         "Lora hashes": hashes,
         "AnimateDiff": ", ".join(f"{key}: {value}" for key, value in motion.items()),
         "Version": f"animatediff-{report.versions.get('animatediff', '')}",
@@ -143,7 +154,12 @@ def weight_files(request: AnimationRequest) -> dict[str, Path]:
     motion = resolve_motion(request.motion)
     if motion is not None:
         files["motion"] = motion
-    for name, _ in map(parse_lora, request.loras):
+    if request.vae:
+        files["vae"] = resolve_vae(request.vae)
+    for name in request.embeddings:
+        path = resolve_embedding(name)
+        files[f"embedding:{path.stem}"] = path
+    for name, _ in map(parse_lora, request.styles):
         files[f"lora:{Path(name).stem}"] = resolve_lora(name)
     for name, _ in map(parse_lora, request.motion_loras):
         files[f"motion-lora:{Path(name).stem}"] = resolve_low_rank(name, kind="motion-lora")

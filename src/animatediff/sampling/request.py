@@ -14,9 +14,12 @@ from typing import Any, Literal, get_args
 
 from animatediff.config import from_table, nearest
 from animatediff.errors import InputError
+from animatediff.sampling.prompt_syntax import take_loras
 
 SchedulerName = Literal["ddim", "euler", "euler-a", "dpm++2m-karras", "unipc", "lcm"]
 SCHEDULER_NAMES: tuple[str, ...] = get_args(SchedulerName)
+EmphasisName = Literal["a1111", "comfy", "none"]
+EMPHASIS_NAMES: tuple[str, ...] = get_args(EmphasisName)
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 NumericsName = Literal["faithful", "diffusers"]
 NUMERICS_NAMES: tuple[str, ...] = get_args(NumericsName)
@@ -31,6 +34,8 @@ MAX_LCM_STEPS = 100
 """The steps that latent consistency models were distilled from."""
 MAX_GUIDANCE = 100.0
 MAX_LORAS = 16
+MAX_EMBEDDINGS = 256
+MAX_CLIP_SKIP = 12
 MAX_LORA_SCALE = 100.0
 MAX_JSON = 1 << 20
 
@@ -40,11 +45,16 @@ class AnimationRequest:
     """Everything that determines an animation: the same request gives the same frames.
 
     Attributes:
-        prompt: what to draw, in at most 10,000 characters.
+        prompt: what to draw, in at most 10,000 characters; ``docs/guides/prompts.md`` has the syntax.
         negative_prompt: what not to draw.
-        model: the image model: a built-in name, or a diffusers folder.
+        model: the image model: a built-in name, one in a model folder, a file or a diffusers folder.
         motion: the motion module: a built-in name, a file, or ``none``.
         loras: styles to add, each ``name-or-file:scale``; a scale of 1 may be left out.
+        vae: an autoencoder to use instead of the model's own; an empty text is none.
+        embeddings: textual inversions that the prompts may name, each a name or a file.
+        clip_skip: 1 reads the text encoder's last layer, 2 the one before; ``None`` is the model's
+            own.
+        emphasis: how weights in prompts count: as in ``a1111``, as in ``comfy``, or not at all.
         adapter: a domain adapter, ``file:alpha`` (Eq. 4); an alpha of 1 may be left out, and an
             empty text is none.
         motion_loras: motion patterns to add, each ``file:scale``.
@@ -67,6 +77,10 @@ class AnimationRequest:
     model: str = "emoji"
     motion: str = "emoji"
     loras: tuple[str, ...] = ()
+    vae: str = ""
+    embeddings: tuple[str, ...] = ()
+    clip_skip: int | None = None
+    emphasis: EmphasisName = "a1111"
     adapter: str = ""
     motion_loras: tuple[str, ...] = ()
     family: str = "auto"
@@ -80,6 +94,15 @@ class AnimationRequest:
     scheduler: SchedulerName | None = None
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Every LoRA: of ``loras``, and of the prompt, each ``name-or-file:scale``.
+
+        Raises:
+            InputError: the prompt names one wrongly.
+        """
+        return (*self.loras, *take_loras(self.prompt)[1])
 
     @property
     def rate(self) -> Fraction:
@@ -109,6 +132,17 @@ class AnimationRequest:
             if not getattr(self, name).strip():
                 raise InputError(f"The {name} is empty; name one, such as emoji.")
         _check_loras(self.loras)
+        _check_loras(self.styles)
+        _check_text("vae", self.vae, most=1000)
+        if len(self.embeddings) > MAX_EMBEDDINGS:
+            raise InputError(
+                f"{len(self.embeddings)} embeddings were given, and at most {MAX_EMBEDDINGS} can be."
+            )
+        for name in self.embeddings:
+            _check_text("embedding", name, most=1000)
+        if self.clip_skip is not None:
+            _check_integer("clip_skip", self.clip_skip, least=1, most=MAX_CLIP_SKIP)
+        _check_choice("emphasis", self.emphasis, EMPHASIS_NAMES)
         _check_loras(self.motion_loras, what="MotionLoRA")
         _check_text("adapter", self.adapter, most=1000)
         parse_adapter(self.adapter)
@@ -132,6 +166,7 @@ class AnimationRequest:
             self,
             fps=self.rate,
             loras=tuple(self.loras),
+            embeddings=tuple(self.embeddings),
             motion_loras=tuple(self.motion_loras),
         )
 
@@ -141,7 +176,9 @@ class AnimationRequest:
 
     def as_table(self) -> dict[str, Any]:
         """The request as plain data, with the version of its form."""
-        lists = {"loras": list(self.loras), "motion_loras": list(self.motion_loras)}
+        lists = {
+            name: list(getattr(self, name)) for name in ("loras", "embeddings", "motion_loras")
+        }
         return {"schema": SCHEMA, **asdict(self), "fps": str(self.rate), **lists}
 
     @classmethod

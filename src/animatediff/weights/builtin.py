@@ -167,6 +167,24 @@ def resolve_lora(name_or_path: str) -> Path:
     return _resolve_file("lora", name_or_path)
 
 
+def resolve_vae(name_or_path: str) -> Path:
+    """The file or diffusers folder of an autoencoder.
+
+    Raises:
+        InputError: there is none.
+    """
+    return _resolve_file("vae", name_or_path)
+
+
+def resolve_embedding(name_or_path: str) -> Path:
+    """The file of a textual inversion.
+
+    Raises:
+        InputError: there is none.
+    """
+    return _resolve_file("embedding", name_or_path)
+
+
 def _resolve_file(kind: str, name_or_path: str) -> Path:
     if _is_listed(kind, name_or_path):
         return _installed(kind, name_or_path)
