@@ -1,8 +1,8 @@
 """Runs trainings in forked children of a process that has imported everything once.
 
-Reads one JSON object a line: ``{"stage", "setup", "options", "folder", "kill_after", "kill_at"}``; kills the
-child with SIGKILL after so many seconds, or lets it kill itself at the nth file of a save; answers with how
-the child ended.
+Reads one job a line, as JSON: stage, setup, options, folder, ``kill_after``, ``kill_at``. It kills the
+child with SIGKILL after so many seconds, or lets it kill itself in the middle of the nth file of its
+saves, and answers with how the child ended.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -58,10 +59,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
             shutil.rmtree(final)
         temporary.replace(final)
         _sync(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the library has its own for a full disk
         shutil.rmtree(temporary, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"The checkpoint {final} could not be written ({error.strerror or error}); free some space "
+            f"The checkpoint {final} could not be written ({reason}); free some space "
             "or choose another folder, then run the same command to resume."
         ) from error
     # Whatever is newer was damaged, or this run would have gone on from there.

@@ -37,7 +37,9 @@ def prepare_domain_adapter(setup: Setup, options: TrainOptions, device: torch.de
     facts = {"family": family_name(setup), "rank": str(rank), "alpha": str(rank)}
     path = setup.output or setup.work / "world" / "adapter" / "emoji.safetensors"
     return Prepared(
-        image_lesson(ground, trainable(adapter), ReadClips(ground.data(stills=True), 1)),
+        image_lesson(
+            ground, trainable(adapter), ReadClips(ground.data(stills=True), 1, setup.variations)
+        ),
         lambda learned: write_part(
             path, learned, kind="domain-adapter", options=options, facts=facts
         ),

@@ -100,7 +100,7 @@ def prepare_own_lora(setup: Setup, options: TrainOptions, device: torch.device) 
     facts = {"family": family_name(setup), "rank": str(rank), "alpha": str(rank)}
     path = setup.output or setup.work / "world" / "lora" / "personal.safetensors"
     return Prepared(
-        image_lesson(ground, trainable(lora), ReadClips(_pictures(ground), 1)),
+        image_lesson(ground, trainable(lora), ReadClips(_pictures(ground), 1, setup.variations)),
         lambda learned: write_part(path, learned, kind="lora", options=options, facts=facts),
         ground.facts,
         ground,
@@ -120,7 +120,7 @@ def prepare_dreambooth(setup: Setup, options: TrainOptions, device: torch.device
         raise InputError("DreamBooth writes a diffusers folder, and so it needs one as --model.")
     unet = ground.base.unet
     trainable(unet)
-    lesson: Lesson = image_lesson(ground, unet, ReadClips(_pictures(ground), 1))
+    lesson: Lesson = image_lesson(ground, unet, ReadClips(_pictures(ground), 1, setup.variations))
     if setup.class_data is not None:
         if setup.class_caption is None:
             raise InputError("Say what the pictures of --class-data show, with --class-caption.")
@@ -155,7 +155,7 @@ def prepare_inversion(setup: Setup, options: TrainOptions, device: torch.device)
     name = "".join(c for c in setup.word if c.isalnum() or c in "-_") or "word"
     path = setup.output or setup.work / "world" / "embedding" / f"{name}.safetensors"
     return Prepared(
-        image_lesson(ground, trainable(word), ReadClips(pictures, 1)),
+        image_lesson(ground, trainable(word), ReadClips(pictures, 1, setup.variations)),
         lambda learned: write_part(path, learned, kind="embedding", options=options, facts=facts),
         ground.facts,
         ground,

@@ -26,7 +26,9 @@ class Processes:
     """This process and the others of its run; alone, every method is what it is for one."""
 
     def __init__(self) -> None:
-        self._state = PartialState()
+        # Told that there is only a CPU, accelerate joins the processes by gloo; otherwise it would
+        # take each of several for the only one.
+        self._state = PartialState(cpu=not torch.accelerator.is_available())
 
     @property
     def count(self) -> int:

@@ -140,7 +140,7 @@ class Ground:
         name = self.base.scheduler_config.get("prediction_type", "epsilon")
         if name not in ("epsilon", "v_prediction"):
             raise FileError(f"{self.base.name} predicts {name!s:.40}; epsilon or v_prediction can.")
-        return cast(Prediction, name)
+        return name
 
     def image_betas(self) -> Betas:
         """The noise that the image model was trained with."""

@@ -52,7 +52,7 @@ class Lesson(Protocol):
         """Reads what ``losses`` takes, before any network."""
         ...
 
-    def losses(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Any, generator: torch.Generator, /) -> dict[str, Tensor]:
         """The terms of the loss of these samples; ``loss`` is minimised, the others are logged.
 
         A term that these samples say nothing of is NaN.
