@@ -188,5 +188,5 @@ def test_what_does_not_belong_together_is_refused(
         loaded(replace(first, motion="none"))
     with pytest.raises(InputError, match="no file"):
         loaded(replace(first, adapter="absent.safetensors"))
-    with pytest.raises(FileError, match="give it with --adapter"):
+    with pytest.raises(FileError, match="needs a MotionLoRA"):
         loaded(replace(first, motion_loras=(files["adapter"][0],)))

@@ -175,12 +175,12 @@ def test_a_motion_lora_without_a_middle_on_version_2_says_so(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("motion-lora-v2", "is a MotionLoRA and not a domain adapter; give it with --motion-lora"),
-        ("lora-sd15", "give it with --lora"),
-        ("locon", "give it with --lora"),
-        ("motion-v3", "is a motion module and not a domain adapter"),
-        ("unet-sd15", "is not a domain adapter"),
-        ("loha", "is not a domain adapter"),
+        ("motion-lora-v2", "give it to --motion-lora"),
+        ("lora-sd15", "give it to --lora"),
+        ("locon", "give it to --lora"),
+        ("motion-v3", "give it to --motion"),
+        ("unet-sd15", "needs a domain adapter"),
+        ("loha", "needs a domain adapter"),
     ],
 )
 def test_another_file_is_not_taken_for_a_domain_adapter(
@@ -195,7 +195,7 @@ def test_another_file_is_not_taken_for_a_domain_adapter(
 @pytest.mark.parametrize("name", ["domain-adapter", "motion-v3", "lora-sd15", "vae"])
 def test_another_file_is_not_taken_for_a_motion_lora(tmp_path: Path, name: str) -> None:
     path = synthetic.write_sparse(tmp_path / "other.safetensors", name)
-    with pytest.raises(FileError, match="not a MotionLoRA"):
+    with pytest.raises(FileError, match="needs a MotionLoRA"):
         read_motion_lora(path)
 
 

@@ -154,14 +154,22 @@ def test_false_positions_are_replaced_and_said_to_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["motion-v3", "motion-trained", "domain-adapter", "motion-lora-v2"]
+    ("name", "family"),
+    [
+        ("motion-v3", "auto"),
+        ("motion-trained", "v1"),
+        ("domain-adapter", "auto"),
+        ("motion-lora-v2", "auto"),
+    ],
 )
-def test_published_pickles_with_their_wrappers_convert(tmp_path: Path, name: str) -> None:
+def test_published_pickles_with_their_wrappers_convert(
+    tmp_path: Path, name: str, family: str
+) -> None:
     source = synthetic.write_pickle(tmp_path / "published.ckpt", name)
-    done = convert(source, tmp_path / "ours.safetensors", layout="ours")
+    done = convert(source, tmp_path / "ours.safetensors", layout="ours", family=family)
     plain, _ = written(tmp_path, name)
-    expected = load_file(convert(plain, tmp_path / "expected.safetensors", layout="ours").path)
-    assert_same(done.path, expected)
+    expected = convert(plain, tmp_path / "expected.safetensors", layout="ours", family=family)
+    assert_same(done.path, load_file(expected.path))
 
 
 def test_any_other_pickle_keeps_its_names(tmp_path: Path) -> None:

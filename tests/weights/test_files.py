@@ -89,7 +89,7 @@ def test_a_model_with_a_truncated_part_is_not_loaded(tiny_world: Path, tmp_path:
 def test_another_kind_of_file_is_named_where_a_motion_module_is_needed(
     tiny_world: Path, tiny_lora: Path
 ) -> None:
-    with pytest.raises(FileError, match="not a motion module"):
+    with pytest.raises(FileError, match="--motion needs a motion module"):
         Animator.load(str(tiny_world), motion=str(tiny_lora))
 
 

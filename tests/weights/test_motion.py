@@ -31,7 +31,6 @@ MOTION = {
     "motion-v3-diffusers": "v3",
     "motion-sdxl-diffusers": "sdxl-beta",
     "motion-ours": "v3",
-    "motion-trained": "v3",
 }
 """The published kinds that can be used, and the family that their names and shapes tell."""
 
@@ -115,7 +114,7 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(
 )
 def test_another_kind_of_file_is_not_taken_for_a_motion_module(tmp_path: Path, name: str) -> None:
     path = synthetic.write_sparse(tmp_path / "other.safetensors", name)
-    with pytest.raises(FileError, match="not a motion module") as refused:
+    with pytest.raises(FileError, match="needs a motion module") as refused:
         read_motion(path)
     assert "\n" not in str(refused.value)
 
@@ -134,7 +133,7 @@ def test_a_family_may_be_named_and_then_decides(tmp_path: Path) -> None:
 def test_a_file_that_does_not_say_its_version_is_not_guessed(tmp_path: Path) -> None:
     tensors = {k: t for k, t in synthetic.tensors("motion-v3").items() if not k.endswith(".pe")}
     path = write_weights(tmp_path / "resaved.safetensors", tensors, metadata={})
-    with pytest.raises(FileError, match="--family v1 or --family v3"):
+    with pytest.raises(FileError, match="--family v3 or --family v1"):
         read_motion(path)
     assert read_motion(path, family="v3").family.name == "v3"
     named = write_weights(tmp_path / "named.safetensors", tensors, metadata={"family": "v1"})
@@ -167,11 +166,16 @@ def test_positions_that_are_no_sinusoids_are_noticed(tmp_path: Path) -> None:
     assert "1 tables of positions" in read_motion(path).notes[0]
 
 
-def test_the_image_model_beside_it_is_left_out_and_said_to_be(tmp_path: Path) -> None:
-    path = synthetic.write(tmp_path / "mm.safetensors", "motion-trained")
-    left, trained = read_motion(path).notes
-    assert "686 tensors" in left
-    assert "--family v1" in trained
+def test_a_training_checkpoint_is_asked_for_its_family_and_its_image_model_left_out(
+    tmp_path: Path,
+) -> None:
+    path = synthetic.write_sparse(tmp_path / "mm.safetensors", "motion-trained")
+    with pytest.raises(FileError, match="--family v3 or --family v1"):
+        read_motion(path)
+    module = read_motion(path, family="v1")
+    assert module.resnet_norm_scope == "video"
+    assert "686 tensors" in module.notes[0]
+    assert len(module.names) == 26 * 20
 
 
 def test_unknown_and_missing_names_are_errors(tmp_path: Path) -> None:

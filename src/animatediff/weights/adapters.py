@@ -22,6 +22,7 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.graft import Graft, Grafts
 from animatediff.model.low_rank import LowRank
 from animatediff.weights.files import Header, check_fit, read_header, read_weights
+from animatediff.weights.inspect import check_kind, inspect_header
 from animatediff.weights.layouts import (
     KINDS,
     Factor,
@@ -33,11 +34,6 @@ from animatediff.weights.layouts import (
 )
 
 _HALVES: tuple[Factor, Factor] = ("down", "up")
-_OPTIONS: Mapping[Kind, str] = {
-    "motion": "--motion",
-    "adapter": "--adapter",
-    "motion-lora": "--motion-lora",
-}
 
 
 @dataclass(frozen=True)
@@ -113,22 +109,15 @@ def read_motion_lora(path: Path) -> LowRankFile:
 
 def _read(path: Path, *, kind: Kind) -> LowRankFile:
     header = read_header(path)
+    check_kind(inspect_header(header), kind)
     found = recognise(header.shapes)
-    if found is None:
+    if found is None or found.kind != kind:
         raise FileError(
-            f"{path} is not {KINDS[kind]}: it has other names than low-rank branches on "
+            f"{path} is no {kind} that can be used: it has other changes than low-rank pairs on "
             f"{'spatial attentions' if kind == 'adapter' else 'motion modules'}."
         )
-    if found.kind != kind:
-        raise FileError(
-            f"{path} is {KINDS[found.kind]} and not {KINDS[kind]}; "
-            f"give it with {_OPTIONS[found.kind]}."
-        )
     if found.others:
-        hint = "; if it is an image LoRA, give it with --lora" if kind == "adapter" else ""
-        raise FileError(
-            f"{path} is not {KINDS[kind]}: it has the unknown {found.others[0]:.150}{hint}."
-        )
+        raise FileError(f"{path} is no {kind} that can be used: it has {found.others[0]:.150}.")
     parts: dict[str, dict[Factor, str]] = {}
     for name, ours in found.names.items():
         host, factor = host_and_factor(ours)

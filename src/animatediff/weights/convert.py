@@ -22,7 +22,13 @@ from animatediff.errors import FileError, InputError, OutputError
 from animatediff.model.motion_module import frame_positions
 from animatediff.weights.adapters import LowRankFile, read_adapter, read_motion_lora
 from animatediff.weights.families import BASES, Base, Family
-from animatediff.weights.files import Header, read_header, read_weights, write_weights
+from animatediff.weights.files import (
+    Header,
+    is_pickle,
+    read_header,
+    read_weights,
+    write_weights,
+)
 from animatediff.weights.layouts import (
     KINDS,
     LAYOUTS,
@@ -152,23 +158,12 @@ def convert(
 
 def _readable(source: Path, stack: ExitStack) -> Path:
     """The source itself, or a temporary safetensors file of a pickle's tensors."""
-    if not _is_pickle(source):
+    if not is_pickle(source):
         return source
     from animatediff.weights.legacy import converted_to_safetensors
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="animatediff-")))
     return converted_to_safetensors(source, folder / f"{source.stem}.safetensors")
-
-
-def _is_pickle(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            first = file.read(8)
-    except OSError:
-        return False  # read_header has the sentence for it
-    # The header of a safetensors file may begin with these two bytes too, but then zeros follow.
-    bare = first[:1] == b"\x80" and first[1:2] in b"\2\3\4\5" and any(first[2:])
-    return first.startswith(b"PK\x03\x04") or bare
 
 
 def _check_name(target: Path, *, folder: bool) -> None:

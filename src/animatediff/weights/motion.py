@@ -27,7 +27,8 @@ from animatediff.weights.files import (
     read_weights,
     write_weights,
 )
-from animatediff.weights.layouts import KINDS, Layout, Recognised, is_motion, recognise, unwrapped
+from animatediff.weights.inspect import Inspection, check_kind, inspect_header
+from animatediff.weights.layouts import Layout, Recognised, is_motion, recognise
 
 AUTO = "auto"
 """The family that a file is of, told by its names and shapes."""
@@ -86,18 +87,21 @@ def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithfu
         InputError: there is no such family.
     """
     header = read_header(path)
+    seen = inspect_header(header)
+    check_kind(seen, "motion")
     found = recognise(header.shapes)
     if _says_everything(header):
         return _read_by_metadata(header, found, family=family, numerics=numerics)
-    if found is None or found.kind != "motion" or _is_control(found):
-        raise FileError(f"{path} is not a motion module that can be used: {_what_else(header)}.")
+    if found is None or found.kind != "motion":
+        raise FileError(f"{path} is {seen.title}, but its names are no layout's that is known.")
     strangers = [name for name in found.others if is_motion(name)]
     if strangers:
         raise FileError(
-            f"{path} is not a motion module that can be used: it has the unknown "
-            f"{strangers[0]:.150}."
+            f"{path} is no motion module that can be used: it has the unknown {strangers[0]:.150}."
         )
-    detected, notes = detect_family(header, found) if family == AUTO else (family_of(family), [])
+    detected, notes = (
+        detect_family(header, seen, found) if family == AUTO else (family_of(family), [])
+    )
     if detected.refusal:
         raise FileError(
             f"{path} is {detected.title}, which cannot be used yet: {detected.refusal}."
@@ -159,65 +163,57 @@ def _read_by_metadata(
     )
 
 
-def detect_family(header: Header, found: Recognised) -> tuple[Family, list[str]]:
+def detect_family(header: Header, seen: Inspection, found: Recognised) -> tuple[Family, list[str]]:
     """The family of a motion module by its metadata, names and shapes; with what is uncertain.
 
+    Families that differ in what their users ask of them alone may be taken for one another, and the
+    notes say so; those that differ in their numerics may not.
+
     Raises:
-        FileError: they do not say.
+        FileError: the file does not say.
     """
     named = header.metadata.get("family", "")
     if named in FAMILIES:
         return FAMILIES[named], []
-    sites = {ours.partition(".")[0] for ours in found.names.values()}
-    blocks = {site.split("_")[1] for site in sites if site.startswith("down_")}
-    mid = any(site.startswith("mid_") for site in sites)
-    rows = _position_rows(header, found)
-    if any(
-        unwrapped(name) == "conv_in.weight" and header.shapes[name][1:2] == (9,)
-        for name in found.others
-    ):
-        return FAMILIES["pia"], []
-    if any("img_encoder." in name for name in found.others):
-        return FAMILIES["animatelcm-i2v"], []
-    if blocks == {"0", "1", "2"} and not mid:
-        hotshot = found.layout == "hotshot" or rows == 24
-        return FAMILIES["hotshot-xl" if hotshot else "sdxl-beta"], []
-    if blocks != {"0", "1", "2", "3"}:
-        raise FileError(
-            f"{header.path} has motion modules for {len(blocks)} blocks, and Stable Diffusion 1.5 "
-            "has 4 and SDXL 3; if you know its family, name it with --family."
-        )
-    if mid:
-        return _with_middle(header, found, rows=rows)
-    family = {24: "v1", 32: "v3"}.get(rows or 0)
-    if family is None:
-        raise FileError(
-            f"{header.path} does not say whether it is AnimateDiff v1 or v3, which normalise "
-            "differently; name it with --family v1 or --family v3."
-        )
-    return FAMILIES[family], []
-
-
-def _with_middle(
-    header: Header, found: Recognised, *, rows: int | None
-) -> tuple[Family, list[str]]:
-    """Version 2 and what descends from it."""
     path = header.path
-    if rows is None and found.layout != "diffusers":
-        return FAMILIES["animatelcm"], []
-    if rows == 64:
-        return FAMILIES["longanimatediff"], []
-    notes: list[str] = []
-    if rows is None:
-        notes.append(
-            f"{path.name} is taken for AnimateDiff v2; if it is AnimateLCM, say --family animatelcm."
+    if seen.family not in FAMILIES:
+        raise FileError(
+            f"{path} is {seen.title} of no family that can be told; if you know it, name it with "
+            f"--family: {', '.join(FAMILIES)}."
         )
-    if "lightning" in path.name.lower():
-        notes.append(
-            f"{path.name} has the names and shapes of AnimateDiff v2 and is taken for it; if it is "
-            "AnimateDiff-Lightning, say --family lightning-4step, or as many steps as it is for."
+    family = FAMILIES[seen.family]
+    others = [FAMILIES[other] for other in seen.also]
+    unlike = [other for other in others if _numerics(other) != _numerics(family)]
+    if unlike and not found.positions:
+        rows = _position_rows(header, found)
+        fitting = [f for f in (family, *unlike) if f.position_rows == rows]
+        if len(fitting) == 1:
+            return fitting[0], []
+    if unlike:
+        choices = " or ".join(f"--family {f.name}" for f in (family, *unlike))
+        raise FileError(
+            f"{path} does not say which of several families it is of, which normalise or were "
+            f"trained differently; name it with {choices}."
         )
-    return FAMILIES["v2"], notes
+    return family, [
+        f"{path.name} has the names and shapes of {family.title} and is taken for it; if it is "
+        f"{other.title}, say --family {other.name}."
+        for other in others
+        if _hints_at(other, path)
+    ]
+
+
+def _numerics(family: Family) -> tuple[object, ...]:
+    """What a wrong family would get wrong in every picture."""
+    return family.resnet_norm_scope, family.motion_norm_scope, family.betas
+
+
+def _hints_at(family: Family, path: Path) -> bool:
+    """Whether a file is called so that its user should be asked; its name decides nothing."""
+    stem = path.stem.lower().replace("_", "").replace("-", "")
+    return family.name.replace("-", "") in stem or (
+        family.name == "lightning-4step" and "lightning" in stem and "step" not in stem
+    )
 
 
 def _position_rows(header: Header, found: Recognised) -> int | None:
@@ -236,16 +232,10 @@ def _notes_on(header: Header, found: Recognised) -> Sequence[str]:
     notes: list[str] = []
     name = header.path.name
     if found.others:
-        whole = any(other.endswith("conv_out.weight") for other in found.others)
         notes.append(
             f"{name} also holds {len(found.others)} tensors that are no motion module's; "
             "they were left out."
         )
-        if whole:
-            notes.append(
-                f"{name} was saved by a training run; if that took the ResNets' statistics over "
-                "the frames, as the authors' does, say --family v1."
-            )
     strangers = unlike_sinusoids(header, found)
     if strangers:
         notes.append(
@@ -363,31 +353,6 @@ def motion_facts(
         "resnet_norm_scope": resnet_norm_scope,
         "heads": str(heads),
     }
-
-
-def _is_control(found: Recognised) -> bool:
-    return any("controlnet_" in name for name in found.others)
-
-
-def _what_else(header: Header) -> str:
-    """What a file that is no motion module looks like."""
-    names = header.shapes
-    found = recognise(names)
-    if found is not None and _is_control(found):
-        return "it is a SparseCtrl, which conditions on pictures"
-    if found is not None and found.kind != "motion":
-        option = "--adapter" if found.kind == "adapter" else "--motion-lora"
-        return f"it is {KINDS[found.kind]} (or another LoRA in its places), which is for {option}"
-    if any(
-        name.endswith((".up.weight", ".lora_up.weight", ".lora_B.weight", ".alpha"))
-        for name in names
-    ):
-        return "it is a LoRA"
-    if any(
-        name.startswith(("down_blocks.", "decoder.", "model.diffusion_model.")) for name in names
-    ):
-        return "it holds an image model or a part of one"
-    return "its names are no layout's that is known"
 
 
 def _one_of(header: Header, key: str, choices: tuple[str, ...]) -> str:
