@@ -16,7 +16,7 @@ from tests.weights import synthetic
 
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.noise import initial_noise
-from animatediff.sampling.prompts import encode_prompt
+from animatediff.sampling.prompts import encode_prompts
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.convert import convert
 from animatediff.weights.files import write_weights
@@ -84,8 +84,8 @@ def test_ten_steps_of_ddim_end_as_in_diffusers_pipeline(
     pipeline.set_progress_bar_config(disable=True)
     noise = initial_noise(SEED, num_frames=FRAMES, channels=4, height=SIDE // 8, width=SIDE // 8)
     theirs = pipeline(
-        prompt_embeds=encode_prompt("a fox", base=animator.base).states,
-        negative_prompt_embeds=encode_prompt("an ox", base=animator.base).states,
+        prompt_embeds=encode_prompts(["a fox"], base=animator.base)[0].states,
+        negative_prompt_embeds=encode_prompts(["an ox"], base=animator.base)[0].states,
         num_frames=FRAMES,
         height=SIDE,
         width=SIDE,

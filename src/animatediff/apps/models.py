@@ -1,19 +1,182 @@
-"""``animatediff models``: what can be named without downloading anything."""
+"""``animatediff models``: what can be named, whether it is whole, and fetching what is published."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+from tyro.conf import Positional, arg
+
+from animatediff.apps.parsing import optional
+from animatediff.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from animatediff.weights.folders import Found
+    from animatediff.weights.hub import Hub, Offer
+
+RoleName = Literal["model", "motion", "lora", "motion-lora", "adapter", "vae", "embedding"]
 
 
 @dataclass(frozen=True)
 class ModelsOptions:
-    """Nothing to choose."""
+    """What ``animatediff models`` takes."""
+
+    action: Annotated[Positional[Literal["list", "verify", "pull"]], arg(metavar="ACTION")] = "list"
+    """list what can be named (this is also done without a word), verify that files are whole and
+    print their hashes, or pull: fetch a published model. Only pull ever downloads anything."""
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME")] = ()
+    """Which: for verify names or files (all, if none is given), for pull short names."""
+    kind: Annotated[RoleName | None, optional("KIND")] = None
+    """Only those that this option takes: model, motion, lora, motion-lora, adapter, vae, embedding."""
+    yes: bool = False
+    """Fetch without asking."""
 
 
-def models(options: ModelsOptions) -> None:
-    """Print one line for each model: its kind, its name, and what it is."""
-    del options
+def models(options: ModelsOptions) -> int:
+    """List, verify or fetch models.
+
+    Raises:
+        InputError, FileError, OutputError: see ``errors.py``.
+    """
+    match options.action:
+        case "list":
+            return _list(options)
+        case "verify":
+            return _verify(options)
+        case "pull":
+            from animatediff.weights.hub import HuggingFace
+
+            return pull_all(options, hub=HuggingFace())
+
+
+def _list(options: ModelsOptions) -> int:
+    """One line for each: its kind, its name, and what it is or where."""
     from animatediff.weights.builtin import list_models
+    from animatediff.weights.catalog import catalog
 
+    if options.names:
+        raise InputError("list takes no names; choose with --kind.")
+    wanted = _roles(options)
     for model in list_models():
-        print(model)
+        if model.kind in wanted:
+            print(model)
+    for found in _found(wanted):
+        print(f"{found.role:<7} {found.name:<11} {found.path}")
+    absent = [
+        (name, m) for name, m in catalog().items() if m.role in wanted and not m.path.exists()
+    ]
+    if absent:
+        print("\nnot here; animatediff models pull NAME fetches it:")
+    for name, model in absent:
+        print(f"{model.role:<7} {name:<11} {model.about}")
+    return 0
+
+
+def _roles(options: ModelsOptions) -> tuple[str, ...]:
+    return (options.kind,) if options.kind is not None else get_args(RoleName)
+
+
+def _found(wanted: tuple[str, ...]) -> Iterator[Found]:
+    from animatediff.weights.folders import Role, list_found
+
+    seen: set[Path] = set()
+    for role in get_args(Role):
+        for found in list_found(role) if role in wanted else ():
+            if found.path not in seen:  # one folder may serve several roles
+                seen.add(found.path)
+                yield found
+
+
+def _verify(options: ModelsOptions) -> int:
+    """Read every header and hash every file; exit code 3 if one is broken."""
+    from animatediff.weights.files import sha256_of
+    from animatediff.weights.inspect import inspect
+
+    broken = 0
+    for name, path in _files(options):
+        try:
+            title = inspect(path).title
+            digest = sha256_of(path)
+        except FileError as error:
+            print(f"broken  {name}: {error}")
+            broken += 1
+            continue
+        print(f"whole   {name}: {title}; AutoV2 {digest[:10].upper()}, SHA-256 {digest}")
+    return FileError.exit_code if broken else 0
+
+
+def _files(options: ModelsOptions) -> Iterator[tuple[str, Path]]:
+    """The weight files to look at, each with what it is called."""
+    from animatediff.weights.builtin import BUILTIN, ModelFolder
+
+    wanted = _roles(options)
+    if options.names:
+        for name in options.names:
+            yield from _named(name, wanted)
+        return
+    for path in sorted(BUILTIN.rglob("*.safetensors")):
+        yield path.relative_to(BUILTIN).as_posix(), path
+    for found in _found(wanted):
+        if found.path.is_dir():
+            for part, path in ModelFolder(found.name, found.path).weights().items():
+                yield f"{found.name}/{part}", path
+        else:
+            yield found.name, found.path
+
+
+def _named(name: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    from animatediff.weights.builtin import resolve, resolve_model
+
+    for role in wanted:
+        try:
+            if role == "model":
+                parts = resolve_model(name).weights()
+                yield from ((f"{name}/{part}", path) for part, path in parts.items())
+            else:
+                yield name, resolve(role, name)
+        except InputError:
+            continue
+        return
+    raise InputError(f"There is no model {name!r:.80}; animatediff models lists what there is.")
+
+
+def pull_all(options: ModelsOptions, *, hub: Hub) -> int:
+    """Show what each file is, ask, fetch; exit code 2 if one was declined.
+
+    Raises:
+        InputError, FileError, OutputError: see ``weights/hub.py``.
+    """
+    from animatediff.weights.catalog import catalog, published
+    from animatediff.weights.hub import pull
+
+    if not options.names:
+        raise InputError(f"Name what to pull; known are {', '.join(catalog())}.")
+    chosen = [(name, published(name)) for name in options.names]
+    declined = 0
+    for name, model in chosen:
+        pulled = pull(model, hub=hub, accept=lambda offer: _accepted(offer, yes=options.yes))
+        if pulled is None:
+            print(f"{name} was not fetched.")
+            declined += 1
+        else:
+            print(f"{name} is at {pulled[0]}; use it as --{model.role} {name}.")
+    return InputError.exit_code if declined else 0
+
+
+def _accepted(offer: Offer, *, yes: bool) -> bool:
+    size = f"{offer.size / 1e6:,.1f} MB" if offer.size else "unknown"
+    print(
+        f"{offer.repository}, {offer.file}\n"
+        f"  size      {size}\n"
+        f"  licence   {offer.licence or 'not said; see the repository'}\n"
+        f"  revision  {offer.revision}\n"
+        f"  SHA-256   {offer.sha256 or 'not said'}"
+    )
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise InputError("Nobody can be asked here; add --yes to fetch it.")
+    return input("Fetch it? [y/N] ").strip().lower() in ("y", "yes")

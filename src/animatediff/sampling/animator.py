@@ -50,11 +50,10 @@ from animatediff.weights.adapters import (
 from animatediff.weights.base_model import BaseModel, plan_base_model
 from animatediff.weights.builtin import (
     NO_MOTION,
-    resolve_embedding,
+    resolve,
     resolve_lora,
     resolve_model,
     resolve_motion,
-    resolve_vae,
 )
 from animatediff.weights.families import Betas, Family, Numerics
 from animatediff.weights.files import sha256_of
@@ -235,8 +234,8 @@ class Animator:
             read_adapter(resolve_low_rank(adapter_name, kind="adapter")) if adapter_name else None
         )
         pattern_files = [(read_motion_lora(path), scale) for path, scale in patterns]
-        word_files = [read_embedding(resolve_embedding(name)) for name in embeddings]
-        plan = plan_base_model(resolve_model(model), vae=resolve_vae(vae) if vae else None)
+        word_files = [read_embedding(resolve("embedding", name)) for name in embeddings]
+        plan = plan_base_model(resolve_model(model), vae=resolve("vae", vae) if vae else None)
         module = (
             read_motion(motion_path, family=family, numerics=numerics)
             if motion_path is not None

@@ -16,11 +16,10 @@ from animatediff.sampling.schedulers import SAMPLERS
 from animatediff.video import read_metadata
 from animatediff.weights.adapters import resolve_low_rank
 from animatediff.weights.builtin import (
-    resolve_embedding,
+    resolve,
     resolve_lora,
     resolve_model,
     resolve_motion,
-    resolve_vae,
 )
 from animatediff.weights.files import sha256_of
 
@@ -89,8 +88,8 @@ def infotext(request: AnimationRequest, report: Report) -> str:
     """The request in the text format that programs around Stable Diffusion exchange."""
     assert request.scheduler is not None
     sampler = SAMPLERS[request.scheduler]
-    loras = [(f"lora:{Path(name).stem}", name) for name, _ in map(parse_lora, request.styles)]
-    hashes = ", ".join(f"{label[5:]}: {report.sha256s.get(label, '')[:10]}" for label, _ in loras)
+    loras = {role: digest for role, digest in report.sha256s.items() if role.startswith("lora:")}
+    hashes = ", ".join(f"{role[5:]}: {digest[:10]}" for role, digest in loras.items())
     motion = {
         "enable": request.motion != "none",
         "model": Path(request.motion).name,
@@ -155,12 +154,12 @@ def weight_files(request: AnimationRequest) -> dict[str, Path]:
     if motion is not None:
         files["motion"] = motion
     if request.vae:
-        files["vae"] = resolve_vae(request.vae)
+        files["vae"] = resolve("vae", request.vae)
     for name in request.embeddings:
-        path = resolve_embedding(name)
+        path = resolve("embedding", name)
         files[f"embedding:{path.stem}"] = path
-    for name, _ in map(parse_lora, request.styles):
-        files[f"lora:{Path(name).stem}"] = resolve_lora(name)
+    for path in (resolve_lora(name) for name, _ in map(parse_lora, request.styles)):
+        files[f"lora:{path.stem}"] = path
     for name, _ in map(parse_lora, request.motion_loras):
         files[f"motion-lora:{Path(name).stem}"] = resolve_low_rank(name, kind="motion-lora")
     adapter, _ = parse_adapter(request.adapter)

@@ -1,4 +1,4 @@
-"""Names to files: the built-in world's models, and whatever else is named by its path.
+"""Names to files: the built-in world's, those in model folders, and whatever is named by its path.
 
 Nothing here opens a weight file or imports torch, so that a wrong name is answered at once.
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 
 from animatediff.config import nearest
 from animatediff.errors import FileError, InputError
+from animatediff.weights.catalog import catalog
+from animatediff.weights.folders import Role, find, find_in_hub_cache
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 NO_MOTION = "none"
@@ -139,59 +141,57 @@ def resolve_model(name_or_path: str) -> ModelFolder | ModelFile:
         path = _installed("model", name_or_path)
         shared = None if name_or_path == "emoji" else _builtin_path("model", "emoji")
         return ModelFolder(name_or_path, path, shared)
-    path = Path(name_or_path).expanduser()
+    path = resolve("model", name_or_path)
     if path.is_dir():
         return ModelFolder(path.resolve().name, path)
-    if path.is_file():
-        return ModelFile(path.stem, path)
-    raise _unknown("model", name_or_path, "a .safetensors file or a diffusers folder")
+    return ModelFile(path.stem, path)
 
 
 def resolve_motion(name_or_path: str) -> Path | None:
     """The file of a motion module, by name or path; nothing for ``none``.
 
     Raises:
-        InputError, FileError: as for ``resolve_model``.
+        InputError, FileError: as for ``resolve``.
     """
-    if name_or_path == NO_MOTION:
-        return None
-    return _resolve_file("motion", name_or_path)
+    return None if name_or_path == NO_MOTION else resolve("motion", name_or_path)
 
 
 def resolve_lora(name_or_path: str) -> Path:
     """The file of a LoRA, by name or path, without the scale.
 
     Raises:
-        InputError, FileError: as for ``resolve_model``.
+        InputError, FileError: as for ``resolve``.
     """
-    return _resolve_file("lora", name_or_path)
+    return resolve("lora", name_or_path)
 
 
-def resolve_vae(name_or_path: str) -> Path:
-    """The file or diffusers folder of an autoencoder.
+def resolve(role: Role, name_or_path: str) -> Path:
+    """What a name or path means in one role: a file, or the folder of an image model or autoencoder.
+
+    A built-in name comes first, then a path, then a name in the model folders, a published model
+    that was pulled, and what the local cache of Hugging Face has.
 
     Raises:
-        InputError: there is none.
+        InputError: there is nothing of that name, or several.
+        FileError: the name is right, but this installation lacks the weights.
     """
-    return _resolve_file("vae", name_or_path)
-
-
-def resolve_embedding(name_or_path: str) -> Path:
-    """The file of a textual inversion.
-
-    Raises:
-        InputError: there is none.
-    """
-    return _resolve_file("embedding", name_or_path)
-
-
-def _resolve_file(kind: str, name_or_path: str) -> Path:
-    if _is_listed(kind, name_or_path):
-        return _installed(kind, name_or_path)
+    if _is_listed(role, name_or_path):
+        return _installed(role, name_or_path)
     path = Path(name_or_path).expanduser()
-    if path.is_file():
+    if path.is_file() or (path.is_dir() and role in ("model", "vae")):
         return path
-    raise _unknown(kind, name_or_path, "a .safetensors file")
+    found = find(role, name_or_path)
+    published = catalog().get(name_or_path)
+    if found is None and published is not None and published.role == role:
+        if not published.path.is_file():
+            raise InputError(
+                f"{name_or_path} is not here; animatediff models pull {name_or_path} fetches it."
+            )
+        found = published.path
+    found = found or find_in_hub_cache(name_or_path)
+    if found is None:
+        raise _unknown(role, name_or_path)
+    return found
 
 
 def _is_listed(kind: str, name: str) -> bool:
@@ -209,8 +209,13 @@ def _installed(kind: str, name: str) -> Path:
     return path
 
 
-def _unknown(kind: str, name: str, otherwise: str) -> InputError:
-    names = [listed.name for listed in _LISTED if listed.kind == kind]
+def _unknown(role: Role, name: str) -> InputError:
+    names = [listed.name for listed in _LISTED if listed.kind == role]
+    names += [name for name, model in catalog().items() if model.role == role]
+    otherwise = "a .safetensors file" + (
+        " or a diffusers folder" if role in ("model", "vae") else ""
+    )
     close = nearest(name, names)
-    hint = f"did you mean {close}?" if close else f"it is {' or '.join(names)}, or {otherwise}."
-    return InputError(f"There is no {kind} {name!r}; {hint}")
+    built_in = [listed.name for listed in _LISTED if listed.kind == role]
+    hint = f"did you mean {close}?" if close else f"it is {' or '.join([*built_in, otherwise])}."
+    return InputError(f"There is no {role} {name!r}; {hint}")

@@ -1,0 +1,225 @@
+"""Where people keep their models, and what is there by name.
+
+A folder may be one of ours, of the web interface A1111 or of ComfyUI, told by what is in it; further
+ones are named by ``ANIMATEDIFF_MODELS`` or in the user's ``models.toml``. The local cache of Hugging
+Face is read too, and only read. Nothing here imports torch or opens a weight file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from platformdirs import user_config_path, user_data_path
+
+from animatediff.config import load_toml
+from animatediff.errors import FileError, InputError
+
+Role = Literal["model", "motion", "lora", "motion-lora", "adapter", "vae", "embedding"]
+"""What an option of the command line asks for."""
+
+SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+MAX_FILES = 20_000
+"""As many files as are looked at in one folder."""
+
+OWN: Mapping[Role, tuple[str, ...]] = {
+    "model": ("checkpoints",),
+    "motion": ("motion",),
+    "lora": ("lora",),
+    "motion-lora": ("motion_lora",),
+    "adapter": ("adapter", "lora"),
+    "vae": ("vae",),
+    "embedding": ("embeddings",),
+}
+A1111: Mapping[Role, tuple[str, ...]] = {
+    "model": ("models/Stable-diffusion",),
+    "motion": ("extensions/sd-webui-animatediff/model",),
+    "lora": ("models/Lora", "models/LyCORIS"),
+    "motion-lora": ("models/Lora",),
+    "adapter": ("models/Lora",),
+    "vae": ("models/VAE",),
+    "embedding": ("embeddings",),
+}
+COMFY: Mapping[Role, tuple[str, ...]] = {
+    "model": ("models/checkpoints", "models/diffusers"),
+    "motion": ("models/animatediff_models",),
+    "lora": ("models/loras",),
+    "motion-lora": ("models/animatediff_motion_lora",),
+    "adapter": ("models/loras",),
+    "vae": ("models/vae",),
+    "embedding": ("models/embeddings",),
+}
+_EXTRA: Mapping[str, tuple[Role, ...]] = {
+    "checkpoints": ("model",),
+    "diffusers": ("model",),
+    "animatediff_models": ("motion",),
+    "animatediff_motion_lora": ("motion-lora",),
+    "loras": ("lora", "adapter"),
+    "vae": ("vae",),
+    "embeddings": ("embedding",),
+}
+"""The keys of ComfyUI's ``extra_model_paths.yaml``."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``models.toml`` says.
+
+    Attributes:
+        folders: model folders besides our own.
+    """
+
+    folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model in a folder.
+
+    Attributes:
+        role: which option takes it.
+        name: what it can be called.
+        path: the file, or the diffusers folder.
+    """
+
+    role: Role
+    name: str
+    path: Path
+
+
+def own_folder() -> Path:
+    """Where ``pull`` puts models: the first of ``ANIMATEDIFF_MODELS``, or in the user's data."""
+    named = [part for part in os.environ.get("ANIMATEDIFF_MODELS", "").split(os.pathsep) if part]
+    return Path(named[0]).expanduser() if named else user_data_path("animatediff") / "models"
+
+
+def model_folders() -> list[Path]:
+    """Every folder that is looked into, in order.
+
+    Raises:
+        FileError, InputError: ``models.toml`` is there and broken.
+    """
+    named = [part for part in os.environ.get("ANIMATEDIFF_MODELS", "").split(os.pathsep) if part]
+    config = user_config_path("animatediff") / "models.toml"
+    if config.is_file():
+        named += load_toml(config, Settings).folders
+    folders = [
+        *(Path(name).expanduser() for name in named),
+        user_data_path("animatediff") / "models",
+    ]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def places(root: Path, role: Role) -> list[Path]:
+    """The folders for one role in a model folder, whoever laid it out."""
+    tables = (OWN, A1111, COMFY)
+    found = [root / place for table in tables for place in table[role]]
+    return [
+        folder for folder in dict.fromkeys([*found, *_extra_places(root, role)]) if folder.is_dir()
+    ]
+
+
+def _extra_places(root: Path, role: Role) -> Iterator[Path]:
+    """What ComfyUI's list of further folders adds.
+
+    Raises:
+        FileError: the list is not YAML.
+    """
+    path = root / "extra_model_paths.yaml"
+    if not path.is_file() or path.stat().st_size > 1 << 20:
+        return
+    try:
+        table: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        raise FileError(f"{path} cannot be read as YAML; correct or remove it.") from None
+    for section in table.values() if isinstance(table, dict) else ():
+        if not isinstance(section, dict):
+            continue
+        base = root / Path(str(section.get("base_path", ""))).expanduser()
+        for key, roles in _EXTRA.items():
+            if role in roles and isinstance(section.get(key), str):
+                yield from (
+                    base / line.strip() for line in section[key].splitlines() if line.strip()
+                )
+
+
+def list_found(role: Role) -> list[Found]:
+    """Everything for one role in every model folder."""
+    found: dict[Path, Found] = {}
+    for root in model_folders():
+        for place in places(root, role):
+            for path in _entries(place, role):
+                name = (
+                    path.relative_to(place).with_suffix("")
+                    if path.is_file()
+                    else path.relative_to(place)
+                )
+                found.setdefault(path.resolve(), Found(role, name.as_posix(), path))
+    return list(found.values())
+
+
+def _entries(place: Path, role: Role) -> Iterator[Path]:
+    """The weight files in a folder, and for image models the diffusers folders."""
+    for number, (folder, names, files) in enumerate(os.walk(place)):
+        if number > MAX_FILES:
+            raise FileError(f"{place} has over {MAX_FILES} folders; name a smaller one.")
+        here = Path(folder)
+        if role == "model" and "model_index.json" in files:
+            names.clear()
+            yield here
+            continue
+        names.sort()
+        yield from (here / file for file in sorted(files) if file.lower().endswith(SUFFIXES))
+
+
+def find(role: Role, name: str) -> Path | None:
+    """The model of that name, with or without suffix and folder; nothing if there is none.
+
+    Raises:
+        InputError: several are called so.
+    """
+    wanted = _plain(name)
+    listed = list_found(role)
+    for spelled in (lambda f: f.name, lambda f: Path(f.name).name):
+        fitting = [found for found in listed if spelled(found).lower() == wanted.lower()]
+        safe = [found for found in fitting if found.path.suffix == ".safetensors"]
+        fitting = safe if len(safe) == 1 else fitting
+        if len(fitting) > 1:
+            raise InputError(
+                f"Several are called {name!r:.80}: {fitting[0].path} and {fitting[1].path}; "
+                "name one by its path."
+            )
+        if fitting:
+            return fitting[0].path
+    return None
+
+
+def _plain(name: str) -> str:
+    return next((name[: -len(end)] for end in SUFFIXES if name.lower().endswith(end)), name)
+
+
+def hub_cache() -> Path:
+    """The local cache of Hugging Face."""
+    if "HF_HUB_CACHE" in os.environ:
+        return Path(os.environ["HF_HUB_CACHE"]).expanduser()
+    home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def find_in_hub_cache(name: str) -> Path | None:
+    """A model that was once fetched: ``owner/name`` for a folder, ``owner/name/file`` for a file."""
+    parts = name.split("/")
+    if len(parts) < 2 or not all(re.fullmatch(r"[\w.-]+", part) and part != ".." for part in parts):
+        return None
+    repository = hub_cache() / f"models--{parts[0]}--{parts[1]}"
+    reference = repository / "refs" / "main"
+    if not reference.is_file():
+        return None
+    snapshot = repository / "snapshots" / reference.read_text().strip()
+    path = snapshot.joinpath(*parts[2:])
+    return path if path.exists() else None

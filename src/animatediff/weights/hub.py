@@ -1,0 +1,164 @@
+"""Fetching a published model: the only place from which anything is ever downloaded.
+
+First the hub is asked what the file is, at which commit, how large, under which licence; only then,
+and only if that was accepted, is it fetched, and what arrives must be what was said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from animatediff.errors import FileError, InputError, OutputError
+from animatediff.weights.catalog import Published
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the hub says of a file before it is fetched.
+
+    Attributes:
+        repository: on the hub.
+        file: in the repository.
+        revision: the commit.
+        size: in bytes; 0 if the hub does not say.
+        sha256: of the file; empty if the hub does not say.
+        licence: of the repository; empty if it does not say.
+    """
+
+    repository: str
+    file: str
+    revision: str
+    size: int
+    sha256: str
+    licence: str
+
+
+class Hub(Protocol):
+    """Where published models are kept."""
+
+    def offer(self, repository: str, file: str, *, revision: str) -> Offer:
+        """What a file is.
+
+        Raises:
+            InputError: it is not there, or the hub cannot be reached.
+        """
+        ...
+
+    def fetch(self, offer: Offer, *, into: Path) -> Path:
+        """The file, in the folder ``into``.
+
+        Raises:
+            InputError: it is not there, or the hub cannot be reached.
+        """
+        ...
+
+
+class HuggingFace:
+    """The hub, by way of its own library."""
+
+    def offer(self, repository: str, file: str, *, revision: str) -> Offer:
+        """What a file is, as ``Hub``."""
+        from huggingface_hub import HfApi
+
+        try:
+            facts: Any = HfApi().model_info(repository, revision=revision, files_metadata=True)
+        except Exception as error:  # noqa: BLE001 - its errors are those of several HTTP libraries
+            raise _unreachable(repository, error) from None
+        entry = next((entry for entry in facts.siblings or () if entry.rfilename == file), None)
+        if entry is None:
+            raise InputError(f"{repository} at {revision} has no {file}.")
+        card = facts.card_data.to_dict() if facts.card_data else {}
+        return Offer(
+            repository=repository,
+            file=file,
+            revision=str(facts.sha or revision),
+            size=int(entry.size or 0),
+            sha256=str(entry.lfs.sha256) if entry.lfs else "",
+            licence=str(card.get("license_name") or card.get("license") or ""),
+        )
+
+    def fetch(self, offer: Offer, *, into: Path) -> Path:
+        """The file, as ``Hub``."""
+        from huggingface_hub import hf_hub_download
+
+        try:
+            path = hf_hub_download(
+                offer.repository, offer.file, revision=offer.revision, local_dir=into
+            )
+        except Exception as error:  # noqa: BLE001 - as above
+            raise _unreachable(offer.repository, error) from None
+        return Path(path)
+
+
+def _unreachable(repository: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+    return InputError(f"{repository} cannot be fetched from ({reason}).")
+
+
+def pull(
+    model: Published, *, hub: Hub, accept: Callable[[Offer], bool]
+) -> tuple[Path, Offer] | None:
+    """Fetch a published model into our own folder; nothing if it was not accepted.
+
+    Args:
+        model: what to fetch.
+        hub: from where.
+        accept: told everything that is known of the file; says whether to go on.
+
+    Raises:
+        InputError: the hub cannot be reached, or says another hash than the catalogue.
+        FileError: what arrived is not what was said.
+        OutputError: the folder cannot be written.
+    """
+    offer = hub.offer(model.repository, model.file, revision=model.revision)
+    if model.sha256 and offer.sha256 and offer.sha256 != model.sha256:
+        raise InputError(
+            f"{model.repository} now has another {model.file} (SHA-256 {offer.sha256:.10}) than the "
+            f"catalogue says ({model.sha256:.10}); check which is right before you fetch it."
+        )
+    if not accept(offer):
+        return None
+    try:
+        model.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=model.path.parent, prefix=".pull-") as folder:
+            arrived = hub.fetch(offer, into=Path(folder))
+            _check(arrived, offer, sha256=model.sha256 or offer.sha256)
+            _keep(arrived, model.path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{model.path} cannot be written ({reason}).") from None
+    return model.path, offer
+
+
+def _check(path: Path, offer: Offer, *, sha256: str) -> None:
+    size = path.stat().st_size
+    if offer.size and size != offer.size:
+        raise FileError(
+            f"{offer.file} arrived with {size} bytes instead of {offer.size}; try again."
+        )
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 and found != sha256:
+        raise FileError(
+            f"{offer.file} arrived with the SHA-256 {found:.10} instead of {sha256:.10}; "
+            "it was thrown away."
+        )
+
+
+def _keep(arrived: Path, target: Path) -> None:
+    """Give a file its place, as safetensors: a pickle is converted in a confined process."""
+    from animatediff.weights.files import is_pickle, read_header, replace_by
+    from animatediff.weights.legacy import converted_to_safetensors
+
+    if is_pickle(arrived):
+        converted_to_safetensors(arrived, target)
+        return
+    read_header(arrived)
+    beside = target.with_name(f".{target.name}.new")
+    arrived.replace(beside)
+    replace_by(beside, target)

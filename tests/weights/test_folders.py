@@ -1,0 +1,163 @@
+"""Models by name: in our own folders, the web interface's, ComfyUI's, and the hub's cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from animatediff.errors import FileError, InputError
+from animatediff.weights.builtin import ModelFile, ModelFolder, resolve, resolve_model
+from animatediff.weights.catalog import catalog, published
+from animatediff.weights.folders import find_in_hub_cache, list_found, model_folders
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user with nothing at all."""
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "HF_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    for name in ("ANIMATEDIFF_MODELS", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def use(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    monkeypatch.setenv("ANIMATEDIFF_MODELS", ":".join(map(str, folders)))
+
+
+def test_without_folders_only_the_built_in_is_known() -> None:
+    assert model_folders() == []
+    with pytest.raises(InputError, match="did you mean noto"):
+        resolve("lora", "notto")
+    assert resolve("lora", "noto").is_file()
+
+
+@pytest.mark.parametrize(
+    ("place", "role"),
+    [
+        ("checkpoints", "model"),
+        ("lora/sub", "lora"),
+        ("models/Stable-diffusion", "model"),
+        ("models/Lora", "lora"),
+        ("models/LyCORIS", "lora"),
+        ("models/VAE", "vae"),
+        ("embeddings", "embedding"),
+        ("extensions/sd-webui-animatediff/model", "motion"),
+        ("models/checkpoints/sub", "model"),
+        ("models/loras", "lora"),
+        ("models/animatediff_models", "motion"),
+        ("models/animatediff_motion_lora", "motion-lora"),
+        ("models/embeddings", "embedding"),
+    ],
+)
+def test_a_name_is_found_in_every_layout(
+    place: str, role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = touch(tmp_path / "root" / place / "My Style_v2.safetensors")
+    use(monkeypatch, tmp_path / "absent", tmp_path / "root")
+    for name in ("My Style_v2", "my style_V2", "My Style_v2.safetensors"):
+        assert resolve(role, name) == path  # pyright: ignore[reportArgumentType]
+    if role == "model":
+        found = resolve_model("My Style_v2")
+        assert found == ModelFile("My Style_v2", path)
+
+
+def test_comfyuis_list_of_further_folders_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "comfy"
+    path = touch(tmp_path / "elsewhere" / "two" / "style.safetensors")
+    root.mkdir()
+    text = "mine:\n  base_path: ../elsewhere\n  loras: |\n    one\n    two\n"
+    (root / "extra_model_paths.yaml").write_text(text)
+    use(monkeypatch, root)
+    assert resolve("lora", "style").resolve() == path
+    (root / "extra_model_paths.yaml").write_text("a: [")
+    with pytest.raises(FileError, match="YAML"):
+        resolve("lora", "style")
+    (root / "extra_model_paths.yaml").write_text("a: !!python/object/apply:os.getcwd []")
+    with pytest.raises(FileError, match="YAML"):
+        resolve("lora", "style")
+
+
+def test_a_diffusers_folder_is_a_model_and_its_parts_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "root" / "models" / "diffusers" / "dreams"
+    touch(folder / "model_index.json")
+    touch(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    use(monkeypatch, tmp_path / "root")
+    assert [found.name for found in list_found("model")] == ["dreams"]
+    assert resolve_model("dreams") == ModelFolder("dreams", folder)
+
+
+def test_two_of_one_name_are_not_chosen_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = touch(tmp_path / "root" / "lora" / "a" / "style.safetensors")
+    touch(tmp_path / "root" / "lora" / "b" / "style.safetensors")
+    use(monkeypatch, tmp_path / "root")
+    with pytest.raises(InputError, match="name one by its path"):
+        resolve("lora", "style")
+    assert resolve("lora", "a/style") == one
+    pickle = touch(tmp_path / "root" / "lora" / "other.ckpt")
+    assert resolve("lora", "other") == pickle
+    safe = touch(tmp_path / "root" / "lora" / "other.safetensors")
+    assert resolve("lora", "other") == safe
+
+
+def test_further_folders_are_in_the_users_settings(home: Path, tmp_path: Path) -> None:
+    path = touch(tmp_path / "root" / "vae" / "sharp.safetensors")
+    config = home / "xdg_config_home" / "animatediff" / "models.toml"
+    touch(config).write_text(f'folders = ["{tmp_path / "root"}"]\n')
+    assert resolve("vae", "sharp") == path
+    config.write_text("folder = []\n")
+    with pytest.raises(InputError, match="folders"):
+        resolve("vae", "sharp")
+
+
+def test_the_hubs_cache_is_read_and_nothing_outside_it(home: Path) -> None:
+    repository = home / "hf_home" / "hub" / "models--maker--dreams"
+    path = touch(repository / "snapshots" / "abc" / "model_index.json")
+    touch(repository / "refs" / "main").write_text("abc")
+    assert find_in_hub_cache("maker/dreams") == path.parent
+    assert find_in_hub_cache("maker/dreams/model_index.json") == path
+    assert resolve_model("maker/dreams") == ModelFolder("abc", path.parent)
+    for name in ("maker", "maker/other", "maker/dreams/..", "../x/y", "maker/dreams/absent"):
+        assert find_in_hub_cache(name) is None
+
+
+def test_a_published_model_says_how_to_get_it(home: Path) -> None:
+    with pytest.raises(InputError, match="models pull v3 fetches it"):
+        resolve("motion", "v3")
+    path = touch(published("v3").path)
+    assert path == home / "xdg_data_home/animatediff/models/motion/v3_sd15_mm.safetensors"
+    assert resolve("motion", "v3") == path
+    with pytest.raises(InputError, match="did you mean v3-adapter"):
+        published("v3-adaptor")
+
+
+def test_the_user_adds_to_the_catalogue_and_wins(home: Path) -> None:
+    config = home / "xdg_config_home" / "animatediff" / "catalog.toml"
+    rows = '[mine]\nrole = "lora"\nrepository = "me/x"\nfile = "x.safetensors"\nabout = "mine"\n'
+    touch(config).write_text(rows + rows.replace("[mine]", "[v3]"))
+    assert catalog()["mine"].repository == "me/x"
+    assert catalog()["v3"].role == "lora"
+    config.write_text('[mine]\nrole = "wrong"\n')
+    with pytest.raises(InputError, match=r"catalog\.toml"):
+        catalog()
+
+
+def test_every_entry_of_the_catalogue_is_of_a_known_family() -> None:
+    from animatediff.weights.families import FAMILIES
+
+    for name, model in catalog().items():
+        assert model.family in FAMILIES, name
+        assert model.path.suffix == ".safetensors"
