@@ -15,6 +15,7 @@ from PIL import Image
 
 from animatediff.data.confined import Decoder
 from animatediff.data.decoding import Limits, Media, decode
+from animatediff.data.parallel import in_order
 from animatediff.data.survey import cuts_in, survey
 from animatediff.errors import FileError
 
@@ -197,6 +198,22 @@ def test_a_decoder_that_crashes_is_one_bad_clip(
             with pytest.raises(FileError, match="crash"):
                 decoder.decode(Media(odd_clips["plain"]))
         assert decoder.decode(Media(odd_clips["plain"])).num_frames == 6
+
+
+def test_a_reader_that_stops_early_leaves_no_decoder_running(odd_clips: dict[str, Path]) -> None:
+    used: list[Decoder] = []
+
+    def job(decoder: Decoder, path: Path) -> int:
+        used.append(decoder)
+        return decoder.decode(Media(path)).num_frames
+
+    results = in_order([odd_clips["plain"]] * 20, job, workers=2)
+    assert next(results)[1] == 6
+    results.close()
+    assert len(used) < 20
+    for decoder in used:
+        with pytest.raises(FileError, match="closed"):
+            decoder.decode(Media(odd_clips["plain"]))
 
 
 def test_the_child_gives_what_decoding_here_gives(odd_clips: dict[str, Path]) -> None:

@@ -40,6 +40,7 @@ class Decoder:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
 
     def decode(
         self,
@@ -84,7 +85,11 @@ class Decoder:
         return ClipFacts(**facts), thumbnails
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, also in the middle of a clip, and start no other."""
+        self._closed = True
+        self._stop()
+
+    def _stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -103,6 +108,8 @@ class Decoder:
     def _ask(
         self, media: Media, request: Mapping[str, Any]
     ) -> tuple[dict[str, Any], UInt8[np.ndarray, "frames height width 3"]]:
+        if self._closed:
+            raise FileError(f"{media.path} was not decoded: its decoder is closed.")
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -126,7 +133,7 @@ class Decoder:
             raise
         except (OSError, EOFError, ValueError):
             # Broken off: in the middle of an answer, or before there was one.
-            self.close()
+            self._stop()
             why = (
                 f"took longer than {self.limits.timeout:g} s to decode"
                 if late.is_set()
@@ -134,7 +141,7 @@ class Decoder:
             )
             raise FileError(f"{media.path} {why}; take it out.") from None
         except BaseException:
-            self.close()
+            self._stop()
             raise
         finally:
             timer.cancel()
