@@ -16,6 +16,7 @@ _WRAPPERS = ("state_dict.", "module.", "model.unet.", "pipe.unet.")
 """What programs put before every name: trainers' dictionaries, DistributedDataParallel."""
 _MOST_LETTERS = 200
 """Of a name; those of published files have at most 150."""
+_NUMBER = re.compile(r"[0-9]+")
 
 
 class Evidence:
@@ -26,21 +27,19 @@ class Evidence:
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        prefix = self.wrapper = _shared_wrapper(shapes)
-        self.shapes = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
+        prefix = _shared_wrapper(shapes)
+        self.shapes = {n.removeprefix(prefix): s for n, s in shapes.items()} if prefix else shapes
 
     @cached_property
     def names(self) -> str:
         """All names, each on a line of its own."""
-        # A name that holds a new line would be two names to a rule.
-        lines = (name[:_MOST_LETTERS].replace("\n", "?") for name in self.shapes)
-        return "\n" + "\n".join(lines) + "\n"
+        return "\n" + "\n".join(map(_line, self.shapes)) + "\n"
 
     @cached_property
     def patterns(self) -> str:
         """The same with every number as ``#``, each line once."""
-        lines = dict.fromkeys(re.sub(r"[0-9]+", "#", self.names).split("\n"))
-        return "\n" + "\n".join(line for line in lines if line) + "\n"
+        lines = dict.fromkeys(_NUMBER.sub("#", _line(name)) for name in self.shapes)
+        return "\n" + "\n".join(lines) + "\n"
 
     def has(self, *fragments: str) -> bool:
         """Whether any of the fragments is in a name (``#`` is a number, ``^`` and ``$`` ends)."""
@@ -77,6 +76,11 @@ class Evidence:
                 }
             )
         )
+
+
+def _line(name: str) -> str:
+    """A name that holds a new line would be two names to a rule."""
+    return name[:_MOST_LETTERS].replace("\n", "?")
 
 
 def _shared_wrapper(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ MAX_HEADER_BYTES = 16 << 20
 MAX_TENSORS = 50_000
 MAX_JSON_BYTES = 16 << 20
 
+_MOST_AXES = 64
+_MOST_BYTES = 1 << 60
 _START = 512
 """Bytes that tell one format from another."""
 _TEXT_OPCODES = tuple(bytes([code]) for code in b"(]}c)INSVFLlpdg")
@@ -68,23 +71,20 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            text, start = _header_text(file, path=path, size=size)
+            start = _header_end(file, path=path, size=size)
+            table = _parsed(file.read(start - 8), path=path)
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
-    table = _parsed(text, path=path)
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise FileError(f"{path} is not a valid safetensors file: its metadata are not texts.")
     if len(table) > MAX_TENSORS:
         raise FileError(f"{path} holds {len(table)} tensors, and at most {MAX_TENSORS} are read.")
-    spans: list[tuple[int, int]] = []
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, entry in table.items():
-        shapes[name], span = _checked_entry(name, entry, path=path)
-        spans.append(span)
-    _check_extent(spans, path=path, start=start, size=size)
-    dtypes = {name: entry["dtype"] for name, entry in table.items()}
-    return Header(path, shapes, metadata, dtypes)
+    entries = {name: _checked_entry(name, entry, path=path) for name, entry in table.items()}
+    del table
+    _check_extent((entry.span for entry in entries.values()), path=path, start=start, size=size)
+    shapes = {name: entry.shape for name, entry in entries.items()}
+    return Header(path, shapes, metadata, {name: entry.dtype for name, entry in entries.items()})
 
 
 def is_pickle(path: Path) -> bool:
@@ -246,8 +246,17 @@ def _sha256(path: Path, size: int, time: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _header_text(file: BinaryIO, *, path: Path, size: int) -> tuple[bytes, int]:
-    """The header's JSON, and where the numbers start."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One tensor in the header: with fifty thousand of them, every byte counts."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    span: tuple[int, int]
+
+
+def _header_end(file: BinaryIO, *, path: Path, size: int) -> int:
+    """Where the numbers start; the file is left where the header's JSON does."""
     start = file.read(_START)
     first = start[:8]
     if first == b"version ":
@@ -273,18 +282,22 @@ def _header_text(file: BinaryIO, *, path: Path, size: int) -> tuple[bytes, int]:
             f"{size}; get the file again."
         )
     file.seek(8)
-    return file.read(length), 8 + length
+    return 8 + length
 
 
 def _parsed(text: bytes, *, path: Path) -> dict[str, Any]:
-    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def compact(pairs: list[tuple[str, Any]]) -> Any:
         table = dict(pairs)
         if len(table) != len(pairs):
             raise FileError(f"{path} is not a valid safetensors file: it names a tensor twice.")
-        return table
+        match table:
+            case {"dtype": str() as dtype, "shape": list() as shape, "data_offsets": [a, b]}:
+                return _Entry(sys.intern(dtype), tuple(shape), (a, b))
+            case _:
+                return table
 
     try:
-        table = json.loads(text.decode("utf-8"), object_pairs_hook=without_duplicates)
+        table = json.loads(text.decode("utf-8"), object_pairs_hook=compact)
     except FileError:
         raise
     except (ValueError, RecursionError):
@@ -294,20 +307,20 @@ def _parsed(text: bytes, *, path: Path) -> dict[str, Any]:
     return table
 
 
-def _checked_entry(name: str, entry: Any, *, path: Path) -> tuple[tuple[int, ...], tuple[int, int]]:
-    """Shape and span in bytes of one tensor."""
-    match entry:
-        case {"dtype": str() as dtype, "shape": list() as shape, "data_offsets": [int(), int()]}:
-            begin, end = entry["data_offsets"]
-            whole = all(type(n) is int and n >= 0 for n in (*shape, begin))
-            if dtype not in _BITS:
-                raise FileError(
-                    f"{path} stores {_shown(name)} as {_shown(dtype)}, which is not read."
-                )
-            if whole and end - begin == math.prod(shape) * _BITS[dtype] // 8:
-                return tuple(shape), (begin, end)
-        case _:
-            pass
+def _checked_entry(name: str, entry: Any, *, path: Path) -> _Entry:
+    """The entry, if its shape and its span in bytes agree."""
+    if isinstance(entry, _Entry):
+        if entry.dtype not in _BITS:
+            raise FileError(
+                f"{path} stores {_shown(name)} as {_shown(entry.dtype)}, which is not read."
+            )
+        begin, end = entry.span
+        # Of unbounded numbers the product alone could take hours.
+        whole = len(entry.shape) <= _MOST_AXES and all(
+            type(n) is int and 0 <= n < _MOST_BYTES for n in (*entry.shape, begin, end)
+        )
+        if whole and end - begin == math.prod(entry.shape) * _BITS[entry.dtype] // 8:
+            return entry
     raise FileError(f"{path} is not a valid safetensors file: its entry {_shown(name)} is wrong.")
 
 
@@ -335,7 +348,7 @@ def _some(names: list[str], *, most: int = 3) -> str:
 
 def _shown(name: str) -> str:
     """Names are data from elsewhere: shortened, and without control characters."""
-    printable = "".join(c if c.isprintable() else "?" for c in name)
+    printable = "".join(c if c.isprintable() else "?" for c in name[:200])
     return printable if len(printable) <= 100 else f"{printable[:97]}..."
 
 

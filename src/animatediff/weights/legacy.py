@@ -132,10 +132,9 @@ def _report(
 
 def _json(file: IO[bytes], *, path: Path) -> dict[str, Any]:
     file.seek(0)
-    text = file.read(_MAX_REPORT_BYTES + 1)
     try:
-        if len(text) > _MAX_REPORT_BYTES:
+        if os.fstat(file.fileno()).st_size > _MAX_REPORT_BYTES:
             raise ValueError
-        return json.loads(text)
+        return json.loads(file.read())
     except ValueError:
         raise FileError(f"{path} could not be read as a pickle.") from None

@@ -625,16 +625,21 @@ def collect(
             if len(tensors) >= MAX_TENSORS:
                 raise Refused(f"holds more than {MAX_TENSORS} tensors")
             tensors[name] = value
-        elif isinstance(value, dict) and name is not None and not name.startswith(NOT_WEIGHTS):
+        elif isinstance(value, dict) and name is not None and is_weights(name):
             inner = f"{name}."
             collect(value, prefix=inner, tensors=tensors, dropped=dropped, depth=depth + 1)
-        elif isinstance(value, Inert) and depth and holds_tensor(value):
+        elif isinstance(value, Inert) and is_weights(name) and holds_tensor(value):
             raise Refused(
                 f"has a tensor that depends on {shown(value.name)}, which is not run; "
                 f"it is in {shown(name or 'an entry without a name')}"
             )
         elif len(dropped) < MAX_TENSORS:
             dropped.append(name or "an entry without a name")
+
+
+def is_weights(name: str | None) -> bool:
+    """Whether an entry is not one of those that trainers keep for themselves."""
+    return name is None or not name.startswith(NOT_WEIGHTS)
 
 
 def holds_tensor(value: Any) -> bool:
@@ -911,8 +916,6 @@ def write_tensors(
                     "get the file again"
                 )
         write_view(tensor, numbers, out)
-        numbers.release()
-    whole.release()
 
 
 def crc_of(numbers: memoryview) -> int:
@@ -1000,27 +1003,27 @@ def run(action: str, file: BinaryIO, out: BinaryIO) -> dict[str, Any]:
     size = os.fstat(file.fileno()).st_size
     if not size:
         raise Refused("is empty; get the file again")
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        opened = open_pickle(file, data)
-        found = find_tensors(opened.root)
-        limit = 2 * size + SPARE_OUTPUT
-        texts = {"format": "pt", **found.texts}
+    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed when the process ends
+    opened = open_pickle(file, data)
+    found = find_tensors(opened.root)
+    limit = 2 * size + SPARE_OUTPUT
+    texts = {"format": "pt", **found.texts}
+    header, names = header_of(found, texts=texts, limit=limit)
+    if action == "header":
+        for storage in {tensor.storage for tensor in found.tensors.values()}:
+            opened.place(storage)  # that the numbers are there
+        table = {name: [t.dtype, list(t.shape)] for name, t in found.tensors.items()}
+        report = {"tensors": table, "texts": found.texts}
+        out.write(json.dumps(report).encode())
+    else:
+        digest = hashlib.sha256()
+        for begin in range(0, size, CHUNK):
+            digest.update(data[begin : begin + CHUNK])
+        texts |= {"converted_from": "pickle", "source_sha256": digest.hexdigest()}
         header, names = header_of(found, texts=texts, limit=limit)
-        if action == "header":
-            for storage in {tensor.storage for tensor in found.tensors.values()}:
-                opened.place(storage)  # that the numbers are there
-            table = {name: [t.dtype, list(t.shape)] for name, t in found.tensors.items()}
-            report = {"tensors": table, "texts": found.texts}
-            out.write(json.dumps(report).encode())
-        else:
-            digest = hashlib.sha256()
-            for begin in range(0, size, CHUNK):
-                digest.update(data[begin : begin + CHUNK])
-            texts |= {"converted_from": "pickle", "source_sha256": digest.hexdigest()}
-            header, names = header_of(found, texts=texts, limit=limit)
-            out.write(header)
-            write_tensors(found, names, opened, data, out)
-        out.flush()
+        out.write(header)
+        write_tensors(found, names, opened, data, out)
+    out.flush()
     return {"dropped": [shown(name) for name in found.dropped[:20]], "drops": len(found.dropped)}
 
 
