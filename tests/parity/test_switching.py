@@ -186,7 +186,7 @@ def test_what_does_not_belong_together_is_refused(
         animator.animate(replace(first, numerics="diffusers"))
     with pytest.raises(InputError, match="the motion is none"):
         loaded(replace(first, motion="none"))
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="no adapter"):
         loaded(replace(first, adapter="absent.safetensors"))
     with pytest.raises(FileError, match="needs a MotionLoRA"):
         loaded(replace(first, motion_loras=(files["adapter"][0],)))
