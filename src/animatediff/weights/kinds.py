@@ -50,7 +50,7 @@ KINDS: Mapping[Kind, KindFacts] = {
     "unet": KindFacts("the U-Net of an image model"),
     "text-encoder": KindFacts("the text encoder of an image model"),
     "image-encoder": KindFacts("an image encoder"),
-    "vae": KindFacts("an autoencoder (VAE)"),
+    "vae": KindFacts("an autoencoder (VAE)", "--vae"),
     "tiny-autoencoder": KindFacts("a tiny autoencoder (TAESD)"),
     "motion": KindFacts("a motion module", "--motion"),
     "adapter": KindFacts("a domain adapter", "--adapter"),
@@ -59,7 +59,7 @@ KINDS: Mapping[Kind, KindFacts] = {
     "sparse-control": KindFacts("a SparseCtrl model"),
     "controlnet": KindFacts("a ControlNet"),
     "ip-adapter": KindFacts("an IP-Adapter"),
-    "embedding": KindFacts("a textual inversion"),
+    "embedding": KindFacts("a textual inversion", "--embedding"),
     "other": KindFacts("a model of another project"),
     "unknown": KindFacts("a file of no known kind"),
 }

@@ -1,0 +1,65 @@
+"""``animatediff inspect`` says what files are, to people and to programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.weights import synthetic
+
+from animatediff.apps.cli import main
+
+
+def test_a_file_is_named_with_its_reasons_and_its_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = synthetic.write_sparse(tmp_path / "x.safetensors", "motion-lora-v2")
+    assert main(["inspect", str(path)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "is a MotionLoRA for AnimateDiff v2, for Stable Diffusion 1.5" in printed
+    assert "because it has low-rank pairs on temporal attentions" in printed
+    assert "19,333,120 learned numbers, F16" in printed
+    assert "rank 64" in printed
+    assert "use give it to --motion-lora" in printed
+
+
+def test_a_pickle_is_to_be_converted_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = synthetic.write_pickle(tmp_path / "x.ckpt", "motion-lora-v2")
+    assert main(["inspect", str(path)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "in a pickle" in printed
+    assert "animatediff convert, then give it to --motion-lora" in printed
+
+
+def test_what_cannot_be_used_yet_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = synthetic.write_sparse(tmp_path / "x.safetensors", "motion-pia", size="small")
+    assert main(["inspect", str(path)]) == 0
+    assert "use      it cannot be used yet" in capsys.readouterr().out
+
+
+def test_programs_get_json_and_one_broken_file_does_not_hide_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = synthetic.write_sparse(tmp_path / "good", "embedding-sdxl")
+    (tmp_path / "bad").write_bytes(b"PK\x03\x04")
+    assert main(["inspect", str(tmp_path / "bad"), str(good), "--json"]) == 3
+    printed = capsys.readouterr()
+    bad, fine = json.loads(printed.out)
+    assert "zip file" in bad["error"]
+    assert (fine["kind"], fine["base"], fine["path"]) == ("embedding", "sdxl", str(good))
+    assert printed.err.startswith("animatediff: ")
+
+
+def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tmp_path / "nothing")]) == 3
+    assert "nothing cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_no_file_at_all_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect"]) == 2
+    assert "needs a file or folder" in capsys.readouterr().err
