@@ -14,7 +14,13 @@ from safetensors.torch import save_file
 
 from animatediff.errors import FileError
 from animatediff.sampling.animator import Animator
-from animatediff.weights.files import read_header, read_weights, write_weights
+from animatediff.weights.files import (
+    check_fit,
+    is_pickle,
+    read_header,
+    read_weights,
+    write_weights,
+)
 from animatediff.weights.pack import pack_world
 
 
@@ -75,6 +81,38 @@ def test_a_header_of_impossible_length_is_refused(tmp_path: Path, length: int) -
     path.write_bytes(struct.pack("<Q", length) + b"{}")
     with pytest.raises(FileError):
         read_header(path)
+
+
+@pytest.mark.parametrize("length", [0x0280, 0x0380, 0x0480, 0x0580])
+def test_a_header_as_long_as_a_pickles_first_bytes_is_no_pickle(
+    tmp_path: Path, length: int
+) -> None:
+    """640 bytes, say: a length that is written as pickles of protocol 2 begin."""
+    entry = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    header = json.dumps(entry).encode().ljust(length)
+    path = raw(tmp_path / "x.safetensors", header, b"\0" * 4)
+    assert not is_pickle(path)
+    assert read_header(path).shapes == {"a": (1,)}
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "old"])
+def test_a_pickle_is_known_by_its_first_bytes(tmp_path: Path, old: bool) -> None:
+    path = tmp_path / "x.safetensors"
+    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=not old)  # noqa: TID251 - what others wrote
+    assert is_pickle(path)
+    with pytest.raises(FileError, match="animatediff convert"):
+        read_header(path)
+
+
+def test_what_does_not_fit_is_counted_and_a_few_names_are_listed(weights: Path) -> None:
+    header = read_header(weights)
+    wanted = {"a": (8, 9), **{f"missing{i}": (1,) for i in range(7)}}
+    with pytest.raises(FileError) as caught:
+        check_fit(header, wanted, role="what is needed")
+    sentence = str(caught.value)
+    assert "lacks missing0, missing1, missing2 and 4 more" in sentence
+    assert "has the unknown b" in sentence
+    assert "a is 8x8 instead of 8x9" in sentence
 
 
 def test_a_model_with_a_truncated_part_is_not_loaded(tiny_world: Path, tmp_path: Path) -> None:
