@@ -235,13 +235,13 @@ def test_what_the_model_lacks_is_counted_and_named(
 @pytest.mark.parametrize(
     ("sample", "sentence"),
     [
-        ("motion-lora-v2", "0 of its 168 modules"),
-        ("lora-sdxl", "does not fit a weight of"),
-        ("sd15", "is not a LoRA"),
-        ("motion-v3", "is not a LoRA"),
-        ("vae", "is not a LoRA"),
-        ("controlnet", "is not a LoRA"),
-        ("embedding-a1111", "is not a LoRA"),
+        ("motion-lora-v2", "give it to --motion-lora"),
+        ("lora-sdxl", r"for SDXL.* does not fit a weight of"),
+        ("sd15", "give it to --model"),
+        ("motion-v3", "give it to --motion"),
+        ("vae", "is an autoencoder"),
+        ("controlnet", "is a ControlNet"),
+        ("embedding-a1111", "is a textual inversion"),
     ],
 )
 def test_what_is_no_lora_for_this_model_is_refused_in_one_sentence(

@@ -75,11 +75,11 @@ def _list(options: ModelsOptions) -> int:
     return 0
 
 
-def _roles(options: ModelsOptions) -> tuple[str, ...]:
+def _roles(options: ModelsOptions) -> tuple[RoleName, ...]:
     return (options.kind,) if options.kind is not None else get_args(RoleName)
 
 
-def _found(wanted: tuple[str, ...]) -> Iterator[Found]:
+def _found(wanted: tuple[RoleName, ...]) -> Iterator[Found]:
     from animatediff.weights.folders import Role, list_found
 
     seen: set[Path] = set()
@@ -127,7 +127,7 @@ def _files(options: ModelsOptions) -> Iterator[tuple[str, Path]]:
             yield found.name, found.path
 
 
-def _named(name: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+def _named(name: str, wanted: tuple[RoleName, ...]) -> Iterator[tuple[str, Path]]:
     from animatediff.weights.builtin import resolve, resolve_model
 
     for role in wanted:

@@ -21,6 +21,7 @@ from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.graft import Graft, Grafts
 from animatediff.model.low_rank import LowRank
+from animatediff.weights.builtin import resolve
 from animatediff.weights.files import Header, check_fit, read_header, read_weights
 from animatediff.weights.inspect import check_kind, inspect_header
 from animatediff.weights.layouts import (
@@ -78,15 +79,12 @@ class LoadedLowRank:
 
 
 def resolve_low_rank(name: str, *, kind: Kind) -> Path:
-    """The file of a domain adapter or MotionLoRA, by its path.
+    """The file of a domain adapter or MotionLoRA, by its name or path.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is none.
     """
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise InputError(f"There is no file {name!r:.200} to take {KINDS[kind]} from.")
-    return path
+    return resolve(kind, name)
 
 
 def read_adapter(path: Path) -> LowRankFile:

@@ -24,6 +24,7 @@ from animatediff.errors import FileError
 from animatediff.runtime import channels_last
 from animatediff.weights.builtin import ModelFile, ModelFolder, weight_file
 from animatediff.weights.files import Header, read_header, read_json, sha256_of
+from animatediff.weights.inspect import check_kind, inspect_header
 from animatediff.weights.parts import C, Part, build_part, build_text_encoder, pair
 from animatediff.weights.single_file import (
     TEXT,
@@ -206,7 +207,9 @@ def _plan_folder(model: ModelFolder, *, vae: Path | None) -> BaseModelPlan:
 
 def _plan_single_file(model: ModelFile, *, vae: Path | None) -> BaseModelPlan:
     path = model.path
-    file = read_single_file(read_header(path))
+    header = read_header(path)
+    check_kind(inspect_header(header), "checkpoint")
+    file = read_single_file(header)
     unet = build_part(path, UNet2DConditionModel, file.configs["unet"])
     text_encoder = build_text_encoder(path, CLIPTextModel, file.configs["text_encoder"])
     second = None
@@ -270,6 +273,7 @@ def _vae_part(path: Path, config: Mapping[str, Any]) -> Part:
         folder_config = _config(folder / "config.json", AutoencoderKL)
         return _folder_vae(weight_file(folder, part="vae"), folder / "config.json", folder_config)
     header = read_header(path)
+    check_kind(inspect_header(header), "vae")
     prefix = VAE if any(name.startswith(VAE) for name in header.shapes) else ""
     names = {name.removeprefix(prefix): shape for name, shape in header.shapes.items()}
     config = fitted_vae(config, names)

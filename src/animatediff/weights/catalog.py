@@ -51,9 +51,11 @@ def catalog() -> dict[str, Published]:
     Raises:
         FileError, InputError: the user's catalogue is there and broken.
     """
-    entries = _read(SHIPPED)
+    entries = dict(_read(SHIPPED))
     users = user_config_path("animatediff") / "catalog.toml"
-    return entries | (_read(users) if users.is_file() else {})
+    if users.is_file():
+        entries.update(_read(users))
+    return entries
 
 
 def published(name: str) -> Published:

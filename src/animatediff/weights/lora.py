@@ -31,6 +31,7 @@ from animatediff.model.weight_delta import (
     shaped_like,
 )
 from animatediff.weights.files import Header, read_header, read_json, read_weights
+from animatediff.weights.inspect import check_kind, inspect_header
 from animatediff.weights.lora_names import find_layer, layer_names, split_name
 
 Pieces = dict[str, Tensor]
@@ -115,6 +116,10 @@ def read_lora(path: Path) -> LoraFile:
         FileError: the file is broken, or holds something else than a LoRA.
     """
     header = read_header(path)
+    found = inspect_header(header)
+    # A domain adapter is an image LoRA too; what is not recognised may still be of a known flavour.
+    if found.kind not in ("lora", "adapter", "unknown"):
+        check_kind(found, "lora")
     layers: dict[str, dict[str, str]] = {}
     for name in header.shapes:
         split = split_name(name)
@@ -153,8 +158,9 @@ def fit_lora(lora: LoraFile, networks: Mapping[str, nn.Module]) -> LoraPlan:
         places[stem] = networks[network].get_submodule(path)
     if not places:
         raise FileError(
-            f"{lora.header.path} changes nothing here: this model has 0 of its {len(absent)} "
-            f"modules, such as {absent[0]:.100}; it is a LoRA for another kind of model."
+            f"{lora.header.path} is {inspect_header(lora.header).title} and changes nothing here: "
+            f"this model has 0 of its {len(absent)} modules, such as {absent[0]:.100}; choose a "
+            "LoRA for this kind of model."
         )
     for stem, layer in places.items():
         _try(lora, stem, layer)
@@ -178,8 +184,8 @@ def _try(lora: LoraFile, stem: str, layer: nn.Module) -> None:
         whole = "x".join(map(str, weight.shape)) if isinstance(weight, Tensor) else "none"
         reason = " ".join(str(error).split("\n")[0].split())[:120].rstrip(".")
         raise FileError(
-            f"{lora.header.path} is not a LoRA for this model: its {stem:.100} does not fit a "
-            f"weight of {whole} ({reason})."
+            f"{lora.header.path} is {inspect_header(lora.header).title} and not for this model: its "
+            f"{stem:.100} does not fit a weight of {whole} ({reason})."
         ) from None
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from animatediff.errors import FileError, InputError
 from animatediff.weights.base_model import BaseModel
 from animatediff.weights.files import Header, read_header, read_weights
+from animatediff.weights.inspect import check_kind, inspect_header
 
 MAX_VECTORS = 75
 """As many as one stretch of a prompt has room for."""
@@ -54,6 +55,9 @@ def read_embedding(path: Path) -> EmbeddingFile:
         FileError: the file is broken, or holds something else.
     """
     header = read_header(path)
+    kind = inspect_header(header)
+    if kind.kind not in ("embedding", "unknown"):
+        check_kind(kind, "embedding")
     names = list(header.shapes)
     if set(names) >= set(_ENCODERS):
         found = EmbeddingFile(header, path.stem, {part: key for key, part in _ENCODERS.items()})
