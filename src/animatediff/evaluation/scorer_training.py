@@ -63,7 +63,7 @@ class ScorerOptions:
 
     size: int = 192
     num_views: int = 3
-    num_style_views: int = 5
+    num_style_views: int = 3
     num_components: int = 768
     hidden: int = 1024
     style_hidden: int = 256
