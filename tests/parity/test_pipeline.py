@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +21,6 @@ from animatediff.weights.convert import convert
 from animatediff.weights.files import write_weights
 
 FRAMES, STEPS, GUIDANCE, SEED, SIDE = 4, 10, 7.5, 3, 64
-
-
-@pytest.fixture(scope="module")
-def small_world(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path) -> Path:
-    """Stable Diffusion 1.5's four blocks at a tenth of their width, with a tiny text encoder."""
-    folder = tmp_path_factory.mktemp("small-world") / "world"
-    shutil.copytree(tiny_world, folder)
-    shutil.rmtree(folder / "unet")
-    torch.manual_seed(0)
-    config = synthetic.unet_config("sd15", "small") | {"cross_attention_dim": 32}
-    UNet2DConditionModel(**config).save_pretrained(folder / "unet")
-    return folder
 
 
 @pytest.mark.parametrize(
