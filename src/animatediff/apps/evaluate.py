@@ -63,6 +63,8 @@ class Options:
     """How strongly the prompt pulls; the model's own where left out."""
     seed: int = 0
     """Of the choice of prompts, of the drawings and of the scorer's training."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the denoiser; auto is fp32 on a CPU and fp16 on a GPU."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: Annotated[int | None, optional("N")] = None
@@ -254,7 +256,9 @@ def _drawn(
         template.model,
         motion=template.motion,
         loras=template.loras,
-        runtime=Runtime(device=options.device, threads=options.threads),
+        runtime=Runtime(
+            device=options.device, precision=options.precision, threads=options.threads
+        ),
     )
     # With the model's own choices filled in: kept drawings must not outlive a change of them.
     template = animator.resolved(template)

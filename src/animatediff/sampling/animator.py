@@ -598,14 +598,15 @@ def _loras_of(request: AnimationRequest) -> list[tuple[Path, float]]:
 
 
 def _image_family(base: BaseModel) -> Family:
-    """Without a motion module, the image model's own noise counts."""
+    """Without a motion module, the image model's own noise and guidance count."""
     config: Any = base.scheduler_config
     betas = Betas(
         schedule=config.get("beta_schedule", "scaled_linear"),
         start=float(config.get("beta_start", 0.00085)),
         end=float(config.get("beta_end", 0.012)),
     )
-    return replace(IMAGE_FAMILY, betas=betas)
+    guidance = float(config.get("_guidance", IMAGE_FAMILY.guidance))
+    return replace(IMAGE_FAMILY, betas=betas, guidance=guidance)
 
 
 def _ignore(progress: Progress) -> None:
