@@ -42,6 +42,8 @@ class Options:
 
     files: int = 200_000
     seed: int = 0
+    minutes: float = 60.0
+    """After so many it stops, and says how many files it came to."""
 
 
 def seeds_of(folder: Path, rng: random.Random, *, names: int | None) -> list[bytes]:
@@ -68,7 +70,10 @@ def fuzz(options: Options) -> dict[str, float | int | dict[str, int]]:
         path = folder / "fuzzed"
         path.touch()
         tracemalloc.start()
+        end = time.monotonic() + 60 * options.minutes
         for i in range(options.files):
+            if time.monotonic() > end:
+                break
             seeds = whole if rng.random() < SHARE_OF_WHOLE_HEADERS else small
             content = mutated(rng.choice(seeds), rng)
             overwrite(path, content)
@@ -89,7 +94,7 @@ def fuzz(options: Options) -> dict[str, float | int | dict[str, int]]:
                 Path(f"fuzz-find-{options.seed}-{i}").write_bytes(content)
                 raise AssertionError(f"file {i}: {seconds:.2f} s, {taken} bytes for {len(content)}")
     return {
-        "files": options.files,
+        "files": answers.total(),
         "slowest_cpu_seconds": round(slowest, 3),
         "most_bytes_beyond_1_MiB_per_byte_of_file": round(largest, 2),
         "cpu_seconds": round(spent, 1),

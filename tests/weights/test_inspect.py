@@ -195,6 +195,15 @@ def test_models_of_other_projects_are_named(name: str, family: str, tmp_path: Pa
     assert family in found.title
 
 
+@pytest.mark.parametrize(("first", "second"), [((4, 4), (80, 192)), ((16, 16), (20, 48))])
+def test_a_kronecker_product_is_as_wide_as_its_factors(
+    first: tuple[int, int], second: tuple[int, int], tmp_path: Path
+) -> None:
+    stem = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    shapes = {f"{stem}.lokr_w1": first, f"{stem}.lokr_w2": second}
+    assert inspect_header(Header(tmp_path, shapes, {})).base == "sd15"
+
+
 def test_an_unknown_file_is_said_to_be_unknown(tmp_path: Path) -> None:
     save_file({"a.weight": torch.zeros(3)}, tmp_path / "x.safetensors")
     found = inspect(tmp_path / "x.safetensors")

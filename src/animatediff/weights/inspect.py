@@ -407,7 +407,7 @@ def _is_on_attentions_alone(evidence: Evidence) -> bool:
 def _lora_base(evidence: Evidence) -> tuple[str, list[str]]:
     """The image model whose text width, blocks or encoders a LoRA has."""
     for name, shape in evidence.shapes.items():
-        width = _read_width(name, shape)
+        width = _read_width(name, shape, evidence.shapes)
         if width in _WIDTHS and width != 1280:
             base = _WIDTHS[width]
             return base, [f"its cross-attention reads text {width} wide, as {BASE_TITLES[base]}"]
@@ -423,15 +423,19 @@ def _lora_base(evidence: Evidence) -> tuple[str, list[str]]:
     return "", []
 
 
-def _read_width(name: str, shape: tuple[int, ...]) -> int | None:
+def _read_width(
+    name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]
+) -> int | None:
     """How wide the text is that a pair on cross-attention reads."""
-    if "attn2" not in name or not re.search(r"to_[kv][._]", name):
+    if "attn2" not in name or not re.search(r"to_[kv][._]", name) or len(shape) < 2:
         return None
-    if len(shape) >= 2 and name.endswith((*_DOWN, ".hada_w1_b", ".hada_w2_b", ".diff")):
+    if name.endswith((*_DOWN, ".hada_w1_b", ".hada_w2_b", ".diff")):
         return shape[1]
-    if len(shape) == 2 and name.endswith(".lokr_w2_b"):
-        # The Kronecker product is as wide as both factors together; the other is square.
-        return shape[1] * 8 if shape[1] * 8 in _WIDTHS else shape[1]
+    if name.endswith((".lokr_w2", ".lokr_w2_b")):
+        stem = name.rpartition(".")[0]
+        other = shapes.get(f"{stem}.lokr_w1", shapes.get(f"{stem}.lokr_w1_b", ()))
+        # A Kronecker product is as wide as both of its factors together.
+        return other[1] * shape[1] if len(other) == 2 else None
     return None
 
 
