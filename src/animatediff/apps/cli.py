@@ -43,7 +43,7 @@ COMMANDS = (
     Command("animate", "animatediff.apps.animate:animate", "Make an animation from a prompt."),
     Command("rerun", "animatediff.apps.rerun:rerun", "Make an animation again from its file."),
     Command("inspect", "animatediff.apps.inspect:inspect", "Say what files of weights are."),
-    Command("models", "animatediff.apps.models:models", "List the models that need no download."),
+    Command("models", "animatediff.apps.models:models", "List, verify or pull models."),
     Command(
         "dataset",
         "animatediff.apps.dataset:dataset",
