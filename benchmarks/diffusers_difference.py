@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -39,7 +40,8 @@ from animatediff.sampling.prompts import encode_prompts
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.builtin import BUILTIN
 from animatediff.weights.convert import convert
-from animatediff.weights.families import FAMILIES
+from animatediff.weights.families import FAMILIES, Numerics
+from animatediff.weights.files import sha256_of
 
 PROMPTS = ("a running person", "a red apple", "a beating heart", "a laughing face")
 Frames = UInt8[np.ndarray, "f h w 3"]
@@ -64,43 +66,52 @@ class Difference:
         return f"{self.mean:6.2f} | {self.largest:3d} | {self.over_8:6.1%}"
 
 
-def requests(steps: int, seeds: int, frames: int) -> Iterator[AnimationRequest]:
-    """The same for every version."""
+def requests(folder: Path, *, steps: int, seeds: int, frames: int) -> Iterator[AnimationRequest]:
+    """The same for every version, of a copy of the built-in weights that stays as it is."""
+    shutil.copytree(BUILTIN / "emoji", folder / "emoji")
+    shutil.copyfile(BUILTIN / "motion" / "emoji.safetensors", folder / "motion.safetensors")
     for prompt in PROMPTS:
         for seed in range(seeds):
             yield AnimationRequest(
-                prompt=prompt, seed=seed, steps=steps, num_frames=frames, guidance=3.0
+                prompt=prompt,
+                model=str(folder / "emoji"),
+                motion=str(folder / "motion.safetensors"),
+                seed=seed,
+                steps=steps,
+                num_frames=frames,
+                guidance=3.0,
             )
 
 
-def of_package(asked: list[AnimationRequest], *, family: str, numerics: str) -> list[Frames]:
+def of_package(asked: list[AnimationRequest], *, family: str, numerics: Numerics) -> list[Frames]:
     """This package's animations, the built-in module taken for one of ``family``."""
-    made = [replace(request, family=family, numerics=numerics) for request in asked]
     animator = Animator.load(
-        family=family, numerics=made[0].numerics, runtime=Runtime(device="cpu", precision="fp32")
+        asked[0].model,
+        motion=asked[0].motion,
+        family=family,
+        numerics=numerics,
+        runtime=Runtime(device="cpu", precision="fp32"),
     )
+    made = [replace(request, family=family, numerics=numerics) for request in asked]
     return [animator.animate(request).video.frames for request in made]
 
 
 @torch.inference_mode()
 def of_diffusers(asked: list[AnimationRequest]) -> list[Frames]:
     """diffusers' animations of the same requests, from the same noise and text."""
-    animator = Animator.load(runtime=Runtime(device="cpu", precision="fp32"))
-    base = animator.base
+    model, motion = Path(asked[0].model), Path(asked[0].motion)
+    runtime = Runtime(device="cpu", precision="fp32")
+    base = Animator.load(str(model), motion="none", runtime=runtime).base
     with tempfile.TemporaryDirectory() as folder:
-        written = convert(
-            BUILTIN / "motion" / "emoji.safetensors", Path(folder) / "adapter", layout="diffusers"
-        ).path
+        written = convert(motion, Path(folder) / "adapter", layout="diffusers").path
         adapter = MotionAdapter.from_pretrained(written, torch_dtype=torch.float32)
     pipeline = AnimateDiffPipeline(
         vae=base.vae,
         text_encoder=base.text_encoder,
         tokenizer=base.tokenizer,
-        unet=UNet2DConditionModel.from_pretrained(
-            BUILTIN / "emoji" / "unet", torch_dtype=torch.float32
-        ),
+        unet=UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32),
         motion_adapter=adapter,
-        scheduler=DDIMScheduler.from_pretrained(BUILTIN / "emoji" / "scheduler"),
+        scheduler=DDIMScheduler.from_pretrained(model / "scheduler"),
     )
     pipeline.set_progress_bar_config(disable=True)
     side = base.unet.config["sample_size"]
@@ -134,13 +145,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--frames", type=int, default=16)
     options = parser.parse_args()
-    asked = list(requests(options.steps, options.seeds, options.frames))
+    with tempfile.TemporaryDirectory() as folder:
+        asked = requests(
+            Path(folder), steps=options.steps, seeds=options.seeds, frames=options.frames
+        )
+        measure(list(asked))
+
+
+def measure(asked: list[AnimationRequest]) -> None:
     theirs = of_diffusers(asked)
     preset = of_package(asked, family="v3", numerics="diffusers")
     print(
-        f"{len(asked)} animations of {options.frames} frames, {options.steps} steps of DDIM, fp32; "
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, "
-        f"diffusers {diffusers.__version__}\n"
+        f"{len(asked)} animations of {asked[0].num_frames} frames, {asked[0].steps} steps of DDIM, "
+        f"guidance 3, fp32 on a CPU ({platform.machine()}); torch {torch.__version__}, "
+        f"diffusers {diffusers.__version__}; motion module {sha256_of(Path(asked[0].motion))[:12]}\n"
     )
     print(f"--numerics diffusers against diffusers: {Difference.between(preset, theirs)}\n")
     print("| version | ResNet norms | motion norm | mean | largest | over 8 |")
