@@ -21,7 +21,7 @@ BETA_START, BETA_END, BETA_SCHEDULE = 0.00085, 0.012, "linear"
 """The motion stages' betas (Sec. 4.2); the built-in image model is trained with them from the start."""
 
 GUIDANCE = 3.0
-"""How strongly a prompt should pull at the built-in image model; diffusers skips names that begin so."""
+"""How strongly a prompt should pull at the built-in image model."""
 
 PREDICTION: Prediction = "v_prediction"
 """What the built-in denoiser predicts; with noise it takes far longer to get colours right."""
