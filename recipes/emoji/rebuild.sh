@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Rebuilds the built-in world from nothing: fetch and render its art, train every part, measure, pack.
 # A step that was stopped goes on where it was; one that is done is not done again.
-# usage: recipes/emoji/rebuild.sh [WORK]        (default build/emoji; about 5 hours on 2 cores)
+# usage: recipes/emoji/rebuild.sh [WORK]        (default build/emoji; about 9 hours on 2 cores)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=${1:-build/emoji}
@@ -17,7 +17,7 @@ once() { # once NAME COMMAND...: run a command unless it has been
 }
 
 once dataset "$animatediff" dataset emoji --work "$work"
-for stage in text-encoder autoencoder image motion motion-convolution noto-lora noto-full; do
+for stage in text-encoder autoencoder image image-longer motion motion-convolution noto-lora noto-full; do
     once "$stage" "$animatediff" train "$stage" --work "$work"
 done
 once pack "$animatediff" pack --work "$work"

@@ -94,7 +94,7 @@ STAGES: dict[str, Stage] = {
     "image-longer": Stage(
         "the image model from the weights it has, and its text encoder with it",
         world(image_stages.prepare_longer, image_stages.keep_longer),
-        TrainOptions(steps=4000, batch_size=32, learning_rate=5e-4, optimizer="muon"),
+        TrainOptions(steps=20000, batch_size=32, learning_rate=5e-4, optimizer="muon"),
     ),
     "motion": Stage(
         "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
