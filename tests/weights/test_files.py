@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import struct
 from pathlib import Path
@@ -157,3 +158,23 @@ def test_packing_halves_weights_and_keeps_facts(tmp_path: Path) -> None:
         assert torch.equal(file.get_tensor("w"), third.half())
     config = json.loads((tmp_path / "packed" / "emoji/unet/config.json").read_text())
     assert config == {"a": 1}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 500, 1002])
+def test_a_number_that_is_not_finite_is_found_wherever_it_is(
+    dtype: torch.dtype, bad: float, place: int, tmp_path: Path
+):
+    numbers = torch.linspace(-1, 1, 1003).to(dtype)
+    numbers[place] = bad
+    header = read_header(write_weights(tmp_path / "a.safetensors", {"a": numbers}, metadata={}))
+    with pytest.raises(FileError, match="not finite"):
+        read_weights(header, refuse_nan=True)
+
+
+def test_eight_bit_floats_are_read(tmp_path: Path):
+    numbers = torch.linspace(-1, 1, 64).to(torch.float8_e4m3fn)
+    header = read_header(write_weights(tmp_path / "a.safetensors", {"a": numbers}, metadata={}))
+    read = read_weights(header, dtype=torch.float32, refuse_nan=True)
+    assert torch.equal(read["a"], numbers.float())
