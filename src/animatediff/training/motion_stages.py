@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from animatediff.data.shards import read_shards
@@ -23,6 +23,7 @@ from animatediff.training.world import (
     read_text,
     read_unet,
 )
+from animatediff.weights.files import read_header, read_weights
 
 NUM_FRAMES = 16
 FILES = {"transformer": "emoji.safetensors", "convolution": "emoji-conv.safetensors"}
@@ -83,9 +84,14 @@ def prepare_transformer(work: Path) -> Lesson:
 
 
 def prepare_longer(work: Path) -> Lesson:
-    """The motion modules of the world on the same clips again."""
+    """The motion modules of the world on the same clips again.
+
+    Raises:
+        FileError: there are none yet, or they are broken.
+    """
+    header = read_header(work / "world" / "motion" / FILES["transformer"])
     lesson = _prepare(work, "transformer")
-    lesson.learns.load_state_dict(load_file(work / "world" / "motion" / FILES["transformer"]))
+    lesson.learns.load_state_dict(read_weights(header, dtype=torch.float32, refuse_nan=True))
     return lesson
 
 

@@ -477,8 +477,3 @@ def _stop_signal() -> Generator[Callable[[], int]]:
     finally:
         for kind, handler in previous.items():
             signal.signal(kind, handler)
-
-
-def gradients_off(module: nn.Module) -> nn.Module:
-    """Freeze a module: what a stage does not learn, it does not change."""
-    return module.requires_grad_(False).eval()
