@@ -7,28 +7,32 @@ it motion modules that were trained once, and never with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from animatediff.errors import InputError, MemoryLimitError
+from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.low_rank import merged
 from animatediff.model.weight_delta import merged_deltas
 from animatediff.runtime import Runtime
+from animatediff.sampling.animation import Animation, Progress
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
 from animatediff.sampling.guidance import PredictNoise, by_step, guided, model_noise
-from animatediff.sampling.metadata import Report, describe, load_request, versions
+from animatediff.sampling.loading import Loaded, load_parts
+from animatediff.sampling.memory import memory_named
+from animatediff.sampling.metadata import Report, load_request
 from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.prompt_syntax import scheduled, take_loras
 from animatediff.sampling.prompts import Conditioning, encode_prompts
+from animatediff.sampling.report import report_on
 from animatediff.sampling.request import (
     AnimationRequest,
     check_multiple,
@@ -38,122 +42,21 @@ from animatediff.sampling.request import (
 from animatediff.sampling.schedulers import SAMPLERS, Sampler
 from animatediff.sampling.wildcards import resolve_wildcards
 from animatediff.video import Video
-from animatediff.weights.adapters import (
-    LoadedLowRank,
-    fill_low_rank,
-    graft_adapter,
-    graft_motion_lora,
-    read_adapter,
-    read_motion_lora,
-    resolve_low_rank,
-)
-from animatediff.weights.base_model import BaseModel, plan_base_model
-from animatediff.weights.builtin import (
-    NO_MOTION,
-    resolve,
-    resolve_lora,
-    resolve_model,
-    resolve_motion,
-)
-from animatediff.weights.families import Betas, Family, Numerics
-from animatediff.weights.files import sha256_of
+from animatediff.weights.adapters import LoadedLowRank
+from animatediff.weights.base_model import BaseModel
+from animatediff.weights.builtin import resolve_lora
+from animatediff.weights.families import Family, Numerics
 from animatediff.weights.lora import Style, fit_lora, read_lora
-from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
-from animatediff.weights.textual_inversion import Word, add_words, read_embedding
+from animatediff.weights.motion import AUTO
+from animatediff.weights.textual_inversion import Word
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["Animation", "Animator", "Progress", "load_request"]
 
-IMAGE_FAMILY = Family(name="image")
-"""What an image model by itself goes by, when no motion module decides."""
 PREVIEW_FRAMES = 4
 _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an animation is.
-
-    Attributes:
-        stage: ``denoise`` or ``decode``.
-        step: how many steps (or frames) of the stage are done.
-        steps: of how many.
-        preview: draws a contact sheet of a few frames as they now look; only on demand, for it
-            costs as much as decoding those frames.
-    """
-
-    stage: str
-    step: int
-    steps: int
-    preview: Callable[[], Image]
-
-
-@dataclass(frozen=True)
-class Animation:
-    """A video, and everything about how it came to be.
-
-    Attributes:
-        video: the frames.
-        request: what was asked, with every choice that was left to the model filled in.
-        latents: what was decoded, in fp32 on the CPU.
-        report: on what it ran, with which weights, and whatever was not done as asked.
-    """
-
-    video: Video
-    request: AnimationRequest
-    latents: Float[Tensor, "1 c f h w"]
-    report: Report
-
-    def save(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002
-        """Write the video with its request inside, so that it can be made again; returns the path.
-
-        Raises:
-            InputError: the format is unknown.
-            OutputError: the folder cannot be written or is full.
-        """
-        return self.video.save(
-            Path(path), metadata=describe(self.request, self.report), format=format
-        )
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What an animator was loaded for; LoRAs, and every scale, may differ from request to request."""
-
-    model: str
-    motion: str
-    vae: str
-    embeddings: tuple[str, ...]
-    adapter: str
-    motion_loras: tuple[str, ...]
-    family: str
-    numerics: Numerics
-
-    @classmethod
-    def of(cls, request: AnimationRequest) -> Loaded:
-        """What a request needs to be loaded."""
-        return cls(
-            model=request.model,
-            motion=request.motion,
-            vae=request.vae,
-            embeddings=request.embeddings,
-            adapter=parse_adapter(request.adapter)[0],
-            motion_loras=tuple(name for name, _ in map(parse_lora, request.motion_loras)),
-            family=request.family,
-            numerics=request.numerics,
-        )
-
-    def __str__(self) -> str:
-        vae = f", autoencoder {self.vae}" if self.vae else ""
-        words = f", embeddings {' and '.join(self.embeddings)}" if self.embeddings else ""
-        adapter = f", domain adapter {self.adapter}" if self.adapter else ""
-        patterns = f", MotionLoRA {' and '.join(self.motion_loras)}" if self.motion_loras else ""
-        as_what = f" as {self.family}" if self.family != AUTO else ""
-        numerics = f", {self.numerics} numerics" if self.numerics != "faithful" else ""
-        details = f"{as_what}{vae}{words}{adapter}{patterns}{numerics}"
-        return f"model {self.model}, motion {self.motion}{details}"
 
 
 @dataclass(frozen=True)
@@ -220,80 +123,37 @@ class Animator:
             FileError: a file is broken, or is not what was asked for.
             MemoryLimitError: the model does not fit.
         """
-        runtime = runtime or Runtime()
-        runtime.apply()
-        device, dtype = runtime.torch_device(), runtime.torch_dtype()
-        motion_path = resolve_motion(motion)
-        lora_files = [read_lora(resolve_lora(name)) for name, _ in map(parse_lora, loras)]
-        patterns = [
-            (resolve_low_rank(name, kind="motion-lora"), scale)
-            for name, scale in map(parse_lora, motion_loras)
-        ]
         adapter_name, alpha = parse_adapter(adapter)
-        adapter_file = (
-            read_adapter(resolve_low_rank(adapter_name, kind="adapter")) if adapter_name else None
-        )
-        pattern_files = [(read_motion_lora(path), scale) for path, scale in patterns]
-        word_files = [read_embedding(resolve("embedding", name)) for name in embeddings]
-        plan = plan_base_model(resolve_model(model), vae=resolve("vae", vae) if vae else None)
-        module = (
-            read_motion(motion_path, family=family, numerics=numerics)
-            if motion_path is not None
-            else None
-        )
-        if module is None and pattern_files:
-            raise InputError("A MotionLoRA changes a motion module, and the motion is none.")
-        if module is not None:
-            animated = inflate(plan.unet, module)
-        else:
-            animated = AnimatedUNet(plan.unet, heads=1)
-            animated.remove()
-        styles = [fit_lora(lora, plan.networks) for lora in lora_files]
-        low_rank = [graft_motion_lora(animated, file, scale=scale) for file, scale in pattern_files]
-        absorbed = (
-            graft_adapter(plan.unet, adapter_file, scale=alpha)
-            if adapter_file is not None
-            else None
-        )
-        with memory_named("Loading the model"):
-            base = plan.load(dtype=dtype, device=device)
-            if module is not None:
-                fill_motion(animated, module, dtype=dtype, device=device)
-            words = add_words(base, word_files)
-            read = {style.lora.header.path: style.load(device=device) for style in styles}
-            for branches_of in (*low_rank, *([absorbed] if absorbed is not None else ())):
-                fill_low_rank(branches_of, dtype=dtype, device=device)
-        files = dict(base.files)
-        if motion_path is not None:
-            files["motion"] = motion_path
-        files |= {f"motion-lora:{path.stem}": path for path, _ in patterns}
-        files |= {f"embedding:{file.header.path.stem}": file.header.path for file in word_files}
-        if adapter_file is not None:
-            files["adapter"] = adapter_file.header.path
-        return cls(
-            base=base,
-            animated=animated,
-            loras=read,
-            family=module.family if module is not None else _image_family(base),
-            runtime=runtime,
-            loaded=Loaded(
+        patterns = [parse_lora(text) for text in motion_loras]
+        runtime = runtime or Runtime()
+        parts = load_parts(
+            Loaded(
                 model=model,
                 motion=motion,
                 vae=vae,
                 embeddings=tuple(embeddings),
                 adapter=adapter_name,
-                motion_loras=tuple(name for name, _ in map(parse_lora, motion_loras)),
+                motion_loras=tuple(name for name, _ in patterns),
                 family=family,
                 numerics=numerics,
             ),
-            files=files,
-            adapter=absorbed,
-            motion_loras=tuple(low_rank),
-            words=words,
-            notes=(
-                *(module.notes if module is not None else ()),
-                *(note for branches_of in low_rank for note in branches_of.notes),
-            ),
+            loras=loras,
+            adapter_alpha=alpha,
+            motion_lora_scales=[scale for _, scale in patterns],
+            runtime=runtime,
+        )
+        return cls(
+            base=parts.base,
+            animated=parts.animated,
+            loras=parts.loras,
+            family=parts.family,
+            runtime=runtime,
+            loaded=parts.loaded,
+            files=parts.files,
+            adapter=parts.adapter,
+            motion_loras=parts.motion_loras,
+            notes=parts.notes,
+            words=parts.words,
         )
 
     def animate(
@@ -510,103 +370,22 @@ class Animator:
         few = latents[:, :, chosen.to(latents.device)]
         return Video(decode(few, vae=self.base.vae), request.rate).contact_sheet()
 
-    def _report(
-        self,
-        request: AnimationRequest,
-        *,
-        clock: Sequence[float],
-    ) -> Report:
-        notes = list(self.notes)
-        if take_loras(request.negative_prompt)[1]:
-            notes.append("A LoRA in the negative prompt has no effect; name it in the prompt.")
-        used = {path: self._style(path) for path, _ in _loras_of(request)}
-        notes += [
-            f"Of the LoRA {path.stem} this model has {style.coverage}; "
-            f"it lacks {style.absent[0]:.100}{' and others' if len(style.absent) > 1 else ''}."
-            for path, style in used.items()
-            if style.absent
-        ]
-        if self.loaded.motion != NO_MOTION:
-            notes += self._notes_on_motion(request)
-        return Report(
-            notes=tuple(notes),
-            family="" if self.loaded.motion == NO_MOTION else self.family.name,
-            device=str(self.base.unet.device),
-            precision=request.precision,
-            versions=versions(),
-            template={},
-            coverage={path.stem: style.coverage for path, style in used.items()},
-            sha256s={
-                role: sha256_of(path)
-                for role, path in (
-                    self.files | {f"lora:{path.stem}": path for path in used}
-                ).items()
-            },
-            seconds={
-                stage: later - earlier
-                for stage, earlier, later in zip(
-                    ("encode", "denoise", "decode"), clock, clock[1:], strict=False
-                )
-            },
+    def _report(self, request: AnimationRequest, *, clock: Sequence[float]) -> Report:
+        return report_on(
+            request,
+            loaded=self.loaded,
+            family=self.family,
+            notes=self.notes,
+            styles={path: self._style(path) for path, _ in _loras_of(request)},
+            files=self.files,
+            device=self.base.unet.device,
+            clock=clock,
         )
-
-    def _notes_on_motion(self, request: AnimationRequest) -> list[str]:
-        """Where a request leaves what the motion module was made for."""
-        family = self.family
-        notes: list[str] = []
-        if self.loaded.numerics != "faithful":
-            notes.append("Normalisation is diffusers', which is not how every version was trained.")
-        if request.num_frames > family.position_rows:
-            notes.append(
-                f"The motion module knows clips of {family.position_rows} frames, "
-                f"and {request.num_frames} were drawn."
-            )
-        elif family.num_frames < request.num_frames:
-            notes.append(
-                f"The motion module was trained on clips of {family.num_frames} frames, "
-                f"and {request.num_frames} were drawn."
-            )
-        if family.companion and not request.styles:
-            notes.append(
-                f"{family.title} was trained with a LoRA of its own; without it pictures are "
-                f"blurred: add --lora {family.companion}."
-            )
-        return notes
-
-
-@contextmanager
-def memory_named(what: str) -> Generator[None]:
-    """Turn every way in which memory runs out into one sentence.
-
-    Raises:
-        MemoryLimitError: memory ran out.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        out = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not out and "can't allocate memory" not in str(error):
-            raise
-        raise MemoryLimitError(
-            f"{what} needs more memory than there is; ask for fewer frames or a smaller size."
-        ) from None
 
 
 def _loras_of(request: AnimationRequest) -> list[tuple[Path, float]]:
     """The files of a request's LoRAs, and how much of each."""
     return [(resolve_lora(name), scale) for name, scale in map(parse_lora, request.styles)]
-
-
-def _image_family(base: BaseModel) -> Family:
-    """Without a motion module, the image model's own noise and guidance count."""
-    config: Any = base.scheduler_config
-    betas = Betas(
-        schedule=config.get("beta_schedule", "scaled_linear"),
-        start=float(config.get("beta_start", 0.00085)),
-        end=float(config.get("beta_end", 0.012)),
-    )
-    guidance = float(config.get("_guidance", IMAGE_FAMILY.guidance))
-    return replace(IMAGE_FAMILY, betas=betas, guidance=guidance)
 
 
 def _ignore(progress: Progress) -> None:

@@ -1,0 +1,100 @@
+"""What is said of an animation beside its frames: on what it ran, and what was not done as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from animatediff.sampling.loading import Loaded
+from animatediff.sampling.metadata import Report, versions
+from animatediff.sampling.prompt_syntax import take_loras
+from animatediff.sampling.request import AnimationRequest
+from animatediff.weights.builtin import NO_MOTION
+from animatediff.weights.families import Family
+from animatediff.weights.files import sha256_of
+from animatediff.weights.lora import Style
+
+
+def report_on(
+    request: AnimationRequest,
+    *,
+    loaded: Loaded,
+    family: Family,
+    notes: Sequence[str],
+    styles: Mapping[Path, Style],
+    files: Mapping[str, Path],
+    device: torch.device,
+    clock: Sequence[float],
+) -> Report:
+    """The report on an animation that was made.
+
+    Args:
+        request: with every choice filled in.
+        loaded: what the animator was loaded for.
+        family: of its motion module.
+        notes: what is to be known of its files.
+        styles: the LoRAs of the request, by file.
+        files: the weight files that every request uses, by role.
+        device: on which it ran.
+        clock: seconds before encoding, denoising and decoding, and after.
+
+    Raises:
+        FileError: a weight file cannot be read any more.
+    """
+    still = loaded.motion == NO_MOTION
+    every = [
+        *notes,
+        *_notes_on_loras(request, styles),
+        *([] if still else _notes_on_motion(request, family=family, loaded=loaded)),
+    ]
+    read = {**files, **{f"lora:{path.stem}": path for path in styles}}
+    stages = zip(("encode", "denoise", "decode"), clock, clock[1:], strict=False)
+    return Report(
+        notes=tuple(every),
+        family="" if still else family.name,
+        device=str(device),
+        precision=request.precision,
+        versions=versions(),
+        template={},
+        coverage={path.stem: style.coverage for path, style in styles.items()},
+        sha256s={role: sha256_of(path) for role, path in read.items()},
+        seconds={stage: later - earlier for stage, earlier, later in stages},
+    )
+
+
+def _notes_on_loras(request: AnimationRequest, styles: Mapping[Path, Style]) -> list[str]:
+    notes: list[str] = []
+    if take_loras(request.negative_prompt)[1]:
+        notes.append("A LoRA in the negative prompt has no effect; name it in the prompt.")
+    notes += [
+        f"Of the LoRA {path.stem} this model has {style.coverage}; "
+        f"it lacks {style.absent[0]:.100}{' and others' if len(style.absent) > 1 else ''}."
+        for path, style in styles.items()
+        if style.absent
+    ]
+    return notes
+
+
+def _notes_on_motion(request: AnimationRequest, *, family: Family, loaded: Loaded) -> list[str]:
+    """Where a request leaves what the motion module was made for."""
+    notes: list[str] = []
+    if loaded.numerics != "faithful":
+        notes.append("Normalisation is diffusers', which is not how every version was trained.")
+    if request.num_frames > family.position_rows:
+        notes.append(
+            f"The motion module knows clips of {family.position_rows} frames, "
+            f"and {request.num_frames} were drawn."
+        )
+    elif family.num_frames < request.num_frames:
+        notes.append(
+            f"The motion module was trained on clips of {family.num_frames} frames, "
+            f"and {request.num_frames} were drawn."
+        )
+    if family.companion and not request.styles:
+        notes.append(
+            f"{family.title} was trained with a LoRA of its own; without it pictures are "
+            f"blurred: add --lora {family.companion}."
+        )
+    return notes
