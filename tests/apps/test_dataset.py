@@ -13,7 +13,7 @@ from PIL import Image
 
 from animatediff.apps import encoding
 from animatediff.apps.cli import main
-from animatediff.data.build import read_built
+from animatediff.data.built import read_built
 from animatediff.data.decoding import decode
 from animatediff.video import Video
 

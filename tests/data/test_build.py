@@ -16,10 +16,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from animatediff.data import build
-from animatediff.data.build import BuildOptions, BuiltClip, Encoder, build_shards, read_built
+from animatediff.data.build import build_shards
+from animatediff.data.built import BUILD, BuiltClip, read_built
 from animatediff.data.decoding import decode
 from animatediff.data.layouts import list_clips
+from animatediff.data.samples import BuildOptions, Encoder
+from animatediff.data.surveys import SURVEYS
 from animatediff.errors import FileError, InputError, OutputError
 
 WriteClip = Callable[..., Path]
@@ -143,7 +145,7 @@ def test_a_build_that_was_stopped_goes_on(dataset: Path, tmp_path: Path) -> None
     with pytest.raises(KeyboardInterrupt):
         build_shards(listing, out, OPTIONS, encoder=replace(plain, frames=frames), per_shard=2)
     assert len(read_built(out)) == 4
-    with (out / build.SURVEYS).open("a") as journal:
+    with (out / SURVEYS).open("a") as journal:
         journal.write('{"clip": "torn')
     report = build_shards(listing, out, OPTIONS, encoder=plain, per_shard=2)
     assert (report.made, len(calls)) == (5, 10)
@@ -198,7 +200,7 @@ def test_other_options_need_another_folder(dataset: Path, tmp_path: Path) -> Non
     build_shards(list_clips(dataset), out, replace(OPTIONS, max_bad=0.5), encoder=encoder())
     with pytest.raises(InputError, match="nothing to build"):
         build_shards(list_clips(dataset), tmp_path / "x", replace(OPTIONS, pixels=False))
-    (out / build.BUILD).unlink()
+    (out / BUILD).unlink()
     with pytest.raises(InputError, match="shards of something else"):
         build_shards(list_clips(dataset), out, OPTIONS, encoder=encoder())
 

@@ -16,9 +16,10 @@ from animatediff.apps.progress import Style, open_progress
 from animatediff.errors import FileError, InputError
 
 if TYPE_CHECKING:
-    from animatediff.data.build import BuildReport, Encoder
+    from animatediff.data.build import BuildReport
     from animatediff.data.decoding import Limits
     from animatediff.data.layouts import Listing
+    from animatediff.data.samples import Encoder
 
 Layout = Literal[
     "auto", "folder", "frames", "metadata", "webvid", "jsonl", "toml", "lists", "webdataset"
@@ -185,7 +186,8 @@ def _check(options: Check) -> int:
 def _build(options: Build) -> int:
     from dataclasses import asdict
 
-    from animatediff.data.build import BuildOptions, build_shards
+    from animatediff.data.build import build_shards
+    from animatediff.data.samples import BuildOptions
 
     limits, rate = _limits(options), _rate(options.fps)
     listing = _listing(options)

@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import UInt8
 from torch import Tensor
 
-from animatediff.data.build import Encoder
+from animatediff.data.samples import Encoder
 from animatediff.errors import InputError
 from animatediff.model.latent_space import posterior_of
 from animatediff.runtime import Runtime, channels_last

@@ -1,0 +1,119 @@
+"""Samples on their way into shards: tar files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from animatediff.errors import FileError, OutputError
+
+MAX_SHARD_BYTES = 512 << 20
+FLUSH_SECONDS = 300.0
+"""A shard is closed after so long, so that a kill never costs more."""
+
+
+class Shelf:
+    """Samples on their way into shards, each of which appears whole or not at all."""
+
+    def __init__(self, folder: Path, per_shard: int) -> None:
+        self._folder, self._per_shard = folder, per_shard
+        self._pending: list[tuple[str, bytes]] = []
+        self._keys: set[str] = set()
+        self._since = time.monotonic()
+
+    def add(self, key: str, members: Mapping[str, bytes]) -> None:
+        """Put a sample's files, by their suffixes, where the next shard is gathered."""
+        self._pending += [(f"{key}.{suffix}", content) for suffix, content in members.items()]
+        self._keys.add(key)
+        size = sum(len(content) for _, content in self._pending)
+        late = time.monotonic() - self._since > FLUSH_SECONDS
+        if len(self._keys) >= self._per_shard or size > MAX_SHARD_BYTES or late:
+            self.close()
+
+    def close(self) -> None:
+        """Write what was gathered."""
+        if self._pending:
+            numbers = (int(p.stem) for p in shards_in(self._folder) if p.stem.isdigit())
+            number = max(numbers, default=-1) + 1
+            write_tar(self._folder / f"{number:05d}.tar", self._pending)
+        self._pending, self._keys, self._since = [], set(), time.monotonic()
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """The shards of a build."""
+    return sorted(folder.glob("*.tar"))
+
+
+def keep_only(wanted: set[str], folder: Path) -> tuple[set[str], int]:
+    """The samples that are there and wanted; others, of clips that changed or went, are taken out."""
+    there: set[str] = set()
+    dropped: set[str] = set()
+    for shard in shards_in(folder):
+        try:
+            with tarfile.open(shard, "r:") as tar:
+                names = tar.getnames()
+                keys = {name.partition(".")[0] for name in names}
+                if keys <= wanted:
+                    there |= keys
+                    continue
+                kept = [
+                    (member.name, stream.read())
+                    for member in tar
+                    if member.name.partition(".")[0] in wanted
+                    and (stream := tar.extractfile(member)) is not None
+                ]
+        except (OSError, tarfile.TarError) as error:
+            raise FileError(f"{shard} is broken ({error}); delete it and build again.") from None
+        there |= keys & wanted
+        dropped |= keys - wanted
+        if kept:
+            write_tar(shard, kept)
+        else:
+            shard.unlink()
+    return there, len(dropped)
+
+
+def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
+    """Write files under one name, whole or not at all.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    write_whole(path, file.getbuffer())
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write under the name only what is complete and on the disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """The sentence for a shard that cannot be written."""
+    reason = (error.strerror or str(error)).lower()
+    return OutputError(
+        f"{path} cannot be written ({reason}); free some space or choose another folder."
+    )
