@@ -64,14 +64,14 @@ def _list(options: ModelsOptions) -> int:
         if model.kind in wanted:
             print(model)
     for found in _found(wanted):
-        print(f"{found.role:<7} {found.name:<11} {found.path}")
+        print(f"{found.role:<11} {found.name:<18} {found.path}")
     absent = [
         (name, m) for name, m in catalog().items() if m.role in wanted and not m.path.exists()
     ]
     if absent:
         print("\nnot here; animatediff models pull NAME fetches it:")
     for name, model in absent:
-        print(f"{model.role:<7} {name:<11} {model.about}")
+        print(f"{model.role:<11} {name:<18} {model.about}")
     return 0
 
 

@@ -33,7 +33,8 @@ class Listed:
     """One thing that can be named without a path.
 
     Attributes:
-        kind: ``model``, ``motion`` or ``lora``, as the option of the command line.
+        kind: ``model``, ``motion``, ``lora``, ``adapter``, ``motion-lora`` or ``embedding``, as the
+            option of the command line.
         name: its name.
         about: what it is.
     """
@@ -43,7 +44,7 @@ class Listed:
     about: str
 
     def __str__(self) -> str:
-        return f"{self.kind:<7} {self.name:<11} {self.about}"
+        return f"{self.kind:<11} {self.name:<18} {self.about}"
 
 
 _LISTED = (
@@ -52,6 +53,24 @@ _LISTED = (
     Listed("motion", "emoji", "motion modules, trained on 3D clips of 16 frames"),
     Listed("motion", "emoji-conv", "their convolutional rival of equal size"),
     Listed("lora", "noto", "the Noto style for the model emoji, as a low-rank update"),
+    Listed("adapter", "emoji", "what is only the look of stock footage, watermark and all"),
+    Listed("motion", "emoji-adapted", "motion modules trained on such footage, with that adapter"),
+    Listed("motion", "emoji-unadapted", "the same without it, to compare"),
+    *(
+        Listed("motion-lora", f"{move}-{way}", f"a camera that {does}, for the motion emoji")
+        for move, way, does in (
+            ("zoom", "in", "zooms in"),
+            ("zoom", "out", "zooms out"),
+            ("pan", "left", "pans left"),
+            ("pan", "right", "pans right"),
+            ("tilt", "up", "tilts up"),
+            ("tilt", "down", "tilts down"),
+            ("roll", "clockwise", "rolls clockwise"),
+            ("roll", "anticlockwise", "rolls anticlockwise"),
+        )
+    ),
+    Listed("motion-lora", "single", "the motion of one clip, for the motion emoji"),
+    Listed("embedding", "noto", "a word for the Noto style, <noto>"),
 )
 
 

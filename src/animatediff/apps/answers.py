@@ -1,0 +1,310 @@
+"""How each question of ``animatediff evaluate`` is answered: what is loaded, and what judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from animatediff.apps.evaluate import Options, Question
+    from animatediff.apps.progress import Progress
+    from animatediff.data.shards import Sample
+    from animatediff.evaluation.protocol.subjects import Draw, Frames, Subject, Watch
+    from animatediff.evaluation.reports import Report
+    from animatediff.evaluation.scorer import Scorer
+
+Answer = Callable[["Options", "Progress"], "Report"]
+
+
+def _scorer(options: Options, progress: Progress) -> Report:
+    from animatediff.data.shards import read_shards
+    from animatediff.evaluation.scorer_training import (
+        ScorerOptions,
+        clip_ceilings,
+        train_scorer,
+    )
+
+    progress.stage("train")
+    scorer, report = train_scorer(
+        options.work / "stills",
+        cache=options.work / "scorer-cache",
+        options=ScorerOptions(seed=options.seed),
+    )
+    scorer.save(_scorer_folder(options))
+    progress.stage("clips")
+    clips = clip_ceilings(scorer, read_shards(options.work / "clips"), watch=progress.at)
+    return replace(report, clip_frames=clips)
+
+
+def _autoencoder(options: Options, progress: Progress) -> Report:
+    import torch
+
+    from animatediff.evaluation.protocol.autoencoder import judge_autoencoder, reconstructed_by
+    from animatediff.runtime import Runtime
+    from animatediff.weights.base_model import load_base_model
+    from animatediff.weights.builtin import resolve_model
+
+    device = Runtime(device=options.device).torch_device()
+    scorer = _judge(options)
+    base = load_base_model(resolve_model(options.model), dtype=torch.float32, device=device)
+    return judge_autoencoder(
+        reconstructed_by(base.vae), _stills(options), scorer=scorer, watch=_bar(progress, "redraw")
+    )
+
+
+def _pictures(options: Options, progress: Progress) -> Report:
+    from animatediff.evaluation.protocol.pictures import choose_pictures, judge_pictures
+
+    scorer = _judge(options)
+    subjects = choose_pictures(_stills(options), limit=options.limit, seed=options.seed)
+    draw = _drawn(options, motion="none", num_frames=1)
+    return judge_pictures(draw, subjects, scorer=scorer, watch=_bar(progress, "draw"))
+
+
+def _motion(options: Options, progress: Progress) -> Report:
+    from animatediff.evaluation.protocol.motion import judge_motion
+
+    scorer, clips = _judge(options), _clips(options)
+    return judge_motion(
+        _drawn(options),
+        clips,
+        scorer=scorer,
+        convolution=None if options.rival == "none" else _drawn(options, motion=options.rival),
+        num_frames=options.frames,
+        seed=options.seed,
+        watch=_bar(progress, "animate"),
+    )
+
+
+def _transfer(options: Options, progress: Progress) -> Report:
+    from animatediff.data.emoji import STYLES
+    from animatediff.errors import InputError
+    from animatediff.evaluation.protocol.transfer import judge_transfer
+
+    phrases = {style.name: style.phrase for style in STYLES}
+    if options.style not in phrases:
+        raise InputError(f"There is no style {options.style!r}; it is one of {', '.join(phrases)}.")
+    scorer, clips = _judge(options), _clips(options)
+    personalised: dict[str, Draw] = {}
+    if options.loras:
+        personalised[f"{options.style} by LoRA"] = _drawn(options, loras=options.loras)
+    if options.finetuned != "none":
+        personalised[f"{options.style} by full fine-tune"] = _drawn(
+            options, model=options.finetuned
+        )
+    return judge_transfer(
+        _drawn(options),
+        personalised,
+        clips,
+        scorer=scorer,
+        style=options.style,
+        phrase=phrases[options.style],
+        seed=options.seed,
+        watch=_bar(progress, "animate"),
+    )
+
+
+def _adapter(options: Options, progress: Progress) -> Report:
+    import torch
+
+    from animatediff.data.shards import read_shards
+    from animatediff.evaluation.protocol.adapter import judge_adapter, learned_detector
+    from animatediff.evaluation.protocol.autoencoder import reconstructed_by
+    from animatediff.runtime import Runtime
+    from animatediff.weights.base_model import load_base_model
+    from animatediff.weights.builtin import resolve_model
+
+    device = Runtime(device=options.device).torch_device()
+    base = load_base_model(resolve_model(options.model), dtype=torch.float32, device=device)
+    held_out = [s for s in read_shards(options.work / "clips") if s.meta["split"] != "train"]
+    detector = learned_detector(held_out, seen=reconstructed_by(base.vae))
+    drawn = _painter(options, motion=options.adapted, adapter=f"{options.adapter}:1")
+    unadapted = None
+    if options.unadapted != "none":
+        unadapted = _drawn(options, motion=options.unadapted)
+    return judge_adapter(
+        lambda prompt, *, seed, alpha: drawn(adapter=f"{options.adapter}:{alpha!r}")(
+            prompt, seed=seed
+        ),
+        _subjects(options),
+        detector=detector,
+        alphas=options.alphas,
+        unadapted=unadapted,
+        watch=_bar(progress, "animate"),
+    )
+
+
+def _motion_lora(options: Options, progress: Progress) -> Report:
+    from animatediff.data.world_clips import read_world_clips
+    from animatediff.errors import InputError
+    from animatediff.evaluation.protocol.motion_lora import Move, Together, judge_motion_loras
+    from animatediff.runtime import seeded
+    from animatediff.training.setup import WORLD_MARGIN
+
+    files = _patterns(options)
+    drawn = _painter(options, motion_loras=tuple(f"{path}:1" for path, _ in files.values()))
+
+    def at(**scales: float) -> Draw:
+        return drawn(
+            motion_loras=tuple(f"{path}:{scales.get(n, 0.0)!r}" for n, (path, _) in files.items())
+        )
+
+    filmed: dict[str, tuple[Frames, ...]] = {}
+    for pattern in {pattern for _, pattern in files.values()}:
+        clips = read_world_clips(
+            options.work / "clips", size=128, count=50, pattern=pattern, margin=WORLD_MARGIN
+        )
+        draws = (seeded("judge", i, options.seed) for i in range(len(clips)))
+        filmed[pattern] = tuple(
+            clips.footage(i, num_frames=options.frames, generator=draw).frames
+            for i, draw in enumerate(draws)
+        )
+    together: dict[str, Together] = {}
+    for pair in options.together:
+        names = pair.split("+")
+        unknown = [name for name in names if name not in files]
+        if unknown:
+            raise InputError(
+                f"There is no MotionLoRA {unknown[0]!r} here, only {', '.join(files)}."
+            )
+        patterns = tuple(files[name][1] for name in names)
+        together[pair] = Together(patterns, at(**dict.fromkeys(names, 1.0)))
+    moves = {
+        name: Move(
+            pattern,
+            at(**{name: 1.0}),
+            at(**{name: 0.5}) if name in options.halved else None,
+            filmed[pattern],
+        )
+        for name, (_, pattern) in files.items()
+    }
+    return judge_motion_loras(
+        at(), moves, _subjects(options), together=together, watch=_bar(progress, "animate")
+    )
+
+
+def _patterns(options: Options) -> dict[str, tuple[Path, str]]:
+    """The MotionLoRAs to judge by the names of their files, with the pattern that each learned."""
+    from animatediff.errors import InputError
+    from animatediff.weights.files import read_header
+
+    folder = options.work / "world" / "motion-lora"
+    paths = options.motion_loras or tuple(sorted(folder.glob("*.safetensors")))
+    told = {path.stem: (path, read_header(path).metadata.get("pattern", "")) for path in paths}
+    files = {name: found for name, found in told.items() if found[1]}
+    if not files:
+        where = "among them" if options.motion_loras else f"in {folder}"
+        raise InputError(f"There is no MotionLoRA {where} that says which camera move it learned.")
+    return files
+
+
+ANSWERS: Mapping[Question, Answer] = {
+    "scorer": _scorer,
+    "autoencoder": _autoencoder,
+    "pictures": _pictures,
+    "motion": _motion,
+    "transfer": _transfer,
+    "adapter": _adapter,
+    "motion-lora": _motion_lora,
+}
+"""Each question's answer."""
+
+
+def _scorer_folder(options: Options) -> Path:
+    return options.work / "scorer"
+
+
+def _judge(options: Options) -> Scorer:
+    from animatediff.evaluation.scorer import Scorer
+
+    return Scorer.load(_scorer_folder(options))
+
+
+def _stills(options: Options) -> Iterator[Sample]:
+    from animatediff.data.shards import read_shards
+    from animatediff.evaluation.stored_features import style_folders
+
+    for folder in style_folders(options.work / "stills"):
+        yield from read_shards(folder)
+
+
+def _clips(options: Options) -> tuple[Sample, ...]:
+    from animatediff.data.shards import read_shards
+    from animatediff.evaluation.protocol.motion import choose_clips
+
+    held_out = options.question in ("adapter", "motion-lora")
+    return choose_clips(
+        read_shards(options.work / "clips"),
+        count=options.count or (40 if held_out else 100),
+        seed=options.seed,
+        splits=options.splits or (("val", "test") if held_out else ("train",)),
+    )
+
+
+def _subjects(options: Options) -> tuple[Subject, ...]:
+    from animatediff.evaluation.protocol.subjects import Subject
+
+    return tuple(Subject.of(clip, seed=options.seed) for clip in _clips(options))
+
+
+def _drawn(options: Options, **asked: Any) -> Draw:
+    """A loaded model as the protocol sees it; what it draws is kept in the world folder."""
+    return _painter(options, **asked)()
+
+
+def _painter(options: Options, **asked: Any) -> Callable[..., Draw]:
+    """A loaded model, as the protocol sees it once it is told the scales of what was loaded."""
+    from animatediff.evaluation.kept_animations import KeptAnimations, fingerprint_of
+    from animatediff.evaluation.protocol.subjects import drawn_by
+    from animatediff.runtime import Runtime
+    from animatediff.sampling.animator import Animator
+    from animatediff.sampling.request import AnimationRequest, parse_lora
+    from animatediff.weights.builtin import resolve_lora
+
+    first: dict[str, Any] = {
+        "model": options.model,
+        "motion": options.motion,
+        "num_frames": options.frames,
+    }
+    template = AnimationRequest(
+        prompt="a template",
+        steps=options.steps,
+        guidance=options.guidance,
+        **(first | asked),
+    ).validated()
+    animator = Animator.load(
+        template.model,
+        motion=template.motion,
+        loras=template.loras,
+        adapter=template.adapter,
+        motion_loras=template.motion_loras,
+        runtime=Runtime(
+            device=options.device, precision=options.precision, threads=options.threads
+        ),
+    )
+    loras = [resolve_lora(parse_lora(name)[0]) for name in template.loras]
+    files = [*animator.files.values(), *loras]
+    kept = KeptAnimations(options.work / "evaluation", fingerprint=fingerprint_of(files))
+
+    def draw(**scales: Any) -> Draw:
+        # With the model's own choices filled in: kept drawings must not outlive a change of them.
+        request = animator.resolved(replace(template, **scales))
+        return drawn_by(animator, template=replace(request, prompt=""), kept=kept)
+
+    return draw
+
+
+def _bar(progress: Progress, name: str) -> Watch:
+    """A stage of the progress display that learns its length with the first item."""
+    total = 0
+
+    def watch(done: int, of: int) -> None:
+        nonlocal total
+        if done <= 1 or of != total:
+            progress.stage(name, total=of)
+            total = of
+        progress.at(done)
+
+    return watch
