@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from animatediff.data.confined import Decoder
-from animatediff.data.decoding import Limits, Media, decode
+from animatediff.data.decoding import decode
+from animatediff.data.media import Limits, Media
 from animatediff.data.parallel import in_order
 from animatediff.data.survey import cuts_in, survey
 from animatediff.errors import FileError

@@ -22,8 +22,8 @@ from safetensors.torch import save
 
 from animatediff.data.built import BUILD
 from animatediff.data.confined import Decoder
-from animatediff.data.decoding import Frames, Limits
 from animatediff.data.layouts import ClipEntry, Listing
+from animatediff.data.media import Frames, Limits
 from animatediff.data.mirroring import may_mirror
 from animatediff.data.parallel import in_order
 from animatediff.data.quarantine import FILE, Quarantine

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors.torch import load
 from torch import Tensor
 
-from animatediff.data.decoding import Media
+from animatediff.data.media import Media
 from animatediff.data.shelf import shards_in
 from animatediff.errors import FileError
 

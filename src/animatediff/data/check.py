@@ -17,8 +17,9 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from animatediff.data.confined import Decoder
-from animatediff.data.decoding import Limits, frames_within
+from animatediff.data.decoding import frames_within
 from animatediff.data.layouts import ClipEntry, Listing
+from animatediff.data.media import Limits
 from animatediff.data.mirroring import may_mirror
 from animatediff.data.parallel import in_order
 from animatediff.data.quarantine import MAX_BAD, Quarantine

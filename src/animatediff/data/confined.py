@@ -23,7 +23,8 @@ from typing import IO, Any, Self
 import numpy as np
 from jaxtyping import UInt8
 
-from animatediff.data.decoding import Limits, Media, decode
+from animatediff.data.decoding import decode
+from animatediff.data.media import Limits, Media
 from animatediff.data.survey import ClipFacts, survey
 from animatediff.errors import FileError
 from animatediff.video import Video

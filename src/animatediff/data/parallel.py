@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from animatediff.data.confined import Decoder
-from animatediff.data.decoding import Limits
+from animatediff.data.media import Limits
 from animatediff.errors import FileError
 
 Item = TypeVar("Item")

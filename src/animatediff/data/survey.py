@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from animatediff.data.decoding import Frame, Limits, Media, Picture, opened
+from animatediff.data.decoding import opened
+from animatediff.data.media import Frame, Limits, Media, Picture
 
 STILL_BELOW = 0.01
 """The largest change from the first frame, of full scale, under which a clip stands still."""
