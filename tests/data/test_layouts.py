@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from animatediff.data.decoding import decode
-from animatediff.data.layouts import Listing, list_clips
+from animatediff.data.layouts import list_clips
+from animatediff.data.listing import Listing
 from animatediff.data.shards import Sample, write_shards
 from animatediff.errors import FileError, InputError
 from animatediff.video import Video

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from animatediff.data.confined import Decoder
-from animatediff.data.layouts import BrokenRow, list_clips
+from animatediff.data.layouts import list_clips
+from animatediff.data.listing import BrokenRow
 from animatediff.data.quarantine import Quarantine, first_good
 from animatediff.errors import FileError, InputError, OutputError
 

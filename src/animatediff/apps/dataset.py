@@ -17,8 +17,8 @@ from animatediff.errors import FileError, InputError
 
 if TYPE_CHECKING:
     from animatediff.data.build import BuildReport
-    from animatediff.data.decoding import Limits
-    from animatediff.data.layouts import Listing
+    from animatediff.data.listing import Listing
+    from animatediff.data.media import Limits
     from animatediff.data.samples import Encoder
 
 Layout = Literal[
@@ -251,7 +251,7 @@ def _listing(options: Check | Build) -> Listing:
 
 
 def _limits(options: Check | Build) -> Limits:
-    from animatediff.data.decoding import Limits
+    from animatediff.data.media import Limits
 
     if options.timeout <= 0 or options.max_seconds <= 0:
         raise InputError("--timeout and --max-seconds need a number above 0.")

@@ -22,7 +22,7 @@ from safetensors.torch import save
 
 from animatediff.data.built import BUILD
 from animatediff.data.confined import Decoder
-from animatediff.data.layouts import ClipEntry, Listing
+from animatediff.data.listing import ClipEntry, Listing
 from animatediff.data.media import Frames, Limits
 from animatediff.data.mirroring import may_mirror
 from animatediff.data.parallel import in_order

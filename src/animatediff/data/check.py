@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from animatediff.data.confined import Decoder
 from animatediff.data.decoding import frames_within
-from animatediff.data.layouts import ClipEntry, Listing
+from animatediff.data.listing import ClipEntry, Listing
 from animatediff.data.media import Limits
 from animatediff.data.mirroring import may_mirror
 from animatediff.data.parallel import in_order

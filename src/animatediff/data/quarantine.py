@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from animatediff.data.layouts import BrokenRow
+from animatediff.data.listing import BrokenRow
 from animatediff.errors import FileError, InputError, OutputError
 
 T = TypeVar("T")

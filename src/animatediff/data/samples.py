@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from animatediff.data.decoding import frames_within
-from animatediff.data.layouts import ClipEntry
+from animatediff.data.listing import ClipEntry
 from animatediff.data.media import Frames, Media
 from animatediff.data.quarantine import MAX_BAD
 from animatediff.data.survey import ClipFacts
