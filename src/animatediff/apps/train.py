@@ -33,7 +33,7 @@ class Options:
     model: Annotated[str | None, optional("NAME")] = None
     """The image model, a name or a diffusers folder; left out, that of the world folder."""
     motion: Annotated[str | None, optional("NAME")] = None
-    """The motion modules to build on, a name or a file."""
+    """The motion modules to build on or to go on from, a name or a file."""
     adapter: Annotated[Path | None, optional("FILE")] = None
     """A domain adapter to attach, frozen, while motion is learned."""
     data: Annotated[Path | None, optional("FOLDER")] = None
@@ -53,8 +53,8 @@ class Options:
     """Frames of a clip."""
     fps: Annotated[float, arg(metavar="RATE")] = 8.0
     """Frames a second that are learned, whatever the files' own rate."""
-    family: Annotated[str, arg(metavar="NAME")] = "v3"
-    """What kind fresh motion modules are of."""
+    family: Annotated[str | None, optional("NAME")] = None
+    """What kind fresh motion modules are of (left out, v3), or given ones whose file does not tell."""
     clips: Annotated[int | None, optional("N")] = None
     """How many clips to learn from; left out, all."""
     first_clip: Annotated[int, arg(metavar="N")] = 0

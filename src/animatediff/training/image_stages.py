@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ from animatediff.training.world import (
     read_unet,
     write_index,
 )
+from animatediff.training.written import write_model
 
 
 def prepare_autoencoder(work: Path) -> Lesson:
@@ -61,8 +63,7 @@ def keep_autoencoder(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> 
     assert isinstance(lesson, AutoencoderLesson)
     lesson.autoencoder.load_state_dict(learned)
     standardise(lesson.autoencoder, to_model_range(lesson.pictures[::40]))
-    folder = image_model(work) / "vae"
-    lesson.autoencoder.save_pretrained(folder)
+    folder = write_model(image_model(work) / "vae", lesson.autoencoder)
     write_index(work)
     return folder
 
@@ -71,9 +72,7 @@ def keep_decoder(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path
     """Store the autoencoder with its better decoder."""
     assert isinstance(lesson, AutoencoderLesson)
     lesson.autoencoder.load_state_dict(learned, strict=False)
-    folder = image_model(work) / "vae"
-    lesson.autoencoder.save_pretrained(folder)
-    return folder
+    return write_model(image_model(work) / "vae", lesson.autoencoder)
 
 
 @torch.no_grad()
@@ -142,15 +141,11 @@ def keep_longer(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
     """Store the U-Net and the text encoder."""
     assert isinstance(lesson, ImageAndTextLesson)
     lesson.learns.load_state_dict(learned, strict=False)
-    lesson.text_encoder.save_pretrained(image_model(work) / "text_encoder")
-    folder = image_model(work) / "unet"
-    lesson.unet.save_pretrained(folder)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
-    return folder
+    write_model(image_model(work) / "text_encoder", lesson.text_encoder)
+    return write_model(image_model(work) / "unet", cast(UNet2DConditionModel, lesson.unet))
 
 
 def keep_image(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
     """Store the U-Net."""
     lesson.learns.load_state_dict(learned)
-    folder = image_model(work) / "unet"
-    lesson.learns.save_pretrained(folder)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
-    return folder
+    return write_model(image_model(work) / "unet", cast(UNet2DConditionModel, lesson.learns))

@@ -1,32 +1,39 @@
-"""The rows that learn motion: the paper's motion modules and their convolutional rival."""
+"""The rows that learn motion from the built-in world's own clips, encoded once.
+
+They are the paper's motion modules, which may go on from given ones, and their convolutional rival.
+"""
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
 from animatediff.data.shards import read_shards
+from animatediff.errors import FileError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
 from animatediff.runtime import channels_last
 from animatediff.training.denoising import DenoisingLesson
 from animatediff.training.latents import LatentClips, chosen, encode_clips
-from animatediff.training.trainer import Lesson
+from animatediff.training.motion_start import Start, given_motion
+from animatediff.training.objective import alphas_bar
+from animatediff.training.prepared import Prepared
+from animatediff.training.setup import Setup, trainable
+from animatediff.training.trainer import TrainOptions
 from animatediff.training.world import (
     PREDICTION,
-    betas,
     image_model,
     read_autoencoder,
     read_text,
     read_unet,
 )
-from animatediff.weights.files import read_header, read_weights
+from animatediff.weights.families import FAMILIES
 
-NUM_FRAMES = 16
-FILES = {"transformer": "emoji.safetensors", "convolution": "emoji-conv.safetensors"}
+FILES: dict[Branch, str] = {
+    "transformer": "emoji.safetensors",
+    "convolution": "emoji-conv.safetensors",
+}
 
 
 def read_clip_latents(work: Path) -> LatentClips:
@@ -38,66 +45,59 @@ def read_clip_latents(work: Path) -> LatentClips:
     )
 
 
-def _prepare(work: Path, branch: Branch) -> DenoisingLesson:
+def prepare_transformer(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+    """Motion modules on the training clips, fresh or those that the setup names."""
+    del device
+    return _prepare(setup, options, "transformer")
+
+
+def prepare_convolution(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+    """Temporal convolutions of equal size on the same clips."""
+    del device
+    return _prepare(setup, options, "convolution")
+
+
+def from_the_worlds_own(setup: Setup) -> Setup:
+    """The setup that begins from the world's own motion modules, unless it names others.
+
+    Raises:
+        FileError: there are none yet.
+    """
+    if setup.motion is not None:
+        return setup
+    path = world_motion(setup.work, "transformer")
+    if not path.is_file():
+        raise FileError(f"{path} is not there yet; run the stage motion first, or give --motion.")
+    return replace(setup, motion=str(path))
+
+
+def world_motion(work: Path, branch: Branch) -> Path:
+    """Where a world folder keeps its motion modules."""
+    return work / "world" / "motion" / FILES[branch]
+
+
+def _prepare(setup: Setup, options: TrainOptions, branch: Branch) -> Prepared:
+    work = setup.work
     clips = read_clip_latents(work)
     unet = channels_last(read_unet(image_model(work)).requires_grad_(False))
     torch.manual_seed(0)
-    animated = AnimatedUNet(unet, branch=branch)
-    return DenoisingLesson(
-        animated.motion,
-        animated,
+    start = given_motion(setup, unet, branch=branch) or Start(
+        AnimatedUNet(unet, branch=branch), FAMILIES["emoji"]
+    )
+    betas = start.family.betas
+    lesson = DenoisingLesson(
+        trainable(start.animated.motion),
+        start.animated,
         read_text(work),
         chosen(clips, (m["split"] == "train" for m in clips.meta)),
-        betas(),
-        num_frames=NUM_FRAMES,
+        alphas_bar(start=betas.start, end=betas.end, schedule=betas.schedule),
+        num_frames=setup.num_frames,
         prediction=PREDICTION,
     )
-
-
-def _keep(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
-    assert isinstance(lesson, DenoisingLesson)
-    animated = lesson.predict_noise
-    assert isinstance(animated, AnimatedUNet)
-    lesson.learns.load_state_dict(learned)
-    path = work / "world" / "motion" / FILES[animated.branch]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(animated.motion_state_dict(), path, metadata=motion_metadata(animated))
-    return path
-
-
-def motion_metadata(animated: AnimatedUNet) -> dict[str, str]:
-    """What a motion file says of itself, so that it is rebuilt as it was trained."""
-    return {
-        "kind": "motion",
-        "family": "emoji",
-        "branch": animated.branch,
-        "mid": json.dumps(animated.mid),
-        "norm_scope": animated.norm_scope,
-        "resnet_norm_scope": animated.resnet_norm_scope,
-        "heads": str(animated.heads),
-    }
-
-
-def prepare_transformer(work: Path) -> Lesson:
-    """Fresh motion modules on the training clips."""
-    return _prepare(work, "transformer")
-
-
-def prepare_longer(work: Path) -> Lesson:
-    """The motion modules of the world on the same clips again.
-
-    Raises:
-        FileError: there are none yet, or they are broken.
-    """
-    header = read_header(work / "world" / "motion" / FILES["transformer"])
-    lesson = _prepare(work, "transformer")
-    lesson.learns.load_state_dict(read_weights(header, dtype=torch.float32, refuse_nan=True))
-    return lesson
-
-
-def prepare_convolution(work: Path) -> Lesson:
-    """Fresh temporal convolutions of equal size on the same clips."""
-    return _prepare(work, "convolution")
-
-
-keep_transformer = keep_convolution = _keep
+    path = setup.output or world_motion(work, branch)
+    return Prepared(
+        lesson,
+        lambda learned: start.keep(path, learned, options=options),
+        {"num_frames": str(setup.num_frames), **start.facts},
+        betas=betas,
+    )

@@ -6,9 +6,6 @@ single frames or clips are learned from.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 
@@ -17,9 +14,10 @@ from animatediff.model.domain_adapter import DomainAdapter
 from animatediff.model.motion_lora import MotionLora
 from animatediff.training.clip_lesson import ClipLesson, ReadClips
 from animatediff.training.denoising import PredictNoise, frame_by_frame
+from animatediff.training.motion_start import Start, given_motion
 from animatediff.training.objective import alphas_bar
 from animatediff.training.prepared import Prepared
-from animatediff.training.setup import Ground, Setup, read_ground, trainable
+from animatediff.training.setup import FRESH, Ground, Setup, read_ground, trainable
 from animatediff.training.trainer import TrainOptions
 from animatediff.training.written import write_part
 from animatediff.weights.families import Betas, Family
@@ -49,23 +47,22 @@ def prepare_domain_adapter(setup: Setup, options: TrainOptions, device: torch.de
 
 
 def prepare_motion(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """Fresh motion modules, learned from clips with the domain adapter attached and frozen."""
+    """Motion modules, learned from clips with the domain adapter attached and frozen.
+
+    They are fresh, or go on from those that the setup names.
+    """
     ground = read_ground(setup, device=device)
     ground.attach_adapter()
-    animated = ground.fresh_motion()
-    trainable(animated.motion)
-    family = ground.motion_family()
+    start = given_motion(setup, ground.base.unet, branch="transformer") or Start(
+        ground.fresh_motion(), ground.motion_family()
+    )
+    ground.facts.update(start.facts)
+    motion, family = trainable(start.animated.motion), start.family
     path = setup.output or setup.work / "world" / "motion" / "emoji.safetensors"
     data = ReadClips(ground.data(), setup.num_frames, setup.variations)
     return Prepared(
-        clip_lesson(ground, animated.motion, animated, family, data),
-        lambda learned: write_part(
-            path,
-            {**animated.motion_state_dict(), **learned},
-            kind="motion",
-            options=options,
-            facts=motion_facts(animated, family),
-        ),
+        clip_lesson(ground, motion, start.animated, family, data),
+        lambda learned: start.keep(path, learned, options=options),
         ground.facts,
         ground,
         family.betas,
@@ -134,16 +131,4 @@ def _lesson(
 
 def family_name(setup: Setup) -> str:
     """What the files of an image model's own stages are told to belong to."""
-    return "emoji" if setup.is_world else setup.family
-
-
-def motion_facts(animated: AnimatedUNet, family: Family) -> Mapping[str, str]:
-    """What a motion file says of itself, so that it is rebuilt as it was trained."""
-    return {
-        "family": family.name,
-        "branch": animated.branch,
-        "mid": json.dumps(animated.mid),
-        "norm_scope": animated.norm_scope,
-        "resnet_norm_scope": animated.resnet_norm_scope,
-        "heads": str(animated.heads),
-    }
+    return "emoji" if setup.is_world else setup.family or FRESH

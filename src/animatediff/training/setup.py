@@ -32,10 +32,13 @@ from animatediff.weights.base_model import BaseModel, load_base_model
 from animatediff.weights.builtin import ModelFolder, resolve_model, resolve_motion
 from animatediff.weights.families import FAMILIES, Betas, Family, family_of
 from animatediff.weights.files import sha256_of
-from animatediff.weights.motion import fill_motion, inflate, read_motion
+from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
 
 WORLD_MARGIN = 0.35
 """How far a camera may leave the built-in world's pictures, which lie on white."""
+
+FRESH = "v3"
+"""The family of fresh motion modules on one's own image model, if none is named."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Setup:
         adapter: a domain adapter to attach, frozen, while motion is learned.
         data: a folder of videos or pictures.
         output: the file (or folder, for a whole model) to write.
-        family: what kind of motion modules fresh ones are.
+        family: what kind of motion modules fresh ones are (``v3`` if left out), or given ones where
+            their file does not tell.
         rank: of low-rank branches.
         size: pixels of a side; the model's own if left out.
         num_frames: of a clip, for the stages that learn motion.
@@ -80,7 +84,7 @@ class Setup:
     adapter: Path | None = None
     data: Path | None = None
     output: Path | None = None
-    family: str = "v3"
+    family: str | None = None
     rank: int | None = None
     size: int | None = None
     num_frames: int = 16
@@ -192,7 +196,7 @@ class Ground:
 
     def motion_family(self) -> Family:
         """The family of fresh motion modules."""
-        return FAMILIES["emoji"] if self.setup.is_world else family_of(self.setup.family)
+        return FAMILIES["emoji"] if self.setup.is_world else family_of(self.setup.family or FRESH)
 
     def fresh_motion(self) -> AnimatedUNet:
         """Motion modules that do nothing yet."""
@@ -221,7 +225,7 @@ class Ground:
             if found is None:
                 raise InputError("This stage builds on motion modules; --motion cannot be none.")
             path = found
-        file = read_motion(path)
+        file = read_motion(path, family=setup.family or AUTO)
         animated = inflate(self.base.unet, file)
         fill_motion(animated, file, dtype=self.base.unet.dtype, device=self.base.unet.device)
         self.facts["motion"] = sha256_of(path)

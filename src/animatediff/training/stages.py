@@ -18,7 +18,7 @@ A world folder holds what stages read and leave::
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -55,19 +55,55 @@ def world(
 
     def made_ready(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
         del options, device
+        _refuse(setup, but=frozenset())
         lesson = prepare(setup.work)
         return Prepared(lesson, lambda learned: keep(setup.work, lesson, learned))
 
     return made_ready
 
 
+_MOTION = frozenset({"motion", "num_frames", "output"})
+"""What the rows that learn motion from the world's encoded clips can be told."""
+
+
 def prepare_motion(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
     """The motion modules: on the world's own clips, encoded once, or on what the setup names."""
-    named = (setup.model, setup.data, setup.adapter, setup.clips)
-    if setup.degraded or any(value is not None for value in named):
+    if _told(setup) - _MOTION:
         return paper_stages.prepare_motion(setup, options, device)
-    row = world(motion_stages.prepare_transformer, motion_stages.keep_transformer)
-    return row(setup, options, device)
+    return motion_stages.prepare_transformer(setup, options, device)
+
+
+def prepare_motion_longer(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+    """The same, from the motion modules that the world has."""
+    return prepare_motion(motion_stages.from_the_worlds_own(setup), options, device)
+
+
+def prepare_convolution(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+    """The convolutional rival, on the world's own clips alone."""
+    _refuse(setup, but=_MOTION)
+    return motion_stages.prepare_convolution(setup, options, device)
+
+
+def _told(setup: Setup) -> frozenset[str]:
+    """The fields of a setup that are not as if left out; any stage has a precision."""
+    plain = Setup(setup.work, precision=setup.precision)
+    names = (field.name for field in fields(Setup))
+    return frozenset(name for name in names if getattr(setup, name) != getattr(plain, name))
+
+
+def _refuse(setup: Setup, *, but: frozenset[str]) -> None:
+    """Refuse what a row of the built-in world would have to ignore.
+
+    Raises:
+        InputError: something else than its folder was given.
+    """
+    words = {"num_frames": "frames"}
+    told = [f"--{words.get(n, n).replace('_', '-')}" for n in sorted(_told(setup) - but)]
+    if told:
+        raise InputError(
+            "This stage makes a part of the built-in world from the world folder alone; "
+            f"leave out {', '.join(told)}."
+        )
 
 
 STAGES: dict[str, Stage] = {
@@ -103,12 +139,12 @@ STAGES: dict[str, Stage] = {
     ),
     "motion-longer": Stage(
         "the motion modules from the weights they have, for as long as there is time",
-        world(motion_stages.prepare_longer, motion_stages.keep_transformer),
+        prepare_motion_longer,
         TrainOptions(steps=4000, batch_size=2, learning_rate=5e-4, optimizer="muon"),
     ),
     "motion-convolution": Stage(
         "the convolutional rival of the motion modules (Sec. 5.3)",
-        world(motion_stages.prepare_convolution, motion_stages.keep_convolution),
+        prepare_convolution,
         TrainOptions(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
     ),
     "noto-lora": Stage(

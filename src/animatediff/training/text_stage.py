@@ -24,6 +24,7 @@ from animatediff.training.text_encoder import (
 from animatediff.training.tokenizer import learn_merges, write_tokenizer
 from animatediff.training.trainer import Lesson
 from animatediff.training.world import image_model, write_index
+from animatediff.training.written import write_model
 
 MERGES, PHRASES, LONGEST = 3500, 160_000, 32
 
@@ -55,9 +56,7 @@ def keep(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
     """Store the encoder; the head that faced the teacher has done its work."""
     assert isinstance(lesson, TextEncoderLesson)
     lesson.learns.load_state_dict(learned)
-    folder = image_model(work) / "text_encoder"
-    lesson.text_encoder.save_pretrained(folder)
-    return folder
+    return write_model(image_model(work) / "text_encoder", lesson.text_encoder)
 
 
 def _weighted(metas: list[dict[str, Any]], words: list[str]) -> Counter[str]:

@@ -10,15 +10,19 @@ import datetime as dt
 import hashlib
 import importlib.metadata
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
+from safetensors import SafetensorError
 from torch import Tensor
 
 from animatediff.errors import OutputError
 from animatediff.training.trainer import TrainOptions
-from animatediff.weights.files import write_weights
+from animatediff.weights.files import replace_by, write_weights
 
 _NETWORKS = {"lora", "motion-lora", "domain-adapter"}
 
@@ -52,6 +56,37 @@ def write_part(
     if kind not in _NETWORKS:
         metadata.pop("ss_network_dim", None)
     return write_weights(path, tensors, metadata=metadata)
+
+
+class Pretrained(Protocol):
+    """A model of diffusers or transformers, as far as it is used."""
+
+    def save_pretrained(self, save_directory: str) -> object: ...  # noqa: D102
+
+
+def write_model(folder: Path, model: Pretrained) -> Path:
+    """Write a part of an image model in its library's own layout.
+
+    The files are made beside the folder and then moved into it one by one, so that a process that is
+    killed meanwhile leaves the old file or the new, never a half.
+
+    Raises:
+        OutputError: the folder cannot be written or is full; what was there is untouched.
+    """
+    temporary = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.parent.glob(f".{folder.name}.*.tmp"):
+            shutil.rmtree(stale)
+        model.save_pretrained(str(temporary))
+        for path in sorted(temporary.iterdir()):
+            replace_by(path, folder / path.name)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{folder} cannot be written ({reason}); free some space.") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
 
 
 def _modelspec(path: Path, kind: str, weights: Mapping[str, Tensor]) -> dict[str, str]:

@@ -323,7 +323,13 @@ def write_motion(path: Path, animated: AnimatedUNet, *, family: Family) -> Path:
     Raises:
         OutputError: the folder cannot be written or is full.
     """
-    facts = motion_facts(
+    facts = facts_of(animated, family=family)
+    return write_weights(path, animated.motion_state_dict(), metadata=facts)
+
+
+def facts_of(animated: AnimatedUNet, *, family: Family) -> dict[str, str]:
+    """What a file of these motion modules says of itself, so that it is rebuilt as it was."""
+    return motion_facts(
         family=family,
         branch=animated.branch,
         mid=animated.mid,
@@ -331,7 +337,6 @@ def write_motion(path: Path, animated: AnimatedUNet, *, family: Family) -> Path:
         resnet_norm_scope=animated.resnet_norm_scope,
         heads=animated.heads,
     )
-    return write_weights(path, animated.motion_state_dict(), metadata=facts)
 
 
 def motion_facts(
