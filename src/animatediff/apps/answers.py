@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from animatediff.apps.evaluate import Options, Question
     from animatediff.apps.progress import Progress
     from animatediff.data.shards import Sample
+    from animatediff.evaluation.figures import Frame
     from animatediff.evaluation.protocol.subjects import Draw, Frames, Subject, Watch
     from animatediff.evaluation.reports import Report
     from animatediff.evaluation.scorer import Scorer
 
 Answer = Callable[["Options", "Progress"], "Report"]
+
+SHOWN = 6
+"""Prompts of a figure."""
 
 
 def _scorer(options: Options, progress: Progress) -> Report:
@@ -124,16 +128,25 @@ def _adapter(options: Options, progress: Progress) -> Report:
     unadapted = None
     if options.unadapted != "none":
         unadapted = _drawn(options, motion=options.unadapted)
-    return judge_adapter(
-        lambda prompt, *, seed, alpha: drawn(adapter=f"{options.adapter}:{alpha!r}")(
-            prompt, seed=seed
-        ),
+
+    def adapted(prompt: str, *, seed: int, alpha: float) -> Frames:
+        return drawn(adapter=f"{options.adapter}:{alpha!r}")(prompt, seed=seed)
+
+    report = judge_adapter(
+        adapted,
         _subjects(options),
         detector=detector,
         alphas=options.alphas,
         unadapted=unadapted,
         watch=_bar(progress, "animate"),
     )
+    # Drawn already: what was judged is kept.
+    shown = {
+        s.prompt: [adapted(s.prompt, seed=s.seed, alpha=a)[0] for a in report.by_alpha]
+        for s in report.subjects[:SHOWN]
+    }
+    _show(options, shown, columns=[f"alpha {alpha:g}" for alpha in report.by_alpha])
+    return report
 
 
 def _motion_lora(options: Options, progress: Progress) -> Report:
@@ -180,9 +193,17 @@ def _motion_lora(options: Options, progress: Progress) -> Report:
         )
         for name, (_, pattern) in files.items()
     }
-    return judge_motion_loras(
+    report = judge_motion_loras(
         at(), moves, _subjects(options), together=together, watch=_bar(progress, "animate")
     )
+    first = report.subjects[0]
+    times = [round(share * (options.frames - 1)) for share in (0, 0.25, 0.5, 0.75, 1)]
+    shown = {
+        name: [move.draw(first.prompt, seed=first.seed)[time] for time in times]
+        for name, move in moves.items()
+    }
+    _show(options, shown, columns=[f"frame {time}" for time in times])
+    return report
 
 
 def _patterns(options: Options) -> dict[str, tuple[Path, str]]:
@@ -241,6 +262,19 @@ def _clips(options: Options) -> tuple[Sample, ...]:
         seed=options.seed,
         splits=options.splits or (("val", "test") if held_out else ("train",)),
     )
+
+
+def _show(options: Options, rows: Mapping[str, Sequence[Frame]], *, columns: Sequence[str]) -> None:
+    """Some of what was judged as a picture beside the numbers."""
+    from animatediff.errors import OutputError
+    from animatediff.evaluation.figures import labelled_grid
+
+    path = options.results / f"{options.question}.png"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        labelled_grid(rows, columns=columns).save(path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror}.") from None
 
 
 def _subjects(options: Options) -> tuple[Subject, ...]:
