@@ -1,7 +1,8 @@
-"""Folders of tiny videos and pictures to learn from, and every stage on them."""
+"""Folders of tiny videos and pictures to learn from, a tiny built-in world, and every stage on them."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -10,11 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.training import small_world as small
 
+from animatediff.training.image_stages import read_still_latents
+from animatediff.training.motion_stages import read_clip_latents
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
 from animatediff.training.trainer import TrainOptions
 from animatediff.video import Video
+
+PERSONAL = ("personalise-lora", "personalise-dreambooth")
 
 
 def texture(seed: int, *, side: int = 48) -> np.ndarray:
@@ -60,6 +66,8 @@ def setup_of(
             rank=2,
             output=work / ("model" if stage.endswith("dreambooth") else "out.safetensors"),
         )
+        if stage == "motion":
+            return replace(setup, motion=None)
         if stage == "motion-lora":
             return replace(setup, pattern="zoom-in", variations=2)
         if stage == "personalise-dreambooth":
@@ -69,6 +77,40 @@ def setup_of(
         if stage == "personalise-inversion":
             return replace(setup, word="<mine>", like="fox", words=2)
         return setup
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def written_world(
+    tmp_path_factory: pytest.TempPathFactory, tiny_world: Path, tiny_motion: Path
+) -> Path:
+    """A small built-in world, its stills and clips encoded; to be copied, not used."""
+    work = tmp_path_factory.mktemp("small-world") / "work"
+    small.write_small_world(work, model=tiny_world, motion=tiny_motion)
+    read_still_latents(work)
+    read_clip_latents(work)
+    return work
+
+
+@pytest.fixture
+def small_setup_of(
+    written_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, Path], Setup]:
+    """What a stage starts from in a small built-in world of its own, in the folder that is told."""
+    for module, name in small.PARTS:
+        monkeypatch.setattr(module, name, getattr(module, name))
+    small.make_parts_small()
+
+    def make(stage: str, work: Path) -> Setup:
+        shutil.copytree(written_world, work)
+        if stage in ("motion", "motion-longer", "motion-convolution"):
+            return Setup(work, num_frames=4)
+        if stage == "personalise-inversion":
+            return Setup(work, rank=2, clips=3, num_frames=4, word="<mine>", like="fox")
+        if stage in ("domain-adapter", "motion-lora", *PERSONAL):
+            return Setup(work, rank=2, clips=3, num_frames=4)
+        return Setup(work)
 
     return make
 

@@ -1,0 +1,99 @@
+"""A whole built-in world in the small: art of three styles, an image model, and motion modules.
+
+Rows that make a part anew make a small one once ``make_parts_small`` was called.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tests.conftest import new_text_encoder, new_unet, new_vae
+from torch import Tensor
+from transformers.models.clip.modeling_clip import CLIPTextModel
+
+from animatediff.data.shards import Sample, write_shards
+from animatediff.training import image_stages, text_stage
+from animatediff.training.world import image_model, write_index
+
+SIDE, FRAMES, CLIPS, STILLS = 32, 6, 52, 20
+"""As many clips and stills of a style as the longest recipe asks for."""
+STYLES = (("noto", True), ("flat", False), ("3d", False))
+
+
+def write_small_world(work: Path, *, model: Path, motion: Path) -> Path:
+    """A world folder whose image model is ``model``, with everything encoded that stages encode."""
+    for style, held_out in STYLES:
+        write_shards(_stills(style, held_out=held_out), work / "stills" / style)
+    write_shards(_clips(), work / "clips")
+    shutil.copytree(model, image_model(work))
+    write_index(work)
+    (work / "world" / "motion").mkdir()
+    shutil.copyfile(motion, work / "world" / "motion" / "emoji.safetensors")
+    return work
+
+
+PARTS = (
+    (text_stage, "MERGES"),
+    (text_stage, "PHRASES"),
+    (text_stage, "new_text_encoder"),
+    (text_stage, "teach"),
+    (image_stages, "new_autoencoder"),
+    (image_stages, "new_image_unet"),
+)
+"""What ``make_parts_small`` replaces."""
+
+
+def make_parts_small() -> None:
+    """From here on, fresh parts of the world are small and the teacher is a stand-in."""
+    text_stage.MERGES, text_stage.PHRASES = 40, 60
+    text_stage.new_text_encoder = _text_encoder
+    text_stage.teach = _teach
+    image_stages.new_autoencoder = new_vae
+    image_stages.new_image_unet = new_unet
+
+
+def _text_encoder(*, vocabulary: int, end_token: int) -> CLIPTextModel:
+    assert end_token == vocabulary - 1
+    return new_text_encoder(vocabulary)
+
+
+def _teach(phrases: Sequence[str]) -> Tensor:
+    taught = torch.randn(len(phrases), 384, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.normalize(taught, dim=-1)
+
+
+def _stills(style: str, *, held_out: bool) -> Iterator[Sample]:
+    for number in range(STILLS + 1):
+        split = "test" if number == STILLS else "train"
+        yield Sample(f"{number}_{style}", _facts(number, style, split, held_out), _drawn(number))
+
+
+def _clips() -> Iterator[Sample]:
+    for number in range(CLIPS + 1):
+        picture = _drawn(number)
+        frames = [np.roll(picture, 3 * frame, axis=1) for frame in range(FRAMES)]
+        facts = _facts(number, "3d", "test" if number == CLIPS else "train", held_out=False)
+        facts |= {"frames": FRAMES, "motion": "sliding along"}
+        yield Sample(f"{number}_clip", facts, np.concatenate(frames))
+
+
+def _facts(number: int, style: str, split: str, held_out: bool) -> dict[str, object]:
+    return {
+        "hexcode": f"{number:x}",
+        "label": f"fox {number}",
+        "tags": ["an animal"],
+        "style": style,
+        "style_phrase": f"{style} style",
+        "split": split,
+        "held_out_style": held_out,
+    }
+
+
+def _drawn(number: int) -> np.ndarray:
+    coarse = np.random.default_rng(number).integers(0, 255, (4, 4, 4)).astype(np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
