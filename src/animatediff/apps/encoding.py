@@ -15,13 +15,12 @@ from animatediff.errors import InputError
 from animatediff.model.latent_space import posterior_of
 from animatediff.runtime import Runtime, channels_last
 from animatediff.training.denoising import TextEmbedder
+from animatediff.training.own_data import ENCODERS, encoder_name
 from animatediff.weights.base_model import BaseModel, BaseModelPlan, plan_base_model
 from animatediff.weights.builtin import resolve_model
-from animatediff.weights.files import sha256_of
 
 CHUNK = 4
 """Frames encoded at a time."""
-PARTS = ("vae", "text_encoder")
 
 
 def load_encoder(
@@ -39,7 +38,7 @@ def load_encoder(
     plan = plan_base_model(resolve_model(model))
     if plan.text_encoder_2 is not None:
         raise InputError(f"{model} is SDXL, whose two text encoders are not kept in shards yet.")
-    for name in PARTS:
+    for name in ENCODERS:
         plan.parts[name].fill(dtype=torch.float32, device=runtime.torch_device())
     channels_last(plan.vae)
     base = _without_unet(plan)
@@ -50,9 +49,8 @@ def load_encoder(
             f"{model} cannot encode {chosen[0]}x{chosen[1]}: both must be a multiple of "
             f"{base.pixels_per_latent}."
         )
-    hashes = [f"{name} {sha256_of(base.files[name])[:16]}" for name in PARTS]
     return Encoder(
-        name=", ".join((base.name, *hashes)),
+        name=encoder_name(base.name, base.files),
         frames=lambda frames: encode_frames(frames, base=base),
         text=lambda text: encode_text(text, base=base),
     ), chosen

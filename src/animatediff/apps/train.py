@@ -36,8 +36,17 @@ class Options:
     """The motion modules to build on or to go on from, a name or a file."""
     adapter: Annotated[Path | None, optional("FILE")] = None
     """A domain adapter to attach, frozen, while motion is learned."""
-    data: Annotated[Path | None, optional("FOLDER")] = None
-    """Videos or pictures, each with a .txt of the same name as its caption."""
+    data: Annotated[Path | None, optional("DATA")] = None
+    """Your clips: a folder of videos or pictures, each with a .txt of the same name as its caption;
+    or frames, metadata.csv, .jsonl or .parquet, WebVid's CSV, JSON lines, TOML, lists, WebDataset's
+    tar files; or what ``animatediff dataset build`` made of them."""
+    layout: Annotated[str, arg(metavar="NAME")] = "auto"
+    """How they are kept: folder, frames, metadata, webvid, jsonl, toml, lists or webdataset; auto
+    tells it by what is there."""
+    videos: Annotated[Path | None, optional("FOLDER", default="the table's own")] = None
+    """What the names in a table are relative to."""
+    max_bad: Annotated[float, arg(metavar="X")] = 0.1
+    """The share of clips that may be bad; with more, nothing is learned."""
     output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
     """What to write; left out, its place in the world folder."""
     preset: Annotated[str | None, optional("NAME")] = None
@@ -157,6 +166,8 @@ def train_stage(options: Options) -> int:
     tell = _say if processes.is_first else _hush
     tell(f"{options.stage}: {stage.learns}; {recipe.steps} steps")
     prepared = stage.prepare(setup, recipe, device)
+    for note in prepared.ground.notes if prepared.ground is not None else ():
+        tell(note)
     folder = options.work / "runs" / run_name(options)
     facts = {**dataclasses.asdict(recipe), **prepared.facts}
     try:

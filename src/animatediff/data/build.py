@@ -11,7 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from animatediff.data.samples import (
 )
 from animatediff.data.shelf import Shelf, keep_only, shards_in, unwritable, write_whole
 from animatediff.data.survey import ClipFacts
-from animatediff.data.surveys import SURVEYS, read_surveys
+from animatediff.data.surveys import SURVEYS, Surveys
 from animatediff.errors import FileError, InputError
 
 Watch = Callable[[str, int, int], None]
@@ -153,38 +153,34 @@ def _plan_all(
     limits: Limits | None,
     watch: Watch | None,
 ) -> tuple[list[Planned], Counter[str]]:
-    known = read_surveys(folder / SURVEYS)
+    seen = Surveys(folder / SURVEYS)
 
     def look(decoder: Decoder, entry: ClipEntry) -> tuple[str, str, ClipFacts]:
         source = sha256_of_clip(entry.media)
         window = f"{source} {entry.start} {entry.end}"
-        facts = known.get(window)
+        facts = seen[window]
         if facts is None:
             facts, _ = decoder.survey(entry.media, start=entry.start, end=entry.end)
         return source, window, facts
 
     plans: dict[str, Planned] = {}
     left_out: Counter[str] = Counter()
-    with (folder / SURVEYS).open("a", encoding="utf-8") as journal:
-        looked = in_order(listing.entries, look, workers=workers, limits=limits)
-        for number, (entry, result) in enumerate(looked, 1):
-            if isinstance(result, FileError):
-                quarantine.set_aside(entry.key, str(result))
-            else:
-                source, window, facts = result
-                if window not in known:
-                    known[window] = facts
-                    journal.write(json.dumps({"clip": window, "facts": asdict(facts)}) + "\n")
-                    journal.flush()
-                windows, none = plan_samples(facts, start=entry.start, options=options)
-                left_out += none
-                for start, count in windows:
-                    key = sample_key(entry, source, start, count, options, encoder)
-                    if key in plans:
-                        left_out["the same as another"] += 1
-                    plans.setdefault(key, Planned(key, entry, source, start, count))
-            if watch is not None:
-                watch("look", number, len(listing))
+    looked = in_order(listing.entries, look, workers=workers, limits=limits)
+    for number, (entry, result) in enumerate(looked, 1):
+        if isinstance(result, FileError):
+            quarantine.set_aside(entry.key, str(result))
+        else:
+            source, window, facts = result
+            seen.keep(window, facts)
+            windows, none = plan_samples(facts, start=entry.start, options=options)
+            left_out += none
+            for start, count in windows:
+                key = sample_key(entry, source, start, count, options, encoder)
+                if key in plans:
+                    left_out["the same as another"] += 1
+                plans.setdefault(key, Planned(key, entry, source, start, count))
+        if watch is not None:
+            watch("look", number, len(listing))
     return list(plans.values()), left_out
 
 

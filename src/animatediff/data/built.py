@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
@@ -45,12 +46,37 @@ class BuiltClip:
         if self.encoded is None:
             raise FileError(f"{self.key} was built without a model; build it with one.")
         path, offset, length = self.encoded
-        with path.open("rb") as file:
-            file.seek(offset)
-            content = file.read(length)
+        try:
+            with path.open("rb") as file:
+                file.seek(offset)
+                content = file.read(length)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise FileError(f"{path} cannot be read ({reason}).") from None
         if len(content) < length:
             raise FileError(f"{path} is cut short; delete it and build again.")
-        return load(content)
+        try:
+            return load(content)
+        except SafetensorError:
+            raise FileError(f"{path} is broken at {self.key}; delete it and build again.") from None
+
+
+def said_of(folder: Path) -> Mapping[str, Any] | None:
+    """What the shards of a folder are, as their build wrote it; ``None`` if it is no build's.
+
+    Raises:
+        FileError: that cannot be read.
+    """
+    path = folder / BUILD
+    if not path.is_file():
+        return None
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        said = None
+    if not isinstance(said, dict):
+        raise FileError(f"{path} is broken; delete {folder} and build it again.")
+    return said
 
 
 def read_built(folder: Path) -> tuple[BuiltClip, ...]:

@@ -1,267 +1,243 @@
-"""A folder of one's own videos and pictures as training clips, each with its caption.
+"""One's own clips to learn from, in whatever layout they are kept, read a window at a time.
 
-``fox.mp4`` and ``fox.txt`` beside it are one clip; without a text, the file's name is the caption. Only
-the frames of one window are ever in memory, at no more than twice the size they are learned at.
+What cannot be read is set aside before the first step (``data/probing.py``). Frames come as
+``dataset build`` takes them, so what is learned from a build is what is learned from its source; only
+the frames of one window are ever in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
 import torch
-from av.error import FFmpegError
-from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
 
-from animatediff.data.camera import CameraMove, Crop, cropped, filmed
+from animatediff.data.camera import CameraMove, filmed
+from animatediff.data.confined import own_decoder
+from animatediff.data.decoding import frames_within
+from animatediff.data.footage import Footage, some_of, window_start
+from animatediff.data.listing import ClipEntry, Listing, bytes_of
+from animatediff.data.media import Frames, Limits
+from animatediff.data.probing import probe
+from animatediff.data.quarantine import MAX_BAD
+from animatediff.data.survey import ClipFacts
 from animatediff.errors import FileError, InputError
-
-VIDEOS = frozenset({".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".gif"})
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
-MAX_FRAME_PIXELS = 1 << 26
-MAX_CAPTION = 4000
-MAX_BAD = 0.1
-"""The share of clips that may be broken before a folder is refused."""
-
-Pixels = UInt8[np.ndarray, "f height width 3"]
-
-
-@dataclass(frozen=True)
-class Footage:
-    """Frames of one clip in a row, square, and what they show."""
-
-    frames: Pixels
-    caption: str
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file: a video, or a picture, which is a video of one frame.
+    """One clip that was decoded to its end once.
 
     Attributes:
-        path: the file.
-        caption: what it shows.
-        seconds: how long it is; 0 for a picture.
-        fps: its own rate.
+        entry: where it is, and what is said of it.
+        facts: what was seen of it.
     """
 
-    path: Path
-    caption: str
-    seconds: float
-    fps: Fraction
+    entry: ClipEntry
+    facts: ClipFacts
 
-    def window(self, *, start: float, count: int, fps: float, side: int) -> Pixels:
-        """``count`` frames from ``start`` seconds on, its short side at most ``side`` px.
+    @property
+    def is_still(self) -> bool:
+        """Whether it is a single picture."""
+        return self.facts.frames == 1
+
+    def available(self, fps: Fraction) -> int:
+        """How many frames it has at a rate."""
+        end = self.entry.end
+        seconds = self.facts.seconds
+        if end is not None:
+            seconds = min(seconds, end - self.entry.start)
+        return 1 if self.is_still else max(1, frames_within(seconds, fps))
+
+    def window(
+        self,
+        start: float,
+        *,
+        count: int,
+        fps: Fraction,
+        size: tuple[int, int] | None = None,
+        side: int | None = None,
+        limits: Limits | None = None,
+    ) -> Frames:
+        """``count`` frames from ``start`` seconds on; where the clip is shorter, its last is held.
+
+        Args:
+            start: seconds from the clip's beginning.
+            count: how many frames.
+            fps: frames a second.
+            size: width and height, as for ``decode``.
+            side: as for ``decode``; not together with ``size``.
+            limits: how much is decoded.
 
         Raises:
-            FileError: the file is broken or holds fewer frames than it promised.
+            FileError: the file is not any more what it was when it was probed.
         """
+        entry = self.entry
         try:
-            if not self.seconds:
-                picture = _picture(self.path, side=side)
-                return np.repeat(picture[None], count, axis=0)
-            return _decoded(self.path, [start + i / fps for i in range(count)], side=side)
-        except (FFmpegError, OSError, UnidentifiedImageError, SyntaxError) as error:
-            raise FileError(f"{self.path} is broken ({_short(error)}); take it out.") from None
+            frames = (
+                own_decoder(limits or Limits())
+                .decode(
+                    entry.media,
+                    fps=fps,
+                    start=entry.start + start,
+                    end=entry.end,
+                    count=count,
+                    size=size,
+                    side=side,
+                )
+                .frames
+            )
+        except FileError as error:
+            raise _changed(str(error).rpartition(";")[0] or str(error)) from None
+        # Where a part of a file begins between two frames, its length is not known to a frame.
+        wanted = 0 if entry.start else min(count, self.available(fps) - int(start * fps))
+        if len(frames) + 1 < wanted:
+            raise _changed(f"{entry.media.path} gave {len(frames)} of {wanted} frames")
+        return np.concatenate([frames, *[frames[-1:]] * (count - len(frames))])
+
+
+def _changed(what: str) -> FileError:
+    return FileError(
+        f"{what.rstrip('.')}; it could be read when the run began, so put it back as it was and run "
+        "the same command to resume."
+    )
 
 
 @dataclass(frozen=True)
-class FolderClips:
-    """The clips of a folder; clip i is a pure function of i and a generator.
+class OwnClips:
+    """The clips of a data set; clip i is a pure function of i and a generator.
 
     Attributes:
-        sources: the files that can be read, by name.
-        rejected: the others, with the reason.
+        sources: those that can be read, in the order of their names, as often as each counts.
+        bad: why the others were set aside, by their keys.
+        notes: what is worth knowing of them, in sentences.
         size: pixels of a side of what is learned from.
         fps: frames a second of what is learned from, whatever a file's own rate.
         pattern: a camera move to film every clip with; ``None`` leaves clips as they are.
+        limits: how much of a clip is decoded.
     """
 
     sources: tuple[Source, ...]
-    rejected: tuple[str, ...]
+    bad: Mapping[str, str]
+    notes: tuple[str, ...]
     size: int
-    fps: float
+    fps: Fraction
     pattern: str | None = None
+    limits: Limits = field(default_factory=Limits)
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> Footage:
-        """A window of a clip from a random start, and its caption.
-
-        A clip that is shorter than the window ends in its last frame, held.
-        """
+        """A window of a clip from a random start, and its caption."""
         source = self.sources[index]
-        room = max(0.0, source.seconds - num_frames / self.fps)
-        start = room * float(torch.rand((), generator=generator))
-        frames = source.window(start=start, count=num_frames, fps=self.fps, side=2 * self.size)
-        if self.pattern is None or num_frames == 1:
-            seen = cropped(frames, [Crop(1.0)] * num_frames, size=self.size)
-        else:
-            seen = filmed(frames, CameraMove.drawn(self.pattern, generator), size=self.size)
-        return Footage(seen, source.caption)
+        available = source.available(self.fps)
+        start = window_start(available, num_frames, generator) / float(self.fps)
 
-    def some(self, first: int, count: int | None) -> FolderClips:
-        """``count`` of the clips, from ``first`` on.
-
-        Raises:
-            InputError: there are fewer.
-        """
-        end = len(self.sources) if count is None else first + count
-        if not first < end <= len(self.sources):
-            raise InputError(
-                f"There are {len(self.sources)} clips to learn from, too few for {count} "
-                f"from {first} on."
+        def frames(size: tuple[int, int] | None = None, side: int | None = None) -> Frames:
+            return source.window(
+                start, count=num_frames, fps=self.fps, size=size, side=side, limits=self.limits
             )
-        return replace(self, sources=self.sources[first:end])
+
+        if self.pattern is None or num_frames == 1:
+            return Footage(frames(size=(self.size, self.size)), source.entry.text)
+        move = CameraMove.drawn(self.pattern, generator)
+        # A camera that moves closer needs more than it shows.
+        seen = filmed(frames(side=2 * self.size), move, size=self.size)
+        return Footage(seen, source.entry.text)
 
     def fingerprint(self) -> str:
-        """A hash of what is learned from: names, sizes and captions, but not where the folder is."""
-        facts = [f"{self.size} {self.fps} {self.pattern}"]
-        facts += [f"{s.path.name}\n{s.path.stat().st_size}\n{s.caption}" for s in self.sources]
-        return hashlib.sha256("\0".join(facts).encode()).hexdigest()
+        """A hash of what is learned from: names, lengths and captions, but not where it lies."""
+        lines = [json.dumps([self.size, str(self.fps), self.pattern])]
+        for source in self.sources:
+            entry, facts = source.entry, source.facts
+            told = [entry.key, entry.text, entry.start, entry.end, bytes_of(entry.media)]
+            lines.append(json.dumps([*told, facts.frames, facts.seconds]))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def read_folder(
-    folder: Path, *, size: int, fps: float = 8.0, pattern: str | None = None, stills: bool = False
-) -> FolderClips:
-    """Every clip of a folder; what cannot be read is set aside with its reason.
+def read_clips(
+    listing: Listing,
+    *,
+    size: int,
+    fps: Fraction,
+    num_frames: int,
+    pattern: str | None = None,
+    first: int = 0,
+    count: int | None = None,
+    max_bad: float = MAX_BAD,
+    records: Path | None = None,
+    limits: Limits | None = None,
+) -> OwnClips:
+    """The clips of a data set that can be learned from.
 
     Args:
-        folder: videos and pictures, each with a ``.txt`` of the same name if it has a caption.
+        listing: the data set.
         size: pixels of a side.
         fps: frames a second.
+        num_frames: how many frames a window has; pictures are learned from one at a time, or filmed.
         pattern: a camera move, see ``data/camera.py``.
-        stills: whether pictures count as clips; motion is not learned from them.
+        first: the number of the first clip, in the order of their names.
+        count: how many of them; all if ``None``.
+        max_bad: the share of clips that may be bad.
+        records: the folder where what is found of the clips is kept.
+        limits: how much of a clip is decoded.
 
     Raises:
-        InputError: there is no such folder, nothing in it, or no such pattern.
-        FileError: over a tenth of its clips are broken.
+        InputError: nothing is left to learn from, or there is no such pattern.
+        FileError: too many clips are bad.
+        OutputError: the records cannot be written.
     """
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}; give one of videos or pictures.")
     if pattern is not None:
         CameraMove(pattern, 1.0)
-    wanted = VIDEOS | PICTURES if stills or pattern is not None else VIDEOS
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in wanted)
-    if not paths:
-        kinds = "videos or pictures" if wanted & PICTURES else "videos"
-        raise InputError(f"{folder} holds no {kinds} ({', '.join(sorted(wanted))}).")
-    sources: list[Source] = []
-    rejected: list[str] = []
-    for path in paths:
-        try:
-            sources.append(_source(path))
-        except FileError as error:
-            rejected.append(str(error))
-    if len(rejected) > MAX_BAD * len(paths):
-        raise FileError(
-            f"{len(rejected)} of {len(paths)} clips of {folder} cannot be used, the first because "
-            f"{rejected[0]}"
-        )
-    return FolderClips(tuple(sources), tuple(rejected), size, fps, pattern)
+    limits = limits or Limits()
+    probed = probe(listing, records=records, max_bad=max_bad, limits=limits)
+    sources = [Source(entry, facts) for entry, facts in probed.good]
+    moving = [s for s in sources if not s.is_still]
+    chosen = sources if num_frames == 1 or pattern is not None else moving
+    if not chosen:
+        kinds = "videos" if chosen is moving else "videos or pictures"
+        raise InputError(f"{listing.path} holds no {kinds} to learn from.")
+    ordered = some_of(tuple(sorted(chosen, key=lambda s: s.entry.key)), first, count)
+    notes = list(listing.notes)
+    if probed.bad:
+        reason = next(iter(probed.bad.values())).rstrip(".")
+        where = f"; all reasons are in {probed.told}" if probed.told else ""
+        total = len(listing) + len(listing.broken)
+        notes.append(f"{len(probed.bad)} of {total} clips are set aside: {reason}{where}")
+    if len(chosen) < len(sources):
+        notes.append(f"pictures left out, in which nothing moves: {len(sources) - len(chosen)}")
+    if num_frames > 1:
+        notes += _concerns(ordered, num_frames, fps, pattern)
+    return OwnClips(
+        tuple(source for source in ordered for _ in range(source.entry.repeats)),
+        probed.bad,
+        tuple(notes),
+        size,
+        fps,
+        pattern,
+        limits,
+    )
 
 
-def _source(path: Path) -> Source:
-    caption = _caption(path)
-    try:
-        if path.suffix.lower() in PICTURES:
-            _picture(path, side=64)
-            return Source(path, caption, 0.0, Fraction(1))
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise FileError(f"{path} holds no video stream.")
-            stream = container.streams.video[0]
-            if stream.width * stream.height > MAX_FRAME_PIXELS:
-                raise FileError(f"{path} has frames of {stream.width}x{stream.height}, too large.")
-            rate = Fraction(stream.average_rate or 8)
-            seconds = _seconds(container, stream, rate)
-    except (FFmpegError, OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise FileError(f"{path} is broken ({_short(error)}).") from None
-    source = Source(path, caption, seconds, rate)
-    # A file that was cut short opens well and decodes nothing.
-    source.window(start=max(0.0, seconds - 1 / float(rate)), count=1, fps=8, side=64)
-    return source
-
-
-def _seconds(container: Any, stream: Any, rate: Fraction) -> float:
-    if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
-    if container.duration is not None:
-        return container.duration / av.time_base
-    return stream.frames / float(rate) if stream.frames else 1 / float(rate)
-
-
-def _caption(path: Path) -> str:
-    text = path.with_suffix(".txt")
-    if not text.exists():
-        return path.stem.replace("_", " ").replace("-", " ")
-    try:
-        with text.open(encoding="utf-8") as file:
-            return " ".join(file.read(MAX_CAPTION).split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"{text} is no UTF-8 text ({_short(error)}).") from None
-
-
-def _picture(path: Path, *, side: int) -> UInt8[np.ndarray, "height width 3"]:
-    with Image.open(path, formats=["PNG", "JPEG", "WEBP", "BMP"]) as picture:
-        if picture.width * picture.height > MAX_FRAME_PIXELS:
-            raise FileError(f"{path} has {picture.width}x{picture.height} pixels, too many.")
-        rgba = picture.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    rgb = Image.alpha_composite(white, rgba).convert("RGB")
-    width, height = _reduced(rgb.width, rgb.height, side)
-    return np.asarray(rgb.resize((width, height), Image.Resampling.LANCZOS))
-
-
-def _decoded(path: Path, times: list[float], *, side: int) -> Pixels:
-    """The frames shown at these times, ascending; past the end, the last one."""
-    frames: list[UInt8[np.ndarray, "height width 3"]] = []
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        # Several threads of a decoder and several processes do not go well together.
-        stream.codec_context.thread_count = 1
-        assert stream.time_base is not None
-        begin = float((stream.start_time or 0) * stream.time_base)
-        if times[0] > 0:
-            wanted = int((times[0] + begin) / stream.time_base)
-            container.seek(wanted, stream=stream, backward=True)
-        size = _reduced(stream.width, stream.height, side)
-        shown: UInt8[np.ndarray, "height width 3"] | None = None
-        for frame in _until(container.decode(stream), times[-1] + begin):
-            time = (frame.time or 0.0) - begin
-            while shown is not None and len(frames) < len(times) and times[len(frames)] < time:
-                frames.append(shown)
-            smaller = frame.reformat(width=size[0], height=size[1], interpolation="AREA")
-            shown = smaller.to_ndarray(format="rgb24")
-    if shown is None:
-        raise FileError(f"{path} is cut short: no frame could be decoded; take it out.")
-    frames += [shown] * (len(times) - len(frames))
-    return np.stack(frames)
-
-
-def _until(decoded: Iterable[Any], last: float) -> Iterator[Any]:
-    """Frames up to the first one after ``last``, which shows that nothing lies between."""
-    for frame in decoded:
-        yield frame
-        if frame.time is not None and frame.time > last:
-            return
-
-
-def _reduced(width: int, height: int, side: int) -> tuple[int, int]:
-    """The size with a short side of at most ``side``."""
-    factor = min(1.0, side / min(width, height))
-    return max(1, math.ceil(width * factor)), max(1, math.ceil(height * factor))
-
-
-def _short(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())[:120].rstrip(".")
+def _concerns(
+    sources: tuple[Source, ...], num_frames: int, fps: Fraction, pattern: str | None
+) -> list[str]:
+    """What will be regretted of clips that are learned from, each counted."""
+    words: dict[str, Callable[[Source], bool]] = {
+        "shorter than a window, so the last frame is held": (
+            lambda s: not s.is_still and s.available(fps) < num_frames
+        ),
+        "nothing moves": lambda s: pattern is None and s.facts.still,
+        "the scene changes, and a window may span it; `animatediff dataset build` cuts there": (
+            lambda s: bool(s.facts.cuts)
+        ),
+    }
+    counts = Counter(word for source in sources for word, holds in words.items() if holds(source))
+    return [f"{n} clip{'' if n == 1 else 's'}: {word}" for word, n in counts.items()]

@@ -7,7 +7,9 @@ process may use so much memory, may write no file, and starts without torch.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import math
 import os
@@ -160,6 +162,23 @@ class Decoder:
             start_new_session=os.name == "posix",
         )
         return self._process
+
+
+def own_decoder(limits: Limits) -> Decoder:
+    """This process's own decoder, which stays for the next clip and ends with the process."""
+    return _decoder_of(os.getpid(), limits)
+
+
+@functools.cache
+def _decoder_of(process: int, limits: Limits) -> Decoder:
+    decoder = Decoder(limits)
+
+    def end() -> None:
+        if os.getpid() == process:
+            decoder.close()
+
+    atexit.register(end)
+    return decoder
 
 
 def _read_exactly(pipe: Any, length: int) -> bytearray:

@@ -86,13 +86,14 @@ class Listing:
     def fingerprint(self) -> str:
         """A hash of which clips there are and what is said of them, but not of where they are."""
         lines = (
-            json.dumps([e.key, e.text, e.start, e.end, e.repeats, _bytes_of(e.media)])
+            json.dumps([e.key, e.text, e.start, e.end, e.repeats, bytes_of(e.media)])
             for e in self.entries
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _bytes_of(media: Media) -> int | None:
+def bytes_of(media: Media) -> int:
+    """How large the files of a clip are."""
     if media.length is not None:
         return media.length
     paths = media.pictures or (media.path,)

@@ -16,8 +16,8 @@ from jaxtyping import UInt8
 
 from animatediff.data.camera import CameraMove, Crop, cropped, filmed
 from animatediff.data.captions import caption_of
-from animatediff.data.clips import Footage
 from animatediff.data.degraded import Degradation
+from animatediff.data.footage import Footage
 from animatediff.data.shards import on_white, read_shards
 from animatediff.errors import InputError
 

@@ -17,7 +17,7 @@ from einops import rearrange
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from animatediff.data.clips import Footage
+from animatediff.data.footage import EncodedFootage, Footage
 from animatediff.runtime import seeded
 from animatediff.training.denoising import PredictNoise
 from animatediff.training.objective import (
@@ -44,7 +44,9 @@ class TrainingData(Protocol):
 
     def __len__(self) -> int: ...
 
-    def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> Footage:
+    def footage(
+        self, index: int, *, num_frames: int, generator: torch.Generator
+    ) -> Footage | EncodedFootage:
         """``num_frames`` frames of a clip in a row, and its caption."""
         ...
 
@@ -68,14 +70,16 @@ class ClipBatch:
     """What a worker read.
 
     Attributes:
-        frames: the pixels of each clip.
+        frames: the pixels of each clip; ``None`` where the clips were encoded before.
         captions: of each.
         draws: the clip's number and what its window was drawn from.
+        encoded: the clips that were encoded before; none where there are pixels.
     """
 
-    frames: UInt8[Tensor, "batch f height width 3"]
+    frames: UInt8[Tensor, "batch f height width 3"] | None
     captions: tuple[str, ...]
     draws: tuple[tuple[int, int], ...]
+    encoded: tuple[EncodedFootage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,12 @@ class ReadClips:
             self.data.footage(i, num_frames=self.num_frames, generator=seeded("window", i, seed))
             for i, seed in draws
         ]
-        frames = torch.from_numpy(np.stack([clip.frames for clip in clips]))
-        return ClipBatch(frames, tuple(clip.caption for clip in clips), draws)
+        captions = tuple(clip.caption for clip in clips)
+        encoded = tuple(clip for clip in clips if isinstance(clip, EncodedFootage))
+        if encoded:
+            return ClipBatch(None, captions, draws, encoded)
+        pixels = [clip.frames for clip in clips if isinstance(clip, Footage)]
+        return ClipBatch(torch.from_numpy(np.stack(pixels)), captions, draws)
 
 
 @dataclass
@@ -151,7 +159,7 @@ class ClipLesson:
         if self.noise_offset:
             noise = offset_noise(noise, strength=self.noise_offset, generator=generator)
         timesteps = random_timesteps(len(latents), total=len(self.alphas_bar), generator=generator)
-        text = self.embed(self._captions(batch.captions, generator))
+        text = self._text(batch, generator)
         alpha_bar, noise = self.alphas_bar[timesteps].to(device), noise.to(device)
         noisy = noised(latents, noise, alpha_bar)
         predicted = self.predict_noise(noisy, timesteps.to(device), text)
@@ -202,6 +210,12 @@ class ClipLesson:
 
     @torch.no_grad()
     def _latents(self, batch: ClipBatch, device: torch.device) -> Latents:
+        if batch.frames is None:
+            drawn = [
+                clip.latents(seeded("posterior", *draw)).to(device)
+                for draw, clip in zip(batch.draws, batch.encoded, strict=True)
+            ]
+            return rearrange(drawn, "b f c h w -> b c f h w")
         clips: list[Tensor] = []
         for draw, frames in zip(batch.draws, batch.frames, strict=True):
             latents = self._encoded.get(draw)
@@ -212,6 +226,26 @@ class ClipLesson:
                     self._encoded[draw] = latents
             clips.append(latents)
         return rearrange(clips, "b f c h w -> b c f h w")
+
+    def _text(
+        self, batch: ClipBatch, generator: torch.Generator
+    ) -> Float[Tensor, "batch tokens width"]:
+        """The states of every caption: those that were encoded before, and the others now."""
+        captions = self._captions(batch.captions, generator)
+        states: list[Tensor | None] = [clip.text for clip in batch.encoded] or [None] * len(
+            captions
+        )
+        for place, (caption, own) in enumerate(zip(captions, batch.captions, strict=True)):
+            if caption != own:
+                states[place] = None  # dropped
+        missing = [place for place, known in enumerate(states) if known is None]
+        if len(missing) == len(states):
+            return self.embed(captions)
+        device = next(self.learns.parameters()).device
+        found = iter(self.embed([captions[place] for place in missing]) if missing else ())
+        return torch.stack(
+            [(next(found) if known is None else known.to(device)).float() for known in states]
+        )
 
     def _captions(self, captions: tuple[str, ...], generator: torch.Generator) -> list[str]:
         draw = random.Random(int(torch.randint(2**62, (), generator=generator)))

@@ -16,7 +16,6 @@ from jaxtyping import Int
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from animatediff.data.clips import read_folder
 from animatediff.data.world_clips import read_world_clips
 from animatediff.errors import InputError, OutputError
 from animatediff.model.low_rank import LowRankSet, attach_low_rank, attention_projections
@@ -124,7 +123,7 @@ def prepare_dreambooth(setup: Setup, options: TrainOptions, device: torch.device
     if setup.class_data is not None:
         if setup.class_caption is None:
             raise InputError("Say what the pictures of --class-data show, with --class-caption.")
-        general = read_folder(setup.class_data, size=ground.size, stills=True)
+        general = ground.own_data(setup.class_data, stills=True, whole=True)
         ground.facts["class_data"] = general.fingerprint()
         data = ReadClips(Captioned(general, setup.class_caption), 1)
         assert isinstance(lesson, ClipLesson)

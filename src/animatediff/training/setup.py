@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,8 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from animatediff.data.clips import Footage, read_folder
+from animatediff.data.built_clips import BuiltClips
+from animatediff.data.clips import OwnClips
 from animatediff.data.degraded import Degradation
+from animatediff.data.footage import EncodedFootage, Footage
+from animatediff.data.quarantine import MAX_BAD
 from animatediff.data.world_clips import read_world_clips
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
@@ -22,6 +25,7 @@ from animatediff.model.latent_space import posterior_of
 from animatediff.training.clip_lesson import TrainingData
 from animatediff.training.denoising import TextEmbedder, attend_plainly
 from animatediff.training.objective import Prediction
+from animatediff.training.own_data import read_own_data, told_bad
 from animatediff.weights.adapters import (
     LoadedLowRank,
     fill_low_rank,
@@ -50,7 +54,10 @@ class Setup:
         model: the image model, a name or a diffusers folder.
         motion: the motion modules, a name or a file, for stages that build on them.
         adapter: a domain adapter to attach, frozen, while motion is learned.
-        data: a folder of videos or pictures.
+        data: videos or pictures in any layout of a data set, or the folder of a build.
+        layout: how the data set is kept; ``auto`` tells it by what is there.
+        videos: the folder that a table's names are relative to; the table's own if left out.
+        max_bad: the share of clips that may be bad.
         output: the file (or folder, for a whole model) to write.
         family: what kind of motion modules fresh ones are (``v3`` if left out), or given ones where
             their file does not tell.
@@ -83,6 +90,9 @@ class Setup:
     motion: str | None = None
     adapter: Path | None = None
     data: Path | None = None
+    layout: str = "auto"
+    videos: Path | None = None
+    max_bad: float = MAX_BAD
     output: Path | None = None
     family: str | None = None
     rank: int | None = None
@@ -122,11 +132,13 @@ class Ground:
         base: the model.
         setup: what it was read for.
         facts: what makes a run on it what it is; a run with others is not resumed.
+        notes: what is worth knowing of the clips, in sentences.
     """
 
     base: BaseModel
     setup: Setup
     facts: dict[str, str] = field(default_factory=lambda: cast(dict[str, str], {}))
+    notes: list[str] = field(default_factory=lambda: cast(list[str], []))
 
     @property
     def size(self) -> int:
@@ -178,9 +190,7 @@ class Ground:
         setup = self.setup
         data: TrainingData
         if setup.data is not None:
-            data = read_folder(
-                setup.data, size=self.size, fps=setup.fps, pattern=pattern, stills=stills
-            ).some(setup.first_clip, setup.clips)
+            data = self.own_data(setup.data, pattern=pattern, stills=stills)
         else:
             data = read_world_clips(
                 setup.work / "clips",
@@ -193,6 +203,29 @@ class Ground:
             )
         self.facts["data"] = data.fingerprint()
         return data if setup.caption is None else Captioned(data, setup.caption)
+
+    def own_data(
+        self,
+        data: Path,
+        *,
+        pattern: str | None = None,
+        stills: bool = False,
+        whole: bool = False,
+    ) -> OwnClips | BuiltClips:
+        """The clips of a folder, table, archive or build, as ``read_own_data`` reads them."""
+        clips = read_own_data(
+            data,
+            self.setup,
+            size=self.size,
+            files=self.base.files,
+            pattern=pattern,
+            stills=stills,
+            whole=whole,
+        )
+        self.notes += clips.notes
+        if isinstance(clips, OwnClips):
+            self.facts["class_set_aside" if whole else "set_aside"] = told_bad(clips.bad)
+        return clips
 
     def motion_family(self) -> Family:
         """The family of fresh motion modules."""
@@ -257,12 +290,12 @@ class Captioned:
     def __len__(self) -> int:
         return len(self.data)
 
-    def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> Footage:
+    def footage(
+        self, index: int, *, num_frames: int, generator: torch.Generator
+    ) -> Footage | EncodedFootage:
         """The clip, with the one caption."""
-        return replace(
-            self.data.footage(index, num_frames=num_frames, generator=generator),
-            caption=self.caption,
-        )
+        seen = self.data.footage(index, num_frames=num_frames, generator=generator)
+        return seen.called(self.caption)
 
     def fingerprint(self) -> str:
         """Of the clips and the caption."""
@@ -297,6 +330,9 @@ def read_ground(setup: Setup, *, device: torch.device | None = None) -> Ground:
         "output",
         "data",
         "class_data",
+        "layout",
+        "videos",
+        "max_bad",
         "checkpointing",
     }
     told = {k: v for k, v in asdict(setup).items() if k not in left_out}

@@ -349,6 +349,8 @@ def _backward(
     meter = Meter()
     for _ in range(options.accumulate):
         number, batch = next(batches)
+        if isinstance(batch, FileError):
+            raise batch
         with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
             terms = lesson.losses(batch, seeded(options.seed, "step", number))
         (terms["loss"] / options.accumulate).backward()
@@ -377,9 +379,12 @@ class MicroBatches(Dataset[tuple[int, Any]]):
     batch_size: int
 
     def __getitem__(self, number: int) -> tuple[int, Any]:
-        """The micro-batch of that number, and the number."""
+        """The micro-batch of that number, or why it cannot be read; and the number."""
         indices = samples_of(number, seed=self.seed, size=self.size, batch_size=self.batch_size)
-        return number, self.fetch(indices, seeded(self.seed, "data", number))
+        try:
+            return number, self.fetch(indices, seeded(self.seed, "data", number))
+        except FileError as error:  # as a value, it comes out of another process as it is
+            return number, error
 
 
 def _batches(lesson: Lesson, run: Run) -> Iterator[tuple[int, Any]]:
