@@ -50,3 +50,10 @@ def test_estimates_are_repeatable_and_hold_their_value():
 def test_a_ratio_of_medians_resamples_pairs():
     doubled = ratio_of_medians([2.0, 4.0, 6.0], reference=[1.0, 2.0, 3.0])
     assert (doubled.value, doubled.low, doubled.high) == (2.0, 2.0, 2.0)
+
+
+def test_a_ratio_to_nothing_is_not_a_number_and_says_so_quietly():
+    ratio = ratio_of_medians([1.0, 2.0], reference=[0.0, 0.0])
+    assert math.isnan(ratio.value)
+    assert math.isnan(ratio.low)
+    assert ratio.total == 2

@@ -107,5 +107,6 @@ def _estimate(
     generator = np.random.default_rng(seed)
     draws = (rows[:, generator.integers(total, size=total)] for _ in range(resamples))
     values = np.asarray([float(np.squeeze(statistic(drawn, axis=1))) for drawn in draws])
-    low, high = np.nanquantile(values, (0.025, 0.975))
+    known = values[~np.isnan(values)]
+    low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (math.nan, math.nan)
     return Estimate(float(np.squeeze(statistic(rows, axis=1))), float(low), float(high), total)
