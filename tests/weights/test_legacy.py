@@ -9,6 +9,7 @@ import hashlib
 import io
 import pickle
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,29 @@ def test_what_is_checked_is_what_is_read_when_the_name_moves(
     monkeypatch.setattr(legacy.subprocess, "Popen", swap)
     target = converted_to_safetensors(link, tmp_path / "y")
     assert torch.equal(load_file(target)["a"], torch.ones(2))
+
+
+def test_the_child_imports_the_standard_library_and_its_own_files_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, said = subprocess.Popen, tmp_path / "said"
+
+    def listened(words: list[str], **kwargs: Any) -> subprocess.Popen[bytes]:
+        with said.open("wb") as errors:
+            words = [words[0], "-X", "importtime", *words[1:]]
+            return start(words, **{**kwargs, "stderr": errors})
+
+    monkeypatch.setattr(legacy.subprocess, "Popen", listened)
+    with pytest.raises(FileError, match="could not be read"):  # its report went elsewhere
+        converted_to_safetensors(save(tmp_path / "x.pt", {"a": torch.ones(2)}), tmp_path / "y")
+    lines = [line for line in said.read_text().splitlines() if line.startswith("import time:")]
+    names = {line.rpartition("|")[2].strip() for line in lines[1:]}
+    own = {name for name in names if name.startswith("animatediff")}
+    child = "animatediff.weights.legacy_child"
+    assert f"{child}.machine" in own
+    assert all(name.startswith(f"{child}.") for name in own)
+    # The standard library's copy asks for Jython's types (org), which nobody has.
+    assert {name.partition(".")[0] for name in names - own} <= {*sys.stdlib_module_names, "org"}
 
 
 def test_a_plain_pickle_without_torchs_storages_is_no_weights(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Legacy pickles (``.ckpt``, ``.pt``, ``.pth``, ``.bin``) to safetensors, without unpickling them.
 
 A pickle is a program, and running a stranger's program is how model files do harm. Nothing here
-follows one: a confined child process reads the file as data (``legacy_child.py``), from the one
+follows one: a confined child process reads the file as data (``legacy_child/``), from the one
 descriptor that was opened here, and hands back a table or a safetensors copy.
 """
 
@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO, Literal
 from animatediff.errors import FileError, OutputError
 from animatediff.weights.files import Header, read_header, replace_by
 
-_CHILD = Path(__file__).with_name("legacy_child.py")
+_CHILD = Path(__file__).with_name("legacy_child") / "__main__.py"
 _LEAST_SECONDS = 10
 _BYTES_A_SECOND = 25_000_000
 _MAX_REPORT_BYTES = 64 << 20
@@ -103,7 +103,7 @@ def _report(
     seconds = _LEAST_SECONDS + os.fstat(file.fileno()).st_size // _BYTES_A_SECOND
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_CHILD), action, str(seconds)],
+            [sys.executable, "-I", "-S", "-B", str(_CHILD), action, str(seconds)],
             stdin=file,
             stdout=out,
             stderr=errors,
