@@ -53,7 +53,7 @@ class Sample:
     """One published file, and what it should be recognised as.
 
     Attributes:
-        kind, family, version, layout, base: the truth, in the words of ``weights/inspect.py``.
+        kind, family, version, layout, base: the truth, in the words of ``weights/inspection/result.py``.
         shapes: every name and shape, at a size.
         dtype: of its floating numbers.
         wrapper: what a pickle of it has around the table of tensors.

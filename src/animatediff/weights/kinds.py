@@ -71,3 +71,6 @@ BASE_TITLES: Mapping[str, str] = {
     "own": "another shape",
 }
 """The image models that a file can belong to."""
+
+BASE_OF_WIDTH: Mapping[int, str] = {768: "sd15", 1024: "sd2", 1280: "sdxl", 2048: "sdxl"}
+"""Of the text that an image model reads: SDXL's second encoder has 1280, both together 2048."""

@@ -1,0 +1,96 @@
+"""What a folder is, as diffusers writes them: an image model, or one part with its configuration."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from animatediff.errors import FileError
+from animatediff.weights.files import read_json
+from animatediff.weights.inspection.headers import inspect_file
+from animatediff.weights.inspection.result import Inspection
+from animatediff.weights.kinds import KINDS, Kind
+
+_WEIGHT_NAMES = (
+    *("diffusion_pytorch_model", "model", "adapter_model", "pytorch_lora_weights"),
+    *("pytorch_model", "learned_embeds"),
+)
+_WEIGHT_SUFFIXES = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
+
+
+_PARTS: Mapping[str, Kind] = {
+    "unet": "unet",
+    "vae": "vae",
+    "text_encoder": "text-encoder",
+    "text_encoder_2": "text-encoder",
+}
+"""The parts of an image model's folder that have weights."""
+
+
+def inspect_folder(folder: Path) -> Inspection:
+    """An image model's folder, or that of one part, as diffusers writes them."""
+    if (folder / "model_index.json").is_file():
+        return _inspect_image_folder(folder, read_json(folder / "model_index.json"))
+    found = replace(inspect_file(_weight_file(folder)), path=folder, container="folder")
+    config = folder / "config.json"
+    if found.kind == "motion" and config.is_file():
+        return _with_config(found, read_json(config))
+    return found
+
+
+def _inspect_image_folder(folder: Path, index: Mapping[str, Any]) -> Inspection:
+    present = [name for name in _PARTS if name == "unet" or (folder / name).is_dir()]
+    parts = {name: inspect_file(_weight_file(folder / name)) for name in present}
+    for name, part in parts.items():
+        if part.kind != _PARTS[name]:
+            raise FileError(
+                f"{part.path} is {part.title}, where {KINDS[_PARTS[name]].title} belongs; "
+                "get the folder again."
+            )
+    dtypes = Counter[str]()
+    for part in parts.values():
+        dtypes.update(part.dtypes)
+    unet = parts["unet"]
+    return replace(
+        unet,
+        path=folder,
+        container="folder",
+        kind="checkpoint",
+        reasons=(f"it is a folder of {', '.join(present)}", *unet.reasons),
+        parameters=sum(part.parameters for part in parts.values()),
+        dtypes=dict(dtypes),
+        num_tensors=sum(part.num_tensors for part in parts.values()),
+        num_bytes=sum(part.num_bytes for part in parts.values()),
+        warnings=(*unet.warnings, *_programs(index)),
+    )
+
+
+def _programs(index: Mapping[str, Any]) -> Iterator[str]:
+    """Folders may name programs of their own; none is ever run."""
+    named = index.get("_class_name")
+    if isinstance(named, list) or any("custom" in key for key in index):
+        yield "it names a program of its own, which is not run"
+
+
+def _weight_file(folder: Path) -> Path:
+    """The one weight file of a folder, safetensors before pickles."""
+    for suffix in _WEIGHT_SUFFIXES:
+        for stem in _WEIGHT_NAMES:
+            if (folder / f"{stem}{suffix}").is_file():
+                return folder / f"{stem}{suffix}"
+    raise FileError(f"{folder} is not a model's folder: it has no weights that are known by name.")
+
+
+def _with_config(found: Inspection, config: Mapping[str, Any]) -> Inspection:
+    """What a MotionAdapter's configuration says where its tensors do not."""
+    rows, mid = config.get("motion_max_seq_length"), config.get("use_motion_mid_block")
+    if found.base != "sd15" or not found.also or rows not in (24, 32, 64):
+        return found
+    if mid or rows == 64:
+        return found
+    family = "v1" if rows == 24 else "v3"
+    reason = f"its configuration says {rows} positions and none in the middle"
+    return replace(found, family=family, also=(), reasons=(*found.reasons, reason), warnings=())
