@@ -16,7 +16,7 @@ _WRAPPERS = ("state_dict.", "module.", "model.unet.", "pipe.unet.")
 """What programs put before every name: trainers' dictionaries, DistributedDataParallel."""
 _MOST_LETTERS = 200
 """Of a name; those of published files have at most 150."""
-_NUMBER = re.compile(r"[0-9]+")
+_DIGITS = str.maketrans("0123456789", "#" * 10)
 
 
 class Evidence:
@@ -38,8 +38,11 @@ class Evidence:
     @cached_property
     def patterns(self) -> str:
         """The same with every number as ``#``, each line once."""
-        lines = dict.fromkeys(_NUMBER.sub("#", _line(name)) for name in self.shapes)
-        return "\n" + "\n".join(lines) + "\n"
+        # Faster than a regular expression, and there may be ten million letters.
+        text = self.names[1:-1].translate(_DIGITS)
+        while "##" in text:
+            text = text.replace("##", "#")
+        return "\n" + "\n".join(dict.fromkeys(text.split("\n"))) + "\n"
 
     def has(self, *fragments: str) -> bool:
         """Whether any of the fragments is in a name (``#`` is a number, ``^`` and ``$`` ends)."""
