@@ -13,11 +13,12 @@ from torch import Tensor
 from animatediff.data.samples import Encoder
 from animatediff.errors import InputError
 from animatediff.model.latent_space import posterior_of
-from animatediff.runtime import Runtime, channels_last
+from animatediff.runtime import Runtime
 from animatediff.training.denoising import TextEmbedder
-from animatediff.training.own_data import ENCODERS, encoder_name
+from animatediff.training.own_data import encoder_name
 from animatediff.weights.base_model import BaseModel, BaseModelPlan, plan_base_model
 from animatediff.weights.builtin import resolve_model
+from animatediff.weights.parts import Pending
 
 CHUNK = 4
 """Frames encoded at a time."""
@@ -38,10 +39,8 @@ def load_encoder(
     plan = plan_base_model(resolve_model(model))
     if plan.text_encoder_2 is not None:
         raise InputError(f"{model} is SDXL, whose two text encoders are not kept in shards yet.")
-    for name in ENCODERS:
-        plan.parts[name].fill(dtype=torch.float32, device=runtime.torch_device())
-    channels_last(plan.vae)
-    base = _without_unet(plan)
+    plan.parts["text_encoder"].fill(dtype=torch.float32, device=runtime.torch_device())
+    base = _without_unet(plan, device=runtime.torch_device())
     own = int(plan.unet.config["sample_size"]) * base.pixels_per_latent
     chosen = size or (own, own)
     if any(side % base.pixels_per_latent for side in chosen):
@@ -81,12 +80,12 @@ def encode_text(text: str, *, base: BaseModel) -> Mapping[str, Tensor]:
     return {"text": states[0].half().cpu()}
 
 
-def _without_unet(plan: BaseModelPlan) -> BaseModel:
+def _without_unet(plan: BaseModelPlan, *, device: torch.device) -> BaseModel:
     """The model with its U-Net left without numbers: nothing here runs it."""
     return BaseModel(
         name=plan.name,
         unet=plan.unet,
-        vae=plan.vae,
+        pending_vae=Pending(plan.parts["vae"], dtype=torch.float32, device=device),
         text_encoder=plan.text_encoder,
         tokenizer=plan.tokenizer,
         scheduler_config=plan.scheduler_config,

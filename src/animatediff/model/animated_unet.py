@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,6 +22,9 @@ from animatediff.model.graft import Graft, Grafts
 from animatediff.model.motion_module import MotionModule, NormScope
 from animatediff.model.norms import normalise_over_frames
 from animatediff.model.temporal_conv import TemporalConv
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 Branch = Literal["transformer", "convolution"]
 """The paper's motion module, or its convolutional rival (Sec. 5.3)."""
@@ -108,6 +110,8 @@ class AnimatedUNet(nn.Module):
         self.resnet_norm_scope: NormScope = resnet_norm_scope
         self.heads = heads
         self.clip = Clip()
+        self.shares_text = False
+        """The attention of ``unet`` takes one text for a clip; otherwise it gets one for each frame."""
         sites = list(motion_sites(unet, mid=mid))
         with torch.device(device or unet.device):
             self.motion = nn.ModuleDict({site.name: self._branch_at(site) for site in sites})
@@ -163,7 +167,7 @@ class AnimatedUNet(nn.Module):
         noise = self.unet(
             folded,
             _timestep_per_frame(timestep, clips=clips, frames=frames),
-            _text_per_frame(encoder_hidden_states, clips=clips, frames=frames),
+            self._text(encoder_hidden_states, clips=clips, frames=frames),
             added_cond_kwargs={
                 name: _row_per_frame(value, clips=clips, frames=frames, what=name)
                 for name, value in (added_cond_kwargs or {}).items()
@@ -171,6 +175,11 @@ class AnimatedUNet(nn.Module):
             return_dict=False,
         )[0]
         return rearrange(noise, "(b f) c h w -> b c f h w", f=frames)
+
+    def _text(self, text: Tensor, *, clips: int, frames: int) -> Tensor:
+        if self.shares_text and text.ndim == 3 and len(text) == clips:
+            return text
+        return _text_per_frame(text, clips=clips, frames=frames)
 
     def remove(self) -> None:
         """Take every branch off the U-Net, which is then the image model bit for bit."""

@@ -7,10 +7,14 @@ Guo et al., arXiv 2307.04725.
 
 from __future__ import annotations
 
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from typing import TYPE_CHECKING
+
 from torch import nn
 
 from animatediff.model.low_rank import attention_projections, graft_low_rank
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 
 class DomainAdapter(nn.Module):

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.hooks import RemovableHandle
@@ -82,8 +81,8 @@ class Graft(nn.Module):
             return output
         if isinstance(output, tuple):  # diffusers' transformers return (sample,)
             return (self._add(host, inputs, output[0]), *output[1:])
-        if isinstance(output, Transformer2DModelOutput):
-            return Transformer2DModelOutput(sample=self._add(host, inputs, output.sample))
+        if not isinstance(output, Tensor):  # or an output of one sample
+            return type(output)(sample=self._add(host, inputs, output.sample))
         residual = self._residual(inputs[0], output)
         # A branch in fp32 beside a host in bf16 must not change the precision that follows it.
         return output + (self.scale * residual).to(output.dtype)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from animatediff.errors import InputError
 from animatediff.model.graft import Graft, Grafts
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 """The four matrices of an attention, as diffusers and the published motion modules name them."""
@@ -188,6 +189,8 @@ def attention_projections(unet: UNet2DConditionModel) -> dict[str, nn.Linear]:
 
     This is where the domain adapter sits (Sec. 4.1), and the usual place of image LoRAs.
     """
+    from diffusers.models.attention import BasicTransformerBlock
+
     return {
         f"{path}.{attention}.{projection}": cast(
             nn.Linear, block.get_submodule(f"{attention}.{projection}")

@@ -8,18 +8,22 @@ the one place where that is chosen: two hooks on each layer, which show it a cli
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from animatediff.model.clip import Clip
 
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
 
 def resnet_norms(unet: UNet2DConditionModel) -> Iterator[nn.GroupNorm]:
     """Both norms of every ResNet, and the one before the last convolution."""
+    from diffusers.models.resnet import ResnetBlock2D
+
     for layer in unet.modules():
         if isinstance(layer, ResnetBlock2D):
             yield layer.norm1

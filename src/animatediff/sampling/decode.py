@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from animatediff.errors import Cancelled
 from animatediff.sampling.denoise import check_finite
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 CHUNK = 2
 """Frames decoded at a time; part of what makes results repeatable, so not a setting."""

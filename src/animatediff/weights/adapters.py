@@ -11,10 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from animatediff.errors import FileError, InputError
@@ -33,6 +32,9 @@ from animatediff.weights.layouts import (
     our_factor,
     recognise,
 )
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 _HALVES: tuple[Factor, Factor] = ("down", "up")
 

@@ -11,21 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
-from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
-from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from animatediff.errors import FileError
-from animatediff.runtime import channels_last
 from animatediff.weights.builtin import ModelFile, ModelFolder, weight_file
 from animatediff.weights.files import Header, read_header, read_json, sha256_of
 from animatediff.weights.inspect import check_kind, inspect_header
-from animatediff.weights.parts import C, Part, build_part, build_text_encoder, pair
+from animatediff.weights.parts import C, Part, Pending, build_part, build_text_encoder, pair
 from animatediff.weights.single_file import (
     TEXT,
     UNET,
@@ -42,6 +37,12 @@ from animatediff.weights.single_file import (
 )
 from animatediff.weights.tokenizer import END, OPEN_CLIP_PAD, clip_tokenizer, read_tokenizer
 
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names in the autoencoder's attention in Stable Diffusion 1's files, and as they are now."""
 
@@ -53,7 +54,7 @@ class BaseModel:
     Attributes:
         name: what it is called in results.
         unet: predicts noise, in the runtime's precision.
-        vae: between pictures and latents, in fp32: in fp16 Stable Diffusion's overflows.
+        pending_vae: the autoencoder, which is not read before it is needed.
         text_encoder: words to states, in fp32.
         tokenizer: text to words.
         scheduler_config: the noise it was trained with, in diffusers' words.
@@ -65,7 +66,7 @@ class BaseModel:
 
     name: str
     unet: UNet2DConditionModel
-    vae: AutoencoderKL
+    pending_vae: Pending
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     scheduler_config: Mapping[str, Any]
@@ -73,6 +74,15 @@ class BaseModel:
     text_encoder_2: CLIPTextModelWithProjection | None = None
     tokenizer_2: CLIPTokenizer | None = None
     empty_is_zero: bool = False
+
+    @property
+    def vae(self) -> AutoencoderKL:
+        """Between pictures and latents, in fp32: in fp16 Stable Diffusion's overflows.
+
+        Raises:
+            FileError: at the first use, if its file changed since the model was loaded.
+        """
+        return cast("AutoencoderKL", self.pending_vae.module)
 
     @cached_property
     def sha256s(self) -> dict[str, str]:
@@ -88,7 +98,8 @@ class BaseModel:
     @property
     def pixels_per_latent(self) -> int:
         """Pixels of a side that one latent stands for; sizes are multiples of it."""
-        return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+        config = cast("AutoencoderKL", self.pending_vae.part.module).config
+        return 2 ** (len(config["block_out_channels"]) - 1)
 
 
 @dataclass(frozen=True)
@@ -120,16 +131,16 @@ class BaseModelPlan:
         return {"unet": self.unet, "text_encoder": self.text_encoder, **second}
 
     def load(self, *, dtype: torch.dtype, device: torch.device) -> BaseModel:
-        """Read the weights, those of the U-Net in ``dtype``."""
+        """Read the weights, those of the U-Net in ``dtype``; the autoencoder's when it is used."""
         for name, part in self.parts.items():
-            part.fill(dtype=dtype if name == "unet" else torch.float32, device=device)
-        # Convolutions in this order of memory are faster on every device.
-        for module in (self.unet, self.vae):
-            channels_last(module)
+            if name == "unet":
+                part.fill(dtype=dtype, device=device, convolutional=True)
+            elif name != "vae":
+                part.fill(dtype=torch.float32, device=device)
         return BaseModel(
             name=self.name,
             unet=self.unet,
-            vae=self.vae,
+            pending_vae=Pending(self.parts["vae"], dtype=torch.float32, device=device),
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             scheduler_config=self.scheduler_config,
@@ -170,6 +181,10 @@ def plan_base_model(model: ModelFolder | ModelFile, *, vae: Path | None = None) 
 
 
 def _plan_folder(model: ModelFolder, *, vae: Path | None) -> BaseModelPlan:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
     index = read_json(model.part("model_index.json"))
     weights = model.weights()
     unet_path, vae_path = model.part("unet") / "config.json", model.part("vae") / "config.json"
@@ -192,7 +207,7 @@ def _plan_folder(model: ModelFolder, *, vae: Path | None) -> BaseModelPlan:
     return BaseModelPlan(
         name=model.name,
         unet=unet,
-        vae=cast(AutoencoderKL, parts["vae"].module),
+        vae=cast("AutoencoderKL", parts["vae"].module),
         text_encoder=text_encoder,
         tokenizer=read_tokenizer(model.part("tokenizer")),
         scheduler_config=read_json(model.part("scheduler") / "scheduler_config.json"),
@@ -210,6 +225,10 @@ def _plan_single_file(model: ModelFile, *, vae: Path | None) -> BaseModelPlan:
     header = read_header(path)
     check_kind(inspect_header(header), "checkpoint")
     file = read_single_file(header)
+
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
     unet = build_part(path, UNet2DConditionModel, file.configs["unet"])
     text_encoder = build_text_encoder(path, CLIPTextModel, file.configs["text_encoder"])
     second = None
@@ -229,7 +248,7 @@ def _plan_single_file(model: ModelFile, *, vae: Path | None) -> BaseModelPlan:
     return BaseModelPlan(
         name=model.name,
         unet=unet,
-        vae=cast(AutoencoderKL, parts["vae"].module),
+        vae=cast("AutoencoderKL", parts["vae"].module),
         text_encoder=text_encoder,
         tokenizer=clip_tokenizer(pad=first_pad),
         scheduler_config=file.configs["scheduler"],
@@ -258,6 +277,8 @@ def _text_part(file: SingleFile, name: str, module: nn.Module) -> Part:
 
 
 def _own_vae(file: SingleFile) -> Part:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
     config, path = file.configs["vae"], file.header.path
     if not file.has(VAE):
         raise FileError(f"{path} has no autoencoder of its own; give one with --vae.")
@@ -268,6 +289,8 @@ def _own_vae(file: SingleFile) -> Part:
 
 def _vae_part(path: Path, config: Mapping[str, Any]) -> Part:
     """Another autoencoder than a model's own, whose ``config`` counts where the file has none."""
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
     if path.is_dir():
         folder = path / "vae" if (path / "vae").is_dir() else path
         folder_config = _config(folder / "config.json", AutoencoderKL)
@@ -289,6 +312,8 @@ def _vae_part(path: Path, config: Mapping[str, Any]) -> Part:
 
 
 def _folder_vae(weights: Path, origin: Path, config: Mapping[str, Any]) -> Part:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
     module = build_part(origin, AutoencoderKL, config)
     return _folder_part(module, read_header(weights), _vae_name)
 

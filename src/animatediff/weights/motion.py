@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
@@ -29,6 +28,9 @@ from animatediff.weights.files import (
 )
 from animatediff.weights.inspect import Inspection, check_kind, inspect_header
 from animatediff.weights.layouts import Layout, Recognised, is_motion, recognise
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 AUTO = "auto"
 """The family that a file is of, told by its names and shapes."""

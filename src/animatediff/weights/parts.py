@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
-from transformers.models.clip.configuration_clip import CLIPTextConfig
-from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from animatediff.errors import FileError
+from animatediff.runtime import channels_last
 from animatediff.weights.files import Header, check_fit, read_weights
 from animatediff.weights.single_file import Source
 
+if TYPE_CHECKING:
+    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
 M = TypeVar("M", bound=nn.Module)
-C = TypeVar("C", CLIPTextModel, CLIPTextModelWithProjection)
+C = TypeVar("C", bound="CLIPTextModel | CLIPTextModelWithProjection")
 
 _INERT = ("position_ids", "logit_scale")
 """Names that end so are in some files, and in no network."""
@@ -37,9 +40,11 @@ class Part:
     header: Header
     sources: Mapping[str, Source]
 
-    def fill(self, *, dtype: torch.dtype, device: torch.device) -> None:
-        """Read the file into the module."""
-        weights = read_weights(self.header, dtype=dtype, device=device)
+    def fill(
+        self, *, dtype: torch.dtype, device: torch.device, convolutional: bool = False
+    ) -> None:
+        """Read the file into the module; convolutions are laid out so that they run fastest."""
+        weights = read_weights(self.header, dtype=dtype, device=device, channels_last=convolutional)
         named = {
             name: self.sources[name].take(weights[self.sources[name].name], wanted=shape)
             for name, shape in _shapes(self.module).items()
@@ -47,6 +52,29 @@ class Part:
         self.module.load_state_dict(named, strict=True, assign=True)
         _fill_positions(self.module, device=device)
         self.module.requires_grad_(False).eval()
+        if convolutional:
+            channels_last(self.module)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A network of convolutions whose numbers are read when it is first needed, and not before.
+
+    Attributes:
+        part: the network and its file.
+        dtype: of its numbers.
+        device: where they go.
+    """
+
+    part: Part
+    dtype: torch.dtype
+    device: torch.device
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The network, with its numbers."""
+        self.part.fill(dtype=self.dtype, device=self.device, convolutional=True)
+        return self.part.module
 
 
 def pair(
@@ -110,6 +138,8 @@ def build_text_encoder(path: Path, cls: type[C], config: Mapping[str, Any]) -> C
     Raises:
         FileError: the configuration is no network's.
     """
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+
     return _built(path, lambda: cls(CLIPTextConfig.from_dict(dict(config))))
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from tokenizers import pre_tokenizers
-from transformers.models.clip.tokenization_clip import CLIPTokenizer
+from typing import TYPE_CHECKING, Any
 
 from animatediff.errors import FileError
 from animatediff.weights.files import read_json
 from animatediff.weights.single_file import PUBLISHED
+
+if TYPE_CHECKING:
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 OPEN_CLIP_PAD = "!"
@@ -23,6 +23,8 @@ def read_tokenizer(folder: Path) -> CLIPTokenizer:
     Raises:
         FileError: one of them is missing or not what it should be.
     """
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
     config = read_json(folder / "tokenizer_config.json")
     vocabulary = read_json(folder / "vocab.json")
     try:
@@ -46,6 +48,8 @@ def read_tokenizer(folder: Path) -> CLIPTokenizer:
 
 def clip_tokenizer(*, pad: str = END) -> CLIPTokenizer:
     """The published tokenizer of CLIP, for image models that come without one."""
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
     merges = _merges(PUBLISHED / "merges.txt")
     letters = _letters()
     words = ["".join(pair) for pair in merges]
@@ -68,6 +72,8 @@ def _merges(path: Path) -> list[tuple[str, ...]]:
 
 def _letters() -> list[str]:
     """The 256 bytes as CLIP writes and numbers them: first those that print as themselves."""
+    from tokenizers import pre_tokenizers
+
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet(), key=ord)
     return [c for c in alphabet if ord(c) < 256] + [c for c in alphabet if ord(c) >= 256]
 
