@@ -6,15 +6,16 @@ run goes on from, so that it has neither gaps nor repeats. TensorBoard shows the
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from animatediff.errors import InputError
+from animatediff.errors import InputError, OutputError
 
 METRICS = "metrics.jsonl"
 
@@ -57,47 +58,80 @@ def open_board(folder: Path, *, start: int) -> Board:
     Raises:
         InputError: TensorBoard is not installed.
     """
+    return board_module().SummaryWriter(str(folder), purge_step=start + 1)
+
+
+def board_module() -> Any:
+    """What writes TensorBoard's files.
+
+    Raises:
+        InputError: TensorBoard is not installed.
+    """
     try:
-        module: Any = importlib.import_module("torch.utils.tensorboard")
+        return importlib.import_module("torch.utils.tensorboard")
     except ImportError:
         raise InputError(
             "TensorBoard is not installed; install it with `pip install 'animatediff[train]'`."
         ) from None
-    return module.SummaryWriter(str(folder), purge_step=start + 1)
 
 
 class Log:
     """``metrics.jsonl`` of a run, and TensorBoard's files where they are wanted."""
 
     def __init__(self, folder: Path, *, start: int, tensorboard: bool) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._board = open_board(folder / "tensorboard", start=start) if tensorboard else None
-        path = folder / METRICS
-        if path.exists():
-            kept = [line for line in read_metrics(path) if line["step"] <= start]
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text("".join(f"{json.dumps(line)}\n" for line in kept))
-            temporary.replace(path)
-        self._file = path.open("a")
+        self._path = path = folder / METRICS
+        with written_to(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._board = open_board(folder / "tensorboard", start=start) if tensorboard else None
+            if path.exists():
+                kept = [line for line in read_metrics(path) if line["step"] <= start]
+                temporary = path.with_suffix(".tmp")
+                temporary.write_text("".join(f"{json.dumps(line)}\n" for line in kept))
+                temporary.replace(path)
+            self._file = path.open("a")
 
     def write(self, facts: Mapping[str, Any]) -> None:
-        """One line."""
-        self._file.write(json.dumps(facts) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for name, value in facts.items():
-                if name != "step" and value is not None:
-                    self._board.add_scalar(name, value, facts["step"])
+        """One line.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with written_to(self._path):
+            self._file.write(json.dumps(facts) + "\n")
+            self._file.flush()
+            if self._board is not None:
+                for name, value in facts.items():
+                    if name != "step" and value is not None:
+                        self._board.add_scalar(name, value, facts["step"])
 
     def sync(self) -> None:
         """Have every line on the disk, as a checkpoint that counts on them is about to be."""
-        os.fsync(self._file.fileno())
+        with written_to(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the files."""
-        self._file.close()
+        """Close the files; what a full disk did not take was told when it was written."""
+        with contextlib.suppress(OSError):
+            self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+@contextlib.contextmanager
+def written_to(path: Path) -> Generator[None]:
+    """Turn a file that cannot be written into one sentence.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(
+            f"{path} cannot be written ({reason}); free some space or choose another folder, then "
+            "run the same command to resume."
+        ) from None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

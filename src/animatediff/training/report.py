@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from animatediff.training.meters import METRICS, read_metrics
+from animatediff.training.meters import METRICS, read_metrics, written_to
 
 CLIPS = "clips"
 """Where in a run's folder its validation clips lie, named ``step-00000100-0.webp``."""
@@ -32,7 +32,11 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 720, 220, 64, 24
 
 
 def write_report(folder: Path, *, title: str, facts: Mapping[str, Any]) -> Path:
-    """Write ``report.html`` into a run's folder from its metrics and clips; returns the path."""
+    """Write ``report.html`` into a run's folder from its metrics and clips; returns the path.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     lines = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     parts = [f"<h1>{html.escape(title)}</h1>", _summary(lines)]
     for name, keys in _PLOTS.items():
@@ -47,8 +51,9 @@ def write_report(folder: Path, *, title: str, facts: Mapping[str, Any]) -> Path:
     parts.append(f"<h2>How it was trained</h2><pre>{told}</pre>")
     path = folder / "report.html"
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(_PAGE.format(title=html.escape(title), body="\n".join(parts)))
-    temporary.replace(path)
+    with written_to(path):
+        temporary.write_text(_PAGE.format(title=html.escape(title), body="\n".join(parts)))
+        temporary.replace(path)
     return path
 
 
