@@ -8,6 +8,8 @@ run bit for bit, and reading ahead in other processes changes nothing.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import shutil
 import signal
@@ -170,11 +172,19 @@ class Run:
 
         Raises:
             InputError: the folder holds a run with other options or data, or not every process
-                sees it.
+                sees it, or the same clips.
         """
         checkpoint = load_checkpoint(self.folder, tell=tell)
         found = -1 if checkpoint is None else checkpoint.step
-        steps = self.processes.gathered(torch.tensor([float(found)])).flatten().tolist()
+        told = json.dumps(dict(self.facts), sort_keys=True).encode()
+        seal = int(hashlib.sha256(told).hexdigest()[:12], 16)  # a float64 holds it exactly
+        row = torch.tensor([float(found), float(seal)], dtype=torch.float64)
+        steps, seals = self.processes.gathered(row).T.tolist()
+        if len(set(seals)) > 1:
+            raise InputError(
+                "The processes of this run found different clips or weights; give every machine "
+                "the same files, and see what each set aside in the folder data of its --work."
+            )
         if len(set(steps)) > 1:
             raise InputError(
                 f"The processes of this run see different checkpoints in {self.folder}; "
