@@ -61,7 +61,7 @@ def read_own_data(
         FileError: too many clips are bad, or a shard is broken.
         OutputError: the records cannot be written.
     """
-    fps = _rate(setup.fps)
+    fps, layout = _rate(setup.fps), _layout(setup.layout)
     num_frames = 1 if stills else setup.num_frames
     part: dict[str, Any] = {} if whole else {"first": setup.first_clip, "count": setup.clips}
     said = said_of(data)
@@ -81,7 +81,8 @@ def read_own_data(
             **part,
         )
     return read_clips(
-        list_clips(data, layout=_layout(setup.layout), videos=setup.videos),
+        # What was said of how clips are kept is said of the run's own.
+        list_clips(data) if whole else list_clips(data, layout=layout, videos=setup.videos),
         size=size,
         fps=fps,
         num_frames=num_frames,
