@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from animatediff.apps.parsing import optional
+from animatediff.errors import InputError
 
 if TYPE_CHECKING:
     from animatediff.training.setup import Setup
@@ -120,6 +121,8 @@ class Options:
     """Processes that read clips ahead."""
     checkpointing: bool = False
     """Recompute activations on the way back: slower, in less memory."""
+    shard: bool = False
+    """Share the frozen image model out among several processes: slower, in less memory."""
     tensorboard: bool = False
     """Write TensorBoard's files too."""
     validate: Annotated[
@@ -152,12 +155,21 @@ def train_stage(options: Options) -> int:
     """Train, store what was learned, and print where."""
     from animatediff.apps.train_preview import previewer
     from animatediff.runtime import Runtime
+    from animatediff.training.meters import board_module
     from animatediff.training.processes import Processes
     from animatediff.training.report import write_report
+    from animatediff.training.sharding import shard_frozen
     from animatediff.training.stages import stage_named
     from animatediff.training.trainer import train
 
     Runtime(threads=options.threads).apply()
+    if options.tensorboard:
+        board_module()
+    if options.shard and options.validate:
+        raise InputError(
+            "One process cannot draw with a model that is shared out; "
+            "leave out --validate or --shard."
+        )
     stage = stage_named(options.stage)
     setup, recipe = chosen(options, stage.options)
     processes = Processes()
@@ -166,6 +178,8 @@ def train_stage(options: Options) -> int:
     tell = _say if processes.is_first else _hush
     tell(f"{options.stage}: {stage.learns}; {recipe.steps} steps")
     prepared = stage.prepare(setup, recipe, device)
+    if options.shard:
+        shard_frozen(prepared, processes)
     for note in prepared.ground.notes if prepared.ground is not None else ():
         tell(note)
     folder = options.work / "runs" / run_name(options)
