@@ -2,7 +2,7 @@
 
 Reads one job a line, as JSON: stage, setup, options, folder, ``kill_after``, ``kill_at``. It kills the
 child with SIGKILL after so many seconds, or lets it kill itself in the middle of the nth file of its
-saves, and answers with how the child ended.
+saves, and answers with how the child ended. Parts that a row makes anew are small.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from tests.training.small_world import make_parts_small
 
 from animatediff.training import checkpoint
 from animatediff.training.setup import Setup
@@ -55,6 +56,7 @@ def _die_in_save(nth: int) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    make_parts_small()
     for line in sys.stdin:
         job = json.loads(line)
         begin = time.monotonic()
