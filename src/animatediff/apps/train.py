@@ -48,6 +48,10 @@ class Options:
     """What the names in a table are relative to."""
     max_bad: Annotated[float, arg(metavar="X")] = 0.1
     """The share of clips that may be bad; with more, nothing is learned."""
+    max_seconds: Annotated[float, arg(metavar="SECONDS")] = 600.0
+    """The longest clip that is read."""
+    timeout: Annotated[float, arg(metavar="SECONDS")] = 120.0
+    """After which a clip that is still being decoded is given up."""
     output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
     """What to write; left out, its place in the world folder."""
     preset: Annotated[str | None, optional("NAME")] = None

@@ -1,22 +1,20 @@
 """Bad clips are set aside with their reasons; too many of them stop the run, and none loops for ever.
 
 A trainer that swallows every error and draws another clip hangs when all of them are bad, and hides
-it when many are. Here each bad clip is one line of ``quarantine.jsonl``, and there is a limit.
+it when many are. Here each bad clip is one line of ``quarantine.jsonl``, and there is a limit; all of
+it is settled before the first step (``data/probing.py``).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
 
 from animatediff.data.listing import BrokenRow
 from animatediff.errors import FileError, InputError, OutputError
-
-T = TypeVar("T")
 
 FILE = "quarantine.jsonl"
 MAX_BAD = 0.1
@@ -106,25 +104,3 @@ class Quarantine:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise OutputError(f"{self._path} cannot be written ({reason}).") from None
-
-
-def first_good(
-    index: int, keys: Sequence[str], load: Callable[[int], T], *, quarantine: Quarantine
-) -> T:
-    """The clip of an index; where it is bad, the next good one, so that a run does not stop for it.
-
-    A pure function of the index and the files: which clip stands in for a bad one does not depend on
-    what was loaded before. Each clip is tried once at most.
-
-    Raises:
-        FileError: too many clips are bad, or all are.
-    """
-    for step in range(len(keys)):
-        here = (index + step) % len(keys)
-        if keys[here] in quarantine.reasons:
-            continue
-        try:
-            return load(here)
-        except FileError as error:
-            quarantine.set_aside(keys[here], str(error))
-    raise FileError(f"All {len(keys)} clips are bad; `animatediff dataset check` tells why.")

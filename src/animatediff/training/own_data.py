@@ -13,6 +13,7 @@ from animatediff.data.built_clips import BuiltClips, read_built_clips
 from animatediff.data.clips import OwnClips, read_clips
 from animatediff.data.layouts import list_clips
 from animatediff.data.listing import Layout
+from animatediff.data.media import Limits
 from animatediff.errors import InputError
 from animatediff.weights.files import sha256_of
 
@@ -88,6 +89,7 @@ def read_own_data(
         num_frames=num_frames,
         pattern=pattern,
         max_bad=setup.max_bad,
+        limits=_limits(setup),
         records=setup.work / "data" / _record_name(data),
         **part,
     )
@@ -119,6 +121,12 @@ def _layout(name: str) -> Layout | None:
             f"There is no layout {name!r:.40}; choose auto or one of {', '.join(get_args(Layout))}."
         )
     return cast(Layout, name)
+
+
+def _limits(setup: Setup) -> Limits:
+    if not (setup.timeout > 0 and setup.max_seconds > 0):
+        raise InputError("--timeout and --max-seconds need a number above 0.")
+    return Limits(seconds=setup.max_seconds, timeout=setup.timeout)
 
 
 def _rate(fps: float) -> Fraction:

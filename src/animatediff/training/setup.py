@@ -17,6 +17,7 @@ from animatediff.data.built_clips import BuiltClips
 from animatediff.data.clips import OwnClips
 from animatediff.data.degraded import Degradation
 from animatediff.data.footage import EncodedFootage, Footage
+from animatediff.data.media import Limits
 from animatediff.data.quarantine import MAX_BAD
 from animatediff.data.world_clips import read_world_clips
 from animatediff.errors import FileError, InputError
@@ -58,6 +59,8 @@ class Setup:
         layout: how the data set is kept; ``auto`` tells it by what is there.
         videos: the folder that a table's names are relative to; the table's own if left out.
         max_bad: the share of clips that may be bad.
+        max_seconds: the longest clip that is read.
+        timeout: seconds after which a clip that is still being decoded is given up.
         output: the file (or folder, for a whole model) to write.
         family: what kind of motion modules fresh ones are (``v3`` if left out), or given ones where
             their file does not tell.
@@ -93,6 +96,8 @@ class Setup:
     layout: str = "auto"
     videos: Path | None = None
     max_bad: float = MAX_BAD
+    max_seconds: float = Limits.seconds
+    timeout: float = Limits.timeout
     output: Path | None = None
     family: str | None = None
     rank: int | None = None
@@ -333,6 +338,8 @@ def read_ground(setup: Setup, *, device: torch.device | None = None) -> Ground:
         "layout",
         "videos",
         "max_bad",
+        "max_seconds",
+        "timeout",
         "checkpointing",
     }
     told = {k: v for k, v in asdict(setup).items() if k not in left_out}
