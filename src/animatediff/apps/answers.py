@@ -98,6 +98,12 @@ def _transfer(options: Options, progress: Progress) -> Report:
         personalised[f"{options.style} by full fine-tune"] = _drawn(
             options, model=options.finetuned
         )
+    if options.embedding is not None:
+        said, word = phrases[options.style], f"<{options.style}> style"
+        inverted = _drawn(options, embeddings=(options.embedding,))
+        personalised[f"{options.style} by textual inversion"] = lambda prompt, *, seed: inverted(
+            prompt.replace(said, word), seed=seed
+        )
     return judge_transfer(
         _drawn(options),
         personalised,
@@ -312,6 +318,7 @@ def _painter(options: Options, **asked: Any) -> Callable[..., Draw]:
         template.model,
         motion=template.motion,
         loras=template.loras,
+        embeddings=template.embeddings,
         adapter=template.adapter,
         motion_loras=template.motion_loras,
         runtime=Runtime(

@@ -43,6 +43,8 @@ class Options:
     """For `transfer`: the style as LoRAs on the model, NAME:SCALE each; empty for no such row."""
     finetuned: str = "emoji-noto"
     """For `transfer`: the style as a fine-tuned model; or none."""
+    embedding: Annotated[str | None, optional("FILE")] = None
+    """For `transfer`: the style as a textual inversion, a name or a file, whose word is <STYLE>."""
     style: str = "noto"
     """For `transfer`: the style's name in the stills."""
     count: Annotated[int | None, optional("N")] = None
