@@ -29,6 +29,7 @@ from animatediff.data.media import Media
 from animatediff.data.samples import BuildOptions
 from animatediff.errors import FileError, InputError, Interrupted
 from animatediff.training.clip_lesson import ClipBatch, ClipLesson
+from animatediff.training.own_data import encoder_name, encoders_of
 from animatediff.training.prepared import Prepared
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
@@ -254,6 +255,17 @@ def test_what_was_built_for_something_else_is_refused_in_one_sentence(
         assert str(refused.value).count(". ") == 0
     with pytest.raises(InputError, match="--pattern films them anew"):
         prepared(replace(ask, motion=str(tiny_motion), pattern="zoom-in"), options, "motion-lora")
+
+
+def test_a_model_in_one_file_is_told_by_that_file(tmp_path: Path) -> None:
+    whole, other = tmp_path / "model.safetensors", tmp_path / "other.safetensors"
+    whole.write_bytes(b"one")
+    other.write_bytes(b"another")
+    seals = encoders_of({"model": whole})
+    assert seals.keys() == {"vae", "text_encoder"}
+    assert encoders_of({"model": whole, "vae": other}) != seals
+    name = encoder_name("a, b", {"model": whole})
+    assert all(f", {part} {seal}" in name for part, seal in seals.items())
 
 
 def test_shorter_windows_and_single_frames_are_taken_from_what_was_built(
