@@ -4,8 +4,9 @@ A Stable Diffusion 1.5 checkpoint (2 GB, fp16, one file, the authors' names) and
 (837 MB, fp16, the authors' names) of random numbers are written once. Then both implementations, in
 turn and each in a fresh process with nothing of the files in the page cache if it can be dropped,
 load them and take one denoising step of 2 frames at 64 px without guidance. Measured from outside:
-wall time of the whole process, interpreter included, and its peak resident memory. Files mapped into
-memory count as resident too, which is to the disadvantage of whoever maps.
+wall time until the first step begins and until the process ends, interpreter included, the
+processor's time, which other work on the machine disturbs less, and the peak of resident memory.
+Files mapped into memory count as resident too, which is to the disadvantage of whoever maps.
 
     python benchmarks/cold_start.py --rounds 3
 """
@@ -14,16 +15,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 OURS = """
-import sys, torch
+import sys, time
 from animatediff import AnimationRequest, Animator
 from animatediff.errors import Cancelled, NumericalError
 from animatediff.runtime import Runtime
@@ -34,6 +37,8 @@ request = AnimationRequest(
     prompt="a fox", model=base, motion=motion, num_frames=2, width=64, height=64, steps=25,
     guidance=1.0, precision=precision,
 )
+begins = lambda *_: print(time.time(), flush=True)
+animator.animated.unet.register_forward_pre_hook(begins)
 steps = []
 try:
     animator.animate(request, on_step=steps.append, should_stop=lambda: len(steps) > 0)
@@ -44,7 +49,7 @@ except NumericalError:  # random weights overflow fp16; the step has been taken
 """
 
 DIFFUSERS = """
-import sys, torch
+import sys, time, torch
 from diffusers import (
     AnimateDiffPipeline, DDIMScheduler, MotionAdapter, StableDiffusionPipeline,
 )
@@ -58,6 +63,9 @@ still = StableDiffusionPipeline.from_single_file(
 )
 pipe = AnimateDiffPipeline.from_pipe(still, motion_adapter=adapter, torch_dtype=dtype)
 pipe.scheduler = DDIMScheduler(beta_schedule="linear", beta_start=0.00085, beta_end=0.012)
+
+
+pipe.unet.register_forward_pre_hook(lambda *_: print(time.time(), flush=True))
 
 
 class Enough(Exception):
@@ -87,23 +95,36 @@ def drop_page_cache() -> bool:
     return True
 
 
-def measured(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Seconds of wall time and GiB of peak memory of one process.
+@dataclass(frozen=True)
+class Run:
+    """One process, measured: seconds, and GiB of peak memory."""
+
+    begins: float
+    ends: float
+    processor: float
+    peak: float
+
+
+def measured(command: list[str], environment: dict[str, str]) -> Run:
+    """Run one process.
 
     Raises:
         SystemExit: it failed.
     """
     drop_page_cache()
-    started = time.perf_counter()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as log:
+        started, clock = time.time(), time.perf_counter()
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - clock
         if process.returncode:
             log.seek(0)
             sys.exit(log.read().decode()[-3000:])
-    return seconds, usage.ru_maxrss / 2**20
+        output.seek(0)
+        # The first number that it printed is the time at which its first step began.
+        begins = float(output.read().decode().split()[0]) - started
+    return Run(begins, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20)
 
 
 def write_configs(folder: Path) -> None:
@@ -114,7 +135,7 @@ def write_configs(folder: Path) -> None:
 
     from animatediff.weights.tokenizer import clip_tokenizer
 
-    (folder / "adapter").mkdir()
+    (folder / "adapter").mkdir(exist_ok=True)
     (folder / "adapter" / "config.json").write_text(
         json.dumps(
             {"_class_name": "MotionAdapter"} | synthetic.adapter_config("sd15", rows=32, mid=False)
@@ -150,21 +171,36 @@ def write_configs(folder: Path) -> None:
     )
 
 
+def write_files(folder: Path) -> None:
+    """The checkpoint, the motion module and what diffusers needs beside them."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.weights import synthetic
+
+    for name, sample in (("base", "sd15"), ("motion", "motion-v3")):
+        path = folder / f"{name}.safetensors"
+        if not path.is_file():
+            synthetic.write(path, sample, size="real")
+    if not (folder / "sd15" / "model_index.json").is_file():
+        write_configs(folder)
+
+
 def main() -> None:
     """Write the files, measure in turn, print one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--files", type=Path, help="a folder to keep the files in, 3 GB")
     options = parser.parse_args()
-    root = Path(__file__).parents[1]
-    sys.path.insert(0, str(root))
-    from tests.weights import synthetic
-
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        base = synthetic.write(folder / "base.safetensors", "sd15", size="real")
-        motion = synthetic.write(folder / "motion.safetensors", "motion-v3", size="real")
-        write_configs(folder)
+        folder = options.files or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        # In a process of its own, whose memory is free again when the others are measured.
+        writer = multiprocessing.get_context("spawn").Process(target=write_files, args=(folder,))
+        writer.start()
+        writer.join()
+        if writer.exitcode:
+            sys.exit("The files could not be written.")
+        base, motion = folder / "base.safetensors", folder / "motion.safetensors"
         gigabytes = (base.stat().st_size + motion.stat().st_size) / 1e9
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
         arguments = [str(base), str(motion), options.precision]
@@ -172,29 +208,22 @@ def main() -> None:
             "ours": [sys.executable, "-c", OURS, *arguments],
             "diffusers": [sys.executable, "-c", DIFFUSERS, *arguments, str(folder)],
         }
-        runs: dict[str, list[tuple[float, float]]] = {who: [] for who in commands}
+        runs: dict[str, list[Run]] = {who: [] for who in commands}
         for _ in range(options.rounds):
             for who, command in commands.items():
                 runs[who].append(measured(command, environment))
-    middle = {
-        who: [statistics.median(values) for values in zip(*pairs, strict=True)]
-        for who, pairs in runs.items()
-    }
-    print(
-        json.dumps(
-            {
-                "files_gb": round(gigabytes, 2),
-                "precision": options.precision,
-                "runs": {
-                    who: [[round(v, 2) for v in run] for run in all_] for who, all_ in runs.items()
-                },
-                "seconds": {who: round(values[0], 2) for who, values in middle.items()},
-                "peak_gib": {who: round(values[1], 2) for who, values in middle.items()},
-                "time_ratio": round(middle["ours"][0] / middle["diffusers"][0], 3),
-                "memory_ratio": round(middle["ours"][1] / middle["diffusers"][1], 3),
-            }
-        )
-    )
+                print(who, runs[who][-1], file=sys.stderr, flush=True)
+    report: dict[str, object] = {"files_gb": round(gigabytes, 2), "precision": options.precision}
+    for field in fields(Run):
+        values = {who: [getattr(run, field.name) for run in runs[who]] for who in runs}
+        pairs = zip(values["ours"], values["diffusers"], strict=True)
+        ratios = [ours / theirs for ours, theirs in pairs]
+        report[field.name] = {
+            **{who: [round(value, 2) for value in all_] for who, all_ in values.items()},
+            "ratios": [round(ratio, 3) for ratio in ratios],
+            "median_ratio": round(statistics.median(ratios), 3),
+        }
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

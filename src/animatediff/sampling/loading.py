@@ -30,6 +30,7 @@ from animatediff.weights.builtin import resolve, resolve_lora, resolve_model, re
 from animatediff.weights.families import Betas, Family, Numerics
 from animatediff.weights.lora import Style, fit_lora, read_lora
 from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
+from animatediff.weights.read_ahead import first_read, read_ahead
 from animatediff.weights.textual_inversion import Word, add_words, read_embedding
 
 IMAGE_FAMILY = Family(name="image")
@@ -122,9 +123,11 @@ def load_parts(
     )
     pattern_files = [read_motion_lora(path) for path in patterns]
     word_files = [read_embedding(resolve("embedding", name)) for name in loaded.embeddings]
-    plan = plan_base_model(
-        resolve_model(loaded.model), vae=resolve("vae", loaded.vae) if loaded.vae else None
-    )
+    model = resolve_model(loaded.model)
+    vae = resolve("vae", loaded.vae) if loaded.vae else None
+    # To build a network imports libraries for seconds, in which the disk would have nothing to do.
+    read_ahead(first_read(model, motion_path))
+    plan = plan_base_model(model, vae=vae)
     module = (
         read_motion(motion_path, family=loaded.family, numerics=loaded.numerics)
         if motion_path is not None

@@ -1,0 +1,48 @@
+"""Files on their way from the disk while something else is done: weights, while libraries load.
+
+From a cold start both take seconds, and neither needs the other. Nothing is kept here: the system
+has the pages when they are read in earnest, and may drop them again if it needs the memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from threading import Thread
+
+from animatediff.weights.builtin import ModelFile, ModelFolder
+
+PIECE = 16 << 20
+"""Bytes that are asked for at a time, so that other reading does not wait for gigabytes."""
+
+
+def first_read(model: ModelFolder | ModelFile, motion: Path | None) -> list[Path]:
+    """The files that an animation needs before its first step, in the order in which it does.
+
+    Raises:
+        FileError: a part of the model is missing.
+    """
+    parts = [path for part, path in model.weights().items() if part != "vae"]
+    return [*parts, *([motion] if motion is not None else [])]
+
+
+def read_ahead(paths: Iterable[Path]) -> Thread:
+    """Begin to read files in this order; whatever is wrong with one is for its reader to say."""
+    thread = Thread(target=_ask_for, args=(tuple(dict.fromkeys(paths)),), daemon=True)
+    thread.start()
+    return thread
+
+
+def _ask_for(paths: tuple[Path, ...]) -> None:
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in paths:
+        try:
+            with path.open("rb", buffering=0) as file:
+                number, size = file.fileno(), os.fstat(file.fileno()).st_size
+                for begin in range(0, size, PIECE):
+                    os.posix_fadvise(number, begin, PIECE, os.POSIX_FADV_WILLNEED)
+                    os.pread(number, 1, begin)  # waits until the piece begins to arrive
+        except OSError:
+            continue
