@@ -181,6 +181,8 @@ def train_stage(options: Options) -> int:
     device = processes.device if several else Runtime(device=options.device).torch_device()
     tell = _say if processes.is_first else _hush
     tell(f"{options.stage}: {stage.learns}; {recipe.steps} steps")
+    if setup.data is not None:
+        tell(f"looking at every clip of {setup.data}; what is found is kept for the next run")
     prepared = stage.prepare(setup, recipe, device)
     if options.shard:
         shard_frozen(prepared, processes)
