@@ -182,7 +182,7 @@ def train_stage(options: Options) -> int:
     tell = _say if processes.is_first else _hush
     tell(f"{options.stage}: {stage.learns}; {recipe.steps} steps")
     if setup.data is not None:
-        tell(f"looking at every clip of {setup.data}; what is found is kept for the next run")
+        tell(f"reading {setup.data}; clips that were not seen before are decoded once, to check")
     prepared = stage.prepare(setup, recipe, device)
     if options.shard:
         shard_frozen(prepared, processes)

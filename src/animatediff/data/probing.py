@@ -58,7 +58,7 @@ def probe(
         listing: the data set.
         records: the folder where what is found is kept; ``None`` keeps nothing.
         max_bad: the share of clips that may be bad.
-        workers: how many clips are decoded at once; as many as there are cores if ``None``.
+        workers: how many clips are decoded at once; if ``None``, as many as there are cores to it.
         limits: how much of a clip is decoded.
 
     Raises:
@@ -82,7 +82,7 @@ def probe(
             facts, _ = decoder.survey(entry.media, start=entry.start, end=entry.end)
         return stamp, facts
 
-    wanted = workers or min(os.cpu_count() or 1, 1 + len(listing) // CLIPS_A_WORKER)
+    wanted = workers or min(_cores(), 1 + len(listing) // CLIPS_A_WORKER)
     good: list[tuple[ClipEntry, ClipFacts]] = []
     stamps: dict[str, str] = {}
     try:
@@ -113,6 +113,12 @@ def probe(
         )
         _write(told, rows)
     return Probed(tuple(good), dict(quarantine.reasons), told if quarantine.reasons else None)
+
+
+def _cores() -> int:
+    """The share of this machine's cores that falls to this process of a run."""
+    here = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, (os.cpu_count() or 1) // (int(here) if here.isdigit() and int(here) else 1))
 
 
 def _one_by_one(
