@@ -15,13 +15,8 @@ from safetensors.torch import save_file
 
 from animatediff.errors import FileError
 from animatediff.sampling.animator import Animator
-from animatediff.weights.files import (
-    check_fit,
-    is_pickle,
-    read_header,
-    read_weights,
-    write_weights,
-)
+from animatediff.weights.files import is_pickle, read_header, read_weights, write_weights
+from animatediff.weights.fit import check_fit
 from animatediff.weights.pack import pack_world
 
 
@@ -111,9 +106,10 @@ def test_what_does_not_fit_is_counted_and_a_few_names_are_listed(weights: Path) 
     with pytest.raises(FileError) as caught:
         check_fit(header, wanted, role="what is needed")
     sentence = str(caught.value)
-    assert "lacks missing0, missing1, missing2 and 4 more" in sentence
-    assert "has the unknown b" in sentence
-    assert "a is 8x8 instead of 8x9" in sentence
+    five = ", ".join(f"missing{i}" for i in range(5))
+    assert f"lacks 7 tensors ({five} and 2 more)" in sentence
+    assert "has the unknown 1 tensor (b)" in sentence
+    assert "differs in shape in 1 tensor (a is 8x8 instead of 8x9)" in sentence
 
 
 def test_a_model_with_a_truncated_part_is_not_loaded(tiny_world: Path, tmp_path: Path) -> None:

@@ -226,13 +226,17 @@ def test_published_spellings_of_low_rank_branches_are_understood(
 
 
 def test_an_image_lora_is_no_domain_adapter() -> None:
-    assert recognise(["lora_unet_down_blocks_0_resnets_0_conv1.lora_up.weight"]) is None
-    assert recognise(["lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight"]) is None
+    for name in (
+        "lora_unet_down_blocks_0_resnets_0_conv1",
+        "lora_te_text_model_encoder_layers_0_mlp_fc1",
+    ):
+        assert recognise([f"{name}.lora_up.weight"], kind="adapter") is None
 
 
 def test_other_names_in_the_same_file_are_listed() -> None:
     found = recognise(
-        ["module.conv_in.weight", f"module.{motion_names(OURS[0], layout='authors')[0]}"]
+        ["module.conv_in.weight", f"module.{motion_names(OURS[0], layout='authors')[0]}"],
+        kind="motion",
     )
     assert found is not None
     assert (found.kind, found.others) == ("motion", ("module.conv_in.weight",))

@@ -184,11 +184,13 @@ def test_unknown_and_missing_names_are_errors(tmp_path: Path) -> None:
     renamed = {k.replace("proj_in.bias", "proj_in.gamma") if k == key else k: t
                for k, t in tensors.items()}  # fmt: skip
     path = write_weights(tmp_path / "strange.safetensors", renamed, metadata={})
-    with pytest.raises(FileError, match=r"unknown .*gamma"):
-        read_motion(path)
+    with pytest.raises(
+        FileError, match=r"lacks 1 tensor .*proj_in.bias\); .*unknown 1 tensor .*gamma"
+    ):
+        inflate(unet_of("sd15", "small"), read_motion(path))
     del tensors[key]
     path = write_weights(tmp_path / "lacking.safetensors", tensors, metadata={})
-    with pytest.raises(FileError, match=r"lacks down_0_0\.proj_in\.bias"):
+    with pytest.raises(FileError, match=r"lacks 1 tensor \(down_0_0\.proj_in\.bias\)"):
         inflate(unet_of("sd15", "small"), read_motion(path))
 
 

@@ -176,8 +176,10 @@ def load_parts(
         motion_loras=tuple(low_rank),
         words=words,
         notes=(
+            *base.notes,
             *(module.notes if module is not None else ()),
-            *(note for branches_of in low_rank for note in branches_of.notes),
+            *(note for added in (*low_rank, absorbed) if added is not None for note in added.notes),
+            *(note for file in word_files for note in file.notes),
         ),
     )
 

@@ -68,13 +68,7 @@ def _notes_on_loras(request: AnimationRequest, styles: Mapping[Path, Style]) -> 
     notes: list[str] = []
     if take_loras(request.negative_prompt)[1]:
         notes.append("A LoRA in the negative prompt has no effect; name it in the prompt.")
-    notes += [
-        f"Of the LoRA {path.stem} this model has {style.coverage}; "
-        f"it lacks {style.absent[0]:.100}{' and others' if len(style.absent) > 1 else ''}."
-        for path, style in styles.items()
-        if style.absent
-    ]
-    return notes
+    return [*notes, *(note for style in styles.values() for note in style.notes)]
 
 
 def _notes_on_motion(request: AnimationRequest, *, family: Family, loaded: Loaded) -> list[str]:
@@ -82,15 +76,16 @@ def _notes_on_motion(request: AnimationRequest, *, family: Family, loaded: Loade
     notes: list[str] = []
     if loaded.numerics != "faithful":
         notes.append("Normalisation is diffusers', which is not how every version was trained.")
-    if request.num_frames > family.position_rows:
+    drawn = request.num_frames or family.num_frames
+    if drawn > family.position_rows:
         notes.append(
             f"The motion module knows clips of {family.position_rows} frames, "
-            f"and {request.num_frames} were drawn."
+            f"and {drawn} were drawn."
         )
-    elif family.num_frames < request.num_frames:
+    elif family.num_frames < drawn:
         notes.append(
             f"The motion module was trained on clips of {family.num_frames} frames, "
-            f"and {request.num_frames} were drawn."
+            f"and {drawn} were drawn."
         )
     if family.companion and not request.styles:
         notes.append(

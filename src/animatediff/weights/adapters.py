@@ -21,7 +21,8 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.graft import Graft, Grafts
 from animatediff.model.low_rank import LowRank
 from animatediff.weights.builtin import resolve
-from animatediff.weights.files import Header, check_fit, read_header, read_weights
+from animatediff.weights.files import Header, read_header, read_weights
+from animatediff.weights.fit import check_fit, check_unknown
 from animatediff.weights.inspect import check_kind, inspect_header
 from animatediff.weights.layouts import (
     KINDS,
@@ -50,6 +51,7 @@ class LowRankFile:
         names: the file's name of ``down`` and ``up`` of every branch, by the layer it is for.
         ranks: the inner width of every branch.
         alphas: numerators of ``alpha / rank``; the rank itself where the file has none.
+        notes: what of the file is left out, in a sentence.
     """
 
     header: Header
@@ -58,6 +60,7 @@ class LowRankFile:
     names: Mapping[str, tuple[str, str]]
     ranks: Mapping[str, int]
     alphas: Mapping[str, float]
+    notes: tuple[str, ...] = ()
 
     @property
     def mid(self) -> bool:
@@ -110,14 +113,13 @@ def read_motion_lora(path: Path) -> LowRankFile:
 def _read(path: Path, *, kind: Kind) -> LowRankFile:
     header = read_header(path)
     check_kind(inspect_header(header), kind)
-    found = recognise(header.shapes)
-    if found is None or found.kind != kind:
+    found = recognise(header.shapes, kind=kind)
+    if found is None:
         raise FileError(
             f"{path} is no {kind} that can be used: it has other changes than low-rank pairs on "
             f"{'spatial attentions' if kind == 'adapter' else 'motion modules'}."
         )
-    if found.others:
-        raise FileError(f"{path} is no {kind} that can be used: it has {found.others[0]:.150}.")
+    notes = check_unknown(path, found.others, of=len(header.shapes), role=KINDS[kind])
     parts: dict[str, dict[Factor, str]] = {}
     for name, ours in found.names.items():
         host, factor = host_and_factor(ours)
@@ -140,6 +142,7 @@ def _read(path: Path, *, kind: Kind) -> LowRankFile:
         names=names,
         ranks=ranks,
         alphas=_alphas(header, ranks, parts=parts),
+        notes=notes,
     )
 
 
@@ -190,7 +193,7 @@ def graft_adapter(unet: UNet2DConditionModel, file: LowRankFile, *, scale: float
             f"{file.header.path} is not a domain adapter for this model, "
             f"which has no {absent[0]:.100}."
         )
-    return LoadedLowRank(file, _grafted(file, hosts, scale=scale))
+    return LoadedLowRank(file, _grafted(file, hosts, scale=scale), file.notes)
 
 
 def graft_motion_lora(animated: AnimatedUNet, file: LowRankFile, *, scale: float) -> LoadedLowRank:
@@ -212,7 +215,7 @@ def graft_motion_lora(animated: AnimatedUNet, file: LowRankFile, *, scale: float
             f"{path} is not a MotionLoRA for this motion module, which has no "
             f"{(lost or absent)[0]:.100}."
         )
-    notes: list[str] = []
+    notes = list(file.notes)
     if absent:
         notes.append(
             f"{path.name} was made for AnimateDiff v2, which has a motion module in the middle "

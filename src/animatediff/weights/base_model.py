@@ -20,6 +20,7 @@ from animatediff.errors import FileError
 from animatediff.weights.builtin import ModelFile, ModelFolder, weight_file
 from animatediff.weights.files import Header, read_header, read_json, sha256_of
 from animatediff.weights.inspect import check_kind, inspect_header
+from animatediff.weights.networks import import_networks
 from animatediff.weights.parts import C, Part, Pending, build_part, build_text_encoder, pair
 from animatediff.weights.single_file import (
     TEXT,
@@ -62,6 +63,7 @@ class BaseModel:
         text_encoder_2: SDXL's second text encoder, in fp32.
         tokenizer_2: the words of the second text encoder.
         empty_is_zero: whether an empty text means zeros, as SDXL learned, and not its own states.
+        notes: what of its files is left out, a sentence each.
     """
 
     name: str
@@ -74,6 +76,7 @@ class BaseModel:
     text_encoder_2: CLIPTextModelWithProjection | None = None
     tokenizer_2: CLIPTokenizer | None = None
     empty_is_zero: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def vae(self) -> AutoencoderKL:
@@ -148,6 +151,7 @@ class BaseModelPlan:
             text_encoder_2=self.text_encoder_2,
             tokenizer_2=self.tokenizer_2,
             empty_is_zero=self.empty_is_zero,
+            notes=tuple(note for part in self.parts.values() for note in part.notes),
         )
 
 
@@ -175,6 +179,7 @@ def plan_base_model(model: ModelFolder | ModelFile, *, vae: Path | None = None) 
     Raises:
         FileError: a part is missing, of another kind, broken, or does not fit its configuration.
     """
+    import_networks()
     if isinstance(model, ModelFile):
         return _plan_single_file(model, vae=vae)
     return _plan_folder(model, vae=vae)

@@ -26,6 +26,8 @@ WEIGHT_STEMS: Mapping[str, str] = {
 """The parts of an image model that have weights, and what diffusers calls their files."""
 OPTIONAL_PARTS = ("text_encoder_2",)
 """What only SDXL has."""
+_FOLDERS: tuple[Role, ...] = ("model", "vae", "motion")
+"""What may be a folder of diffusers."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,8 @@ def resolve_lora(name_or_path: str) -> Path:
 def resolve(role: Role, name_or_path: str) -> Path:
     """What a name or path means in one role: a file, or the folder of an image model or autoencoder.
 
+    A motion module's folder means the weights in it.
+
     A built-in name comes first, then a path, then a name in the model folders, a published model
     that was pulled, and what the local cache of Hugging Face has.
 
@@ -197,8 +201,8 @@ def resolve(role: Role, name_or_path: str) -> Path:
     if _is_listed(role, name_or_path):
         return _installed(role, name_or_path)
     path = Path(name_or_path).expanduser()
-    if path.is_file() or (path.is_dir() and role in ("model", "vae")):
-        return path
+    if path.is_file() or (path.is_dir() and role in _FOLDERS):
+        return _weights_of(role, path)
     found = find(role, name_or_path)
     published = catalog().get(name_or_path)
     if found is None and published is not None and published.role == role:
@@ -210,7 +214,16 @@ def resolve(role: Role, name_or_path: str) -> Path:
     found = found or find_in_hub_cache(name_or_path)
     if found is None:
         raise _unknown(role, name_or_path)
-    return found
+    return _weights_of(role, found)
+
+
+def _weights_of(role: Role, path: Path) -> Path:
+    """The path itself, or the one file in a motion module's folder."""
+    if role != "motion" or not path.is_dir():
+        return path
+    from animatediff.weights.motion_adapter import adapter_weights
+
+    return adapter_weights(path)
 
 
 def _is_listed(kind: str, name: str) -> bool:
@@ -231,9 +244,7 @@ def _installed(kind: str, name: str) -> Path:
 def _unknown(role: Role, name: str) -> InputError:
     names = [listed.name for listed in _LISTED if listed.kind == role]
     names += [name for name, model in catalog().items() if model.role == role]
-    otherwise = "a .safetensors file" + (
-        " or a diffusers folder" if role in ("model", "vae") else ""
-    )
+    otherwise = "a .safetensors file" + (" or a diffusers folder" if role in _FOLDERS else "")
     close = nearest(name, names)
     built_in = [listed.name for listed in _LISTED if listed.kind == role]
     hint = f"did you mean {close}?" if close else f"it is {' or '.join([*built_in, otherwise])}."

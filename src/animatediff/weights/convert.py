@@ -11,7 +11,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,6 +29,7 @@ from animatediff.weights.files import (
     read_weights,
     write_weights,
 )
+from animatediff.weights.inspect import Inspection, inspect_header
 from animatediff.weights.layouts import (
     KINDS,
     LAYOUTS,
@@ -121,8 +122,9 @@ def convert(
     with ExitStack() as stack:
         readable = _readable(source, stack)
         header = read_header(readable)
-        found = recognise(header.shapes)
-        kind = None if found is None else found.kind
+        seen = inspect_header(header)
+        kind = _kind_in(seen)
+        found = recognise(header.shapes, kind=kind) if kind is not None else None
         if layout == "same":
             _check_name(target, folder=False)
             content, used = _as_it_is(header, title=source.stem), ""
@@ -154,6 +156,12 @@ def convert(
         tensors=len(content.weights),
         notes=content.notes,
     )
+
+
+def _kind_in(seen: Inspection) -> Kind | None:
+    """Which of the kinds that have layouts a file is, or may be taken for."""
+    kinds: tuple[str, ...] = (seen.kind, *seen.alternatives)
+    return next((kind for kind in WRITABLE if kinds.count(kind)), None)
 
 
 def _readable(source: Path, stack: ExitStack) -> Path:
@@ -198,7 +206,8 @@ def _motion(module: MotionFile, layout: Layout, *, title: str) -> _Content:
             f"{module.header.path} is the convolutional rival of the motion module, "
             "which exists in our own layout alone."
         )
-    read = read_weights(module.header)
+    used = {name: module.header.shapes[name] for name in module.names}
+    read = read_weights(replace(module.header, shapes=used))
     family = module.family
     rows = module.rows
     tables = layout != "ours" and (layout == "diffusers" or family.positions_in_file)
@@ -265,7 +274,7 @@ def _low_rank(file: LowRankFile, layout: Layout, *, title: str) -> _Content:
     return _Content(
         weights,
         {**facts, **_spec(file.kind, layout, family=None, title=title)},
-        tuple(notes) if folded else (),
+        (*file.notes, *(notes if folded else ())),
     )
 
 

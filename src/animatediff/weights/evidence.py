@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
+from animatediff.weights.layouts import TRAINERS_WRAPPERS
 from animatediff.weights.rules import Fragments
 
-_WRAPPERS = ("state_dict.", "module.", "model.unet.", "pipe.unet.")
-"""What programs put before every name: trainers' dictionaries, DistributedDataParallel."""
 _MOST_LETTERS = 200
 """Of a name; those of published files have at most 150."""
 _DIGITS = str.maketrans("0123456789", "#" * 10)
@@ -89,7 +88,7 @@ def _line(name: str) -> str:
 def _shared_wrapper(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """What is before every name and says nothing."""
     prefix = ""
-    for wrapper in _WRAPPERS * 2:
+    for wrapper in TRAINERS_WRAPPERS * 2:
         if shapes and all(name.startswith(prefix + wrapper) for name in shapes):
             prefix += wrapper
     return prefix

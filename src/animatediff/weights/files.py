@@ -232,32 +232,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return table
 
 
-def check_fit(header: Header, wanted: Mapping[str, tuple[int, ...]], *, role: str) -> None:
-    """Compare a file's names and shapes with those that are needed.
-
-    Raises:
-        FileError: a name is missing or unexpected, or a shape differs; up to three are named.
-    """
-    missing = [name for name in wanted if name not in header.shapes]
-    unexpected = [name for name in header.shapes if name not in wanted]
-    differing = [
-        f"{name} is {_times(header.shapes[name])} instead of {_times(shape)}"
-        for name, shape in wanted.items()
-        if name in header.shapes and header.shapes[name] != shape
-    ]
-    complaints = [
-        f"{what} {_some(names)}"
-        for what, names in (
-            ("lacks", missing),
-            ("has the unknown", unexpected),
-            ("differs in shape:", differing),
-        )
-        if names
-    ]
-    if complaints:
-        raise FileError(f"{header.path} is not {role}: it {'; it '.join(complaints)}.")
-
-
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, remembered while its size and time stay the same.
 
@@ -343,7 +317,7 @@ def _checked_entry(name: str, entry: Any, *, path: Path) -> _Entry:
     if isinstance(entry, _Entry):
         if entry.dtype not in _BITS:
             raise FileError(
-                f"{path} stores {_shown(name)} as {_shown(entry.dtype)}, which is not read."
+                f"{path} stores {shown(name)} as {shown(entry.dtype)}, which is not read."
             )
         begin, end = entry.span
         # Of unbounded numbers the product alone could take hours.
@@ -352,7 +326,7 @@ def _checked_entry(name: str, entry: Any, *, path: Path) -> _Entry:
         )
         if whole and end - begin == math.prod(entry.shape) * _BITS[entry.dtype] // 8:
             return entry
-    raise FileError(f"{path} is not a valid safetensors file: its entry {_shown(name)} is wrong.")
+    raise FileError(f"{path} is not a valid safetensors file: its entry {shown(name)} is wrong.")
 
 
 def _check_extent(spans: Iterable[tuple[int, int]], *, path: Path, start: int, size: int) -> None:
@@ -372,19 +346,10 @@ def _check_extent(spans: Iterable[tuple[int, int]], *, path: Path, start: int, s
         )
 
 
-def _some(names: list[str], *, most: int = 3) -> str:
-    listed = ", ".join(_shown(name) for name in names[:most])
-    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
-
-
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """Names are data from elsewhere: shortened, and without control characters."""
     printable = "".join(c if c.isprintable() else "?" for c in name[:200])
     return printable if len(printable) <= 100 else f"{printable[:97]}..."
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "a single number"
 
 
 def _sync(path: Path) -> None:

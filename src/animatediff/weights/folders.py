@@ -24,6 +24,8 @@ Role = Literal["model", "motion", "lora", "motion-lora", "adapter", "vae", "embe
 """What an option of the command line asks for."""
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_MARKS: Mapping[Role, str] = {"model": "model_index.json", "motion": "config.json"}
+"""What tells that a folder is one model, as diffusers writes it."""
 MAX_FILES = 20_000
 """As many files as are looked at in one folder."""
 
@@ -164,12 +166,12 @@ def list_found(role: Role) -> list[Found]:
 
 
 def _entries(place: Path, role: Role) -> Iterator[Path]:
-    """The weight files in a folder, and for image models the diffusers folders."""
+    """The weight files in a folder, and the diffusers folders of image models and motion modules."""
     for number, (folder, names, files) in enumerate(os.walk(place)):
         if number > MAX_FILES:
             raise FileError(f"{place} has over {MAX_FILES} folders; name a smaller one.")
         here = Path(folder)
-        if role == "model" and "model_index.json" in files:
+        if _MARKS.get(role) in files:
             names.clear()
             yield here
             continue

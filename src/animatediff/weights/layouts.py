@@ -39,8 +39,10 @@ Factor = Literal["down", "up", "alpha"]
 POSITIONS = "transformer_blocks.0.positions"
 """Our word for the table of positions, which no file of ours holds: it is always recomputed."""
 
-_WRAPPERS = ("state_dict.", "module.", "model.unet.", "base_model.model.", "unet.")
-"""What programs put before every name: trainers' dictionaries, DistributedDataParallel, PEFT."""
+TRAINERS_WRAPPERS = ("state_dict.", "module.", "model.unet.", "pipe.unet.")
+"""What programs put before every name: trainers' dictionaries, DistributedDataParallel."""
+_WRAPPERS = (*TRAINERS_WRAPPERS, "base_model.model.", "unet.")
+"""The same with PEFT's and diffusers', which say whose names follow."""
 
 _LINEAR = ("weight", "bias")
 _BLOCK = "transformer_blocks.0"
@@ -102,6 +104,11 @@ class MotionLayout:
     inner: str
     layers: Mapping[str, str]
     positions: tuple[str, ...]
+
+    @property
+    def mark(self) -> str:
+        """What is in every file of it, with ``#`` for a number, and in none of another layout."""
+        return f"{self.container}.#.{self.inner or f'{_BLOCK}.'}".replace(".0.", ".#.")
 
     def __call__(self, site: str, parameter: str) -> str:
         """The name of one of our parameters."""
@@ -184,7 +191,10 @@ def unwrapped(name: str) -> str:
 
 def is_motion(name: str) -> bool:
     """Whether a name lies in a motion module, known or not."""
-    return ".motion_modules." in name or ".temporal_attentions." in name
+    name = unwrapped(name)
+    return any(f".{layout.container}." in name for layout in MOTION_LAYOUTS.values()) or bool(
+        _OUR_PLACE.fullmatch(name)
+    )
 
 
 def motion_name(name: str) -> MotionName | None:
@@ -227,22 +237,24 @@ def motion_names(name: str, *, layout: Layout, positions: bool = False) -> tuple
     return tuple(names)
 
 
-_FACTORS: Mapping[str, Factor] = {
-    ".lora_down.weight": "down",
-    ".lora_up.weight": "up",
-    ".lora_A.default.weight": "down",
-    ".lora_B.default.weight": "up",
-    ".lora_A.weight": "down",
-    ".lora_B.weight": "up",
-    ".lora.down.weight": "down",
-    ".lora.up.weight": "up",
-    "_lora.down.weight": "down",
-    "_lora.up.weight": "up",
-    ".down.weight": "down",
-    ".up.weight": "up",
-    ".alpha": "alpha",
+FACTOR_ENDINGS: Mapping[Factor, tuple[str, ...]] = {
+    "down": (
+        *(".lora_down.weight", ".lora_A.default.weight", ".lora_A.weight"),
+        *(".lora_linear_layer.down.weight", ".lora.down.weight", "_lora.down.weight"),
+        ".down.weight",
+    ),
+    "up": (
+        *(".lora_up.weight", ".lora_B.default.weight", ".lora_B.weight"),
+        *(".lora_linear_layer.up.weight", ".lora.up.weight", "_lora.up.weight"),
+        ".up.weight",
+    ),
+    "alpha": (".alpha",),
 }
-"""How the parts of a branch are marked: kohya's, PEFT's, diffusers', the authors' and our own."""
+"""How the parts of a branch are marked: kohya's, PEFT's, diffusers' (older and newer), the authors'
+and our own; the shorter endings last, for they are the ends of others."""
+_FACTORS: Mapping[str, Factor] = {
+    ending: factor for factor, endings in FACTOR_ENDINGS.items() for ending in endings
+}
 
 _KOHYA_PREFIX = "lora_unet_"
 _WORDS = (
@@ -366,7 +378,7 @@ def _low_rank_layout(name: str, *, path: str, marker: str) -> Layout:
         return "kohya"
     if name.startswith(("unet.", "base_model.")) or marker.startswith((".lora_A", ".lora_B")):
         return "diffusers"
-    if marker.startswith(".lora."):
+    if marker.startswith((".lora.", ".lora_linear_layer.")):
         return "diffusers"
     if marker in (".down.weight", ".up.weight", ".alpha"):
         return "ours"
@@ -398,14 +410,16 @@ class Recognised:
     others: tuple[str, ...]
 
 
-def recognise(names: Iterable[str]) -> Recognised | None:
-    """What a file with these names is, if it is a motion module, domain adapter or MotionLoRA.
+def recognise(names: Iterable[str], *, kind: Kind) -> Recognised | None:
+    """Understand the names of a file whose kind is known; nothing if there is none of that kind.
 
-    A file whose low-rank branches are not all at one of the places of the paper is none of them.
+    What a file is, ``inspect.py`` says; here it is read as that.
     """
     names = tuple(names)
-    motion = {name: found for name in names if (found := motion_name(name)) is not None}
-    if motion:
+    if kind == "motion":
+        motion = {name: found for name in names if (found := motion_name(name)) is not None}
+        if not motion:
+            return None
         return Recognised(
             kind="motion",
             layout=next(iter(motion.values())).layout,
@@ -417,12 +431,15 @@ def recognise(names: Iterable[str]) -> Recognised | None:
             },
             others=tuple(name for name in names if name not in motion),
         )
-    low_rank = {name: found for name in names if (found := low_rank_name(name)) is not None}
-    kinds: set[Kind] = {found.kind for found in low_rank.values()}
-    if len(kinds) != 1:
+    low_rank = {
+        name: found
+        for name in names
+        if (found := low_rank_name(name)) is not None and found.kind == kind
+    }
+    if not low_rank:
         return None
     return Recognised(
-        kind=kinds.pop(),
+        kind=kind,
         layout=next(iter(low_rank.values())).layout,
         names={name: found.ours for name, found in low_rank.items()},
         positions={},

@@ -31,6 +31,7 @@ from animatediff.model.weight_delta import (
     shaped_like,
 )
 from animatediff.weights.files import Header, read_header, read_json, read_weights
+from animatediff.weights.fit import counted
 from animatediff.weights.inspect import check_kind, inspect_header
 from animatediff.weights.lora_names import find_layer, layer_names, split_name
 
@@ -45,11 +46,13 @@ class LoraFile:
         header: its file's.
         layers: for every layer that it names, the file's name of each piece.
         config: what its trainer wrote beside or into it, in PEFT's words.
+        unread: what in it is no piece of a LoRA.
     """
 
     header: Header
     layers: Mapping[str, Mapping[str, str]]
     config: Mapping[str, Any]
+    unread: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,7 +89,24 @@ class LoraPlan:
         for stem, layer in self.places.items():
             pieces = {piece: weights[key] for piece, key in self.lora.layers[stem].items()}
             changes += _changes(layer, pieces, alpha=_configured_alpha(self.lora, stem, pieces))
-        return Style(tuple(changes), self.coverage, self.absent)
+        return Style(tuple(changes), self.coverage, self.absent, self.notes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the file has no effect, a sentence each."""
+        name, unread, absent = self.lora.name, self.lora.unread, self.absent
+        notes: list[str] = []
+        if absent:
+            notes.append(
+                f"Of the LoRA {name} this model has {self.coverage}; it lacks {absent[0]:.100}"
+                f"{' and others' if len(absent) > 1 else ''}."
+            )
+        if unread:
+            notes.append(
+                f"The LoRA {name} also has {counted(unread)} of no known flavour, which "
+                f"{'was' if len(unread) == 1 else 'were'} left out."
+            )
+        return tuple(notes)
 
     @property
     def coverage(self) -> str:
@@ -102,11 +122,13 @@ class Style:
         changes: of the model's weights; ``merged_deltas`` makes them.
         coverage: such as ``192/192 modules``.
         absent: the layers of the file that the model lacks, in the file's words.
+        notes: what of the file has no effect, a sentence each.
     """
 
     changes: tuple[Change, ...]
     coverage: str
     absent: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_lora(path: Path) -> LoraFile:
@@ -132,7 +154,9 @@ def read_lora(path: Path) -> LoraFile:
             f"{path} is not a LoRA: its names end neither in .lora_down.weight nor in those of "
             "another flavour that is known."
         )
-    return LoraFile(header, layers, _config(header))
+    pieces = {key for layer in layers.values() for key in layer.values()}
+    unread = tuple(name for name in header.shapes if name not in pieces)
+    return LoraFile(header, layers, _config(header), unread)
 
 
 def fit_lora(lora: LoraFile, networks: Mapping[str, nn.Module]) -> LoraPlan:

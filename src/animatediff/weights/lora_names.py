@@ -11,29 +11,12 @@ from collections.abc import Iterable, Mapping
 
 from torch import nn
 
+from animatediff.weights.layouts import FACTOR_ENDINGS
 from animatediff.weights.single_file import UNET, unet_sources
 
 _PIECES = {
-    "down": (
-        ".lora_down.weight",
-        ".lora_linear_layer.down.weight",
-        ".lora.down.weight",
-        "_lora.down.weight",
-        ".lora_A.weight",
-        ".lora_A.default.weight",
-        ".down.weight",
-    ),
-    "up": (
-        ".lora_up.weight",
-        ".lora_linear_layer.up.weight",
-        ".lora.up.weight",
-        "_lora.up.weight",
-        ".lora_B.weight",
-        ".lora_B.default.weight",
-        ".up.weight",
-    ),
+    **FACTOR_ENDINGS,
     "mid": (".lora_mid.weight",),
-    "alpha": (".alpha",),
     "magnitude": (
         ".dora_scale",
         ".lora_magnitude_vector",

@@ -7,8 +7,8 @@ published files names and shapes tell the family, and where they do not, the use
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -18,16 +18,11 @@ from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
 from animatediff.model.motion_module import NormScope, frame_positions
 from animatediff.weights.families import BASES, FAMILIES, Base, Family, Numerics, family_of
-from animatediff.weights.files import (
-    Header,
-    check_fit,
-    read_header,
-    read_json,
-    read_weights,
-    write_weights,
-)
+from animatediff.weights.files import Header, read_header, read_weights, write_weights
+from animatediff.weights.fit import check_fit, check_unknown, counted
 from animatediff.weights.inspect import Inspection, check_kind, inspect_header
 from animatediff.weights.layouts import Layout, Recognised, is_motion, recognise
+from animatediff.weights.motion_adapter import adapter_weights, check_config, config_beside
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -44,8 +39,8 @@ class MotionFile:
     """A motion module of which everything but the numbers is known.
 
     Attributes:
-        header: its file's, with the names that count and no others.
-        names: our name for each of the file's.
+        header: its file's, with the names in its motion module and no others.
+        names: our name for each of the file's that is known.
         layout: whose names the file has.
         family: what its version decides.
         branch: the paper's Transformer, or the convolution.
@@ -53,7 +48,7 @@ class MotionFile:
         norm_scope: of its own norms.
         resnet_norm_scope: of the image model's norms while it is attached.
         heads: of its attention.
-        rows: frames that its tables of positions have, or its family's if it holds none.
+        rows: frames that its tables of positions have, or its configuration says, or its family's.
         notes: whatever its user should know, a sentence each.
     """
 
@@ -79,38 +74,41 @@ def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithfu
     """What a motion module's file is, in whichever layout.
 
     Args:
-        path: a safetensors file.
+        path: a safetensors file, or the folder of a diffusers MotionAdapter.
         family: the name of its family, or ``auto`` to tell it from the file.
         numerics: normalise as the family trained, or as diffusers does.
 
     Raises:
-        FileError: the file is broken, is no motion module, is of a family that cannot be used, or
-            does not say which family it is of.
+        FileError: the file is broken, is no motion module, contradicts the configuration beside it,
+            is of a family that cannot be used, or does not say which family it is of.
         InputError: there is no such family.
     """
-    header = read_header(path)
+    header = read_header(adapter_weights(path) if path.is_dir() else path)
+    path = header.path
     seen = inspect_header(header)
+    config = config_beside(path) if seen.layout == "diffusers" else None
+    rows = config.rows if config is not None else None
+    if config is not None:
+        check_kind(seen, "motion")
+        check_config(config, header.shapes)
+        seen = inspect_header(header, configured_rows=rows)
     check_kind(seen, "motion")
-    found = recognise(header.shapes)
+    found = recognise(header.shapes, kind="motion")
     if _says_everything(header):
         return _read_by_metadata(header, found, family=family, numerics=numerics)
-    if found is None or found.kind != "motion":
+    if found is None:
         raise FileError(f"{path} is {seen.title}, but its names are no layout's that is known.")
-    strangers = [name for name in found.others if is_motion(name)]
-    if strangers:
-        raise FileError(
-            f"{path} is no motion module that can be used: it has the unknown {strangers[0]:.150}."
-        )
-    detected, notes = (
-        detect_family(header, seen, found) if family == AUTO else (family_of(family), [])
+    strangers = tuple(name for name in found.others if is_motion(name))
+    left_out = check_unknown(
+        path, strangers, of=len(strangers) + len(found.names), role="a motion module"
     )
-    if detected.refusal:
-        raise FileError(
-            f"{path} is {detected.title}, which cannot be used yet: {detected.refusal}."
-        )
-    used = detected.with_numerics(numerics)
+    told, notes = _family_in(header, seen) if family == AUTO else (family_of(family), [])
+    if told.refusal:
+        raise FileError(f"{path} is {told.title}, which cannot be used yet: {told.refusal}.")
+    rows = _position_rows(header, found) or rows or told.position_rows
+    used = _knowing(told, rows=rows).with_numerics(numerics)
     return MotionFile(
-        header=Header(path, {name: header.shapes[name] for name in found.names}, header.metadata),
+        header=_only(header, found.names, strangers),
         names=found.names,
         layout=found.layout,
         family=used,
@@ -119,9 +117,20 @@ def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithfu
         norm_scope=used.motion_norm_scope,
         resnet_norm_scope=used.resnet_norm_scope,
         heads=PUBLISHED_HEADS,
-        rows=_position_rows(header, found) or used.position_rows,
-        notes=(*notes, *_notes_on(header, found)),
+        rows=rows,
+        notes=(*notes, *left_out, *_notes_on(header, found)),
     )
+
+
+def _only(header: Header, names: Iterable[str], strangers: Iterable[str]) -> Header:
+    """The header of a file's motion module alone, with what is in it and not known."""
+    kept = {name: header.shapes[name] for name in (*names, *strangers)}
+    return Header(header.path, kept, header.metadata)
+
+
+def _knowing(family: Family, *, rows: int) -> Family:
+    """The family, as a file with so many positions has it: no longer clips than it has positions."""
+    return replace(family, position_rows=rows, num_frames=min(family.num_frames, rows))
 
 
 def _says_everything(header: Header) -> bool:
@@ -132,10 +141,18 @@ def _read_by_metadata(
     header: Header, found: Recognised | None, *, family: str, numerics: Numerics
 ) -> MotionFile:
     """A file that this package wrote, in whichever layout."""
-    names = {name: name for name in header.shapes}
-    if found is not None and found.kind == "motion" and found.layout != "ours":
-        names = dict(found.names)
     facts = header.metadata
+    path = header.path
+    branch = cast(Branch, _one_of(header, "branch", get_args(Branch)))
+    # The rival's own names are in no table: what lies at a place of a motion module is its.
+    names = (
+        dict(found.names)
+        if found is not None and branch == "transformer"
+        else {name: name for name in header.shapes if is_motion(name)}
+    )
+    tables = () if found is None else tuple(found.positions)
+    strangers = tuple(name for name in header.shapes if name not in names and name not in tables)
+    notes = check_unknown(path, strangers, of=len(names) + len(strangers), role="a motion module")
     own = facts["family"]
     if own not in FAMILIES:
         raise FileError(
@@ -151,22 +168,24 @@ def _read_by_metadata(
     )
     if family != AUTO or numerics != "faithful":
         norm_scope, resnet_norm_scope = used.motion_norm_scope, used.resnet_norm_scope
+    rows = (_position_rows(header, found) if found is not None else None) or used.position_rows
     return MotionFile(
-        header=Header(header.path, {name: header.shapes[name] for name in names}, facts),
+        header=_only(header, names, strangers),
         names=names,
         layout="ours" if found is None else found.layout,
-        family=used,
-        branch=cast(Branch, _one_of(header, "branch", get_args(Branch))),
+        family=_knowing(used, rows=rows),
+        branch=branch,
         mid=_one_of(header, "mid", ("false", "true")) == "true",
         norm_scope=norm_scope,
         resnet_norm_scope=resnet_norm_scope,
         heads=int(_one_of(header, "heads", tuple(map(str, range(1, 129))))),
-        rows=(_position_rows(header, found) if found is not None else None) or used.position_rows,
+        rows=rows,
+        notes=notes,
     )
 
 
-def detect_family(header: Header, seen: Inspection, found: Recognised) -> tuple[Family, list[str]]:
-    """The family of a motion module by its metadata, names and shapes; with what is uncertain.
+def _family_in(header: Header, seen: Inspection) -> tuple[Family, list[str]]:
+    """The family that a file was recognised as, and what is uncertain about it.
 
     Families that differ in what their users ask of them alone may be taken for one another, and the
     notes say so; those that differ in their numerics may not.
@@ -174,9 +193,6 @@ def detect_family(header: Header, seen: Inspection, found: Recognised) -> tuple[
     Raises:
         FileError: the file does not say.
     """
-    named = header.metadata.get("family", "")
-    if named in FAMILIES:
-        return FAMILIES[named], []
     path = header.path
     if seen.family not in FAMILIES:
         raise FileError(
@@ -186,11 +202,6 @@ def detect_family(header: Header, seen: Inspection, found: Recognised) -> tuple[
     family = FAMILIES[seen.family]
     others = [FAMILIES[other] for other in seen.also]
     unlike = [other for other in others if _numerics(other) != _numerics(family)]
-    if unlike and not found.positions:
-        rows = _position_rows(header, found)
-        fitting = [f for f in (family, *unlike) if f.position_rows == rows]
-        if len(fitting) == 1:
-            return fitting[0], []
     if unlike:
         choices = " or ".join(f"--family {f.name}" for f in (family, *unlike))
         raise FileError(
@@ -219,24 +230,19 @@ def _hints_at(family: Family, path: Path) -> bool:
 
 
 def _position_rows(header: Header, found: Recognised) -> int | None:
-    """How many frames the tables of positions have, from the file or diffusers' config beside it."""
+    """How many frames the tables of positions have, if the file has any."""
     shapes = [header.shapes[name] for name in found.positions]
-    if shapes and len(shapes[0]) == 3:
-        return shapes[0][1]
-    config = header.path.parent / "config.json"
-    if found.layout == "diffusers" and config.is_file():
-        rows = read_json(config).get("motion_max_seq_length")
-        return rows if isinstance(rows, int) else None
-    return None
+    return shapes[0][1] if shapes and len(shapes[0]) == 3 else None
 
 
 def _notes_on(header: Header, found: Recognised) -> Sequence[str]:
     notes: list[str] = []
     name = header.path.name
-    if found.others:
+    others = [other for other in found.others if not is_motion(other)]
+    if others:
         notes.append(
-            f"{name} also holds {len(found.others)} tensors that are no motion module's; "
-            "they were left out."
+            f"{name} also holds {counted(others)} of no motion module; "
+            f"{'it was' if len(others) == 1 else 'they were'} left out."
         )
     strangers = unlike_sinusoids(header, found)
     if strangers:
@@ -288,8 +294,15 @@ def inflate(unet: UNet2DConditionModel, motion: MotionFile) -> AnimatedUNet:
     except InputError as error:
         raise FileError(f"{motion.header.path} does not fit this model: {error}") from None
     wanted = {name: tuple(t.shape) for name, t in animated.motion_state_dict().items()}
-    named = Header(motion.header.path, motion.shapes, motion.header.metadata)
-    check_fit(named, wanted, role="a motion module for this model")
+    strangers = {n: s for n, s in motion.header.shapes.items() if n not in motion.names}
+    named = Header(motion.header.path, motion.shapes | strangers, motion.header.metadata)
+    role = "a motion module for this model"
+    check_fit(named, wanted, role=role)
+    surplus = [ours for ours in motion.names.values() if ours not in wanted]
+    if surplus:
+        raise FileError(
+            f"{motion.header.path} is not {role}: it has the unknown {counted(surplus)}."
+        )
     return animated
 
 
@@ -313,7 +326,8 @@ def fill_motion(
     Raises:
         FileError: the file changed since, or holds numbers that are not finite.
     """
-    weights = read_weights(motion.header, dtype=dtype, device=device, refuse_nan=True)
+    header = _only(motion.header, motion.names, ())
+    weights = read_weights(header, dtype=dtype, device=device, refuse_nan=True)
     named = {ours: weights[name] for name, ours in motion.names.items()}
     animated.motion.load_state_dict(named, strict=True, assign=True)
     animated.motion.requires_grad_(False).eval()

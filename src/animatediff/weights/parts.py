@@ -13,7 +13,8 @@ from torch import nn
 
 from animatediff.errors import FileError
 from animatediff.runtime import channels_last
-from animatediff.weights.files import Header, check_fit, read_weights
+from animatediff.weights.files import Header, read_weights
+from animatediff.weights.fit import check_fit
 from animatediff.weights.single_file import Source
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ class Part:
         module: on the meta device.
         header: of the file, with only the names that are read.
         sources: where in the file each of the module's tensors lies.
+        notes: what of the file is left out, in a sentence.
     """
 
     module: nn.Module
     header: Header
     sources: Mapping[str, Source]
+    notes: tuple[str, ...] = ()
 
     def fill(
         self, *, dtype: torch.dtype, device: torch.device, convolutional: bool = False
@@ -85,7 +88,7 @@ def pair(
     prefix: str = "",
     spare: tuple[str, ...] = (),
 ) -> Part:
-    """Pair a network with a file that has its tensors under ``prefix``, and nothing else there.
+    """Pair a network with a file that has its tensors under ``prefix``, and little else there.
 
     Args:
         module: on the meta device.
@@ -95,7 +98,7 @@ def pair(
         spare: what may be there, and is not read; beginnings of names.
 
     Raises:
-        FileError: a name is missing or unexpected, or a shape differs.
+        FileError: a name is missing, a shape differs, or over a tenth is not the network's.
     """
     found: dict[str, tuple[int, ...]] = {}
     wanted: dict[str, tuple[int, ...]] = {}
@@ -113,13 +116,13 @@ def pair(
         and not name.endswith(_INERT)
         and not name.startswith(spare)
     }
-    check_fit(
+    notes = check_fit(
         Header(header.path, found | unread, header.metadata),
         wanted,
         role=f"what its {type(module).__name__} needs",
     )
     kept = {name: header.shapes[name] for name in header.shapes if name in read}
-    return Part(module, Header(header.path, kept, header.metadata), sources)
+    return Part(module, Header(header.path, kept, header.metadata), sources, notes)
 
 
 def build_part(path: Path, cls: type[M], config: Mapping[str, Any]) -> M:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from animatediff.weights.kinds import Kind
+from animatediff.weights.layouts import MOTION_LAYOUTS
 
 Fragments = tuple[str, ...]
 
@@ -84,7 +85,10 @@ class MotionRule:
     note: str = ""
 
 
-MOTION_PLACES = ("motion_modules", "temporal_transformer", "temporal_attentions")
+MOTION_PLACES = (
+    *dict.fromkeys(layout.container for layout in MOTION_LAYOUTS.values()),
+    "temporal_transformer",
+)
 LORA_MARKS = (
     *(".lora_down.", ".lora_up.", "_lora.down.", "_lora.up.", ".lora_A.", ".lora_B."),
     *(".lora.down.", ".lora.up.", ".down.weight$", ".lora_mid.", "_lora.weight$"),
@@ -172,13 +176,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "sparse-control",
         "it has an embedding of conditions beside motion modules",
-        (("^controlnet_cond_embedding.",), (".motion_modules.#.temporal_transformer.",)),
+        (("^controlnet_cond_embedding.",), (MOTION_LAYOUTS["authors"].mark,)),
         layout="authors",
     ),
     Rule(
         "sparse-control",
         "it has an embedding of conditions beside motion modules, in diffusers' names",
-        (("^controlnet_cond_embedding.",), (".motion_modules.#.transformer_blocks.",)),
+        (("^controlnet_cond_embedding.",), (MOTION_LAYOUTS["diffusers"].mark,)),
         layout="diffusers",
     ),
     Rule(
@@ -223,19 +227,19 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "motion",
         "it has Hotshot's temporal_attentions",
-        (("temporal_attentions.#.",),),
+        ((MOTION_LAYOUTS["hotshot"].mark,),),
         layout="hotshot",
     ),
     Rule(
         "motion",
         "it has motion_modules with a temporal_transformer",
-        (("motion_modules.#.temporal_transformer.",),),
+        ((MOTION_LAYOUTS["authors"].mark,),),
         layout="authors",
     ),
     Rule(
         "motion",
         "it has motion_modules in diffusers' names",
-        (("motion_modules.#.transformer_blocks.",),),
+        ((MOTION_LAYOUTS["diffusers"].mark,),),
         layout="diffusers",
     ),
     Rule(
@@ -378,7 +382,7 @@ NAMINGS: tuple[Trait, ...] = (
         "its names are diffusers'",
         (
             *("^unet.", "^text_encoder.", "^text_encoder_#.", ".lora.down.", ".lora.up."),
-            "motion_modules.#.transformer_blocks.",
+            MOTION_LAYOUTS["diffusers"].mark,
         ),
     ),
     Trait("authors", "its names are those of the authors", ("_lora.down.", ".lora_down.")),

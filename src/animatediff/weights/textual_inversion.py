@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from animatediff.errors import FileError, InputError
 from animatediff.weights.base_model import BaseModel
 from animatediff.weights.files import Header, read_header, read_weights
+from animatediff.weights.fit import MOST_NAMED, counted
 from animatediff.weights.inspect import check_kind, inspect_header
 
 MAX_VECTORS = 75
@@ -33,11 +34,13 @@ class EmbeddingFile:
         header: its file's.
         name: what prompts call it: the file's name, or what the file itself says.
         tensors: the file's name of the vectors for each text encoder.
+        notes: what of the file is left out, in a sentence.
     """
 
     header: Header
     name: str
     tensors: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,13 @@ def read_embedding(path: Path) -> EmbeddingFile:
             f"{path} has {' and '.join(map(str, sorted(counts)))} vectors; a learned word has 1 to "
             f"{MAX_VECTORS}, as many for each text encoder."
         )
-    return found
+    unknown = [name for name in names if name not in found.tensors.values()]
+    if not unknown:
+        return found
+    if len(unknown) > MOST_NAMED:
+        raise FileError(f"{path} is not a textual inversion: it also has {counted(unknown)}.")
+    note = f"{path.name} also has {counted(unknown)}, which a learned word has no use for."
+    return replace(found, notes=(note,))
 
 
 def _count(shape: Sequence[int]) -> int:

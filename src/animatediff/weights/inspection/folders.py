@@ -10,9 +10,10 @@ from typing import Any
 
 from animatediff.errors import FileError
 from animatediff.weights.files import read_json
-from animatediff.weights.inspection.headers import inspect_file
+from animatediff.weights.inspection.headers import inspect_file, inspect_header, read_any_header
 from animatediff.weights.inspection.result import Inspection
 from animatediff.weights.kinds import KINDS, Kind
+from animatediff.weights.motion_adapter import check_config, config_beside
 
 _WEIGHT_NAMES = (
     *("diffusion_pytorch_model", "model", "adapter_model", "pytorch_lora_weights"),
@@ -34,11 +35,13 @@ def inspect_folder(folder: Path) -> Inspection:
     """An image model's folder, or that of one part, as diffusers writes them."""
     if (folder / "model_index.json").is_file():
         return _inspect_image_folder(folder, read_json(folder / "model_index.json"))
-    found = replace(inspect_file(_weight_file(folder)), path=folder, container="folder")
-    config = folder / "config.json"
-    if found.kind == "motion" and config.is_file():
-        return _with_config(found, read_json(config))
-    return found
+    header = read_any_header(_weight_file(folder))
+    found = inspect_header(header)
+    config = config_beside(header.path) if found.kind == "motion" else None
+    if config is not None:
+        check_config(config, header.shapes)
+        found = inspect_header(header, configured_rows=config.rows)
+    return replace(found, path=folder, container="folder")
 
 
 def _inspect_image_folder(folder: Path, index: Mapping[str, Any]) -> Inspection:
@@ -82,15 +85,3 @@ def _weight_file(folder: Path) -> Path:
             if (folder / f"{stem}{suffix}").is_file():
                 return folder / f"{stem}{suffix}"
     raise FileError(f"{folder} is not a model's folder: it has no weights that are known by name.")
-
-
-def _with_config(found: Inspection, config: Mapping[str, Any]) -> Inspection:
-    """What a MotionAdapter's configuration says where its tensors do not."""
-    rows, mid = config.get("motion_max_seq_length"), config.get("use_motion_mid_block")
-    if found.base != "sd15" or not found.also or rows not in (24, 32, 64):
-        return found
-    if mid or rows == 64:
-        return found
-    family = "v1" if rows == 24 else "v3"
-    reason = f"its configuration says {rows} positions and none in the middle"
-    return replace(found, family=family, also=(), reasons=(*found.reasons, reason), warnings=())

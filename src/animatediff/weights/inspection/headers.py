@@ -41,16 +41,29 @@ def inspect_file(path: Path) -> Inspection:
     Raises:
         FileError: it is missing, broken, or no weights at all.
     """
-    if is_pickle(path):
-        return replace(inspect_header(read_legacy_header(path)), container="pickle")
-    return inspect_header(read_header(path))
+    found = inspect_header(read_any_header(path))
+    return replace(found, container="pickle") if is_pickle(path) else found
 
 
-def inspect_header(header: Header) -> Inspection:
-    """What the file is whose header was read."""
+def read_any_header(path: Path) -> Header:
+    """The header of a safetensors file, or what the confined child says of a pickle.
+
+    Raises:
+        FileError: it is missing, broken, or no weights at all.
+    """
+    return read_legacy_header(path) if is_pickle(path) else read_header(path)
+
+
+def inspect_header(header: Header, *, configured_rows: int | None = None) -> Inspection:
+    """What the file is whose header was read.
+
+    Args:
+        header: the file's.
+        configured_rows: how many positions a configuration beside a motion module says it has.
+    """
     evidence = Evidence(header.shapes)
     rule = next((rule for rule in RULES if evidence.fits(rule.needs, rule.lacks)), None)
-    found = _described(rule, evidence, header.metadata)
+    found = _described(rule, evidence, header.metadata, configured_rows=configured_rows)
     foreign = [] if found.kind != "unknown" else ["none of the names in it is known"]
     return replace(
         found,
@@ -65,7 +78,13 @@ def inspect_header(header: Header) -> Inspection:
     )
 
 
-def _described(rule: Rule | None, evidence: Evidence, metadata: Mapping[str, str]) -> Inspection:
+def _described(
+    rule: Rule | None,
+    evidence: Evidence,
+    metadata: Mapping[str, str],
+    *,
+    configured_rows: int | None,
+) -> Inspection:
     nowhere = Path()
     if rule is None:
         words = learned_words(evidence)
@@ -83,7 +102,7 @@ def _described(rule: Rule | None, evidence: Evidence, metadata: Mapping[str, str
     )
     match rule.kind:
         case "motion":
-            return motion_module(found, evidence, metadata)
+            return motion_module(found, evidence, metadata, configured_rows=configured_rows)
         case "motion-lora":
             return motion_lora(found, evidence, metadata)
         case "lora":

@@ -11,13 +11,10 @@ from animatediff.weights.families import FAMILIES
 from animatediff.weights.inspection.motion import MIDDLES, blocks_of_base
 from animatediff.weights.inspection.result import Inspection
 from animatediff.weights.kinds import BASE_OF_WIDTH, BASE_TITLES, Kind
+from animatediff.weights.layouts import FACTOR_ENDINGS
 from animatediff.weights.rules import FLAVOURS, NAMINGS, Trait
 
-_DOWN = (
-    *("_lora.down.weight", ".lora_down.weight", ".lora.down.weight", ".down.weight"),
-    *(".lora_A.weight", ".lora_A.default.weight"),
-)
-"""Ends of the names of a low-rank pair's first half."""
+_DOWN = FACTOR_ENDINGS["down"]
 
 
 def motion_lora(found: Inspection, evidence: Evidence, metadata: Mapping[str, str]) -> Inspection:

@@ -18,16 +18,25 @@ MIDDLES = (
 )
 
 
-def motion_module(found: Inspection, evidence: Evidence, metadata: Mapping[str, str]) -> Inspection:
+def motion_module(
+    found: Inspection,
+    evidence: Evidence,
+    metadata: Mapping[str, str],
+    *,
+    configured_rows: int | None,
+) -> Inspection:
     """Which family a motion module is of, by its metadata or by what it has."""
     base, reasons = blocks_of_base(evidence)
     rows = position_rows(evidence)
+    said: list[str] = []
+    if rows is None and configured_rows is not None:
+        rows, said = configured_rows, [f"its configuration says {configured_rows} positions"]
     mid = evidence.has(*MIDDLES)
     reads = evidence.shapes.get("conv_in.weight", (0, 0))
     whole = evidence.has("^down_blocks.#.resnets.#.conv#.weight$")
-    if found.layout == "ours" and metadata.get("family"):
-        own = metadata["family"]
-        family = FAMILIES.get(own)
+    own = metadata.get("family", "")
+    family = FAMILIES.get(own)
+    if family is not None or (own and found.layout == "ours"):
         warning = () if family else (f"its family {own!r:.60} is not known",)
         return replace(
             found,
@@ -68,7 +77,7 @@ def motion_module(found: Inspection, evidence: Evidence, metadata: Mapping[str, 
         family=rule.family,
         version="training checkpoint" if whole else rule.version,
         base=base,
-        reasons=(*found.reasons, rule.because),
+        reasons=(*found.reasons, rule.because, *said),
         also=also,
         warnings=tuple(warnings),
     )
