@@ -30,8 +30,8 @@ class AnimateOptions:
     """The file to write; without it, the prompt and the seed name a new one here."""
     formats: Annotated[str | None, optional("LIST", name="format")] = None
     """mp4, gif, webp, apng, webm or png, or several with commas; else what FILE ends in."""
-    frames: Annotated[int | None, optional("N", default=AnimationRequest.num_frames)] = None
-    """How many frames."""
+    frames: Annotated[int | None, optional("N")] = None
+    """How many frames; left out, as many as the motion module was trained on."""
     fps: Annotated[str | None, optional("RATE", default=AnimationRequest.fps)] = None
     """Frames a second; a fraction such as 24000/1001 is exact."""
     size: Annotated[str | None, optional("WxH")] = None

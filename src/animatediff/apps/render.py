@@ -43,7 +43,8 @@ def render(
     told: set[str] = set()
     animations: list[Animation] = []
     for request in requests:
-        progress.tell("seed", f"seed {request.seed}", {"seed": request.seed})
+        asked = animator.resolved(request)
+        progress.tell("seed", f"seed {request.seed}: {choices(asked)}", {"seed": request.seed})
         animation = animator.animate(request, on_step=_watch(progress, preview))
         for note in animation.report.notes:
             if note not in told:
@@ -57,6 +58,15 @@ def render(
         animations.append(animation)
     if len(animations) > 1:
         _write_grid(animations, destination=destination, progress=progress)
+
+
+def choices(request: AnimationRequest) -> str:
+    """What was chosen where nothing was asked for, and what was asked for, in a few words."""
+    frames = "a picture" if request.num_frames == 1 else f"{request.num_frames} frames"
+    return (
+        f"{frames} of {request.width}x{request.height} at {request.rate} a second, "
+        f"{request.steps} steps of {request.scheduler}, guidance {request.guidance:g}"
+    )
 
 
 def _watch(progress: Progress, preview: Path | None) -> Callable[[Step], None]:

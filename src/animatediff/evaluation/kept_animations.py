@@ -41,7 +41,9 @@ class KeptAnimations:
             self._keep(animator.animate(request).video.frames, path)
         with Image.open(path, formats=["PNG"]) as strip:
             pixels = np.asarray(strip.convert("RGB"))
-        return pixels.reshape(request.num_frames, -1, *pixels.shape[1:])
+        num_frames = request.num_frames or animator.resolved(request).num_frames
+        assert num_frames is not None
+        return pixels.reshape(num_frames, -1, *pixels.shape[1:])
 
     def _path(self, request: AnimationRequest) -> Path:
         asked = json.dumps(dataclasses.asdict(request), sort_keys=True, default=str)

@@ -222,7 +222,8 @@ class Animator:
         clock = [time.perf_counter()]
         assert request.guidance is not None
         assert request.steps is not None
-        steps = request.steps
+        assert request.num_frames is not None
+        steps, num_frames = request.steps, request.num_frames
         predict_noise = by_step(
             [(end, self._predicted(texts, request)) for end, texts in self._texts(request)]
         )
@@ -232,7 +233,7 @@ class Animator:
 
         def decoded(done: int) -> None:
             sheet = lambda: self._preview(latents, request)  # noqa: E731
-            on_step(Progress("decode", done, request.num_frames, sheet))
+            on_step(Progress("decode", done, num_frames, sheet))
 
         clock.append(time.perf_counter())
         latents = denoise(
@@ -328,6 +329,7 @@ class Animator:
         check_multiple("height", height, of=unit)
         return replace(
             request,
+            num_frames=request.num_frames or self.family.num_frames,
             width=width,
             height=height,
             steps=self.family.steps if request.steps is None else request.steps,
@@ -338,6 +340,7 @@ class Animator:
 
     def _noise(self, request: AnimationRequest) -> Float[Tensor, "1 c f h w"]:
         unit = self.base.pixels_per_latent
+        assert request.num_frames is not None
         assert request.width is not None
         assert request.height is not None
         noise = initial_noise(
@@ -365,6 +368,7 @@ class Animator:
 
     def _preview(self, latents: Float[Tensor, "1 c f h w"], request: AnimationRequest) -> Image:
         """A few frames, evenly spaced, as one picture."""
+        assert request.num_frames is not None
         count = min(PREVIEW_FRAMES, request.num_frames)
         chosen = torch.linspace(0, request.num_frames - 1, count).round().long()
         few = latents[:, :, chosen.to(latents.device)]

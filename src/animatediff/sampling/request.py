@@ -60,7 +60,7 @@ class AnimationRequest:
         motion_loras: motion patterns to add, each ``file:scale``.
         family: the motion module's family, for files that do not say it; ``auto`` tells it.
         numerics: ``faithful`` normalises as the family was trained, ``diffusers`` as diffusers does.
-        num_frames: 1 to 1024.
+        num_frames: 1 to 1024; ``None`` is as many as the motion module was trained on.
         fps: frames a second, 1/10 to 120; text such as ``24000/1001`` is exact.
         width: pixels, a multiple of 8 up to 2048; ``None`` is the model's own.
         height: likewise.
@@ -85,7 +85,7 @@ class AnimationRequest:
     motion_loras: tuple[str, ...] = ()
     family: str = "auto"
     numerics: NumericsName = "faithful"
-    num_frames: int = 16
+    num_frames: int | None = None
     fps: Fraction | int | float | str = 8
     width: int | None = None
     height: int | None = None
@@ -148,7 +148,8 @@ class AnimationRequest:
         parse_adapter(self.adapter)
         _check_text("family", self.family, most=100)
         _check_choice("numerics", self.numerics, NUMERICS_NAMES)
-        _check_integer("num_frames", self.num_frames, least=1, most=MAX_FRAMES)
+        if self.num_frames is not None:
+            _check_integer("num_frames", self.num_frames, least=1, most=MAX_FRAMES)
         _check_number("fps", float(self.rate), least=0.1, most=120)
         for name in ("width", "height"):
             _check_size(name, getattr(self, name))

@@ -65,7 +65,7 @@ class Family:
         position_rows: frames that its positions were made for; more is allowed, and drawn worse.
         positions_in_file: whether its authors' files hold a table of positions.
         mid: whether the middle block has a module.
-        num_frames: frames of a clip as it was trained.
+        num_frames: frames of a clip as it was trained; as many are drawn where none are asked for.
         size: pixels of a side at its best.
         fps: frames a second at its best.
         scheduler: the sampler of its authors.
