@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from animatediff.errors import InputError
 from animatediff.model.clip import Clip
+from animatediff.model.recompute import Keep, gated, kept, recomputed
 
 NormScope = Literal["frame", "video"]
 """What one GroupNorm statistic covers: one frame, or all frames of a clip."""
@@ -147,8 +148,7 @@ class GatedProjection(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s w"]:
         """The gated projection, ``width`` wide."""
-        value, gate = self.proj(tokens).chunk(2, dim=-1)
-        return value * F.gelu(gate)
+        return gated(self.proj(tokens))
 
 
 class FeedForward(nn.Module):
@@ -184,11 +184,13 @@ class TemporalTransformerBlock(nn.Module):
         self.ff = FeedForward(channels)
         self.ff_norm = nn.LayerNorm(channels)
 
-    def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
-        """Tokens that know of the other frames."""
+    def forward(
+        self, tokens: Float[Tensor, "bf s c"], *, keep: Keep = kept
+    ) -> Float[Tensor, "bf s c"]:
+        """Tokens that know of the other frames; ``keep`` says what of them the way back finds."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            tokens = tokens + attention(norm(tokens))
-        return tokens + self.ff(self.ff_norm(tokens))
+            tokens = tokens + keep(nn.Sequential(norm, attention), tokens)
+        return tokens + keep(nn.Sequential(self.ff_norm, self.ff), tokens)
 
 
 class MotionModule(nn.Module):
@@ -219,6 +221,8 @@ class MotionModule(nn.Module):
         clip = clip or Clip()
         self.norm_scope: NormScope = norm_scope
         self.clip = clip
+        self.recomputes = False
+        """The way back finds the inputs of each norm and computes what followed a second time."""
         self.norm = nn.GroupNorm(norm_groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList(
@@ -237,11 +241,15 @@ class MotionModule(nn.Module):
     ) -> Float[Tensor, "bf c h w"]:
         """The residual that motion adds to ``output``; ``inputs``, the host's own, are not used."""
         height = output.shape[2]
-        normed = group_norm(self.norm, output, scope=self.norm_scope, clip=self.clip)
-        tokens = self.proj_in(rearrange(normed, "bf c h w -> bf (h w) c"))
+        keep = recomputed if self.recomputes else kept
+        tokens = keep(self._tokens, output)
         for block in self.transformer_blocks:
-            tokens = block(tokens)
+            tokens = block(tokens, keep=keep)
         return rearrange(self.proj_out(tokens), "bf (h w) c -> bf c h w", h=height)
+
+    def _tokens(self, output: Float[Tensor, "bf c h w"]) -> Float[Tensor, "bf s c"]:
+        normed = group_norm(self.norm, output, scope=self.norm_scope, clip=self.clip)
+        return self.proj_in(rearrange(normed, "bf c h w -> bf (h w) c"))
 
 
 def group_norm(

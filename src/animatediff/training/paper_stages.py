@@ -15,6 +15,7 @@ from animatediff.model.motion_lora import MotionLora
 from animatediff.training.clip_lesson import ClipLesson, ReadClips
 from animatediff.training.denoising import PredictNoise, frame_by_frame
 from animatediff.training.motion_start import Start, given_motion
+from animatediff.training.light_step import LightStep
 from animatediff.training.objective import alphas_bar
 from animatediff.training.prepared import Prepared
 from animatediff.training.setup import FRESH, Ground, Setup, read_ground, trainable
@@ -114,6 +115,9 @@ def _lesson(
     ground: Ground, learns: nn.Module, predict: PredictNoise, data: ReadClips, betas: Betas
 ) -> ClipLesson:
     setup = ground.setup
+    if not setup.is_world:  # whose model is so small that nothing is gained
+        animated = predict if isinstance(predict, AnimatedUNet) else None
+        LightStep(ground.base.unet, animated=animated, recompute=not setup.checkpointing)
     return ClipLesson(
         learns,
         predict,
