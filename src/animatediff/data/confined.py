@@ -32,6 +32,9 @@ from animatediff.errors import FileError
 from animatediff.video import Video
 
 MAX_ANSWER_LINE = 1 << 20
+READY = b"ready\n"
+START_TIMEOUT = 120.0
+"""Seconds in which the process must be there: no clip's fault, so it does not count as its time."""
 
 
 class Decoder:
@@ -161,7 +164,19 @@ class Decoder:
             # Ctrl-C is for the parent, which then ends this process.
             start_new_session=os.name == "posix",
         )
-        return self._process
+        process = self._process
+        assert process.stdout is not None
+        timer = threading.Timer(START_TIMEOUT, process.kill)
+        timer.start()
+        try:
+            if process.stdout.readline(len(READY)) != READY:
+                raise RuntimeError("The process that decodes clips did not start.")
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            timer.cancel()
+        return process
 
 
 def own_decoder(limits: Limits) -> Decoder:
@@ -277,6 +292,8 @@ def main() -> None:
     _confine(limits)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    answers.write(READY)
+    answers.flush()
     serve(sys.stdin.buffer, answers, limits)
 
 
