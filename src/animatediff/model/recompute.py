@@ -12,18 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.activations import GEGLU
-from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from animatediff.model.replaced import Replaced
+
+if TYPE_CHECKING:
+    from diffusers.models.activations import GEGLU
+    from diffusers.models.resnet import ResnetBlock2D
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 Stretch = Callable[[Tensor], Tensor]
 Keep = Callable[[Stretch, Tensor], Tensor]
@@ -50,6 +52,9 @@ def recompute_image_model(unet: UNet2DConditionModel) -> Replaced:
     not the gate's activation beside it. Layers that are computed otherwise than in Stable Diffusion
     stay as they are.
     """
+    from diffusers.models.activations import GEGLU
+    from diffusers.models.resnet import ResnetBlock2D
+
     replaced = Replaced()
     for layer in unet.modules():
         if isinstance(layer, ResnetBlock2D) and _is_plain_resnet(layer):
