@@ -116,7 +116,7 @@ class Decoder:
     ) -> tuple[dict[str, Any], UInt8[np.ndarray, "frames height width 3"]]:
         if self._closed:
             raise FileError(f"{media.path} was not decoded: its decoder is closed.")
-        process = self._process or self._start()
+        process = self._process or self._start(media)
         assert process.stdin is not None
         assert process.stdout is not None
         late = threading.Event()
@@ -154,7 +154,7 @@ class Decoder:
         # Of bytes that may be changed, as torch wants it.
         return answer["facts"], np.frombuffer(content, np.uint8).reshape(answer["shape"])
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, media: Media) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "animatediff.data.confined"]
         self._process = subprocess.Popen(
             [*command, json.dumps(asdict(self.limits))],
@@ -169,13 +169,20 @@ class Decoder:
         timer = threading.Timer(START_TIMEOUT, process.kill)
         timer.start()
         try:
-            if process.stdout.readline(len(READY)) != READY:
-                raise RuntimeError("The process that decodes clips did not start.")
+            ready = process.stdout.readline(len(READY)) == READY
+        except (OSError, ValueError):  # closed by another thread meanwhile
+            ready = False
         except BaseException:
             self._stop()
             raise
         finally:
             timer.cancel()
+        if not ready:
+            self._stop()
+            raise FileError(
+                f"{media.path} was not decoded: the decoder crashed as it started "
+                f"(exit {process.returncode}); run again."
+            )
         return process
 
 
