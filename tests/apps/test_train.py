@@ -111,6 +111,19 @@ def test_runs_that_differ_have_folders_of_their_own() -> None:
     assert len(set(names)) == 4
 
 
+def test_tensorboard_that_is_not_installed_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    work = tmp_path / "work"
+    line = ["train", "motion-lora", "--work", str(work), "--model", "no-such-model"]
+    assert main([*line, "--tensorboard"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.splitlines() == [said]
+    assert "pip install 'animatediff[train]'" in said
+    assert not work.exists()
+
+
 def test_training_imports_nothing_that_samples() -> None:
     assert importlib.util.find_spec("animatediff.training.trainer") is not None
     source = Path(sys.modules["animatediff.training.stages"].__file__ or "").parent

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from torch import nn
 from animatediff.errors import OutputError, PeerLost
 from animatediff.training.meters import read_metrics
 from animatediff.training.processes import Processes, _parts, peers_named
+from animatediff.training.setup import Setup
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
@@ -71,6 +74,38 @@ def test_a_lost_process_ends_the_other_with_the_cause_and_the_run_resumes(
     assert again.returncode == 0, again.stderr
     ours, theirs = (load_file(tmp_path / n / "learned.safetensors") for n in ("run", "whole"))
     assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.mark.slow
+def test_the_command_under_accelerate_launch_learns_what_one_process_does(
+    setup_of: Callable[[str, Path], Setup], tmp_path: Path
+) -> None:
+    setup = setup_of("motion-lora", tmp_path)
+    command = ["-m", "animatediff", "train", "motion-lora", "--steps", "2", "--batch-size", "1"]
+    command += ["--precision", "fp32", "--frames", "4", "--rank", "2", "--pattern", "zoom-in"]
+    command += ["--model", str(setup.model), "--motion", str(setup.motion)]
+    command += ["--data", str(setup.data), "--device", "cpu"]
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    learned: list[dict[str, torch.Tensor]] = []
+    for name, words in {"one": [*command, "--accumulate", "2"], "two": [*launch, *command]}.items():
+        file = tmp_path / f"{name}.safetensors"
+        ended = subprocess.run(
+            [sys.executable, *words, "--work", str(tmp_path / name), "--output", str(file)],
+            capture_output=True,
+            text=True,
+            timeout=500,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.count("kept ") == 1
+        learned.append(load_file(file))
+        (folder,) = (tmp_path / name / "runs").iterdir()
+        state = json.loads((folder / "step-00000002" / "state.json").read_text())
+        assert (state["options"]["accumulate"], state["batches"]) == (3 - len(learned), 2)
+    one, two = learned
+    assert one.keys() == two.keys()
+    assert max((one[k] - two[k]).abs().max() for k in one) < 1e-5
 
 
 def test_alone_nothing_is_averaged_or_gathered() -> None:
