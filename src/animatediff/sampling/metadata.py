@@ -134,7 +134,8 @@ def load_request(path: str | Path, *, check_weights: bool = True) -> AnimationRe
         raise FileError(f"{path} carries no request; only files written by animatediff do.")
     ours = _table(texts[OURS])
     try:
-        request = AnimationRequest.from_table(ours.get("request", {}))
+        stored = ours.get("request")
+        request = AnimationRequest.from_table(stored if isinstance(stored, dict) else {})
     except InputError as error:
         raise FileError(f"{path} carries a request that cannot be used: {error}") from None
     if check_weights:

@@ -24,9 +24,17 @@ from jaxtyping import UInt8
 from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 
 from animatediff.errors import FileError, InputError, OutputError
+from animatediff.video.facts import (
+    EXIF_IFD,
+    UNICODE,
+    USER_COMMENT,
+    Facts,
+    facts_of,
+    folder_facts,
+    picture_facts,
+)
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
-Facts = dict[str, str]
 
 FORMATS = ("mp4", "gif", "webp", "apng", "webm", "png")
 MAX_PIXELS = 1 << 30
@@ -38,7 +46,11 @@ _CODECS = {
 }
 _MUXING = {"mp4": {"movflags": "use_metadata_tags+faststart"}, "webm": {}}
 _PILLOW_FORMATS = {"gif": "GIF", "webp": "WEBP", "apng": "PNG"}
-_EXIF_IFD, _USER_COMMENT, _UNICODE = 0x8769, 0x9286, b"UNICODE\0"
+_BROKEN = (
+    *(FFmpegError, OSError, SyntaxError, ValueError, UnidentifiedImageError),
+    Image.DecompressionBombError,
+)
+"""What the readers of containers raise on files that are not what they seem."""
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -154,7 +166,7 @@ def _write_pillow(
     elif kind == "webp":
         exif = Image.Exif()
         text = json.dumps(facts, ensure_ascii=False)
-        exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _UNICODE + text.encode("utf-16-be", "replace")
+        exif.get_ifd(EXIF_IFD)[USER_COMMENT] = UNICODE + text.encode("utf-16-be", "replace")
         options = {"exif": exif.tobytes(), "lossless": True, "quality": 60, "method": 3}
     else:
         options = {"pnginfo": _png_text(facts)}
@@ -218,7 +230,9 @@ def read_video(path: Path, *, max_pixels: int) -> tuple[Frames, Fraction]:
             frames, fps = _read_codec(path, max_pixels)
         else:
             frames, fps = _read_pillow(path, facts, max_pixels)
-    except (FFmpegError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except FileError:
+        raise
+    except _BROKEN as error:
         raise FileError(f"{path} is broken ({_short(error)}); get it again.") from None
     expected = _whole_number(facts.get("frames"))
     if not len(frames) or (expected is not None and len(frames) < expected):
@@ -230,7 +244,7 @@ def read_video(path: Path, *, max_pixels: int) -> tuple[Frames, Fraction]:
 
 
 def read_metadata(path: str | Path) -> Facts:
-    """The facts that a video carries, their names in lower case.
+    """The facts that a video carries, their names in lower case; at most 1000, of 8 million letters.
 
     Raises:
         FileError: the file is missing, broken, or not a video.
@@ -239,13 +253,13 @@ def read_metadata(path: str | Path) -> Facts:
     kind = _kind_of(path)
     try:
         if kind == "folder":
-            return _texts(json.loads((path / FRAME_FACTS).read_text(encoding="utf-8")))
+            return folder_facts(path / FRAME_FACTS)
         if kind in _CODECS:
             with av.open(str(path)) as container:
-                return _texts(container.metadata)
+                return facts_of(container.metadata)
         with Image.open(path, formats=["GIF", "WEBP", "PNG"]) as picture:
-            return _pillow_facts(picture)
-    except (FFmpegError, OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+            return picture_facts(picture)
+    except _BROKEN as error:
         raise FileError(f"{path} is broken ({_short(error)}); get it again.") from None
 
 
@@ -268,34 +282,6 @@ def _kind_of(path: Path) -> str:
         return "webm"
     what = "empty" if not head else "not a video that can be read"
     raise FileError(f"{path} is {what}; {', '.join(FORMATS)} can be.")
-
-
-def _texts(metadata: Mapping[Any, Any]) -> Facts:
-    return {str(key).lower(): str(value) for key, value in metadata.items()}
-
-
-def _pillow_facts(picture: Image.Image) -> Facts:
-    if picture.format == "PNG":
-        # The text may come after the picture data of an APNG's first frame.
-        return _texts(getattr(picture, "text", {}))
-    if picture.format == "GIF":
-        comment = picture.info.get("comment", b"")
-        return _parsed(
-            comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
-        )
-    comment = picture.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
-    if isinstance(comment, bytes) and comment.startswith(_UNICODE):
-        return _parsed(comment[len(_UNICODE) :].decode("utf-16-be", "replace"))
-    return {}
-
-
-def _parsed(text: str) -> Facts:
-    """Our own JSON, or somebody else's remark."""
-    try:
-        facts = json.loads(text)
-    except ValueError:
-        return {"comment": text} if text else {}
-    return _texts(facts) if isinstance(facts, dict) else {"comment": text}
 
 
 def _read_codec(path: Path, max_pixels: int) -> tuple[Frames, Fraction]:

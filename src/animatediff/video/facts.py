@@ -1,0 +1,99 @@
+"""The texts that a video's file carries, whoever wrote them: taken as data, and never too many.
+
+What is no text, has no end, or is not what its container promises is left out, so that a file from
+elsewhere costs no more than its pictures do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+Facts = dict[str, str]
+
+MAX_FACTS = 1000
+MAX_LETTERS = 8 << 20
+"""Of all texts of a file together; a request has at most one million."""
+MAX_BYTES = 4 * MAX_LETTERS
+_MOST_PIXELS = 1 << 26
+"""Of a picture that is unpacked for the texts behind it."""
+EXIF_IFD, USER_COMMENT, UNICODE = 0x8769, 0x9286, b"UNICODE\0"
+
+
+def facts_of(table: object) -> Facts:
+    """The texts and numbers of a table, their names in lower case; nothing of anything else."""
+    if not isinstance(table, Mapping):
+        return {}
+    facts: Facts = {}
+    left = MAX_LETTERS
+    for key, value in table.items():
+        if not isinstance(value, str | int | float) or not isinstance(key, str | int):
+            continue
+        name, text = str(key).lower(), str(value)
+        if len(facts) == MAX_FACTS:
+            break
+        if len(name) + len(text) <= left:
+            facts[name] = text
+            left -= len(name) + len(text)
+    return facts
+
+
+def folder_facts(path: Path) -> Facts:
+    """What the JSON file of a folder of frames says.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no JSON of a sensible size.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path.name} has more than {MAX_BYTES} bytes")
+    return facts_of(_json(path.read_text(encoding="utf-8")))
+
+
+def picture_facts(picture: Image.Image) -> Facts:
+    """What a GIF, WebP or PNG says, in the place where each has room for text."""
+    if picture.format == "PNG":
+        if picture.width * picture.height > _MOST_PIXELS:
+            return facts_of({k: v for k, v in picture.info.items() if isinstance(v, str)})
+        # The text may come after the picture data of an APNG's first frame.
+        return facts_of(getattr(picture, "text", {}))
+    if picture.format == "GIF":
+        comment = picture.info.get("comment", b"")
+        return _remark(
+            comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
+        )
+    comment = _user_comment(picture)
+    if isinstance(comment, bytes) and comment.startswith(UNICODE):
+        return _remark(comment[len(UNICODE) :].decode("utf-16-be", "replace"))
+    return {}
+
+
+def _user_comment(picture: Image.Image) -> Any:
+    try:
+        return picture.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
+    except Exception:  # noqa: BLE001 - a table that a stranger made up may offend its reader anyhow
+        return b""
+
+
+def _remark(text: str) -> Facts:
+    """Our own JSON, or somebody else's remark."""
+    try:
+        table = _json(text)
+    except ValueError:
+        table = None
+    return facts_of(table if isinstance(table, dict) else {"comment": text} if text else {})
+
+
+def _json(text: str) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: it is none, or nested without end.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
