@@ -105,6 +105,8 @@ def test_what_a_file_may_not_say_is_named_in_one_sentence(tmp_path, text, words)
         (b"name = ", "is not TOML"),
         (b'name = "a"\nname = "b"', "is not TOML"),
         (b"\xff\xfe", "not UTF-8"),
+        (b"run: !!python/object/apply:os.system ['true']", "is not TOML"),
+        (b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", "is not TOML"),
         (b"#" * (MAX_TOML_BYTES + 1), "at most 1 MiB"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animatediff.errors import InputError
-from animatediff.sampling.prompt_syntax import scheduled, take_loras, weighted
+from animatediff.sampling.prompt_syntax import MAX_WEIGHT, scheduled, take_loras, weighted
+from animatediff.sampling.request import AnimationRequest
 
 
 def flat(prompt: str) -> list[tuple[str, float]]:
@@ -94,7 +96,9 @@ def test_loras_are_taken_out_of_the_prompt() -> None:
             take_loras(wrong)
 
 
-@pytest.mark.parametrize("unit", ["([", "[a:", "(a:", ":1", "[a:b:1]", "\\ ", " BREAK", "<lora:"])
+@pytest.mark.parametrize(
+    "unit", ["(", "[", "([", "[a:", "(a:", ":1", "[a:b:1]", "\\", "\\ ", " BREAK", "<lora:"]
+)
 def test_a_hundred_thousand_characters_take_a_moment(unit: str) -> None:
     prompt = unit * (100_000 // len(unit))
     start = time.process_time()
@@ -119,3 +123,66 @@ def test_no_prompt_loses_its_words(prompt: str) -> None:
 def test_plain_text_is_left_as_it_is(prompt: str) -> None:
     assert flat(prompt) == [(prompt, 1.0)]
     assert scheduled(prompt, steps=4) == [(4, prompt)]
+
+
+DIGITS = "9" * 400
+"""A number that no float can hold."""
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "(a:1e999)",
+        "(a:nan)",
+        "(a:inf)",
+        "(a:-inf)",
+        f"(a:{DIGITS})",
+        f"(a:-{DIGITS})",
+        f"((a:{DIGITS}):0)",
+        f"((a:0):{DIGITS})",
+        "((((a:90):90):90):90)",
+        "(" * 5000 + "a",
+        "[" * 5000 + "a",
+        f"(a:.{DIGITS})",
+    ],
+)
+def test_every_weight_is_finite_and_within_a_hundred(prompt: str) -> None:
+    weights = [piece.weight for section in weighted(prompt) for piece in section]
+    assert weights
+    assert all(math.isfinite(weight) and abs(weight) <= MAX_WEIGHT for weight in weights)
+
+
+def test_a_step_that_never_comes_is_after_the_last() -> None:
+    assert scheduled(f"[a:b:{DIGITS}]", steps=10) == [(10, "a")]
+    assert scheduled(f"[a:b:{DIGITS}.0]", steps=10) == [(10, "a")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ثعلب أحمر", "שועל", "狐狸 🦊", "a\u200bb\u200d\ufeffc", "\u202eright to left", "👩‍👩‍👧‍👦"],
+)
+def test_every_script_is_left_as_it_is(text: str) -> None:
+    assert flat(f"({text}:1.5), {text}") == [(text, 1.5), (f", {text}", 1.0)]
+    assert scheduled(f"[{text}:x:3]", steps=9) == [(3, text), (9, "x")]
+    assert AnimationRequest(prompt=text).validated().prompt == text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sentence"),
+    [
+        ("x" * 1_000_000, "1000000 characters; shorten it to 10000"),
+        ("(" * 100_000, "shorten it to 10000"),
+        ("[" * 100_000, "shorten it to 10000"),
+        ("\ud800", "not valid Unicode"),
+        ("a fox \udfff", "not valid Unicode"),
+    ],
+)
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_a_prompt_that_cannot_be_read_is_refused_before_it_is(
+    field: str, prompt: str, sentence: str
+) -> None:
+    start = time.process_time()
+    with pytest.raises(InputError, match=sentence) as refused:
+        AnimationRequest(**{"prompt": "a fox", field: prompt}).validated()
+    assert time.process_time() - start < 0.1
+    assert "\n" not in str(refused.value)

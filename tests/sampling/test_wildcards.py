@@ -19,6 +19,8 @@ def folder(tmp_path: Path) -> Path:
     (made / "animal.txt").write_text("# animals\nfox\n\nhare\nowl\n")
     (made / "deep" / "place.txt").write_text("a {green|dark} forest\n")
     (made / "loop.txt").write_text("__loop__ again\n")
+    (made / "hen.txt").write_text("an __egg__\n")
+    (made / "egg.txt").write_text("a __hen__\n")
     (made / "empty.txt").write_text("# nothing\n")
     (tmp_path / "secret.txt").write_text("secret\n")
     return made
@@ -95,3 +97,28 @@ def test_a_hundred_thousand_characters_take_a_moment(folder: Path) -> None:
         with contextlib.suppress(InputError):
             resolve_wildcards(unit * (100_000 // len(unit)), seed=0, folder=folder)
         assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize("template", ["__loop__", "__hen__", "a __egg__ and __hen__"])
+def test_wildcards_that_name_each_other_are_refused(template: str, folder: Path) -> None:
+    start = time.process_time()
+    with pytest.raises(InputError, match=r"name each other without end|more than 1000"):
+        resolve_wildcards(template, seed=0, folder=folder)
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "../secret", "/etc/passwd", "deep/../../secret", "..", "deep/.."]
+)
+def test_a_name_out_of_the_folder_reads_nothing(name: str, folder: Path) -> None:
+    assert resolve_or_message(f"__{name}__", folder) == f"__{name}__"
+
+
+def test_a_thousand_million_combinations_cost_what_one_does(folder: Path) -> None:
+    (folder / "ten.txt").write_text("".join(f"{{{i}|x{i}}}\n" for i in range(10)))
+    template = "{0|1|2|3|4|5|6|7|8|9} " * 9 + "__ten__ " * 9
+    start = time.process_time()
+    found = {resolve_wildcards(template, seed=seed, folder=folder) for seed in range(5)}
+    assert time.process_time() - start < 1
+    assert len(found) == 5
+    assert found == {resolve_wildcards(template, seed=seed, folder=folder) for seed in range(5)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,20 @@ def test_every_entry_of_the_catalogue_is_of_a_known_family() -> None:
     for name, model in catalog().items():
         assert model.family in FAMILIES, name
         assert model.path.suffix == ".safetensors"
+
+
+def test_a_list_of_folders_runs_nothing_and_unfolds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANIMATEDIFF_MODELS", str(tmp_path))
+    path, canary = tmp_path / "extra_model_paths.yaml", tmp_path / "canary"
+    path.write_text(f"a: !!python/object/apply:pathlib.Path.touch [!!python/name:str {canary}]")
+    with pytest.raises(FileError, match="cannot be read as YAML"):
+        list_found("motion")
+    assert not canary.exists()
+    laughs = ["a0: &a0 [ha, ha]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40))]
+    path.write_text("\n".join([*laughs, "x: {base_path: *a39, loras: *a39, vae: vae}"]))
+    start = time.process_time()
+    assert list_found("motion") == []
+    assert list_found("lora") == []
+    assert time.process_time() - start < 1

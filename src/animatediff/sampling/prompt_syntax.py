@@ -16,6 +16,8 @@ from animatediff.errors import InputError
 
 MORE = 1.1
 """What round brackets multiply the weight of their text by, and square ones divide it by."""
+MAX_WEIGHT = 100.0
+"""Of a stretch of text, either way; a picture drowns long before."""
 MAX_EDITS = 1000
 """Stretches of text that may change over the steps."""
 
@@ -63,8 +65,9 @@ class _Mark:
 def weighted(prompt: str) -> list[list[Piece]]:
     """The pieces of a prompt and their weights, in sections that ``BREAK`` parts.
 
-    ``(text)`` counts 1.1 times, ``[text]`` 1/1.1 times, ``(text:1.3)`` 1.3 times; brackets multiply,
-    one that is never closed reaches to the end, and a backslash makes a bracket plain text.
+    ``(text)`` counts 1.1 times, ``[text]`` 1/1.1 times, ``(text:1.3)`` 1.3 times; brackets multiply
+    up to 100 times, one that is never closed reaches to the end, and a backslash makes a bracket
+    plain text.
     """
     rounds, squares = 0, 0
     products = [1.0]
@@ -80,7 +83,9 @@ def weighted(prompt: str) -> list[list[Piece]]:
     for mark in _marks(prompt):
         match mark.kind:
             case "(":
-                products.append(products[-1] * (1.0 if mark.weight is None else mark.weight))
+                products.append(
+                    _clamped(products[-1] * (1.0 if mark.weight is None else mark.weight))
+                )
                 rounds += mark.weight is None
             case ")":
                 rounds -= mark.weight is None
@@ -93,13 +98,17 @@ def weighted(prompt: str) -> list[list[Piece]]:
                 finish()
                 sections.append([])
             case _:
-                weight = products[-1] * MORE ** max(-500, min(500, rounds - squares))
+                weight = _clamped(products[-1] * MORE ** max(-500, min(500, rounds - squares)))
                 if weight != last:
                     finish()
                 last = weight
                 texts.append(mark.text)
     finish()
     return [section or [Piece("")] for section in sections]
+
+
+def _clamped(weight: float) -> float:
+    return max(-MAX_WEIGHT, min(MAX_WEIGHT, weight))
 
 
 def plain(prompt: str) -> list[list[Piece]]:
@@ -272,7 +281,7 @@ def _edit(parts: Sequence[list[_Item]]) -> _Edit | None:
     when = _WHEN.fullmatch("".join(last))
     if when is None:
         return None
-    number = float(when[1])
+    number = min(float(when[1]), 1e9)
     before, after = (parts[0], parts[1]) if len(parts) == 3 else ([], parts[0])
     return _Edit(number, number < 1 or "." in when[1], before, after)
 

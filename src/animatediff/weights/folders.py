@@ -142,7 +142,9 @@ def _extra_places(root: Path, role: Role) -> Iterator[Path]:
     for section in table.values() if isinstance(table, dict) else ():
         if not isinstance(section, dict):
             continue
-        base = root / Path(str(section.get("base_path", ""))).expanduser()
+        named = section.get("base_path")
+        # Anything else may be a list of lists without end, and must not be spelled out.
+        base = root / Path(named if isinstance(named, str) else "").expanduser()
         for key, roles in _EXTRA.items():
             if role in roles and isinstance(section.get(key), str):
                 yield from (
