@@ -253,6 +253,47 @@ def test_what_is_no_lora_for_this_model_is_refused_in_one_sentence(
     assert "\n" not in str(refused.value)
 
 
+def test_sgm_names_mean_the_layers_that_diffusers_names_do(tmp_path: Path) -> None:
+    """``input_blocks_4_1`` of SDXL's single file is ``down_blocks.1.attentions.0``."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**synthetic.unet_config("sdxl", "small"))
+    weights = synthetic.tensors("lora-sdxl-sgm")
+    path = synthetic.write(tmp_path / "style.safetensors", "lora-sdxl-sgm")
+    parts = {**networks("sdxl"), "unet": unet}
+    style = fit_lora(read_lora(path), parts)
+    for theirs, ours in (
+        ("input_blocks_4_1", "down_blocks.1.attentions.0"),
+        ("middle_block_1", "mid_block.attentions.0"),
+        ("output_blocks_3_1", "up_blocks.1.attentions.0"),
+    ):
+        stem = f"lora_unet_{theirs}_transformer_blocks_0_attn2_to_k"
+        layer = unet.get_submodule(f"{ours}.transformer_blocks.0.attn2.to_k")
+        assert style.places[stem] is layer
+        down, up, alpha = (
+            weights[f"{stem}.{piece}"].double()
+            for piece in ("lora_down.weight", "lora_up.weight", "alpha")
+        )
+        own = layer.weight.detach().clone()
+        changes = style.load(device=CPU).changes
+        with merged_deltas([([c for c in changes if c.layer is layer], 0.8)]):
+            found = layer.weight.detach() - own
+        assert (found - 0.8 * (up @ down) * alpha / len(down)).abs().max() < 1e-6
+
+
+def test_a_file_of_which_the_model_has_nothing_is_an_error(
+    tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    renamed = {
+        key.replace("lora_unet_", "lora_unet_other_"): tensor
+        for key, tensor in synthetic.tensors("lora-sd15").items()
+        if key.startswith("lora_unet_")
+    }
+    save_file(renamed, tmp_path / "style.safetensors")
+    count = len(read_lora(tmp_path / "style.safetensors").layers)
+    with pytest.raises(FileError, match=f"changes nothing here: .* 0 of its {count} modules"):
+        fit_lora(read_lora(tmp_path / "style.safetensors"), small)
+
+
 def test_pieces_that_make_no_change_are_refused(
     tmp_path: Path, small: dict[str, nn.Module]
 ) -> None:

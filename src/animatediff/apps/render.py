@@ -46,7 +46,8 @@ def render(
         asked = animator.resolved(request)
         progress.tell("seed", f"seed {request.seed}: {choices(asked)}", {"seed": request.seed})
         animation = animator.animate(request, on_step=_watch(progress, preview))
-        for note in animation.report.notes:
+        coverage = [f"LoRA {n}: {c}" for n, c in animation.report.coverage.items()]
+        for note in (*coverage, *animation.report.notes):
             if note not in told:
                 progress.tell("note", note, {})
                 told.add(note)
@@ -65,7 +66,7 @@ def choices(request: AnimationRequest) -> str:
     frames = "a picture" if request.num_frames == 1 else f"{request.num_frames} frames"
     return (
         f"{frames} of {request.width}x{request.height} at {request.rate} a second, "
-        f"{request.steps} steps of {request.scheduler}, guidance {request.guidance:g}"
+        f"{request.steps} step{'' if request.steps == 1 else 's'} of {request.scheduler}, guidance {request.guidance:g}"
     )
 
 

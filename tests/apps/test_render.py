@@ -1,0 +1,61 @@
+"""What ``animate`` tells while it works: what was chosen, what a LoRA covers, what was not done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from animatediff.apps.destination import plan_destination
+from animatediff.apps.render import render
+from animatediff.runtime import Runtime
+from animatediff.sampling.request import AnimationRequest
+from animatediff.video import FORMATS, Video
+
+
+class Listener:
+    """Remembers what was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def stage(self, name: str, *, total: int | None = None) -> None:
+        """Nothing is drawn here."""
+
+    def at(self, step: int) -> None:
+        """Nor here."""
+
+    def tell(self, kind: str, text: str, facts: object) -> None:
+        self.told.append(text)
+
+
+def test_choices_and_coverage_are_told_once(
+    tiny_world: Path, tiny_motion: Path, tiny_lora: Path, tmp_path: Path
+) -> None:
+    requests = [
+        AnimationRequest(
+            prompt="a fox",
+            model=str(tiny_world),
+            motion=str(tiny_motion),
+            loras=(f"{tiny_lora}:0.5",),
+            num_frames=2,
+            steps=1,
+            seed=seed,
+        )
+        for seed in (3, 4)
+    ]
+    destination = plan_destination(
+        tmp_path / "x.gif", formats=None, known=FORMATS, name="x", labels=["", "3", "4"]
+    )
+    listener = Listener()
+    render(
+        requests,
+        destination=destination,
+        runtime=Runtime(device="cpu"),
+        progress=listener,
+        preview=None,
+    )
+    assert "seed 3: 2 frames of 32x32 at 8 a second, 1 step of ddim, guidance 3" in listener.told
+    coverage = [text for text in listener.told if text.startswith("LoRA style: ")]
+    assert len(coverage) == 1
+    have, of = coverage[0].removeprefix("LoRA style: ").removesuffix(" modules").split("/")
+    assert int(have) == int(of) > 0
+    assert len(Video.load(tmp_path / "x-3.gif").frames) == 2
