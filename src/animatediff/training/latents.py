@@ -14,13 +14,13 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from jaxtyping import Float, Int
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from animatediff.data.shards import Pixels, Sample
 from animatediff.data.stills import to_model_range
 from animatediff.model.latent_space import posterior_of
 from animatediff.runtime import seeded
+from animatediff.weights.files import write_weights
 
 Latent = Float[Tensor, "frames channels height width"]
 
@@ -69,9 +69,7 @@ def encode_clips(
         stream = pictures()
         parts = iter(lambda: list(islice(stream, chunk)), [])
         latents = torch.cat([_encode(part, autoencoder) for part in parts])
-        temporary = path.with_suffix(".tmp")
-        save_file({"frames": latents}, temporary, metadata={"meta": json.dumps(meta)})
-        temporary.replace(path)
+        write_weights(path, {"frames": latents}, metadata={"meta": json.dumps(meta)})
     return read_latents(path)
 
 

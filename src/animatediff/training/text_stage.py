@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers.models.bert.tokenization_bert import BertTokenizer
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
@@ -25,6 +25,7 @@ from animatediff.training.tokenizer import learn_merges, write_tokenizer
 from animatediff.training.trainer import Lesson
 from animatediff.training.world import image_model, write_index
 from animatediff.training.written import write_model
+from animatediff.weights.files import write_weights
 
 MERGES, PHRASES, LONGEST = 3500, 160_000, 32
 
@@ -44,7 +45,8 @@ def prepare(work: Path) -> Lesson:
     if not stored.exists():
         phrases = taught_phrases(metas, words, count=PHRASES, seed=0)
         tokens = tokenizer(phrases, padding="max_length", truncation=True, max_length=LONGEST)
-        save_file({"tokens": torch.tensor(tokens.input_ids), "taught": teach(phrases)}, stored)
+        taught = {"tokens": torch.tensor(tokens.input_ids), "taught": teach(phrases)}
+        write_weights(stored, taught, metadata={})
     lesson = load_file(stored)
     end = cast(int, tokenizer.eos_token_id)
     torch.manual_seed(0)
