@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -188,6 +189,43 @@ def test_a_decoder_that_hangs_is_cut_off_and_the_next_clip_is_decoded(
         assert time.monotonic() - begun < 10
     with Decoder() as decoder:
         assert decoder.decode(Media(odd_clips["plain"])).num_frames == 6
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a named pipe")
+def test_a_decoder_that_hangs_ends_though_nobody_is_left_to_stop_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "hangs.mp4"
+    os.mkfifo(pipe)
+    script = (
+        "import os, threading\n"
+        "from pathlib import Path\n"
+        "from animatediff.data.confined import Decoder\n"
+        "from animatediff.data.media import Limits, Media\n"
+        "decoder = Decoder(Limits(timeout=1))\n"
+        "start = decoder._start\n"
+        "def told(media):\n"
+        "    process = start(media)\n"
+        "    print(process.pid, flush=True)\n"
+        "    threading.Timer(0.2, os._exit, [9]).start()\n"
+        "    return process\n"
+        "decoder._start = told\n"
+        f"decoder.decode(Media(Path({str(pipe)!r})))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 9, ended.stderr
+    child = int(ended.stdout)
+    for _ in range(100):
+        try:
+            os.kill(child, 0)
+            state = Path(f"/proc/{child}/stat")
+            if state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z":
+                return  # ended, and nobody asked how
+        except ProcessLookupError:
+            return
+        time.sleep(0.2)
+    os.kill(child, 9)
+    pytest.fail("the decoder outlived its parent")
 
 
 def test_a_decoder_that_crashes_is_one_bad_clip(

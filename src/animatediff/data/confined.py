@@ -13,10 +13,11 @@ import functools
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -221,7 +222,8 @@ def serve(requests: IO[bytes], answers: IO[bytes], limits: Limits) -> None:
     """Answer requests until there are no more."""
     for line in requests:
         try:
-            facts, frames = _answered(json.loads(line), limits)
+            with _alone_no_longer_than(limits.timeout + 5):
+                facts, frames = _answered(json.loads(line), limits)
         except FileError as error:
             answers.write(json.dumps({"error": str(error)}).encode() + b"\n")
         except MemoryError:
@@ -233,6 +235,19 @@ def serve(requests: IO[bytes], answers: IO[bytes], limits: Limits) -> None:
             answers.write(json.dumps(head).encode() + b"\n")
             answers.write(np.ascontiguousarray(frames).data)
         answers.flush()
+
+
+@contextlib.contextmanager
+def _alone_no_longer_than(seconds: float) -> Generator[None]:
+    """End this process if nobody else does: one that hangs may outlive whoever would stop it."""
+    if not hasattr(signal, "alarm"):  # Windows
+        yield
+        return
+    signal.alarm(math.ceil(min(seconds, 86_400)))
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 def _answered(
