@@ -14,8 +14,8 @@ from animatediff.model.domain_adapter import DomainAdapter
 from animatediff.model.motion_lora import MotionLora
 from animatediff.training.clip_lesson import ClipLesson, ReadClips
 from animatediff.training.denoising import PredictNoise, frame_by_frame
-from animatediff.training.motion_start import Start, given_motion
 from animatediff.training.light_step import LightStep
+from animatediff.training.motion_start import Start, given_motion
 from animatediff.training.objective import alphas_bar
 from animatediff.training.prepared import Prepared
 from animatediff.training.setup import FRESH, Ground, Setup, read_ground, trainable

@@ -8,7 +8,7 @@ gradients, checkpoints and what is written are what they are without it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -36,7 +36,8 @@ def shard_frozen(prepared: Prepared, processes: Processes) -> None:
     if unet is None or any(p.requires_grad for p in unet.parameters()):
         raise InputError("This stage has no frozen image model to share out; leave out --shard.")
     # Shares are cut from rows that lie one after another.
-    unet.to(memory_format=torch.contiguous_format)
+    to: Any = unet.to  # torch's annotations know this argument only together with others
+    to(memory_format=torch.contiguous_format)
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     for layer in layers_of(unet):
         fully_shard(layer, mesh=mesh)
@@ -46,8 +47,6 @@ def shard_frozen(prepared: Prepared, processes: Processes) -> None:
 def layers_of(unet: UNet2DConditionModel) -> Iterator[nn.Module]:
     """The ResNets and attentions of every block, which hold nearly all of the weights."""
     for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
-        if block is None:
-            continue
         for name in ("resnets", "attentions"):
             for layer in cast(nn.ModuleList, getattr(block, name, None) or ()):
                 if next(layer.parameters(), None) is not None:
