@@ -19,7 +19,8 @@ from animatediff.weights.families import FAMILIES
 from animatediff.weights.files import Header
 from animatediff.weights.inspect import Inspection, inspect, inspect_header
 from animatediff.weights.kinds import KINDS
-from animatediff.weights.rules import MOTION_RULES, RULES
+from animatediff.weights.motion_rules import MOTION_RULES
+from animatediff.weights.rules import RULES
 
 WRAPPED = (
     *("motion-v3", "motion-lora-v2", "sparse-rgb", "ip-adapter", "embedding-a1111-pickle"),

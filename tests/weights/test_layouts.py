@@ -12,15 +12,13 @@ from animatediff.weights.layouts import (
     MOTION_PARAMETERS,
     POSITIONS,
     WRITABLE,
-    Factor,
     Kind,
     Layout,
-    low_rank_in,
-    low_rank_name,
     motion_name,
     motion_names,
-    recognise,
 )
+from animatediff.weights.low_rank_names import Factor, low_rank_in, low_rank_name
+from animatediff.weights.recognised import recognise
 
 SITES = [
     *(f"down_{i}_{j}" for i in range(4) for j in range(2)),

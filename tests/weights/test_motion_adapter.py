@@ -15,6 +15,7 @@ from animatediff.apps.inspect import InspectOptions
 from animatediff.apps.inspect import inspect as command
 from animatediff.errors import FileError
 from animatediff.weights.builtin import resolve_motion
+from animatediff.weights.convert import convert
 from animatediff.weights.inspect import inspect
 from animatediff.weights.motion import read_motion
 
@@ -152,3 +153,12 @@ def test_inspect_says_what_a_folder_is(tmp_path: Path, capsys: pytest.CaptureFix
     assert "a motion module of AnimateDiff v1" in printed
     assert "in a folder" in printed
     assert "--motion" in printed
+
+
+def test_a_folder_converts_as_its_file_does(tmp_path: Path) -> None:
+    folder = without_positions(
+        synthetic.write_adapter_folder(tmp_path / "adapter", "motion-v1-diffusers")
+    )
+    done = convert(folder, tmp_path / "v1.safetensors", layout="authors")
+    assert (done.family, done.layout) == ("v1", "authors")
+    assert read_motion(done.path).family.name == "v1"

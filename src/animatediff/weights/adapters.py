@@ -24,15 +24,9 @@ from animatediff.weights.builtin import resolve
 from animatediff.weights.files import Header, read_header, read_weights
 from animatediff.weights.fit import check_fit, check_unknown
 from animatediff.weights.inspect import check_kind, inspect_header
-from animatediff.weights.layouts import (
-    KINDS,
-    Factor,
-    Kind,
-    Layout,
-    host_and_factor,
-    our_factor,
-    recognise,
-)
+from animatediff.weights.layouts import KINDS, Kind, Layout
+from animatediff.weights.low_rank_names import Factor, host_and_factor, our_factor
+from animatediff.weights.recognised import recognise
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel

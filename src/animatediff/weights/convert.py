@@ -30,17 +30,11 @@ from animatediff.weights.files import (
     write_weights,
 )
 from animatediff.weights.inspect import Inspection, inspect_header
-from animatediff.weights.layouts import (
-    KINDS,
-    LAYOUTS,
-    WRITABLE,
-    Kind,
-    Layout,
-    low_rank_in,
-    motion_names,
-    recognise,
-)
+from animatediff.weights.layouts import KINDS, LAYOUTS, WRITABLE, Kind, Layout, motion_names
+from animatediff.weights.low_rank_names import low_rank_in
 from animatediff.weights.motion import AUTO, MotionFile, motion_facts, read_motion
+from animatediff.weights.motion_adapter import adapter_weights
+from animatediff.weights.recognised import recognise
 
 TargetLayout = Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya"]
 """``same`` keeps the names as they are."""
@@ -104,7 +98,8 @@ def convert(
     """Write a file's tensors under the names of another layout.
 
     Args:
-        source: a safetensors file, or an old pickle, which a confined process reads.
+        source: a safetensors file, an old pickle, which a confined process reads, or the folder of a
+            diffusers MotionAdapter.
         target: a ``.safetensors`` file; for motion modules in diffusers' layout also a folder, which
             then gets the configuration too.
         layout: whose names.
@@ -165,7 +160,9 @@ def _kind_in(seen: Inspection) -> Kind | None:
 
 
 def _readable(source: Path, stack: ExitStack) -> Path:
-    """The source itself, or a temporary safetensors file of a pickle's tensors."""
+    """The source itself, the file in a motion module's folder, or a temporary copy of a pickle."""
+    if source.is_dir():
+        return adapter_weights(source)
     if not is_pickle(source):
         return source
     from animatediff.weights.legacy import converted_to_safetensors

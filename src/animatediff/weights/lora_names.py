@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import nn
 
-from animatediff.weights.layouts import FACTOR_ENDINGS
+from animatediff.weights.low_rank_names import FACTOR_ENDINGS
 from animatediff.weights.single_file import UNET, unet_sources
 
 _PIECES = {

@@ -21,8 +21,9 @@ from animatediff.weights.families import BASES, FAMILIES, Base, Family, Numerics
 from animatediff.weights.files import Header, read_header, read_weights, write_weights
 from animatediff.weights.fit import check_fit, check_unknown, counted
 from animatediff.weights.inspect import Inspection, check_kind, inspect_header
-from animatediff.weights.layouts import Layout, Recognised, is_motion, recognise
+from animatediff.weights.layouts import Layout, is_motion
 from animatediff.weights.motion_adapter import adapter_weights, check_config, config_beside
+from animatediff.weights.recognised import Recognised, recognise
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel

@@ -11,7 +11,7 @@ from animatediff.weights.families import FAMILIES
 from animatediff.weights.inspection.motion import MIDDLES, blocks_of_base
 from animatediff.weights.inspection.result import Inspection
 from animatediff.weights.kinds import BASE_OF_WIDTH, BASE_TITLES, Kind
-from animatediff.weights.layouts import FACTOR_ENDINGS
+from animatediff.weights.low_rank_names import FACTOR_ENDINGS
 from animatediff.weights.rules import FLAVOURS, NAMINGS, Trait
 
 _DOWN = FACTOR_ENDINGS["down"]

@@ -9,7 +9,7 @@ from animatediff.weights.evidence import Evidence
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.inspection.result import Inspection
 from animatediff.weights.kinds import BASE_TITLES
-from animatediff.weights.rules import MOTION_RULES, MotionRule
+from animatediff.weights.motion_rules import MOTION_RULES, MotionRule
 
 _BASE_OF_BLOCKS = {4: "sd15", 3: "sdxl"}
 MIDDLES = (
