@@ -64,9 +64,10 @@ def render(
 def choices(request: AnimationRequest) -> str:
     """What was chosen where nothing was asked for, and what was asked for, in a few words."""
     frames = "a picture" if request.num_frames == 1 else f"{request.num_frames} frames"
+    steps = "1 step" if request.steps == 1 else f"{request.steps} steps"
     return (
         f"{frames} of {request.width}x{request.height} at {request.rate} a second, "
-        f"{request.steps} step{'' if request.steps == 1 else 's'} of {request.scheduler}, guidance {request.guidance:g}"
+        f"{steps} of {request.scheduler}, guidance {request.guidance:g}"
     )
 
 
