@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from animatediff.model import AnimatedUNet, DomainAdapter, MotionLora
 from animatediff.model.folded_upsampling import fold_upsampling, upsampled
+from animatediff.model.frozen_convolution import forget_inputs
 from animatediff.model.shared_text import ClipAttention
 from animatediff.training.light_step import LightStep
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
 from animatediff.training.trainer import Lesson, TrainOptions, train
 
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "training_step.py"
 MakeMotion = Callable[..., AnimatedUNet]
 TOLERANCE = 1e-5
 """Of the output and of the whole gradient in fp32, relative; in fp64 each parameter's is 1e-9."""
@@ -211,6 +216,43 @@ def test_one_text_for_each_frame_is_attended_to_frame_by_frame(new_motion: MakeM
     assert (light - plain).norm() / plain.norm() < TOLERANCE
 
 
+def test_a_frozen_convolution_keeps_nothing_of_its_input() -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(6, 6, 3, stride=2), nn.Conv2d(6, 4, 1, groups=2)
+    ).requires_grad_(False)
+    inputs = torch.randn(2, 4, 9, 8, requires_grad=True)
+    gradients: list[Tensor] = []
+    weights = {p.data_ptr() for p in layers.parameters()}
+    for others in (set[int](), weights):
+        kept: set[int] = set()
+
+        def pack(tensor: Tensor, kept: set[int] = kept) -> Tensor:
+            kept.add(tensor.data_ptr())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            output = layers(inputs)
+        gradients += torch.autograd.grad(output.square().sum(), inputs)
+        if others:
+            assert kept <= others
+        forget_inputs(layers)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.slow
+def test_at_the_size_of_stable_diffusion_it_keeps_less_than_half_of_what_diffusers_keeps() -> None:
+    for precision in ("fp32", "bf16"):
+        run = subprocess.run(
+            [sys.executable, BENCHMARK, "--activations", "--precision", precision],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        kept = {line.split(":")[0]: int(line.split()[1]) for line in run.stdout.splitlines()}
+        assert kept["checkpointed"] < kept["ours"] < 0.5 * kept["diffusers"]
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 3, 1, 1), (1, 3, 2, 7)])
 def test_four_small_convolutions_are_the_large_one(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
@@ -228,11 +270,11 @@ def test_four_small_convolutions_are_the_large_one(shape: tuple[int, ...]) -> No
 def test_upsampling_is_folded_and_a_branch_on_it_still_counts(new_motion: MakeMotion) -> None:
     unet = frozen(new_motion()).unet
     assert len(fold_upsampling(unet)) == 1
-    block = unet.up_blocks[0]
-    upsampler = block.upsamplers[0]  # pyright: ignore[reportIndexIssue, reportOptionalSubscript]
+    upsampler = next(layer for layer in unet.modules() if isinstance(layer, Upsample2D))
     small = torch.randn(1, upsampler.channels, 2, 2)
     bare = upsampler(small)
-    handle = upsampler.conv.register_forward_hook(lambda host, given, output: output + 1)
+    conv = upsampler.get_submodule("conv")
+    handle = conv.register_forward_hook(lambda host, given, output: cast(Tensor, output) + 1)
     torch.testing.assert_close(upsampler(small), bare + 1)
     handle.remove()
 

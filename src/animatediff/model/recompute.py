@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from animatediff.model.replaced import Replaced
@@ -27,17 +27,48 @@ if TYPE_CHECKING:
     from diffusers.models.resnet import ResnetBlock2D
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-Stretch = Callable[[Tensor], Tensor]
+Stretch = Callable[..., Tensor]
 Keep = Callable[[Stretch, Tensor], Tensor]
 """``recomputed`` or ``kept``."""
 
 
-def recomputed(stretch: Stretch, inputs: Tensor) -> Tensor:
-    """``stretch(inputs)``, of which only ``inputs`` is kept for the way back."""
+def recomputed(stretch: Stretch, *inputs: Tensor) -> Tensor:
+    """``stretch(*inputs)``, of which only ``inputs`` are kept for the way back."""
     if not torch.is_grad_enabled():
-        return stretch(inputs)
+        return stretch(*inputs)
     # No layer draws random numbers (dropout is 0 wherever this is used), so their state is not kept.
-    return checkpoint(stretch, inputs, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(stretch, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+
+def repeated(stretch: Stretch, inputs: Tensor) -> Tensor:
+    """``recomputed`` for a stretch in which nothing learns, with a fraction of its bookkeeping.
+
+    The whole stretch is computed again, so it ends before a convolution or projection.
+    """
+    if not (torch.is_grad_enabled() and inputs.requires_grad):
+        return stretch(inputs)
+    repeated: Tensor = _Repeated.apply(stretch, inputs)
+    return repeated
+
+
+class _Repeated(torch.autograd.Function):
+    """Keeps the inputs, and on the way back differentiates a second computation from them."""
+
+    @staticmethod
+    def forward(ctx: Any, stretch: Stretch, inputs: Tensor) -> Tensor:
+        kind = inputs.device.type
+        ctx.save_for_backward(inputs)
+        ctx.stretch = stretch
+        ctx.autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+        return stretch(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        inputs = ctx.saved_tensors[0].detach().requires_grad_()
+        with torch.enable_grad(), torch.autocast(*ctx.autocast):
+            output = ctx.stretch(inputs)
+        (gradient,) = torch.autograd.grad(output, inputs, gradients)
+        return None, gradient
 
 
 def kept(stretch: Stretch, inputs: Tensor) -> Tensor:
@@ -80,24 +111,21 @@ def _resnet(
 ) -> Float[Tensor, "bf d h w"]:
     """Norm, SiLU, convolution, twice; the time enters between, the inputs are added at the end."""
 
-    def first(inputs: Tensor) -> Tensor:
-        hidden = layer.conv1(layer.nonlinearity(layer.norm1(inputs)))
-        return hidden if offset is None else hidden + offset
-
-    def second(hidden: Tensor) -> Tensor:
-        return layer.conv2(layer.nonlinearity(layer.norm2(hidden)))
+    def normed(norm: nn.GroupNorm, inputs: Tensor) -> Tensor:
+        again = recomputed if norm.weight.requires_grad else repeated
+        return again(lambda inputs: layer.nonlinearity(norm(inputs)), inputs)
 
     project: Any = layer.time_emb_proj
-    offset = None
+    hidden = layer.conv1(normed(layer.norm1, inputs))
     if project is not None and time is not None:
-        offset = project(layer.nonlinearity(time))[:, :, None, None]
-    hidden = recomputed(second, recomputed(first, inputs))
+        hidden = hidden + project(layer.nonlinearity(time))[:, :, None, None]
+    hidden = layer.conv2(normed(layer.norm2, hidden))
     residual = inputs if layer.conv_shortcut is None else layer.conv_shortcut(inputs)
     return (residual + hidden) / layer.output_scale_factor
 
 
 def _gated(layer: GEGLU, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s w"]:
-    return recomputed(gated, layer.proj(tokens))
+    return repeated(gated, layer.proj(tokens))
 
 
 def gated(projected: Float[Tensor, "bf s w2"]) -> Float[Tensor, "bf s w"]:

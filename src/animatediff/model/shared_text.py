@@ -14,6 +14,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from animatediff.model.recompute import recomputed
+
 
 class ClipAttention:
     """diffusers' attention processor for self-attention, and for text of a clip or of a frame."""
@@ -37,7 +39,7 @@ class ClipAttention:
         query, key, value = attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text)
         query = rearrange(query, "(b f) s (n d) -> b n (f s) d", b=clips, n=attn.heads)
         key, value = (rearrange(x, "b s (n d) -> b n s d", n=attn.heads) for x in (key, value))
-        attended = attend(query, key, value)
+        attended = attend(query, key, value, to_text=encoder_hidden_states is not None)
         attended = rearrange(attended, "b n (f s) d -> (b f) s (n d)", f=frames)
         for layer in attn.to_out:
             attended = layer(attended)
@@ -45,23 +47,32 @@ class ClipAttention:
 
 
 def attend(
-    query: Float[Tensor, "b n s d"], key: Float[Tensor, "b n t d"], value: Float[Tensor, "b n t d"]
+    query: Float[Tensor, "b n s d"],
+    key: Float[Tensor, "b n t d"],
+    value: Float[Tensor, "b n t d"],
+    *,
+    to_text: bool,
 ) -> Float[Tensor, "b n s d"]:
     """Attention; on a CPU, as plain products where they keep no more for the way back.
 
-    Fused attention keeps queries and result, and spends as much again on gradients of keys and values
-    that need none, as those of a text; products of as few keys keep the scores instead.
+    Fused attention to a text keeps queries and result, and spends as much again on gradients of keys
+    and values that need none; products of few keys keep the scores instead. The choice depends on
+    shapes alone, so that numbers do not depend on whether anything learns.
     """
     if query.device.type != "cpu":
         return F.scaled_dot_product_attention(query, key, value)
     keys, width = key.shape[2:]
-    if keys <= (width if key.requires_grad else 2 * width):
+    if keys <= (2 * width if to_text else width):
         return _as_products(query, key, value)
-    dtype = query.dtype
-    if dtype in (torch.bfloat16, torch.float16):
-        # The way back of the fused kernel is several times slower in half precision.
-        query, key, value = query.float(), key.float(), value.float()
-    return F.scaled_dot_product_attention(query, key, value).to(dtype)
+    if query.dtype in (torch.bfloat16, torch.float16):
+        return recomputed(_in_single_precision, query, key, value)
+    return F.scaled_dot_product_attention(query, key, value)
+
+
+def _in_single_precision(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The way back of the fused kernel of a CPU is several times slower in half precision."""
+    single = (query.float(), key.float(), value.float())
+    return F.scaled_dot_product_attention(*single).to(query.dtype)
 
 
 def _as_products(

@@ -1,9 +1,9 @@
 """A training step that keeps little and computes nothing twice that need not be: chosen here alone.
 
 On a frozen image model of Stable Diffusion's kind, a step on clips computes the keys and values of the
-text once for a clip (``model/shared_text.py``), upsamples before no convolution
-(``model/folded_upsampling.py``), and keeps for its way back what is dear to compute again
-(``model/recompute.py``). Numbers are those of the plain step to rounding: fp32 gradients differ by
+text once for a clip (``model/shared_text.py``), convolves before it upsamples
+(``model/folded_upsampling.py``), and keeps for its way back little but what is dear to compute again
+(``model/recompute.py``, ``model/frozen_convolution.py``). Numbers are those of the plain step to rounding: fp32 gradients differ by
 less than 1e-5 of their size.
 """
 
@@ -15,6 +15,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.folded_upsampling import fold_upsampling
+from animatediff.model.frozen_convolution import forget_inputs
 from animatediff.model.motion_module import MotionModule
 from animatediff.model.recompute import recompute_image_model
 from animatediff.model.replaced import Replaced
@@ -51,7 +52,7 @@ class LightStep:
         # Only where it was measured: on a GPU, adding up the kernels may cost what it saves.
         self._replaced = [fold_upsampling(unet)] if unet.device.type == "cpu" else list[Replaced]()
         if recompute:
-            self._replaced.append(recompute_image_model(unet))
+            self._replaced += [recompute_image_model(unet), forget_inputs(unet)]
         self._modules = [
             module
             for module in (animated.motion.values() if animated and recompute else ())
