@@ -1,8 +1,9 @@
 """Runs trainings in forked children of a process that has imported everything once.
 
 Reads one job a line, as JSON: stage, setup, options, folder, ``kill_after``, ``kill_at``. It kills the
-child with SIGKILL after so many seconds, or lets it kill itself in the middle of the nth file of its
-saves, and answers with how the child ended. Parts that a row makes anew are small.
+child with SIGKILL after so many seconds of its own processor time, which no other program changes, or
+lets it kill itself in the middle of the nth file of its saves, and answers with how the child ended.
+Parts that a row makes anew are small.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from safetensors.torch import save_file
 from tests.training.small_world import make_parts_small
@@ -54,12 +56,26 @@ def _die_in_save(nth: int) -> None:
     checkpoint.save_file = dying
 
 
+def watched(child: int, kill_after: float | None) -> tuple[int, float]:
+    """How a child ended, killed after so many seconds if it is told, and the seconds it worked."""
+    while True:
+        waiting = 0 if kill_after is None else os.WNOHANG
+        pid, status, usage = os.wait4(child, waiting)
+        if pid:
+            return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+        times = psutil.Process(child).cpu_times()
+        if kill_after is not None and times.user + times.system >= kill_after:
+            os.kill(child, signal.SIGKILL)
+            kill_after = None
+        else:
+            time.sleep(0.005)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     make_parts_small()
     for line in sys.stdin:
         job = json.loads(line)
-        begin = time.monotonic()
         child = os.fork()
         if child == 0:
             code = 1
@@ -69,12 +85,8 @@ def main() -> None:
             finally:
                 sys.stderr.flush()
                 os._exit(code)
-        if job["kill_after"] is not None:
-            time.sleep(job["kill_after"])
-            os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        ended = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        print(json.dumps({"ended": ended, "seconds": time.monotonic() - begin}), flush=True)
+        ended, seconds = watched(child, job["kill_after"])
+        print(json.dumps({"ended": ended, "seconds": seconds}), flush=True)
 
 
 if __name__ == "__main__":
