@@ -3,8 +3,8 @@
 On a frozen image model of Stable Diffusion's kind, a step on clips computes the keys and values of the
 text once for a clip (``model/shared_text.py``), convolves before it upsamples
 (``model/folded_upsampling.py``), and keeps for its way back little but what is dear to compute again
-(``model/recompute.py``, ``model/frozen_convolution.py``). Numbers are those of the plain step to rounding: fp32 gradients differ by
-less than 1e-5 of their size.
+(``model/recompute.py``, ``model/frozen_convolution.py``). Numbers are those
+of the plain step to rounding: fp32 gradients differ by less than 1e-5 of their size.
 """
 
 from __future__ import annotations
