@@ -123,6 +123,8 @@ def test_a_row_learns_its_part_and_everything_else_it_holds_or_reads_stays(
     ready = files_of(setup.work)
     assert all(within(file, PREPARES.get(name, ())) for file in changed(before, ready))
 
+    if prepared.ground is not None:
+        assert prepared.ground.base.vae is not None  # what waits for its first use is read now
     lesson = prepared.lesson
     learns = {id(p): n for n, p in lesson.learns.named_parameters() if p.requires_grad}
     held = dict(tensors_in(prepared, "", set()))

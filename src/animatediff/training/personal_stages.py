@@ -10,10 +10,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Int
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from animatediff.data.world_clips import read_world_clips
@@ -30,7 +31,8 @@ from animatediff.training.prepared import Prepared
 from animatediff.training.setup import Captioned, Ground, Setup, read_ground, trainable
 from animatediff.training.trainer import Lesson, TrainOptions
 from animatediff.training.world import PREDICTION, STYLE, betas, image_model, read_text, read_unet
-from animatediff.training.written import write_part
+from animatediff.training.written import write_model, write_part
+from animatediff.weights.files import write_weights
 
 RANK = 16
 
@@ -61,8 +63,7 @@ def keep_lora(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
     path = work / "world" / "lora" / f"{STYLE}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"kind": "lora", "family": "emoji", "rank": str(RANK), "alpha": str(RANK)}
-    save_file({k: v.contiguous() for k, v in learned.items()}, path, metadata=facts)
-    return path
+    return write_weights(path, {k: v.contiguous() for k, v in learned.items()}, metadata=facts)
 
 
 def prepare_full(work: Path) -> Lesson:
@@ -81,9 +82,8 @@ def prepare_full(work: Path) -> Lesson:
 def keep_full(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
     """Store the fine-tuned U-Net; the rest of the model is the base's."""
     lesson.learns.load_state_dict(learned)
-    folder = work / "world" / f"emoji-{STYLE}" / "unet"
-    lesson.learns.save_pretrained(folder)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
-    return folder
+    unet = cast(UNet2DConditionModel, lesson.learns)
+    return write_model(work / "world" / f"emoji-{STYLE}" / "unet", unet)
 
 
 FEW = 20
@@ -226,7 +226,7 @@ def _keep_model(ground: Ground, learned: dict[str, Tensor]) -> Path:
     target = setup.output or setup.work / "world" / "personal"
     unet.load_state_dict(learned)
     try:
-        unet.save_pretrained(target / "unet")
+        write_model(target / "unet", unet)
         source = ground.base.files["vae"].parent.parent
         for part in ("vae", "text_encoder", "tokenizer", "scheduler", "model_index.json"):
             _copied(source / part, target / part)
