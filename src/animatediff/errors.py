@@ -47,3 +47,8 @@ class Interrupted(Exception):
     """The system asked for an end (SIGTERM); what was done is saved (exit code 143)."""
 
     exit_code = 143
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says of a file that could not be used, to stand inside a sentence."""
+    return (error.strerror or str(error)).lower()

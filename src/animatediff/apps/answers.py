@@ -156,6 +156,7 @@ def _adapter(options: Options, progress: Progress) -> Report:
 
 
 def _motion_lora(options: Options, progress: Progress) -> Report:
+    from animatediff.data.emoji import SIZE
     from animatediff.data.world_clips import read_world_clips
     from animatediff.errors import InputError
     from animatediff.evaluation.protocol.motion_lora import Move, Together, judge_motion_loras
@@ -173,7 +174,7 @@ def _motion_lora(options: Options, progress: Progress) -> Report:
     filmed: dict[str, tuple[Frames, ...]] = {}
     for pattern in {pattern for _, pattern in files.values()}:
         clips = read_world_clips(
-            options.work / "clips", size=128, count=50, pattern=pattern, margin=WORLD_MARGIN
+            options.work / "clips", size=SIZE, count=50, pattern=pattern, margin=WORLD_MARGIN
         )
         draws = (seeded("judge", i, options.seed) for i in range(len(clips)))
         filmed[pattern] = tuple(
@@ -314,13 +315,8 @@ def _painter(options: Options, **asked: Any) -> Callable[..., Draw]:
         guidance=options.guidance,
         **(first | asked),
     ).validated()
-    animator = Animator.load(
-        template.model,
-        motion=template.motion,
-        loras=template.loras,
-        embeddings=template.embeddings,
-        adapter=template.adapter,
-        motion_loras=template.motion_loras,
+    animator = Animator.for_request(
+        template,
         runtime=Runtime(
             device=options.device, precision=options.precision, threads=options.threads
         ),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from animatediff.config import nearest
-from animatediff.errors import InputError, OutputError
+from animatediff.errors import InputError, OutputError, reason_of
 
 MIN_FREE_BYTES = 32 << 20
 GRID = "animatediff-grid"
@@ -51,7 +51,7 @@ class Destination:
                 probe.flush()
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = reason_of(error)
             raise OutputError(
                 f"The folder {self.folder} cannot be written ({reason}); choose another."
             ) from None

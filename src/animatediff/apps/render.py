@@ -27,19 +27,7 @@ def render(
     preview: Path | None,
 ) -> None:
     """Animate requests that share a model, and write each; several also side by side."""
-    first = requests[0]
-    animator = Animator.load(
-        first.model,
-        motion=first.motion,
-        loras=first.loras,
-        vae=first.vae,
-        embeddings=first.embeddings,
-        adapter=first.adapter,
-        motion_loras=first.motion_loras,
-        family=first.family,
-        numerics=first.numerics,
-        runtime=runtime,
-    )
+    animator = Animator.for_request(requests[0], runtime=runtime)
     told: set[str] = set()
     animations: list[Animation] = []
     for request in requests:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from animatediff.data.media import Media
 from animatediff.data.shelf import shards_in
-from animatediff.errors import FileError
+from animatediff.errors import FileError, reason_of
 
 BUILD = "build.json"
 """The file that says what the shards of a folder are."""
@@ -51,7 +51,7 @@ class BuiltClip:
                 file.seek(offset)
                 content = file.read(length)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = reason_of(error)
             raise FileError(f"{path} cannot be read ({reason}).") from None
         if len(content) < length:
             raise FileError(f"{path} is cut short; delete it and build again.")

@@ -24,7 +24,7 @@ from animatediff.data.mirroring import may_mirror
 from animatediff.data.parallel import in_order
 from animatediff.data.quarantine import MAX_BAD, Quarantine
 from animatediff.data.survey import ClipFacts
-from animatediff.errors import FileError, OutputError
+from animatediff.errors import FileError, OutputError, reason_of
 
 Watch = Callable[[int, int], None]
 Thumbnails = UInt8[np.ndarray, "moments height width 3"]
@@ -283,7 +283,7 @@ def write_contact_sheet(report: CheckReport, path: Path) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise OutputError(f"{path} cannot be written ({reason}); choose another name.") from None
 
 

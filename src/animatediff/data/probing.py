@@ -20,7 +20,7 @@ from animatediff.data.parallel import in_order
 from animatediff.data.quarantine import FILE, MAX_BAD, Quarantine
 from animatediff.data.survey import ClipFacts
 from animatediff.data.surveys import SURVEYS, Surveys
-from animatediff.errors import FileError, OutputError
+from animatediff.errors import FileError, OutputError, reason_of
 
 CLIPS_A_WORKER = 16
 """So many clips are worth the start of one more process."""
@@ -148,7 +148,7 @@ def _stamp_of(entry: ClipEntry) -> str:
             known = path.stat()
             facts += [str(path.resolve()), known.st_size, known.st_mtime_ns]
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise FileError(f"{media.path} cannot be read ({reason}).") from None
     return hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
@@ -179,7 +179,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise OutputError(f"{folder} cannot be made ({reason}); choose another --work.") from None
 
 
@@ -192,5 +192,5 @@ def _write(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise OutputError(f"{path} cannot be written ({reason}).") from None

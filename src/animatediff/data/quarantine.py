@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from animatediff.data.listing import BrokenRow
-from animatediff.errors import FileError, InputError, OutputError
+from animatediff.errors import FileError, InputError, OutputError, reason_of
 
 FILE = "quarantine.jsonl"
 MAX_BAD = 0.1
@@ -102,5 +102,5 @@ class Quarantine:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = reason_of(error)
             raise OutputError(f"{self._path} cannot be written ({reason}).") from None

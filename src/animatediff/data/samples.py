@@ -18,7 +18,7 @@ from animatediff.data.listing import ClipEntry
 from animatediff.data.media import Frames, Media
 from animatediff.data.quarantine import MAX_BAD
 from animatediff.data.survey import ClipFacts
-from animatediff.errors import FileError, InputError
+from animatediff.errors import FileError, InputError, reason_of
 
 FORMAT = 1
 
@@ -137,7 +137,7 @@ def sha256_of_clip(media: Media) -> str:
                 else:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise FileError(f"{media.path} cannot be read: {reason}.") from None
     return digest.hexdigest()
 

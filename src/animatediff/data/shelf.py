@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from animatediff.errors import FileError, OutputError
+from animatediff.errors import FileError, OutputError, reason_of
 
 MAX_SHARD_BYTES = 512 << 20
 FLUSH_SECONDS = 300.0
@@ -113,7 +113,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 def unwritable(path: Path, error: OSError) -> OutputError:
     """The sentence for a shard that cannot be written."""
-    reason = (error.strerror or str(error)).lower()
+    reason = reason_of(error)
     return OutputError(
         f"{path} cannot be written ({reason}); free some space or choose another folder."
     )

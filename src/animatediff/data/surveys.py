@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from animatediff.data.survey import ClipFacts
-from animatediff.errors import OutputError
+from animatediff.errors import OutputError, reason_of
 
 SURVEYS = "surveys.jsonl"
 
@@ -42,7 +42,7 @@ class Surveys:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = reason_of(error)
             raise OutputError(f"{self._path} cannot be written ({reason}).") from None
 
 

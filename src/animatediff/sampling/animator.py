@@ -142,18 +142,22 @@ class Animator:
             motion_lora_scales=[scale for _, scale in patterns],
             runtime=runtime,
         )
-        return cls(
-            base=parts.base,
-            animated=parts.animated,
-            loras=parts.loras,
-            family=parts.family,
+        return cls(runtime=runtime, **vars(parts))
+
+    @classmethod
+    def for_request(cls, request: AnimationRequest, *, runtime: Runtime | None = None) -> Animator:
+        """Load what a request names; raises as ``load`` does."""
+        return cls.load(
+            request.model,
+            motion=request.motion,
+            loras=request.loras,
+            vae=request.vae,
+            embeddings=request.embeddings,
+            adapter=request.adapter,
+            motion_loras=request.motion_loras,
+            family=request.family,
+            numerics=request.numerics,
             runtime=runtime,
-            loaded=parts.loaded,
-            files=parts.files,
-            adapter=parts.adapter,
-            motion_loras=parts.motion_loras,
-            notes=parts.notes,
-            words=parts.words,
         )
 
     def animate(

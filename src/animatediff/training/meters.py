@@ -15,7 +15,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from animatediff.errors import InputError, OutputError
+from animatediff.errors import InputError, OutputError, reason_of
 
 METRICS = "metrics.jsonl"
 
@@ -127,7 +127,7 @@ def written_to(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise OutputError(
             f"{path} cannot be written ({reason}); free some space or choose another folder, then "
             "run the same command to resume."
