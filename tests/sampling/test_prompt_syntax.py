@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.effort import within
 
 from animatediff.errors import InputError
 from animatediff.sampling.prompt_syntax import MAX_WEIGHT, scheduled, take_loras, weighted
@@ -101,13 +101,12 @@ def test_loras_are_taken_out_of_the_prompt() -> None:
 )
 def test_a_hundred_thousand_characters_take_a_moment(unit: str) -> None:
     prompt = unit * (100_000 // len(unit))
-    start = time.process_time()
-    weighted(prompt)
-    with contextlib.suppress(InputError):  # which says that there are too many edits
-        scheduled(prompt, steps=20)
-    with contextlib.suppress(InputError):
-        take_loras(prompt)
-    assert time.process_time() - start < 3
+    with within(1):
+        weighted(prompt)
+        with contextlib.suppress(InputError):  # which says that there are too many edits
+            scheduled(prompt, steps=20)
+        with contextlib.suppress(InputError):
+            take_loras(prompt)
 
 
 @given(st.text(alphabet="ab ()[]:.1\\|<>BREAK", max_size=60))
@@ -181,8 +180,6 @@ def test_every_script_is_left_as_it_is(text: str) -> None:
 def test_a_prompt_that_cannot_be_read_is_refused_before_it_is(
     field: str, prompt: str, sentence: str
 ) -> None:
-    start = time.process_time()
-    with pytest.raises(InputError, match=sentence) as refused:
+    with within(0.1), pytest.raises(InputError, match=sentence) as refused:
         AnimationRequest(**{"prompt": "a fox", field: prompt}).validated()
-    assert time.process_time() - start < 0.1
     assert "\n" not in str(refused.value)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 
 import pytest
+from tests.effort import within
 
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.wildcards import resolve_wildcards
@@ -93,18 +93,14 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> No
 
 def test_a_hundred_thousand_characters_take_a_moment(folder: Path) -> None:
     for unit in ("_", "{", "__a", "{|", "\\"):
-        start = time.process_time()
-        with contextlib.suppress(InputError):
+        with within(1), contextlib.suppress(InputError):
             resolve_wildcards(unit * (100_000 // len(unit)), seed=0, folder=folder)
-        assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize("template", ["__loop__", "__hen__", "a __egg__ and __hen__"])
 def test_wildcards_that_name_each_other_are_refused(template: str, folder: Path) -> None:
-    start = time.process_time()
-    with pytest.raises(InputError, match=r"name each other without end|more than 1000"):
+    with within(1), pytest.raises(InputError, match=r"name each other without end|more than 1000"):
         resolve_wildcards(template, seed=0, folder=folder)
-    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(
@@ -117,8 +113,7 @@ def test_a_name_out_of_the_folder_reads_nothing(name: str, folder: Path) -> None
 def test_a_thousand_million_combinations_cost_what_one_does(folder: Path) -> None:
     (folder / "ten.txt").write_text("".join(f"{{{i}|x{i}}}\n" for i in range(10)))
     template = "{0|1|2|3|4|5|6|7|8|9} " * 9 + "__ten__ " * 9
-    start = time.process_time()
-    found = {resolve_wildcards(template, seed=seed, folder=folder) for seed in range(5)}
-    assert time.process_time() - start < 1
+    with within(1):
+        found = {resolve_wildcards(template, seed=seed, folder=folder) for seed in range(5)}
     assert len(found) == 5
     assert found == {resolve_wildcards(template, seed=seed, folder=folder) for seed in range(5)}

@@ -28,6 +28,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from tests.effort import within
 from tests.weights import synthetic
 from tests.weights.mutations import mutated, overwrite
 
@@ -350,15 +351,15 @@ def test_a_file_cut_anywhere_is_refused_with_its_path(cut: int, tmp_path: Path) 
 def test_a_broken_header_costs_next_to_nothing(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
+    with within(0.05), pytest.raises(FileError):
+        inspect(path)
     tracemalloc.start()
-    began = time.process_time()
     try:
         with pytest.raises(FileError):
             inspect(path)
-        spent, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
+        peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert spent < 0.05
     assert peak < 20 << 20
 
 
@@ -411,13 +412,11 @@ def test_an_entry_that_breaks_the_rules_is_refused(
 def test_numbers_without_end_are_not_multiplied(tmp_path: Path) -> None:
     digits = ",".join(["9" * 4000] * 400)
     table = f'{{"a":{{"dtype":"F32","shape":[{digits}],"data_offsets":[0,4]}}}}'.encode()
-    began = time.process_time()
-    with pytest.raises(FileError, match="its entry a is wrong"):
+    with within(0.5), pytest.raises(FileError, match="its entry a is wrong"):
         inspect(raw(tmp_path / "x", table, b"\0" * 4))
     table = f'{{"a":{{"dtype":"{"x" * 4_000_000}","shape":[1],"data_offsets":[0,4]}}}}'.encode()
-    with pytest.raises(FileError, match="which is not read"):
+    with within(0.5), pytest.raises(FileError, match="which is not read"):
         inspect(raw(tmp_path / "x", table, b"\0" * 4))
-    assert time.process_time() - began < 1.0
 
 
 def test_eight_bit_floats_are_read(tmp_path: Path) -> None:
@@ -470,9 +469,8 @@ def test_fifty_thousand_long_names_are_looked_at_within_a_second(tmp_path: Path)
     entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
     table = {f"{i}.{'motion_module.' * 16}{i}": entry for i in range(49_000)}
     path = raw(tmp_path / "x", table)
-    began = time.process_time()
-    assert inspect(path).kind == "unknown"
-    assert time.process_time() - began < 1.0
+    with within(1.0):
+        assert inspect(path).kind == "unknown"
 
 
 # --- Fuzzing -----------------------------------------------------------------------------------
