@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from animatediff.apps.animate import AnimateOptions, parse_seeds, parse_size, request_settings
@@ -50,6 +52,38 @@ def test_a_size_that_is_none_is_refused(text: str) -> None:
 def test_a_size_is_said_only_once() -> None:
     with pytest.raises(InputError, match="not both"):
         request_settings(AnimateOptions("a fox", size="64x64", width=64))
+
+
+def test_keyframes_come_one_by_one_or_from_a_file_whose_manner_may_be_overruled(
+    tmp_path: Path,
+) -> None:
+    one_by_one = AnimateOptions("a fox", keyframes=("0: sitting", "1.5s:at 9:30"))
+    assert request_settings(one_by_one)["prompts"] == {"0": "sitting", "1.5s": "at 9:30"}
+    path = tmp_path / "travel.json"
+    path.write_text('{"prompt_map": {"0": "a", "8": "b"}, "prompt_fixed_ratio": 0.5}')
+    read = AnimationRequest(**request_settings(AnimateOptions(prompts=path))).validated()
+    assert (read.prompt, read.prompts) == ("", {"0": "a", "8": "b"})
+    assert (read.interpolation, read.hold, read.closed_loop) == ("slerp", 0.5, True)
+    mine = AnimateOptions(prompts=path, interpolation="linear", hold=0.0)
+    settings = request_settings(mine)
+    assert (settings["interpolation"], settings["hold"]) == ("linear", 0.0)
+    assert request_settings(AnimateOptions("a", keyframes=("0:b",), closed_loop=True))[
+        "closed_loop"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (AnimateOptions(), "There is no PROMPT"),
+        (AnimateOptions("a", keyframes=("8",)), "has no text; write, for example, '8: a hare'"),
+        (AnimateOptions("a", keyframes=("8:b", "8 :c")), "--keyframe 8 is given twice"),
+        (AnimateOptions("a", prompts=Path("x"), keyframes=("8:b",)), "but not both"),
+    ],
+)
+def test_keyframes_that_cannot_be_are_refused(options: AnimateOptions, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        request_settings(options)
 
 
 def test_seeds_may_be_repeated_or_listed_and_minus_one_draws_one() -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from animatediff.apps.destination import plan_destination, slug
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
 from animatediff.errors import InputError, OutputError
+from animatediff.sampling.keyframes import InterpolationName, Travel, read_travel_file
 from animatediff.sampling.request import AnimationRequest, EmphasisName, NumericsName, SchedulerName
 
 MAX_SEEDS = 64
@@ -24,8 +25,8 @@ MAX_SEEDS = 64
 class AnimateOptions:
     """What ``animatediff animate`` takes; whatever is left out is the model's own choice."""
 
-    prompt: Annotated[Positional[str], arg(metavar="PROMPT")]
-    """What to draw, in quotes."""
+    prompt: Annotated[Positional[str], arg(metavar="PROMPT")] = ""
+    """What to draw, in quotes; with keyframes, what holds throughout."""
     output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
     """The file to write; without it, the prompt and the seed name a new one here."""
     formats: Annotated[str | None, optional("LIST", name="format")] = None
@@ -49,6 +50,21 @@ class AnimateOptions:
     one by one, and side by side in a labelled grid."""
     negative: Annotated[str | None, optional("TEXT")] = None
     """What not to draw."""
+    prompts: Annotated[Path | None, optional("FILE")] = None
+    """Keyframes, for a prompt that changes over the frames: A1111's lines, FizzNodes' or Deforum's
+    table, or a project of animatediff-cli-prompt-travel."""
+    keyframes: Annotated[
+        UseAppendAction[tuple[str, ...]], arg(name="keyframe", metavar="FRAME:TEXT")
+    ] = ()
+    """One keyframe, such as '8: a hare', '50%: a hare' or '1.5s: a hare'; may be repeated."""
+    interpolation: Annotated[
+        InterpolationName | None, optional("NAME", default=AnimationRequest.interpolation)
+    ] = None
+    """From one keyframe to the next: linear, slerp (along the arc) or step."""
+    hold: Annotated[float | None, optional("X", default=AnimationRequest.hold)] = None
+    """The share of the way to the next keyframe over which nothing changes yet."""
+    closed_loop: FlagCreatePairsOff[bool] = False
+    """After the last keyframe, go back to the first."""
     model: Annotated[str | None, optional("NAME", default=AnimationRequest.model)] = None
     """The image model: a name that `animatediff models` lists, or a folder."""
     motion: Annotated[str | None, optional("NAME", default=AnimationRequest.motion)] = None
@@ -104,11 +120,12 @@ def animate(options: AnimateOptions) -> None:
     seeds = parse_seeds(options.seeds)
     requests = [AnimationRequest(**{**settings, **seed}).validated() for seed in seeds]
     several = len(requests) > 1
+    name = slug(requests[0].prompt or next(iter(requests[0].prompts.values())))
     destination = plan_destination(
         options.output,
         formats=options.formats,
         known=FORMATS,
-        name=slug(options.prompt) if several else f"{slug(options.prompt)}-{requests[0].seed}",
+        name=name if several else f"{name}-{requests[0].seed}",
         labels=["", *(str(request.seed) for request in requests)] if several else [""],
     )
     destination.check()
@@ -140,16 +157,25 @@ def request_settings(options: AnimateOptions) -> dict[str, Any]:
     """The fields of ``AnimationRequest`` that the options set; the rest keep the request's default.
 
     Raises:
-        InputError: ``--size`` is not WxH, or is given together with --width or --height.
+        InputError: ``--size`` is not WxH, or is given together with --width or --height; there is
+            nothing to draw; or a keyframe cannot be one.
+        FileError: ``--prompts`` cannot be read.
     """
     width, height = options.width, options.height
     if options.size is not None:
         if width is not None or height is not None:
             raise InputError("Give --size, or --width and --height, but not both.")
         width, height = parse_size(options.size)
+    travel = read_keyframes(options)
+    if not options.prompt.strip() and not travel.prompts:
+        raise InputError("There is no PROMPT; say in quotes what to draw, or give --prompts.")
     fields = {
         "prompt": options.prompt,
         "negative_prompt": options.negative,
+        "prompts": travel.prompts or None,
+        "interpolation": options.interpolation or travel.interpolation,
+        "hold": travel.hold if options.hold is None else options.hold,
+        "closed_loop": options.closed_loop or travel.closed_loop,
         "model": options.model,
         "motion": options.motion,
         "loras": options.loras or None,
@@ -171,6 +197,30 @@ def request_settings(options: AnimateOptions) -> dict[str, Any]:
         "precision": options.precision,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def read_keyframes(options: AnimateOptions) -> Travel:
+    """The keyframes of the options, from a file or one by one; there may be none.
+
+    Raises:
+        InputError: both are given, or one cannot be a keyframe.
+        FileError: the file cannot be read, or a line of it cannot be what it should.
+    """
+    if options.prompts is not None and options.keyframes:
+        raise InputError("Give --prompts or --keyframe, but not both.")
+    if options.prompts is not None:
+        return read_travel_file(options.prompts)
+    found: dict[str, str] = {}
+    for word in options.keyframes:
+        key, sign, text = word.partition(":")
+        if not sign:
+            raise InputError(
+                f"--keyframe {word!r:.40} has no text; write, for example, '8: a hare'."
+            )
+        if key.strip() in found:
+            raise InputError(f"--keyframe {key.strip()} is given twice.")
+        found[key.strip()] = text.strip()
+    return Travel(found)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from animatediff.model.low_rank import merged
 from animatediff.model.weight_delta import merged_deltas
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
+from animatediff.sampling.conditions import Conditions, read_conditions
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
 from animatediff.sampling.guidance import PredictNoise, by_step, guided, model_noise
@@ -30,8 +31,6 @@ from animatediff.sampling.loading import Loaded, load_parts
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import Report, load_request
 from animatediff.sampling.noise import initial_noise
-from animatediff.sampling.prompt_syntax import scheduled, take_loras
-from animatediff.sampling.prompts import Conditioning, encode_prompts
 from animatediff.sampling.report import report_on
 from animatediff.sampling.request import (
     AnimationRequest,
@@ -180,7 +179,7 @@ class Animator:
             NumericalError: NaN or infinity, named by its step.
             MemoryLimitError: the request needs more memory than there is.
         """
-        asked, request = request, self.resolved(request)
+        asked, request = request.validated(), self.resolved(request)
         tell, stop = on_step or _ignore, should_stop or _never
         with ExitStack() as stack:
             stack.enter_context(memory_named("The animation"))
@@ -193,8 +192,8 @@ class Animator:
                     stack.enter_context(merged(branches.grafts))
             stack.enter_context(torch.inference_mode())
             made = self._animate(request, tell, stop)
-        typed = {"prompt": asked.prompt, "negative_prompt": asked.negative_prompt}
-        template = {name: text for name, text in typed.items() if text != getattr(request, name)}
+        resolved = _typed(request)
+        template = {name: text for name, text in _typed(asked).items() if text != resolved[name]}
         return replace(made, report=replace(made.report, template=template))
 
     def _style(self, path: Path) -> Style:
@@ -228,9 +227,10 @@ class Animator:
         assert request.steps is not None
         assert request.num_frames is not None
         steps, num_frames = request.steps, request.num_frames
-        predict_noise = by_step(
-            [(end, self._predicted(texts, request)) for end, texts in self._texts(request)]
-        )
+        over_steps = read_conditions(request, base=self.base, words=self.words)
+        predict_noise = by_step([(now.last_step, self._predicted(now)) for now in over_steps])
+        if request.guidance != 1:
+            predict_noise = guided(predict_noise, scale=request.guidance)
 
         def denoised(step: int, guess: Tensor) -> None:
             on_step(Progress("denoise", step, steps, lambda: self._preview(guess, request)))
@@ -257,48 +257,9 @@ class Animator:
             report=self._report(request, clock=clock),
         )
 
-    def _texts(self, request: AnimationRequest) -> list[tuple[int, tuple[Conditioning, ...]]]:
-        """The prompt over the steps, after the negative one if it counts, with each last step."""
-        assert request.steps is not None
-        typed = (
-            [request.prompt] if request.guidance == 1 else [request.negative_prompt, request.prompt]
-        )
-        texts = [take_loras(text)[0] for text in typed]
-        plans = [
-            scheduled(text, steps=request.steps)
-            if request.emphasis != "none"
-            else [(request.steps, text)]
-            for text in texts
-        ]
-        # All are encoded together, so that all have as many chunks.
-        distinct = [(i, text) for i, plan in enumerate(plans) for _, text in plan]
-        encoded = encode_prompts(
-            [text for _, text in distinct],
-            base=self.base,
-            words=self.words,
-            clip_skip=request.clip_skip,
-            emphasis=request.emphasis,
-            is_negative=[len(plans) > 1 and i == 0 for i, _ in distinct],
-        )
-        known = dict(zip(distinct, encoded, strict=True))
-
-        def at(i: int, step: int) -> Conditioning:
-            return known[i, next(text for end, text in plans[i] if step <= end)]
-
-        ends = sorted({end for plan in plans for end, _ in plan})
-        return [(end, tuple(at(i, end) for i in range(len(plans)))) for end in ends]
-
-    def _predicted(self, texts: Sequence[Conditioning], request: AnimationRequest) -> PredictNoise:
-        """The noise by one prompt, or by the difference that it makes to the negative one."""
-        assert request.guidance is not None
-        added = {name: torch.cat([text.added[name] for text in texts]) for name in texts[0].added}
-        if added:
-            size = (request.height, request.width)
-            # Original size, what was cropped from the top and the left, and the size to draw.
-            added["time_ids"] = torch.tensor([[*size, 0, 0, *size]] * len(texts))
-        text = torch.cat([text.states for text in texts])
-        predict_noise = model_noise(self.animated, text=text, added=added)
-        return guided(predict_noise, scale=request.guidance) if len(texts) > 1 else predict_noise
+    def _predicted(self, now: Conditions) -> PredictNoise:
+        """The noise by one prompt, or both by it and by the negative one."""
+        return model_noise(self.animated, text=now.states, added=now.added)
 
     def resolved(self, request: AnimationRequest) -> AnimationRequest:
         """The request with every choice that was left to the model filled in.
@@ -312,6 +273,10 @@ class Animator:
             request,
             prompt=resolve_wildcards(request.prompt, seed=request.seed),
             negative_prompt=resolve_wildcards(request.negative_prompt, seed=request.seed),
+            prompts={
+                key: resolve_wildcards(text, seed=request.seed)
+                for key, text in request.prompts.items()
+            },
         )
         if asked != self.loaded:
             raise InputError(
@@ -394,6 +359,12 @@ class Animator:
 def _loras_of(request: AnimationRequest) -> list[tuple[Path, float]]:
     """The files of a request's LoRAs, and how much of each."""
     return [(resolve_lora(name), scale) for name, scale in map(parse_lora, request.styles)]
+
+
+def _typed(request: AnimationRequest) -> dict[str, str]:
+    """Every text in which wildcards may leave a choice open."""
+    keyframes = {f"prompts.{key}": text for key, text in request.prompts.items()}
+    return {"prompt": request.prompt, "negative_prompt": request.negative_prompt, **keyframes}
 
 
 def _ignore(progress: Progress) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.errors import FileError, InputError
+from animatediff.sampling.keyframes import positions_of
 from animatediff.sampling.request import MAX_JSON, AnimationRequest, parse_adapter, parse_lora
 from animatediff.sampling.schedulers import SAMPLERS
 from animatediff.video import read_metadata
@@ -114,7 +115,17 @@ def infotext(request: AnimationRequest, report: Report) -> str:
     }
     settings = ", ".join(f"{key}: {_quoted(value)}" for key, value in fields.items() if value != "")
     negative = [f"Negative prompt: {request.negative_prompt}"] if request.negative_prompt else []
-    return "\n".join([request.prompt, *negative, settings])
+    return "\n".join([*_prompt_lines(request), *negative, settings])
+
+
+def _prompt_lines(request: AnimationRequest) -> list[str]:
+    """The prompt, and its keyframes as A1111's extension for AnimateDiff writes them."""
+    if not request.prompts:
+        return [request.prompt]
+    assert request.num_frames is not None
+    positions = positions_of(request.prompts, num_frames=request.num_frames, rate=request.rate)
+    keyframes = [f"{round(frame)}: {request.prompts[key]}" for key, frame in positions.items()]
+    return [*([request.prompt] if request.prompt else []), *keyframes]
 
 
 def load_request(path: str | Path, *, check_weights: bool = True) -> AnimationRequest:

@@ -8,12 +8,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
 from animatediff.config import from_table, nearest
 from animatediff.errors import InputError
+from animatediff.sampling.keyframes import (
+    INTERPOLATION_NAMES,
+    InterpolationName,
+    checked_prompts,
+    joined,
+    positions_of,
+)
 from animatediff.sampling.prompt_syntax import take_loras
 
 SchedulerName = Literal["ddim", "euler", "euler-a", "dpm++2m-karras", "unipc", "lcm"]
@@ -47,6 +55,12 @@ class AnimationRequest:
     Attributes:
         prompt: what to draw, in at most 10,000 characters; ``docs/guides/prompts.md`` has the syntax.
         negative_prompt: what not to draw.
+        prompts: keyframes, each a frame (``16``, ``50%`` or ``1.5s``) and what to draw there, after
+            ``prompt``, which then holds throughout; without any, ``prompt`` is all.
+        interpolation: of the text encoder's states between keyframes: along the line, along the arc
+            (``slerp``), or not at all (``step``).
+        hold: the share of the way to the next keyframe over which nothing changes yet, below 1.
+        closed_loop: after the last keyframe, go back to the first.
         model: the image model: a built-in name, one in a model folder, a file or a diffusers folder.
         motion: the motion module: a built-in name, a file, or ``none``.
         loras: styles to add, each ``name-or-file:scale``; a scale of 1 may be left out.
@@ -74,6 +88,10 @@ class AnimationRequest:
 
     prompt: str
     negative_prompt: str = ""
+    prompts: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    interpolation: InterpolationName = "linear"
+    hold: float = 0.0
+    closed_loop: bool = False
     model: str = "emoji"
     motion: str = "emoji"
     loras: tuple[str, ...] = ()
@@ -97,12 +115,31 @@ class AnimationRequest:
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """Every LoRA: of ``loras``, and of the prompt, each ``name-or-file:scale``.
+        """Every LoRA: of ``loras``, the prompt and the keyframes, each ``name-or-file:scale``.
+
+        LoRAs are in the weights, so one that a keyframe names counts for every frame.
 
         Raises:
-            InputError: the prompt names one wrongly.
+            InputError: one is named wrongly, or with several scales by several keyframes.
         """
-        return (*self.loras, *take_loras(self.prompt)[1])
+        typed = take_loras(self.prompt)[1]
+        travelling: dict[str, str] = {}
+        for text in self.prompts.values():
+            for spec in take_loras(text)[1]:
+                name = parse_lora(spec)[0]
+                if travelling.setdefault(name, spec) != spec:
+                    raise InputError(
+                        f"The keyframes name the LoRA {name!r:.80} with several scales; "
+                        "it has one for all frames."
+                    )
+        return (*self.loras, *typed, *(s for s in travelling.values() if s not in typed))
+
+    @property
+    def keyframes(self) -> dict[str, str]:
+        """The whole text of every keyframe; a single one, at frame 0, where nothing travels."""
+        if not self.prompts:
+            return {"0": self.prompt}
+        return {key: joined(self.prompt, text) for key, text in self.prompts.items()}
 
     @property
     def rate(self) -> Fraction:
@@ -127,6 +164,13 @@ class AnimationRequest:
         """
         for name in ("prompt", "negative_prompt"):
             _check_text(name, getattr(self, name), most=MAX_PROMPT)
+        prompts = checked_prompts(self.prompts)
+        for key, text in prompts.items():
+            _check_text(f"text of the keyframe {key}", text, most=MAX_PROMPT)
+        _check_choice("interpolation", self.interpolation, INTERPOLATION_NAMES)
+        _check_number("hold", self.hold, least=0, most=0.999)
+        if not isinstance(self.closed_loop, bool):  # pyright: ignore[reportUnnecessaryIsInstance] - from anywhere
+            raise InputError(f"closed_loop = {self.closed_loop!r:.40} is neither true nor false.")
         for name in ("model", "motion"):
             _check_text(name, getattr(self, name), most=1000)
             if not getattr(self, name).strip():
@@ -151,6 +195,8 @@ class AnimationRequest:
         if self.num_frames is not None:
             _check_integer("num_frames", self.num_frames, least=1, most=MAX_FRAMES)
         _check_number("fps", float(self.rate), least=0.1, most=120)
+        if self.num_frames is not None:
+            positions_of(prompts, num_frames=self.num_frames, rate=self.rate)
         for name in ("width", "height"):
             _check_size(name, getattr(self, name))
         if self.steps is not None:
@@ -166,6 +212,7 @@ class AnimationRequest:
         return replace(
             self,
             fps=self.rate,
+            prompts=prompts,
             loras=tuple(self.loras),
             embeddings=tuple(self.embeddings),
             motion_loras=tuple(self.motion_loras),

@@ -1,0 +1,122 @@
+"""Between keyframes: the states that each frame attends to, from those of the texts around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from animatediff.sampling.keyframes import InterpolationName
+from animatediff.sampling.prompts import Conditioning
+
+NEARLY_PARALLEL = 0.9995
+"""The cosine from which on an arc is as good as a line, and its angle too small to divide by."""
+
+
+@dataclass(frozen=True)
+class Blend:
+    """What a frame attends to: a part of one keyframe's text, and the rest of another's.
+
+    Attributes:
+        before: the number of the keyframe behind.
+        after: of the one ahead.
+        share: how much of the one ahead, 0 to 1.
+    """
+
+    before: int
+    after: int
+    share: Fraction
+
+
+def plan_travel(
+    positions: Sequence[Fraction],
+    *,
+    num_frames: int,
+    hold: float = 0.0,
+    closed_loop: bool = False,
+) -> list[Blend]:
+    """The blend of every frame.
+
+    Args:
+        positions: of the keyframes, in frames, rising.
+        num_frames: of the animation.
+        hold: the share of each way over which the text behind stays as it is.
+        closed_loop: whether the frames after the last keyframe lead back to the first; else they keep
+            the last, and those before the first have the first.
+    """
+    blends: list[Blend] = []
+    last = len(positions) - 1
+    for frame in range(num_frames):
+        before = max((i for i, p in enumerate(positions) if p <= frame), default=-1)
+        if not closed_loop and not 0 <= before < last:
+            only = max(before, 0)
+            blends.append(Blend(only, only, Fraction(0)))
+            continue
+        after = (before + 1) % len(positions)
+        start = positions[before] if before >= 0 else positions[last] - num_frames
+        end = positions[after] if after > before else positions[after] + num_frames
+        way = (frame - start) / (end - start)
+        held = Fraction(hold)
+        share = (way - held) / (1 - held) if way > held else Fraction(0)
+        blends.append(Blend(before % len(positions), after, share))
+    return blends
+
+
+def travelled(
+    texts: Sequence[Conditioning], blends: Sequence[Blend], *, interpolation: InterpolationName
+) -> Conditioning:
+    """The conditioning of an animation whose text changes: one row of states for each frame.
+
+    Args:
+        texts: of the keyframes, all of one length.
+        blends: one for each frame.
+        interpolation: ``step`` keeps the text behind until the next begins.
+
+    Returns:
+        states as ``1 f n d``, and each of ``added`` as ``f p``.
+    """
+
+    def rows(of_text: Sequence[Tensor]) -> Tensor:
+        return torch.cat(
+            [
+                _between(
+                    of_text[blend.before],
+                    of_text[blend.after],
+                    0.0 if interpolation == "step" else float(blend.share),
+                    arc=interpolation == "slerp",
+                )
+                for blend in blends
+            ]
+        )
+
+    return Conditioning(
+        states=rows([text.states for text in texts])[None],
+        added={name: rows([text.added[name] for text in texts]) for name in texts[0].added},
+        num_tokens=max(text.num_tokens for text in texts),
+    )
+
+
+def _between(before: Tensor, after: Tensor, share: float, *, arc: bool) -> Tensor:
+    """From ``before`` to ``after``; where nothing is to be blended, exactly what was there."""
+    if share == 0:
+        return before
+    if arc:
+        return _slerp(before, after, share)
+    return torch.lerp(before, after, share)
+
+
+def _slerp(before: Tensor, after: Tensor, share: float) -> Tensor:
+    """Along the arc between two directions, all numbers of a text taken as one vector."""
+    lengths = before.norm() * after.norm()
+    cosine = (
+        ((before * after).sum() / lengths).clamp(-1, 1) if lengths > 0 else lengths.new_ones(())
+    )
+    if cosine.abs() > NEARLY_PARALLEL:
+        return torch.lerp(before, after, share)
+    angle = torch.arccos(cosine)
+    return (torch.sin((1 - share) * angle) * before + torch.sin(share * angle) * after) / torch.sin(
+        angle
+    )
