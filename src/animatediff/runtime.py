@@ -33,6 +33,18 @@ def channels_last(module: Module) -> Module:
     return module
 
 
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies in bf16 by itself; where it does not, bf16 is many times slower.
+
+    Processors do from AVX-512 on.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return True
+
+
 @dataclass(frozen=True)
 class Runtime:
     """Where and in which precision models run.

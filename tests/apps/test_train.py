@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from animatediff.apps.cli import main
 from animatediff.apps.train import Options, chosen, run_name
@@ -15,6 +17,8 @@ from animatediff.errors import InputError
 from animatediff.training.meters import read_metrics
 from animatediff.training.stages import STAGES
 from animatediff.video import Video
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -83,19 +87,21 @@ def test_every_stage_learns_one_clip_by_heart(
 
 def test_options_that_are_left_out_are_the_row_s() -> None:
     row = STAGES["motion-lora"].options
-    setup, recipe = chosen(Options("motion-lora"), row)
-    assert recipe == row
+    setup, recipe = chosen(Options("motion-lora"), row, device=CPU)
+    assert recipe == replace(row, precision=recipe.precision)
     assert setup.num_frames == 16
-    _, faster = chosen(Options("motion-lora", learning_rate=1.0, steps=7), row)
+    _, faster = chosen(Options("motion-lora", learning_rate=1.0, steps=7), row, device=CPU)
     assert (faster.learning_rate, faster.steps) == (1.0, 7)
 
 
 def test_a_preset_yields_to_what_is_asked_for_and_a_wrong_one_is_named() -> None:
     row = STAGES["motion-lora"].options
-    setup, recipe = chosen(Options("motion-lora", preset="overfit-one-clip", steps=5), row)
+    setup, recipe = chosen(
+        Options("motion-lora", preset="overfit-one-clip", steps=5), row, device=CPU
+    )
     assert (setup.clips, setup.variations, recipe.steps) == (1, 1, 5)
     with pytest.raises(InputError, match="did you mean overfit-one-clip"):
-        chosen(Options("motion-lora", preset="overfit-one-clp"), row)
+        chosen(Options("motion-lora", preset="overfit-one-clp"), row, device=CPU)
 
 
 def test_runs_that_differ_have_folders_of_their_own() -> None:
@@ -128,3 +134,15 @@ def test_training_imports_nothing_that_samples() -> None:
     assert importlib.util.find_spec("animatediff.training.trainer") is not None
     source = Path(sys.modules["animatediff.training.stages"].__file__ or "").parent
     assert not any("animatediff.sampling" in p.read_text() for p in source.glob("*.py"))
+
+
+@pytest.mark.parametrize(("capability", "precision"), [("AVX2", "fp32"), ("AVX512", "bf16")])
+def test_bf16_is_chosen_only_where_the_device_computes_in_it(
+    monkeypatch: pytest.MonkeyPatch, capability: str, precision: str
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    row = STAGES["motion-lora"].options
+    setup, recipe = chosen(Options("motion-lora"), row, device=CPU)
+    assert (setup.precision, recipe.precision) == (precision, precision)
+    _, told = chosen(Options("motion-lora", precision="bf16"), row, device=CPU)
+    assert told.precision == "bf16"

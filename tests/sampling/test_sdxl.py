@@ -129,5 +129,11 @@ def test_the_size_of_the_picture_and_the_whole_text_count(world: Path) -> None:
     with torch.no_grad():
         animator.base.text_encoder_2.text_projection.weight.mul_(-1)  # pyright: ignore[reportOptionalMemberAccess]
     assert not torch.allclose(animator.animate(request).latents, plain.latents)
+    both = replace(request, prompts={"0": "", "1": ""}, guidance=3.0, negative_prompt="an ox")
+    same = animator.animate(replace(both, prompts={}))
+    assert torch.allclose(animator.animate(both).latents, same.latents, atol=1e-6)
+    travelling = animator.animate(replace(both, prompts={"0": "", "1": "asleep"}))
+    assert torch.allclose(travelling.latents[:, :, 0], same.latents[:, :, 0], atol=1e-6)
+    assert not torch.allclose(travelling.latents[:, :, 1], same.latents[:, :, 1])
     wide = animator.animate(replace(request, width=64))
     assert wide.latents.shape == (1, 4, 2, 4, 8)

@@ -19,6 +19,8 @@ from animatediff.apps.parsing import optional
 from animatediff.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
+
     from animatediff.training.setup import Setup
     from animatediff.training.trainer import TrainOptions
 
@@ -114,7 +116,7 @@ class Options:
     ema_decay: Annotated[float | None, optional("X")] = None
     """Of the averaged weights, which are what is written; 0 writes the last ones."""
     precision: Annotated[Literal["fp32", "bf16"] | None, optional("NAME")] = None
-    """fp32 or bf16."""
+    """fp32 or bf16; left out, the recipe's, or fp32 where the device does not compute in bf16."""
     seed: Annotated[int | None, optional("N")] = None
     """Of everything that is drawn."""
     save_every: Annotated[int | None, optional("N")] = None
@@ -175,12 +177,12 @@ def train_stage(options: Options) -> int:
             "leave out --validate or --shard."
         )
     stage = stage_named(options.stage)
-    setup, recipe = chosen(options, stage.options)
     processes = Processes()
     several = processes.count > 1
     device = processes.device if several else Runtime(device=options.device).torch_device()
+    setup, recipe = chosen(options, stage.options, device=device)
     tell = _say if processes.is_first else _hush
-    tell(f"{options.stage}: {stage.learns}; {recipe.steps} steps")
+    tell(f"{options.stage}: {stage.learns}; {recipe.steps} steps in {recipe.precision}")
     if setup.data is not None:
         tell(f"reading {setup.data}; clips that were not seen before are decoded once, to check")
     prepared = stage.prepare(setup, recipe, device)
@@ -212,8 +214,12 @@ def train_stage(options: Options) -> int:
     return 0
 
 
-def chosen(options: Options, recipe: TrainOptions) -> tuple[Setup, TrainOptions]:
+def chosen(
+    options: Options, recipe: TrainOptions, *, device: torch.device
+) -> tuple[Setup, TrainOptions]:
     """What the stage starts from and how it is trained, by the row, the preset and the options.
+
+    Emulated, bf16 makes a step about nine times as long, so it is chosen only where it is not.
 
     Raises:
         InputError: there is no such preset, or a number is out of range.
@@ -224,7 +230,11 @@ def chosen(options: Options, recipe: TrainOptions) -> tuple[Setup, TrainOptions]
     given: dict[str, Any] = dataclasses.asdict(options)
     names = {field.name for field in dataclasses.fields(Setup)}
     shared = {name: value for name, value in given.items() if name in names}
-    shared["precision"] = options.precision or recipe.precision
+    from animatediff.runtime import computes_bf16
+
+    own = recipe.precision if computes_bf16(device) else "fp32"
+    recipe = dataclasses.replace(recipe, precision=options.precision or own)
+    shared["precision"] = recipe.precision
     setup = Setup(**shared, num_frames=options.frames)
     if options.preset is not None:
         setup, recipe = preset_named(options.preset)(setup, recipe)
