@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,24 @@ def test_a_prompt_becomes_a_file_that_can_be_made_again(tmp_path: Path, tiny: Ru
     assert main(["rerun", str(first), "-o", str(again)]) == 0
     assert np.array_equal(Video.load(first).frames, Video.load(again).frames)
     assert read_metadata(first)["animatediff"] == read_metadata(again)["animatediff"]
+
+
+def test_a_prompt_travels_by_a_file_and_back(
+    tmp_path: Path, tiny: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And facts that a stranger added to the file are said to be left out."""
+    (tmp_path / "travel.txt").write_text("a fox\n0: awake\n100%: asleep")
+    made, again = tmp_path / "made", tmp_path / "again"
+    line = ["animate", "--prompts", str(tmp_path / "travel.txt"), "-o", str(made), *tiny]
+    assert main([*line, "--format", "png", "--progress", "json"]) == 0
+    assert "2 keyframes" in capsys.readouterr().out
+    facts = json.loads((made / "frames.json").read_text())
+    strange = {f"k{i}": "v" for i in range(2000)}
+    (made / "frames.json").write_text(json.dumps({**facts, **strange}))
+    line = ["rerun", str(made), "-o", str(again), "--format", "png", "--progress", "json"]
+    assert main(line) == 0
+    assert f"{len(facts) + 1000} facts more than are read" in capsys.readouterr().out
+    assert np.array_equal(Video.load(made).frames, Video.load(again).frames)
 
 
 def test_several_seeds_and_formats_are_written_with_a_grid(tmp_path: Path, tiny: Run) -> None:

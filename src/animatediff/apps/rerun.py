@@ -38,9 +38,10 @@ def rerun(options: RerunOptions) -> None:
         InputError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
     """
     from animatediff.sampling.animator import load_request
-    from animatediff.video import FORMATS, read_metadata
+    from animatediff.video import FORMATS, LEFT_OUT, read_metadata
 
-    if GRID in read_metadata(options.file):
+    facts = read_metadata(options.file)
+    if GRID in facts:
         raise FileError(
             f"{options.file} is a grid of several; rerun one of the files it is made of."
         )
@@ -52,6 +53,9 @@ def rerun(options: RerunOptions) -> None:
     )
     destination.check()
     with open_progress(options.progress) as progress:
+        if LEFT_OUT in facts:
+            note = f"{options.file} carries {facts[LEFT_OUT]} facts more than are read of a file."
+            progress.tell("note", note, {})
         progress.stage("load")
         from animatediff.apps.render import render
         from animatediff.runtime import Runtime

@@ -246,6 +246,8 @@ def read_video(path: Path, *, max_pixels: int) -> tuple[Frames, Fraction]:
 def read_metadata(path: str | Path) -> Facts:
     """The facts that a video carries, their names in lower case; at most 1000, of 8 million letters.
 
+    Where it carries more, the fact ``left out`` says how many.
+
     Raises:
         FileError: the file is missing, broken, or not a video.
     """

@@ -1,7 +1,7 @@
 """The texts that a video's file carries, whoever wrote them: taken as data, and never too many.
 
 What is no text, has no end, or is not what its container promises is left out, so that a file from
-elsewhere costs no more than its pictures do.
+elsewhere costs no more than its pictures do; how much was too much is one more fact.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ MAX_LETTERS = 8 << 20
 MAX_BYTES = 4 * MAX_LETTERS
 _MOST_PIXELS = 1 << 26
 """Of a picture that is unpacked for the texts behind it."""
+LEFT_OUT = "left out"
+"""The fact of how many facts there were beyond these limits."""
 EXIF_IFD, USER_COMMENT, UNICODE = 0x8769, 0x9286, b"UNICODE\0"
 
 
@@ -29,17 +31,19 @@ def facts_of(table: object) -> Facts:
     if not isinstance(table, Mapping):
         return {}
     facts: Facts = {}
-    left = MAX_LETTERS
+    left, surplus = MAX_LETTERS, 0
     for key, value in table.items():
         if not isinstance(value, str | int | float) or not isinstance(key, str | int):
             continue
         name, text = str(key).lower(), str(value)
-        if len(facts) == MAX_FACTS:
-            break
-        if len(name) + len(text) <= left:
-            facts[name] = text
-            left -= len(name) + len(text)
-    return facts
+        if name == LEFT_OUT:
+            continue
+        if len(facts) == MAX_FACTS or len(name) + len(text) > left:
+            surplus += 1
+            continue
+        facts[name] = text
+        left -= len(name) + len(text)
+    return {**facts, LEFT_OUT: str(surplus)} if surplus else facts
 
 
 def folder_facts(path: Path) -> Facts:
