@@ -182,9 +182,12 @@ def _motion_lora(options: Options, progress: Progress) -> Report:
             for i, draw in enumerate(draws)
         )
     together: dict[str, Together] = {}
+    left_out = options.together == type(options).together
     for pair in options.together:
         names = pair.split("+")
         unknown = [name for name in names if name not in files]
+        if unknown and left_out:
+            continue
         if unknown:
             raise InputError(
                 f"There is no MotionLoRA {unknown[0]!r} here, only {', '.join(files)}."

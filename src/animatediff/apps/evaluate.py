@@ -65,9 +65,9 @@ class Options:
     motion_loras: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE...")] = ()
     """For `motion-lora`: files; left out, all of the world folder that name their pattern."""
     halved: tuple[str, ...] = ("zoom-in", "pan-right", "tilt-up", "roll-clockwise")
-    """For `motion-lora`: which are drawn at scale 0.5 too."""
+    """For `motion-lora`: which of them are drawn at scale 0.5 too."""
     together: tuple[str, ...] = ("zoom-in+pan-right",)
-    """For `motion-lora`: which are drawn at once, NAME+NAME each."""
+    """For `motion-lora`: which are drawn at once, NAME+NAME each; this pair only if it is there."""
     frames: int = 16
     """Frames of each animation."""
     steps: int = 25
