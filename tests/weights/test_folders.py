@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,7 @@ def test_every_entry_of_the_catalogue_is_of_a_known_family() -> None:
     from animatediff.weights.families import FAMILIES
 
     for name, model in catalog().items():
+        assert re.fullmatch(r"|[0-9a-f]{64}", model.sha256), name
         assert model.family in FAMILIES, name
         assert model.path.suffix == ".safetensors"
 
