@@ -14,10 +14,10 @@ from PIL import Image
 from tests.training import small_world as small
 
 from animatediff.training.image_stages import read_still_latents
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.motion_stages import read_clip_latents
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
-from animatediff.training.trainer import TrainOptions
 from animatediff.video import Video
 
 PERSONAL = ("personalise-lora", "personalise-dreambooth")

@@ -22,9 +22,10 @@ from safetensors.torch import save_file
 from tests.training.small_world import make_parts_small
 
 from animatediff.training import checkpoint
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
-from animatediff.training.trainer import TrainOptions, train
+from animatediff.training.trainer import train
 
 PATHS = ("work", "data", "output", "class_data", "adapter")
 

@@ -20,8 +20,9 @@ from animatediff.model.low_rank import attach_low_rank, attention_projections
 from animatediff.runtime import seeded
 from animatediff.training.denoising import DenoisingLesson, frame_by_frame
 from animatediff.training.latents import LatentClips, chosen, few, read_latents
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.objective import alphas_bar
-from animatediff.training.trainer import TrainOptions, train
+from animatediff.training.trainer import train
 
 
 def words(captions: list[str]) -> Tensor:

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from animatediff.errors import FileError, InputError
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
-from animatediff.training.trainer import TrainOptions, train
+from animatediff.training.trainer import train
 
 CPU = torch.device("cpu")
 WRITES = {

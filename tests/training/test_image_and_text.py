@@ -14,8 +14,9 @@ from animatediff.runtime import seeded
 from animatediff.training.denoising import DenoisingLesson, TextEmbedder, frame_by_frame
 from animatediff.training.image_and_text import ImageAndTextLesson
 from animatediff.training.latents import LatentClips
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.objective import alphas_bar
-from animatediff.training.trainer import TrainOptions, train
+from animatediff.training.trainer import train
 from animatediff.weights.tokenizer import clip_tokenizer
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from animatediff.training.checkpoint import load_checkpoint
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
-from animatediff.training.trainer import TrainOptions
 
 RUNNER = "tests.training.kill_runner"
 ROOT = Path(__file__).parents[2]

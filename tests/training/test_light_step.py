@@ -21,10 +21,11 @@ from animatediff.model import AnimatedUNet, DomainAdapter, MotionLora
 from animatediff.model.folded_upsampling import fold_upsampling, upsampled
 from animatediff.model.frozen_convolution import forget_inputs
 from animatediff.model.shared_text import ClipAttention
+from animatediff.training.lesson import Lesson, TrainOptions
 from animatediff.training.light_step import LightStep
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
-from animatediff.training.trainer import Lesson, TrainOptions, train
+from animatediff.training.trainer import train
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "training_step.py"
 MakeMotion = Callable[..., AnimatedUNet]

@@ -12,10 +12,11 @@ from tests.conftest import new_unet
 
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.motion_start import given_motion
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
-from animatediff.training.trainer import TrainOptions, train
+from animatediff.training.trainer import train
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.files import read_header, sha256_of, write_weights
 from animatediff.weights.motion import read_motion, write_motion

@@ -29,11 +29,12 @@ from animatediff.data.media import Media
 from animatediff.data.samples import BuildOptions
 from animatediff.errors import FileError, InputError, Interrupted
 from animatediff.training.clip_lesson import ClipBatch, ClipLesson
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.own_data import encoder_name, encoders_of
 from animatediff.training.prepared import Prepared
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
-from animatediff.training.trainer import TrainOptions, train
+from animatediff.training.trainer import train
 
 CPU = torch.device("cpu")
 SetupOf = Callable[[str, Path], Setup]

@@ -15,10 +15,11 @@ from torch import nn
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.motion_lora import MotionLora
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.meters import read_metrics
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
-from animatediff.training.trainer import TrainOptions, train
+from animatediff.training.trainer import train
 from animatediff.weights.adapters import (
     graft_adapter,
     graft_motion_lora,

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.errors import InputError
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.optimizers import Optimizers
 from animatediff.training.processes import Processes
-from animatediff.training.trainer import AveragedWeights, Run, TrainOptions
+from animatediff.training.run import AveragedWeights, Run
 
 
 class Pair:

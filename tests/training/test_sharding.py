@@ -17,11 +17,11 @@ from tests.conftest import new_unet
 
 from animatediff.apps.cli import main
 from animatediff.errors import InputError
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.processes import Processes
 from animatediff.training.setup import Setup
 from animatediff.training.sharding import layers_of, shard_frozen
 from animatediff.training.stages import STAGES
-from animatediff.training.trainer import TrainOptions
 
 SCRIPT = Path(__file__).with_name("one_stage.py")
 

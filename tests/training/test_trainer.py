@@ -15,14 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.errors import Cancelled, InputError, Interrupted, NumericalError, OutputError
+from animatediff.training.batches import samples_of
+from animatediff.training.lesson import TrainOptions, numbers_themselves
 from animatediff.training.optimizers import OptimizerName
-from animatediff.training.trainer import (
-    TrainOptions,
-    learning_rate_at,
-    numbers_themselves,
-    samples_of,
-    train,
-)
+from animatediff.training.trainer import learning_rate_at, train
 
 OPTIONS = TrainOptions(
     steps=12,
@@ -98,7 +94,7 @@ def test_a_save_is_tried_before_the_first_step(
         train(lesson, OPTIONS, tmp_path / "file" / "run")
     assert lesson.calls == 0
     usage = type("Usage", (), {"free": 10})
-    monkeypatch.setattr("animatediff.training.trainer.shutil.disk_usage", lambda place: usage)
+    monkeypatch.setattr("animatediff.training.run.shutil.disk_usage", lambda place: usage)
     with pytest.raises(OutputError, match="GB free"):
         train(lesson, OPTIONS, tmp_path / "full")
     assert lesson.calls == 0

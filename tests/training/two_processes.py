@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from animatediff.apps.failures import report
+from animatediff.training.lesson import TrainOptions, numbers_themselves
 from animatediff.training.processes import Processes
-from animatediff.training.trainer import TrainOptions, numbers_themselves, train
+from animatediff.training.trainer import train
 
 
 class Regression:

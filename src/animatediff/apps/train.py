@@ -21,8 +21,8 @@ from animatediff.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from animatediff.training.lesson import TrainOptions
     from animatediff.training.setup import Setup
-    from animatediff.training.trainer import TrainOptions
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from animatediff.data.stills import rows, to_model_range
 from animatediff.model.latent_space import picture_of, posterior_of
-from animatediff.training.trainer import numbers_themselves
+from animatediff.training.lesson import numbers_themselves
 
 
 def new_autoencoder() -> AutoencoderKL:

@@ -20,6 +20,7 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from animatediff.data.captions import caption_of
 from animatediff.training.latents import LatentClips
+from animatediff.training.lesson import numbers_themselves
 from animatediff.training.objective import (
     Prediction,
     denoising_loss,
@@ -28,7 +29,6 @@ from animatediff.training.objective import (
     random_timesteps,
     velocity,
 )
-from animatediff.training.trainer import numbers_themselves
 
 PredictNoise = Callable[
     [Float[Tensor, "batch channels frames height width"], Int[Tensor, " batch"], Tensor], Tensor

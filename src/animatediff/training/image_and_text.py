@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from animatediff.training.denoising import DenoisingLesson
-from animatediff.training.trainer import numbers_themselves
+from animatediff.training.lesson import numbers_themselves
 
 
 @dataclass

@@ -26,7 +26,7 @@ from animatediff.training.denoising import (
 )
 from animatediff.training.image_and_text import ImageAndTextLesson
 from animatediff.training.latents import LatentClips, chosen, encode_clips
-from animatediff.training.trainer import Lesson
+from animatediff.training.lesson import Lesson
 from animatediff.training.world import (
     PREDICTION,
     STYLE,

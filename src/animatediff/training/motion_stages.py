@@ -16,11 +16,11 @@ from animatediff.model.animated_unet import AnimatedUNet, Branch
 from animatediff.runtime import channels_last
 from animatediff.training.denoising import DenoisingLesson
 from animatediff.training.latents import LatentClips, chosen, encode_clips
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.motion_start import Start, given_motion
 from animatediff.training.objective import alphas_bar
 from animatediff.training.prepared import Prepared
 from animatediff.training.setup import Setup, trainable
-from animatediff.training.trainer import TrainOptions
 from animatediff.training.world import (
     PREDICTION,
     image_model,

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.setup import Setup
-from animatediff.training.trainer import TrainOptions
 from animatediff.training.written import write_part
 from animatediff.weights.builtin import resolve_motion
 from animatediff.weights.families import Family

@@ -14,12 +14,12 @@ from animatediff.model.domain_adapter import DomainAdapter
 from animatediff.model.motion_lora import MotionLora
 from animatediff.training.clip_lesson import ClipLesson, ReadClips
 from animatediff.training.denoising import PredictNoise, frame_by_frame
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.light_step import LightStep
 from animatediff.training.motion_start import Start, given_motion
 from animatediff.training.objective import alphas_bar
 from animatediff.training.prepared import Prepared
 from animatediff.training.setup import FRESH, Ground, Setup, read_ground, trainable
-from animatediff.training.trainer import TrainOptions
 from animatediff.training.written import write_part
 from animatediff.weights.families import Betas, Family
 

@@ -25,11 +25,11 @@ from animatediff.training.clip_lesson import ClipBatch, ClipLesson, ReadClips, T
 from animatediff.training.denoising import DenoisingLesson, frame_by_frame
 from animatediff.training.image_stages import read_still_latents
 from animatediff.training.latents import LatentClips, chosen
+from animatediff.training.lesson import Lesson, TrainOptions
 from animatediff.training.new_word import spelled, teach_word
 from animatediff.training.paper_stages import family_name, image_lesson
 from animatediff.training.prepared import Prepared
 from animatediff.training.setup import Captioned, Ground, Setup, read_ground, trainable
-from animatediff.training.trainer import Lesson, TrainOptions
 from animatediff.training.world import PREDICTION, STYLE, betas, image_model, read_text, read_unet
 from animatediff.training.written import write_model, write_part
 from animatediff.weights.files import write_weights

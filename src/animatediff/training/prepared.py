@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
-from animatediff.training.trainer import Lesson
+from animatediff.training.lesson import Lesson
 
 if TYPE_CHECKING:
     from animatediff.training.setup import Ground

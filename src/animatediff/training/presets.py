@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from animatediff.config import nearest
 from animatediff.errors import InputError
+from animatediff.training.lesson import TrainOptions
 from animatediff.training.setup import Setup
-from animatediff.training.trainer import TrainOptions
 
 Preset = Callable[[Setup, TrainOptions], tuple[Setup, TrainOptions]]
 

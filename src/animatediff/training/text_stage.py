@@ -15,6 +15,7 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from animatediff.data.captions import LOOKS, MANNERS, taught_phrases
 from animatediff.data.shards import read_shards
+from animatediff.training.lesson import Lesson
 from animatediff.training.text_encoder import (
     TextEncoderLesson,
     new_text_encoder,
@@ -22,7 +23,6 @@ from animatediff.training.text_encoder import (
     teacher_folder,
 )
 from animatediff.training.tokenizer import learn_merges, write_tokenizer
-from animatediff.training.trainer import Lesson
 from animatediff.training.world import image_model, write_index
 from animatediff.training.written import write_model
 from animatediff.weights.files import write_weights

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from animatediff.errors import OutputError
-from animatediff.training.trainer import TrainOptions
+from animatediff.training.lesson import TrainOptions
 from animatediff.weights.files import replace_by, write_weights
 
 _NETWORKS = {"lora", "motion-lora", "domain-adapter"}
