@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -50,7 +51,7 @@ def plan_travel(
     blends: list[Blend] = []
     last = len(positions) - 1
     for frame in range(num_frames):
-        before = max((i for i, p in enumerate(positions) if p <= frame), default=-1)
+        before = bisect_right(positions, frame) - 1
         if not closed_loop and not 0 <= before < last:
             only = max(before, 0)
             blends.append(Blend(only, only, Fraction(0)))
