@@ -54,6 +54,11 @@ def test_lines_around_the_keyframes_hold_throughout() -> None:
     }
 
 
+def test_a_wildcard_in_front_is_no_table() -> None:
+    read = read_travel("{red|blue} fox\n0: awake\n8: asleep")
+    assert read.prompts == {"0": "{red|blue} fox, awake", "8": "{red|blue} fox, asleep"}
+
+
 def test_a_project_file_is_read_as_its_own_program_reads_it() -> None:
     text = """{
       "name": "sample", "seed": [1, -1], "steps": 20, "guidance_scale": 7.5, "compile": false,

@@ -167,13 +167,19 @@ def read_travel(text: str) -> Travel:
     Raises:
         InputError: it is no such thing; the sentence begins with the line.
     """
-    tokens = (token for token in _TOKEN.finditer(text))
-    first = next((t for t in tokens if t.lastgroup not in ("blank", "comment")), None)
-    is_table = first is not None and (first[0] == "{" or _is_key(first, text))
-    travel = _read_table(text) if is_table else _read_lines(text)
+    travel = _read_table(text) if _is_table(text) else _read_lines(text)
     if not travel.prompts:
         raise InputError("There is no keyframe in it; write, for example, 0: a fox.")
     return travel
+
+
+def _is_table(text: str) -> bool:
+    """Whether it begins with a key in quotes, or a brace before any; a brace alone is a wildcard's."""
+    signs = (t for t in _TOKEN.finditer(text) if t.lastgroup not in ("blank", "comment"))
+    first, second = next(signs, None), next(signs, None)
+    if first is None or first[0] != "{":
+        return first is not None and _is_key(first, text)
+    return second is not None and (second.lastgroup == "bare" or _is_key(second, text))
 
 
 def _read_lines(text: str) -> Travel:
