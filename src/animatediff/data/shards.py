@@ -6,6 +6,7 @@ the same with its frames stacked into one tall strip and ``frames`` in its json.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -59,6 +60,15 @@ def write_shards(samples: Iterable[Sample], folder: Path, *, per_shard: int = 20
     if pending:
         _write_shard(pending, folder / f"{shard:05d}.tar")
     return count
+
+
+def fingerprint_of(folder: Path) -> str:
+    """A hash of every shard of a folder, names included."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.glob("*.tar")):
+        with path.open("rb") as file:
+            whole.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    return whole.hexdigest()
 
 
 def _write_shard(samples: list[Sample], path: Path) -> None:

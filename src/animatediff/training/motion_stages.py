@@ -19,7 +19,7 @@ from animatediff.training.latents import LatentClips, chosen, encode_clips
 from animatediff.training.lesson import TrainOptions
 from animatediff.training.motion_start import Start, given_motion
 from animatediff.training.objective import alphas_bar
-from animatediff.training.prepared import Prepared
+from animatediff.training.prepared import Prepared, world_facts
 from animatediff.training.setup import Setup, trainable
 from animatediff.training.world import (
     PREDICTION,
@@ -98,6 +98,6 @@ def _prepare(setup: Setup, options: TrainOptions, branch: Branch) -> Prepared:
     return Prepared(
         lesson,
         lambda learned: start.keep(path, learned, options=options),
-        {"num_frames": str(setup.num_frames), **start.facts},
+        {"num_frames": str(setup.num_frames), **world_facts(work), **start.facts},
         betas=betas,
     )

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
+from animatediff.data.shards import fingerprint_of
 from animatediff.training.lesson import Lesson
 
 if TYPE_CHECKING:
     from animatediff.training.setup import Ground
     from animatediff.weights.families import Betas
+
+
+def world_facts(work: Path) -> dict[str, str]:
+    """What the rows of the built-in world learn from, as it was rendered into a world folder."""
+    places = {name: work / name for name in ("stills", "clips")}
+    return {name: fingerprint_of(place) for name, place in places.items() if place.is_dir()}
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from animatediff.training import (
     text_stage,
 )
 from animatediff.training.lesson import Lesson, TrainOptions
-from animatediff.training.prepared import Prepared
+from animatediff.training.prepared import Prepared, world_facts
 from animatediff.training.setup import Setup
 
 Prepare = Callable[[Setup, TrainOptions, torch.device], Prepared]
@@ -57,7 +57,9 @@ def world(
         del options, device
         _refuse(setup, but=frozenset())
         lesson = prepare(setup.work)
-        return Prepared(lesson, lambda learned: keep(setup.work, lesson, learned))
+        return Prepared(
+            lesson, lambda learned: keep(setup.work, lesson, learned), world_facts(setup.work)
+        )
 
     return made_ready
 
