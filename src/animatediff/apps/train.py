@@ -224,14 +224,13 @@ def chosen(
     Raises:
         InputError: there is no such preset, or a number is out of range.
     """
+    from animatediff.runtime import computes_bf16
     from animatediff.training.presets import preset_named
     from animatediff.training.setup import Setup
 
     given: dict[str, Any] = dataclasses.asdict(options)
     names = {field.name for field in dataclasses.fields(Setup)}
     shared = {name: value for name, value in given.items() if name in names}
-    from animatediff.runtime import computes_bf16
-
     own = recipe.precision if computes_bf16(device) else "fp32"
     recipe = dataclasses.replace(recipe, precision=options.precision or own)
     shared["precision"] = recipe.precision
