@@ -54,6 +54,10 @@ def test_choices_and_coverage_are_told_once(
         preview=None,
     )
     assert "seed 3: 2 frames of 32x32 at 8 a second, 1 step of ddim, guidance 3" in listener.told
+    assert listener.told[0] == (
+        f"motion {tiny_motion.name}: the built-in motion module; "
+        "the image model normalises each frame alone"
+    )
     coverage = [text for text in listener.told if text.startswith("LoRA style: ")]
     assert len(coverage) == 1
     have, of = coverage[0].removeprefix("LoRA style: ").removesuffix(" modules").split("/")

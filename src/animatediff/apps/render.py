@@ -13,6 +13,8 @@ from animatediff.sampling.animator import Animation, Animator
 from animatediff.sampling.animator import Progress as Step
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import grid
+from animatediff.weights.builtin import NO_MOTION
+from animatediff.weights.families import Family
 
 PREVIEW_EVERY = 5
 """Steps between two previews; each costs as much as decoding a few frames."""
@@ -28,6 +30,10 @@ def render(
 ) -> None:
     """Animate requests that share a model, and write each; several also side by side."""
     animator = Animator.for_request(requests[0], runtime=runtime)
+    if requests[0].motion != NO_MOTION:
+        name, family = Path(requests[0].motion).name, animator.family
+        facts = {"family": family.name, "numerics": requests[0].numerics}
+        progress.tell("family", f"motion {name}: {understood(family)}", facts)
     told: set[str] = set()
     animations: list[Animation] = []
     for request in requests:
@@ -47,6 +53,12 @@ def render(
         animations.append(animation)
     if len(animations) > 1:
         _write_grid(animations, destination=destination, progress=progress)
+
+
+def understood(family: Family) -> str:
+    """What a motion module was taken for, and how the image model is normalised with it."""
+    over = "each frame alone" if family.resnet_norm_scope == "frame" else "all frames together"
+    return f"{family.title}; the image model normalises {over}"
 
 
 def choices(request: AnimationRequest) -> str:
