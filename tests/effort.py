@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 YARDSTICK = 0.02
-"""Seconds that ``_yardstick`` takes on a usual machine."""
+"""A usual machine is one that takes so many seconds for ``_yardstick``."""
 
 
 @contextmanager

@@ -16,24 +16,6 @@ from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.request import SCHEDULER_NAMES, AnimationRequest
 
 
-@pytest.fixture(scope="module")
-def animator(tiny_world: Path, tiny_motion: Path) -> Animator:
-    return Animator.load(str(tiny_world), motion=str(tiny_motion))
-
-
-@pytest.fixture
-def request_of(tiny_world: Path, tiny_motion: Path) -> AnimationRequest:
-    return AnimationRequest(
-        prompt="a fox",
-        model=str(tiny_world),
-        motion=str(tiny_motion),
-        num_frames=3,
-        steps=2,
-        guidance=3.0,
-        seed=5,
-    )
-
-
 def test_the_same_request_gives_the_same_video_also_after_another(
     animator: Animator, request_of: AnimationRequest, tiny_world: Path, tiny_motion: Path
 ) -> None:

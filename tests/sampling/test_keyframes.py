@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,15 +13,9 @@ from hypothesis import strategies as st
 from tests.effort import within
 
 from animatediff.errors import FileError, InputError
-from animatediff.sampling.keyframes import (
-    MAX_KEYFRAMES,
-    Travel,
-    position_of,
-    positions_of,
-    read_travel,
-    read_travel_file,
-)
+from animatediff.sampling.keyframes import MAX_KEYFRAMES, position_of, positions_of
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.travel_files import Travel, read_travel, read_travel_file
 
 FOX_AND_HARE = {"0": "a fox", "8": "a hare"}
 
@@ -219,3 +214,5 @@ def test_a_lora_of_a_keyframe_counts_once_for_all_frames() -> None:
     prompts = {"0": "a <lora:x:0.5>", "8": "b <lora:x:0.5> <lora:y:1>"}
     request = AnimationRequest("c", prompts=prompts, loras=("z:1",))
     assert request.styles == ("z:1", "x:0.5", "y:1")
+    with pytest.raises(InputError, match="LoRA 'x' with several scales"):
+        _ = replace(request, prompt="c <lora:x:1>").styles

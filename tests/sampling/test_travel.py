@@ -23,21 +23,10 @@ from animatediff.sampling.travel import Blend, plan_travel, travelled
 from animatediff.video import read_metadata
 
 
-@pytest.fixture(scope="module")
-def animator(tiny_world: Path, tiny_motion: Path) -> Animator:
-    return Animator.load(str(tiny_world), motion=str(tiny_motion))
-
-
 @pytest.fixture
-def request_of(tiny_world: Path, tiny_motion: Path) -> AnimationRequest:
-    return AnimationRequest(
-        prompt="a fox",
-        model=str(tiny_world),
-        motion=str(tiny_motion),
-        num_frames=4,
-        steps=2,
-        guidance=3.0,
-    )
+def travelling(request_of: AnimationRequest) -> AnimationRequest:
+    """Four frames, the first and the last of which are keyframes below."""
+    return replace(request_of, num_frames=4)
 
 
 def shares(*positions: int, num_frames: int = 8, **options: float) -> list[float]:
@@ -106,18 +95,18 @@ def test_an_arc_without_an_angle_is_a_line(other: tuple[float, float]) -> None:
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_keyframes_that_all_say_the_same_are_the_plain_prompt(
-    animator: Animator, request_of: AnimationRequest, guidance: float
+    animator: Animator, travelling: AnimationRequest, guidance: float
 ) -> None:
-    plain = replace(request_of, guidance=guidance, negative_prompt="an ox")
+    plain = replace(travelling, guidance=guidance, negative_prompt="an ox")
     same = replace(plain, prompt="", prompts={"0": "a fox", "3": "a fox"})
     assert torch.equal(animator.animate(plain).latents, animator.animate(same).latents)
 
 
 def test_a_keyframe_changes_its_own_frames_only(
-    tiny_world: Path, request_of: AnimationRequest
+    tiny_world: Path, travelling: AnimationRequest
 ) -> None:
     still = Animator.load(str(tiny_world), motion="none")
-    asked = replace(request_of, motion="none", interpolation="step")
+    asked = replace(travelling, motion="none", interpolation="step")
     fox = still.animate(asked).latents
     both = still.animate(replace(asked, prompt="", prompts={"0": "a fox", "2": "an ox"})).latents
     ox = still.animate(replace(asked, prompt="an ox")).latents
@@ -127,11 +116,11 @@ def test_a_keyframe_changes_its_own_frames_only(
 
 
 def test_texts_of_any_length_have_as_many_chunks(
-    animator: Animator, request_of: AnimationRequest
+    animator: Animator, travelling: AnimationRequest
 ) -> None:
     """Keyframes of 10, 80 and 200 tokens, and no negative prompt."""
     prompts = {"0": "a " * 10, "1": "a " * 80, "3": "a " * 200}
-    asked = animator.resolved(replace(request_of, prompt="", prompts=prompts))
+    asked = animator.resolved(replace(travelling, prompt="", prompts=prompts))
     (now,) = read_conditions(asked, base=animator.base, words=())
     room = animator.base.tokenizer.model_max_length
     chunks = math.ceil(200 / (room - 2))
@@ -142,10 +131,10 @@ def test_texts_of_any_length_have_as_many_chunks(
 
 
 def test_keyframes_may_change_over_the_steps_too(
-    animator: Animator, request_of: AnimationRequest
+    animator: Animator, travelling: AnimationRequest
 ) -> None:
     prompts = {"0": "a [fox:ox:0.5]", "3": "an ox"}
-    asked = animator.resolved(replace(request_of, prompt="", prompts=prompts))
+    asked = animator.resolved(replace(travelling, prompt="", prompts=prompts))
     first, second = read_conditions(asked, base=animator.base, words=())
     assert (first.last_step, second.last_step) == (1, 2)
     assert not torch.equal(first.states[1, 0], second.states[1, 0])
@@ -153,20 +142,20 @@ def test_keyframes_may_change_over_the_steps_too(
 
 
 def test_too_many_texts_over_frames_and_steps_are_refused(
-    animator: Animator, request_of: AnimationRequest
+    animator: Animator, travelling: AnimationRequest
 ) -> None:
     edits = "".join(f"[a{i}:{i / 300}]" for i in range(1, 300))
     prompts = {str(i): f"{i}{edits}" for i in range(10)}
-    asked = replace(request_of, steps=300, num_frames=10, prompts=prompts)
+    asked = replace(travelling, steps=300, num_frames=10, prompts=prompts)
     with pytest.raises(InputError, match="at most 2000"):
         animator.animate(asked)
 
 
 def test_a_file_carries_its_keyframes_and_runs_again(
-    animator: Animator, request_of: AnimationRequest, tmp_path: Path
+    animator: Animator, travelling: AnimationRequest, tmp_path: Path
 ) -> None:
     asked = replace(
-        request_of, prompts={"0": "{red|blue}", "100%": "asleep"}, hold=0.5, closed_loop=True
+        travelling, prompts={"0": "{red|blue}", "100%": "asleep"}, hold=0.5, closed_loop=True
     )
     made = animator.animate(asked)
     path = made.save(tmp_path / "x.png", format="apng")

@@ -15,8 +15,9 @@ from animatediff.apps.destination import plan_destination, slug
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
 from animatediff.errors import InputError, OutputError
-from animatediff.sampling.keyframes import InterpolationName, Travel, read_travel_file
+from animatediff.sampling.keyframes import InterpolationName
 from animatediff.sampling.request import AnimationRequest, EmphasisName, NumericsName, SchedulerName
+from animatediff.sampling.travel_files import Travel, read_travel_file
 
 MAX_SEEDS = 64
 

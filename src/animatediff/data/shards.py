@@ -62,12 +62,17 @@ def write_shards(samples: Iterable[Sample], folder: Path, *, per_shard: int = 20
     return count
 
 
+def _shards_in(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.tar"))
+
+
 def fingerprint_of(folder: Path) -> str:
-    """A hash of every shard of a folder, names included."""
+    """A hash of every shard that ``read_shards`` reads there, names included."""
     whole = hashlib.sha256()
-    for path in sorted(folder.glob("*.tar")):
+    for path in _shards_in(folder):
+        name = path.relative_to(folder).as_posix()
         with path.open("rb") as file:
-            whole.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+            whole.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
     return whole.hexdigest()
 
 
@@ -96,7 +101,7 @@ def read_shards(folder: Path) -> Iterator[Sample]:
     Raises:
         FileError: the folder holds no shard, or a sample lacks its picture or facts.
     """
-    shards = sorted(folder.rglob("*.tar"))
+    shards = _shards_in(folder)
     if not shards:
         raise FileError(
             f"{folder} holds no shards (*.tar); render them with `animatediff dataset emoji`."

@@ -23,10 +23,10 @@ from animatediff.model.low_rank import merged
 from animatediff.model.weight_delta import merged_deltas
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
-from animatediff.sampling.conditions import Conditions, read_conditions
+from animatediff.sampling.conditions import read_conditions
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
-from animatediff.sampling.guidance import PredictNoise, by_step, guided, model_noise
+from animatediff.sampling.guidance import by_step, guided, model_noise
 from animatediff.sampling.loading import Loaded, load_parts
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import Report, load_request
@@ -228,7 +228,12 @@ class Animator:
         assert request.num_frames is not None
         steps, num_frames = request.steps, request.num_frames
         over_steps = read_conditions(request, base=self.base, words=self.words)
-        predict_noise = by_step([(now.last_step, self._predicted(now)) for now in over_steps])
+        predict_noise = by_step(
+            [
+                (now.last_step, model_noise(self.animated, text=now.states, added=now.added))
+                for now in over_steps
+            ]
+        )
         if request.guidance != 1:
             predict_noise = guided(predict_noise, scale=request.guidance)
 
@@ -256,10 +261,6 @@ class Animator:
             latents=latents.cpu(),
             report=self._report(request, clock=clock),
         )
-
-    def _predicted(self, now: Conditions) -> PredictNoise:
-        """The noise by one prompt, or both by it and by the negative one."""
-        return model_noise(self.animated, text=now.states, added=now.added)
 
     def resolved(self, request: AnimationRequest) -> AnimationRequest:
         """The request with every choice that was left to the model filled in.

@@ -57,17 +57,12 @@ def read_conditions(
     is_guided = request.guidance != 1
     keyframes = request.keyframes
     positions = positions_of(keyframes, num_frames=request.num_frames, rate=request.rate)
-    typed = [
-        *([request.negative_prompt] if is_guided else []),
-        *(keyframes[key] for key in positions),
-    ]
-    plans = [_over_steps(take_loras(text)[0], request) for text in typed]
+    typed = [(False, keyframes[key]) for key in positions]
+    if is_guided:
+        typed.insert(0, (True, request.negative_prompt))
+    plans = [(negative, _over_steps(take_loras(text)[0], request)) for negative, text in typed]
     # All are encoded together, so that all have as many chunks.
-    distinct = list(
-        dict.fromkeys(
-            (is_guided and i == 0, text) for i, plan in enumerate(plans) for _, text in plan
-        )
-    )
+    distinct = list(dict.fromkeys((negative, text) for negative, plan in plans for _, text in plan))
     if len(distinct) > MAX_TEXTS:
         raise InputError(
             f"Over its frames and steps the prompt is {len(distinct)} different texts, "
@@ -79,7 +74,7 @@ def read_conditions(
         words=words,
         clip_skip=request.clip_skip,
         emphasis=request.emphasis,
-        is_negative=[is_negative for is_negative, _ in distinct],
+        is_negative=[negative for negative, _ in distinct],
     )
     known = dict(zip(distinct, encoded, strict=True))
     blends = plan_travel(
@@ -89,18 +84,17 @@ def read_conditions(
         closed_loop=request.closed_loop,
     )
     found: list[Conditions] = []
-    for end in sorted({end for plan in plans for end, _ in plan}):
+    for end in sorted({end for _, plan in plans for end, _ in plan}):
         now = [
-            known[is_guided and i == 0, next(text for last, text in plan if end <= last)]
-            for i, plan in enumerate(plans)
+            (negative, known[negative, next(text for last, text in plan if end <= last)])
+            for negative, plan in plans
         ]
-        negative, texts = now[: int(is_guided)], now[int(is_guided) :]
+        without = [text for negative, text in now if negative]
+        texts = [text for negative, text in now if not negative]
         if request.prompts:
-            positive = travelled(texts, blends, interpolation=request.interpolation)
-            negative = [_for_every_frame(text, request.num_frames) for text in negative]
-        else:
-            positive = texts[0]
-        found.append(_together([*negative, positive], end, request))
+            texts = [travelled(texts, blends, interpolation=request.interpolation)]
+            without = [_for_every_frame(text, request.num_frames) for text in without]
+        found.append(_together([*without, *texts], end, request))
     return found
 
 

@@ -120,19 +120,19 @@ class AnimationRequest:
         LoRAs are in the weights, so one that a keyframe names counts for every frame.
 
         Raises:
-            InputError: one is named wrongly, or with several scales by several keyframes.
+            InputError: one is named wrongly, or with several scales over the frames.
         """
         typed = take_loras(self.prompt)[1]
-        travelling: dict[str, str] = {}
+        known = {parse_lora(spec)[0]: spec for spec in typed}
         for text in self.prompts.values():
             for spec in take_loras(text)[1]:
                 name = parse_lora(spec)[0]
-                if travelling.setdefault(name, spec) != spec:
+                if known.setdefault(name, spec) != spec:
                     raise InputError(
                         f"The keyframes name the LoRA {name!r:.80} with several scales; "
                         "it has one for all frames."
                     )
-        return (*self.loras, *typed, *(s for s in travelling.values() if s not in typed))
+        return (*self.loras, *typed, *(spec for spec in known.values() if spec not in typed))
 
     @property
     def keyframes(self) -> dict[str, str]:

@@ -98,6 +98,6 @@ def _prepare(setup: Setup, options: TrainOptions, branch: Branch) -> Prepared:
     return Prepared(
         lesson,
         lambda learned: start.keep(path, learned, options=options),
-        {"num_frames": str(setup.num_frames), **world_facts(work), **start.facts},
+        {"num_frames": str(setup.num_frames), **world_facts(work, "clips"), **start.facts},
         betas=betas,
     )

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from animatediff.weights.families import Betas
 
 
-def world_facts(work: Path) -> dict[str, str]:
-    """What the rows of the built-in world learn from, as it was rendered into a world folder."""
-    places = {name: work / name for name in ("stills", "clips")}
-    return {name: fingerprint_of(place) for name, place in places.items() if place.is_dir()}
+def world_facts(work: Path, *kinds: str) -> dict[str, str]:
+    """What a row of the built-in world learns from, ``stills`` or ``clips``, as it was rendered."""
+    return {kind: fingerprint_of(work / kind) for kind in kinds}
 
 
 @dataclass(frozen=True)

@@ -49,16 +49,27 @@ class Stage:
 
 
 def world(
-    prepare: Callable[[Path], Lesson], keep: Callable[[Path, Lesson, dict[str, Tensor]], Path]
+    prepare: Callable[[Path], Lesson],
+    keep: Callable[[Path, Lesson, dict[str, Tensor]], Path],
+    *,
+    kinds: tuple[str, ...] = ("stills",),
 ) -> Prepare:
-    """A row of the built-in world alone, which needs nothing but its folder."""
+    """A row of the built-in world alone, which needs nothing but its folder.
+
+    Args:
+        prepare: makes the lesson ready.
+        keep: stores what was learned.
+        kinds: the art that is learned from, ``stills`` or ``clips``.
+    """
 
     def made_ready(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
         del options, device
         _refuse(setup, but=frozenset())
         lesson = prepare(setup.work)
         return Prepared(
-            lesson, lambda learned: keep(setup.work, lesson, learned), world_facts(setup.work)
+            lesson,
+            lambda learned: keep(setup.work, lesson, learned),
+            world_facts(setup.work, *kinds),
         )
 
     return made_ready
@@ -111,7 +122,7 @@ def _refuse(setup: Setup, *, but: frozenset[str]) -> None:
 STAGES: dict[str, Stage] = {
     "text-encoder": Stage(
         "a small CLIP text model, from a sentence model's embeddings",
-        world(text_stage.prepare, text_stage.keep),
+        world(text_stage.prepare, text_stage.keep, kinds=("stills", "clips")),
         TrainOptions(steps=3500, batch_size=256, learning_rate=1e-3, ema_decay=0.998),
     ),
     "autoencoder": Stage(
