@@ -29,6 +29,7 @@ FRAMES, STEPS, GUIDANCE, SEED, SIDE = 4, 10, 7.5, 3, 64
         "motion-v2",
         pytest.param("motion-v1", marks=pytest.mark.slow),
         pytest.param("motion-v3", marks=pytest.mark.slow),
+        pytest.param("motion-lcm", marks=pytest.mark.slow),
     ],
 )
 def test_ten_steps_of_ddim_end_as_in_diffusers_pipeline(
@@ -47,6 +48,7 @@ def test_ten_steps_of_ddim_end_as_in_diffusers_pipeline(
         height=SIDE,
         steps=STEPS,
         guidance=GUIDANCE,
+        scheduler="ddim",
         seed=SEED,
         precision="fp32",
     )
