@@ -13,12 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-TEXT = "SAMPLE"
-BAND = (0.56, 0.74)
+BAND = (0.5625, 0.75)
 """Top and bottom of the watermark's band, as shares of the height."""
-BAND_OPACITY, TEXT_OPACITY = 0.28, 0.75
+STRIPES = 16
+"""How many slanted stripes cross the band: at 128 px one for each column of 8 times smaller latents."""
+STRIPE, MARGIN = 3 / 128, 4 / 128
+"""How thick a stripe is, and how far from the band's edges it ends, as shares of the width."""
+BAND_OPACITY, STRIPE_OPACITY = 0.28, 0.75
+_FINER = 4
 
 Frame = UInt8[np.ndarray, "height width 3"]
 
@@ -65,20 +69,23 @@ class Degradation:
 def watermark(height: int, width: int) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
     """The watermark at a size: how much it covers each pixel, and its brightness there (0 to 1).
 
-    White letters on a dark translucent band, at a fixed place, so that it shows on any background.
+    White slanted stripes on a dark translucent band, at a fixed place, so that it shows on any
+    background. Stripes and not letters, because an adapter on attention has no sense of place but what
+    convolutions bring to it: it learns a texture in hundreds of steps, and a word in many thousands.
     """
     top, bottom = round(BAND[0] * height), round(BAND[1] * height)
     cover = np.zeros((height, width), np.float32)
     cover[top:bottom] = BAND_OPACITY
-    brightness = np.zeros((height, width), np.float32)
-    letters = Image.new("L", (width, height), 0)
-    font = ImageFont.load_default(size=max(6.0, 0.8 * (bottom - top)))
-    ImageDraw.Draw(letters).text(
-        (width / 2, (top + bottom) / 2), TEXT, fill=255, font=font, anchor="mm"
-    )
-    drawn = np.asarray(letters, np.float32) / 255
-    cover = cover * (1 - drawn) + TEXT_OPACITY * drawn
-    brightness = np.maximum(brightness, drawn)
+    finely = Image.new("L", (_FINER * width, _FINER * height), 0)
+    draw = ImageDraw.Draw(finely)
+    high, low = top + MARGIN * width, bottom - MARGIN * width
+    for left in np.linspace(0, width, STRIPES, endpoint=False):
+        ends = (left, low, left + width / STRIPES, high)
+        thick = max(1, round(_FINER * STRIPE * width))
+        draw.line([_FINER * end for end in ends], fill=255, width=thick)
+    stripes = finely.resize((width, height), Image.Resampling.BOX)
+    brightness = np.asarray(stripes, np.float32) / 255
+    cover = cover * (1 - brightness) + STRIPE_OPACITY * brightness
     return cover, brightness
 
 

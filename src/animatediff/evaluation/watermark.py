@@ -17,7 +17,7 @@ from animatediff.data.degraded import BAND, watermark
 from animatediff.errors import InputError
 
 BLUR = 2.5
-"""Radius, in pixels of a 128 px picture, below which detail is fine: about a letter's stroke."""
+"""Radius, in pixels of a 128 px picture, below which detail is fine: about a stripe."""
 FALSE_ALARMS = 0.01
 """The share of clean frames that may pass for marked ones, at most, where the two overlap."""
 
@@ -69,8 +69,8 @@ def mark_strength(frames: Frames) -> Float[np.ndarray, " frames"]:
     """How much a frame's fine detail agrees with the mark's: 1 is the same, 0 is none of it."""
     height, width = frames.shape[1:3]
     top, bottom = round(BAND[0] * height), round(BAND[1] * height)
-    letters = watermark(height, width)[1]
-    pattern = _detail(letters[None] * 255)[0, top:bottom]
+    stripes = watermark(height, width)[1]
+    pattern = _detail(stripes[None] * 255)[0, top:bottom]
     seen = _detail(frames.astype(np.float32).mean(axis=-1))[:, top:bottom]
     rows = seen.reshape(len(frames), -1)
     rows = rows - rows.mean(axis=1, keepdims=True)
