@@ -13,7 +13,7 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import attach_low_rank, attention_projections
+from animatediff.model.low_rank import LowRankSet, attention_projections
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.files import write_weights
 from animatediff.weights.motion import write_motion
@@ -125,7 +125,7 @@ def tiny_motion(
 def tiny_lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LoRA of rank 2 that fits ``tiny_world`` and changes what it draws."""
     torch.manual_seed(2)
-    branches = attach_low_rank(attention_projections(new_unet()), rank=2)
+    branches = LowRankSet(attention_projections(new_unet()), rank=2)
     for weights in branches.parameters():
         torch.nn.init.normal_(weights, std=0.3)
     path = tmp_path_factory.mktemp("tiny-lora") / "style.safetensors"

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from animatediff.errors import InputError
-from animatediff.model import Graft, LowRank, attach_low_rank, attention_projections, merged
+from animatediff.model import Graft, LowRank, LowRankSet, attention_projections, merged
 
 HOSTS = {
     "linear": (lambda: nn.Linear(6, 10), (4, 6)),
@@ -66,7 +66,7 @@ def test_a_rank_below_one_is_an_error():
 def test_a_set_names_its_weights_after_its_hosts(small_unet):
     unet = small_unet()
     hosts = attention_projections(unet)
-    low_rank = attach_low_rank(hosts, rank=2, scale=0.8)
+    low_rank = LowRankSet(hosts, rank=2, scale=0.8)
     expected = [f"{path}.{half}.weight" for path in hosts for half in ("down", "up")]
     assert sorted(low_rank.state_dict()) == sorted(expected)
     assert low_rank.scale == 0.8
@@ -77,13 +77,13 @@ def test_a_set_names_its_weights_after_its_hosts(small_unet):
 def test_a_set_that_cannot_be_grafted_leaves_no_trace():
     hosts = {"good": nn.Linear(3, 3), "bad": nn.LayerNorm(3)}
     with pytest.raises(InputError):
-        attach_low_rank(hosts, rank=2)
+        LowRankSet(hosts, rank=2)
     assert not hosts["good"]._forward_hooks
 
 
 def test_a_set_on_no_host_is_an_error():
     with pytest.raises(InputError, match="no layer to graft on"):
-        attach_low_rank({}, rank=2)
+        LowRankSet({}, rank=2)
 
 
 def test_hosts_are_the_projections_of_both_attentions(small_unet):
@@ -99,9 +99,7 @@ def test_merging_is_the_branches_without_their_cost_and_leaves_no_trace(
     unet = small_unet()
     image = (inputs["latents"][:, :, 0], inputs["timestep"], inputs["encoder_hidden_states"])
     before = {name: value.clone() for name, value in unet.state_dict().items()}
-    low_rank = randomised(
-        attach_low_rank(attention_projections(unet), rank=2, alpha=1.0, scale=0.6)
-    )
+    low_rank = randomised(LowRankSet(attention_projections(unet), rank=2, alpha=1.0, scale=0.6))
     expected = unet(*image).sample
     with merged(low_rank.grafts):
         assert low_rank.scale == 0
@@ -114,7 +112,7 @@ def test_merging_is_the_branches_without_their_cost_and_leaves_no_trace(
 def test_merged_sets_add_up_and_come_off_even_after_an_error(randomised):
     host = nn.Linear(4, 4)
     own = host.weight.clone()
-    sets = [randomised(attach_low_rank({"x": host}, rank=2), seed=seed) for seed in (1, 2)]
+    sets = [randomised(LowRankSet({"x": host}, rank=2), seed=seed) for seed in (1, 2)]
     expected = host(torch.eye(4))
 
     def fail_while_merged():

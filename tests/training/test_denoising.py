@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import attach_low_rank, attention_projections
+from animatediff.model.low_rank import LowRankSet, attention_projections
 from animatediff.runtime import seeded
 from animatediff.training.denoising import DenoisingLesson, frame_by_frame
 from animatediff.training.latents import LatentClips, chosen, few, read_latents
@@ -75,7 +75,7 @@ def motion(unet: UNet2DConditionModel) -> tuple[nn.Module, Any, int]:
 
 
 def lora(unet: UNet2DConditionModel) -> tuple[nn.Module, Any, int]:
-    grafts = attach_low_rank(attention_projections(unet.requires_grad_(False)), rank=2)
+    grafts = LowRankSet(attention_projections(unet.requires_grad_(False)), rank=2)
     return grafts, frame_by_frame(unet), 1
 
 

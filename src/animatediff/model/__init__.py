@@ -7,7 +7,6 @@ from animatediff.model.graft import Graft, Grafts
 from animatediff.model.low_rank import (
     LowRank,
     LowRankSet,
-    attach_low_rank,
     attention_projections,
     merged,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "NormScope",
     "Site",
     "TemporalConv",
-    "attach_low_rank",
     "attention_projections",
     "merged",
     "motion_sites",

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import nn
-
-from animatediff.model.low_rank import attention_projections, graft_low_rank
+from animatediff.model.low_rank import LowRankSet, attention_projections
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 
-class DomainAdapter(nn.Module):
+class DomainAdapter(LowRankSet):
     """Low-rank grafts on q, k, v and output of every spatial attention of an image U-Net.
 
     Stable Diffusion 1.5 gets 199,296 parameters for each unit of rank; the published adapter has
@@ -27,31 +25,11 @@ class DomainAdapter(nn.Module):
     Args:
         unet: the image model, which may already be animated.
         rank: inner width of every branch.
-        scale: the paper's alpha, 1 in training; 0 is the base model exactly.
+        scale: the paper's alpha (Eq. 4), live: 1 in training; 0 is the base model exactly.
 
     Raises:
         InputError: the U-Net has no attention, or the rank is below 1.
     """
 
     def __init__(self, unet: UNet2DConditionModel, *, rank: int, scale: float = 1.0) -> None:
-        super().__init__()
-        self.rank = rank
-        self.grafts = graft_low_rank(
-            self, hosts=attention_projections(unet), rank=rank, scale=scale
-        )
-
-    @property
-    def scale(self) -> float:
-        """The paper's alpha (Eq. 4); setting it takes effect at once."""
-        return self.grafts.scale
-
-    @scale.setter
-    def scale(self, scale: float) -> None:
-        self.grafts.scale = scale
-
-    def remove(self) -> None:
-        """Take the adapter off the image model."""
-        self.grafts.remove()
-
-    def __repr__(self) -> str:
-        return f"DomainAdapter(rank {self.rank}; {self.grafts!r})"
+        super().__init__(attention_projections(unet), rank=rank, scale=scale)

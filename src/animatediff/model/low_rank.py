@@ -101,7 +101,7 @@ def _factors(host: nn.Module, *, rank: int) -> tuple[Host, Host]:
 
 
 class LowRankSet(nn.Module):
-    """Low-rank branches on many hosts, as one thing with one scale: an image LoRA.
+    """Low-rank branches on many hosts, as one thing with one scale, such as a LoRA.
 
     Its state dict has ``{host}.down.weight`` and ``{host}.up.weight`` and nothing else.
 
@@ -124,7 +124,14 @@ class LowRankSet(nn.Module):
         scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.grafts = graft_low_rank(self, hosts=hosts, rank=rank, alpha=alpha, scale=scale)
+        self.rank = rank
+        # All are made before the first is attached: a host that cannot carry one leaves no trace.
+        branches = {path: LowRank(host, rank=rank, alpha=alpha) for path, host in hosts.items()}
+        for path, branch in branches.items():
+            _plant(self, path, branch)
+        self.grafts = Grafts(
+            {path: Graft(branches[path], scale=scale).attach(host) for path, host in hosts.items()}
+        )
 
     @property
     def scale(self) -> float:
@@ -140,38 +147,7 @@ class LowRankSet(nn.Module):
         self.grafts.remove()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.grafts!r})"
-
-
-def attach_low_rank(
-    hosts: Mapping[str, nn.Module], *, rank: int, alpha: float | None = None, scale: float = 1.0
-) -> LowRankSet:
-    """Graft a low-rank branch on each of ``hosts``; see ``LowRankSet``."""
-    return LowRankSet(hosts, rank=rank, alpha=alpha, scale=scale)
-
-
-def graft_low_rank(
-    owner: nn.Module,
-    *,
-    hosts: Mapping[str, nn.Module],
-    rank: int,
-    alpha: float | None = None,
-    scale: float = 1.0,
-) -> Grafts:
-    """Graft a ``LowRank`` on each of ``hosts``; its weights live in ``owner`` at the same path.
-
-    All branches are made before the first is attached: a host that cannot carry one leaves no
-        trace.
-
-    Raises:
-        InputError: there are no hosts, or one of them cannot carry the branch.
-    """
-    branches = {path: LowRank(host, rank=rank, alpha=alpha) for path, host in hosts.items()}
-    for path, branch in branches.items():
-        _plant(owner, path, branch)
-    return Grafts(
-        {path: Graft(branches[path], scale=scale).attach(host) for path, host in hosts.items()}
-    )
+        return f"{type(self).__name__}(rank {self.rank}; {self.grafts!r})"
 
 
 def _plant(owner: nn.Module, path: str, module: nn.Module) -> None:

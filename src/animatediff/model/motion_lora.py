@@ -10,7 +10,7 @@ from torch import nn
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import PROJECTIONS, graft_low_rank
+from animatediff.model.low_rank import PROJECTIONS, LowRankSet
 from animatediff.model.motion_module import MotionModule, TemporalAttention
 
 
@@ -34,7 +34,7 @@ def temporal_projections(animated_unet: AnimatedUNet) -> dict[str, nn.Module]:
     return projections
 
 
-class MotionLora(nn.Module):
+class MotionLora(LowRankSet):
     """Low-rank grafts on q, k, v and output of every temporal attention.
 
     Stable Diffusion 1.5 gets 281,600 parameters for each unit of rank, 302,080 with the middle
@@ -51,24 +51,4 @@ class MotionLora(nn.Module):
     """
 
     def __init__(self, animated_unet: AnimatedUNet, *, rank: int, scale: float = 1.0) -> None:
-        super().__init__()
-        self.rank = rank
-        self.grafts = graft_low_rank(
-            self, hosts=temporal_projections(animated_unet), rank=rank, scale=scale
-        )
-
-    @property
-    def scale(self) -> float:
-        """Strength of the motion pattern; setting it takes effect at once."""
-        return self.grafts.scale
-
-    @scale.setter
-    def scale(self, scale: float) -> None:
-        self.grafts.scale = scale
-
-    def remove(self) -> None:
-        """Take this MotionLoRA off the motion modules."""
-        self.grafts.remove()
-
-    def __repr__(self) -> str:
-        return f"MotionLora(rank {self.rank}; {self.grafts!r})"
+        super().__init__(temporal_projections(animated_unet), rank=rank, scale=scale)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from animatediff.data.world_clips import read_world_clips
 from animatediff.errors import InputError, OutputError
-from animatediff.model.low_rank import LowRankSet, attach_low_rank, attention_projections
+from animatediff.model.low_rank import LowRankSet, attention_projections
 from animatediff.runtime import channels_last
 from animatediff.training.clip_lesson import ClipBatch, ClipLesson, ReadClips, TrainingData
 from animatediff.training.denoising import DenoisingLesson, frame_by_frame
@@ -46,7 +46,7 @@ def prepare_lora(work: Path) -> Lesson:
     """A fresh LoRA on every attention of the frozen image model."""
     unet = channels_last(read_unet(image_model(work)).requires_grad_(False))
     torch.manual_seed(0)
-    lora = attach_low_rank(attention_projections(unet), rank=RANK)
+    lora = LowRankSet(attention_projections(unet), rank=RANK)
     return DenoisingLesson(
         lora,
         frame_by_frame(unet),
@@ -95,7 +95,7 @@ def prepare_own_lora(setup: Setup, options: TrainOptions, device: torch.device) 
     ground = read_ground(setup, device=device)
     rank = setup.rank or RANK
     torch.manual_seed(0)
-    lora = attach_low_rank(attention_projections(ground.base.unet), rank=rank)
+    lora = LowRankSet(attention_projections(ground.base.unet), rank=rank)
     facts = {"family": family_name(setup), "rank": str(rank), "alpha": str(rank)}
     path = setup.output or setup.work / "world" / "lora" / "personal.safetensors"
     return Prepared(
