@@ -23,7 +23,7 @@ train() { # train STEPS STAGE OPTION...: STEPS of the environment come first
 }
 
 # Clips that look like stock footage: what is only their look, then their motion with it and, to compare, without.
-once adapter train 2000 domain-adapter --degraded --variations 16 --learning-rate 2e-3
+once adapter train 1000 domain-adapter --degraded --variations 16 --learning-rate 2e-3
 once motion-adapted train 700 motion --motion "$world/motion/emoji.safetensors" --degraded --variations 4 \
     --adapter "$world/adapter/emoji.safetensors" --output "$world/motion/emoji-adapted.safetensors"
 once motion-unadapted train 700 motion --motion "$world/motion/emoji.safetensors" --degraded --variations 4 \
