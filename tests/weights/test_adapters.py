@@ -13,7 +13,7 @@ from torch import Tensor
 
 from animatediff.errors import FileError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import merged
+from animatediff.model.low_rank import attention_projections, merged
 from animatediff.weights.adapters import (
     LoadedLowRank,
     fill_low_rank,
@@ -22,6 +22,7 @@ from animatediff.weights.adapters import (
     read_adapter,
     read_motion_lora,
 )
+from animatediff.weights.builtin import resolve
 from animatediff.weights.files import write_weights
 
 CPU = torch.device("cpu")
@@ -227,3 +228,11 @@ def test_half_a_branch_and_numbers_that_are_none_are_refused(tmp_path: Path) -> 
     half = write_weights(tmp_path / "half.safetensors", tensors, metadata={})
     with pytest.raises(FileError, match="lacks a half"):
         read_motion_lora(half)
+
+
+def test_the_adapter_that_is_shipped_sits_on_every_attention_of_the_image_model_that_is_shipped():
+    folder = resolve("model", "emoji") / "unet"
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder))
+    shipped = graft_adapter(unet, read_adapter(resolve("adapter", "emoji")), scale=1.0)
+    assert shipped.grafts.keys() == attention_projections(unet).keys()

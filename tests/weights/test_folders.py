@@ -39,6 +39,7 @@ def test_without_folders_only_the_built_in_is_known() -> None:
     with pytest.raises(InputError, match="did you mean noto"):
         resolve("lora", "notto")
     assert resolve("lora", "noto").is_file()
+    assert resolve("adapter", "emoji").is_file()
 
 
 @pytest.mark.parametrize(
