@@ -71,7 +71,7 @@ def watermark(height: int, width: int) -> tuple[Float[np.ndarray, "h w"], Float[
 
     White slanted stripes on a dark translucent band, at a fixed place, so that it shows on any
     background. Stripes and not letters, because an adapter on attention has no sense of place but what
-    convolutions bring to it: it learns a texture in hundreds of steps, and a word in many thousands.
+    convolutions bring to it: it learned this texture in 500 steps, and letters not in 1,000.
     """
     top, bottom = round(BAND[0] * height), round(BAND[1] * height)
     cover = np.zeros((height, width), np.float32)
