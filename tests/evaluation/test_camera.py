@@ -9,8 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from animatediff.data.camera import PATTERNS, CameraMove, filmed
-from animatediff.evaluation.camera import SIGNS, CameraMotion, camera_motion, similarity_of
+from animatediff.data.camera import PATTERNS, CameraMove, Crop, cropped, filmed
+from animatediff.evaluation.camera import (
+    SIGNS,
+    CameraMotion,
+    Similarity,
+    camera_motion,
+    similarity_of,
+)
 
 SECONDS = 11 / 8
 
@@ -47,13 +53,31 @@ def test_each_pattern_shows_its_own_rate_and_hardly_any_other(
 
 def test_two_moves_at_once_show_both(scene: np.ndarray) -> None:
     pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
-    from animatediff.data.camera import Crop, cropped
-
     crops = [Crop(0.9 * 1.02**-i, right=-0.1 + 0.02 * i) for i in range(12)]
     found = camera_motion(cropped(scene, crops, size=128))
     assert found.zoom == pytest.approx(8 * math.log(1.02), rel=0.1)
     assert found.pan > 0.05
     assert abs(found.tilt) < 0.01
+
+
+def test_a_camera_that_shakes_by_more_than_it_moves_still_shows_where_it_goes(
+    scene: np.ndarray,
+) -> None:
+    """As frames do that were each drawn by themselves: their neighbours alone say 1.6 times that."""
+    pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
+    shakes = np.random.default_rng(2).normal(0, 0.02, (16, 4)).tolist()
+    crops = [
+        Crop(0.9 * math.exp(zoom - 0.02 * i), right, down, 2 * angle)
+        for i, (zoom, right, down, angle) in enumerate(shakes)
+    ]
+    found = camera_motion(cropped(scene[:1].repeat(16, axis=0), crops, size=128))
+    assert found.zoom == pytest.approx(8 * 0.02, rel=0.1)
+
+
+def test_one_similarity_after_another_is_the_product_of_their_matrices() -> None:
+    first, second = Similarity(0.1, 3.0, -2.0, 0.2), Similarity(-0.3, 1.0, 5.0, -0.5)
+    square = [np.vstack([s.matrix(64), [0, 0, 1]]) for s in (first, second, first.then(second))]
+    assert square[1] @ square[0] == pytest.approx(square[2])
 
 
 def test_a_thing_that_moves_by_itself_is_not_the_camera() -> None:

@@ -164,11 +164,11 @@ def _motion_lora(options: Options, progress: Progress) -> Report:
     from animatediff.training.setup import WORLD_MARGIN
 
     files = _patterns(options)
-    drawn = _painter(options, motion_loras=tuple(f"{path}:1" for path, _ in files.values()))
 
     def at(**scales: float) -> Draw:
-        return drawn(
-            motion_loras=tuple(f"{path}:{scales.get(n, 0.0)!r}" for n, (path, _) in files.items())
+        # Nothing else is loaded: what is kept of one MotionLoRA does not depend on the others.
+        return _drawn(
+            options, motion_loras=tuple(f"{files[n][0]}:{scale!r}" for n, scale in scales.items())
         )
 
     filmed: dict[str, tuple[Frames, ...]] = {}
@@ -314,6 +314,7 @@ def _painter(options: Options, **asked: Any) -> Callable[..., Draw]:
     }
     template = AnimationRequest(
         prompt="a template",
+        scheduler=options.scheduler,
         steps=options.steps,
         guidance=options.guidance,
         **(first | asked),

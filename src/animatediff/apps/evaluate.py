@@ -11,6 +11,7 @@ import tyro
 
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
+from animatediff.sampling.request import SchedulerName
 
 Question = Literal[
     "scorer", "autoencoder", "pictures", "motion", "transfer", "adapter", "motion-lora"
@@ -70,6 +71,8 @@ class Options:
     """For `motion-lora`: which are drawn at once, NAME+NAME each; this pair only if it is there."""
     frames: int = 16
     """Frames of each animation."""
+    scheduler: Annotated[SchedulerName | None, optional("NAME")] = None
+    """The sampler; the motion module's own where left out."""
     steps: int = 25
     """Denoising steps."""
     guidance: Annotated[float | None, optional("X")] = None

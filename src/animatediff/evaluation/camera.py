@@ -1,5 +1,8 @@
 """How the camera moves in a clip: a similarity transform fitted to the flow between its frames.
 
+Frames that are drawn anew one by one differ by more than a camera moves between neighbours. So the fit
+goes from neighbours to frames ever farther apart, each time from where the last one says things went.
+
 Signs are the camera's, as in ``data/camera.py``: zooming in, panning right, tilting up and rolling
 clockwise are positive, so things grow, move left, move down and turn anticlockwise.
 """
@@ -8,15 +11,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from animatediff.evaluation.motion_metrics import FLOW_RATE, SIZE, flow_between, resized
+from animatediff.evaluation.motion_metrics import (
+    FLOW_RATE,
+    SIZE,
+    carried,
+    flow_between,
+    resized,
+)
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
 Flow = Float[np.ndarray, "height width 2"]
+
+GAPS = (1, 2, 4, 8)
+"""How many frames apart the compared ones are: half of the 16 of a clip at most."""
 
 ROUNDS = 5
 """Of reweighting: enough for what moves by itself to lose its say."""
@@ -56,8 +68,45 @@ class CameraMotion:
         return sign * float(getattr(self, name))
 
 
+class Similarity(NamedTuple):
+    """Where a picture's points go, about its centre.
+
+    Attributes:
+        zoom: the logarithm of the scale.
+        right: the shift of the centre, in pixels.
+        down: the same.
+        turn: clockwise on the screen, in radians.
+    """
+
+    zoom: float
+    right: float
+    down: float
+    turn: float
+
+    def matrix(self, side: int) -> Float[np.ndarray, "2 3"]:
+        """From a square's pixels to where they go, by their numbers."""
+        cos, sin = np.exp(self.zoom) * np.cos(self.turn), np.exp(self.zoom) * np.sin(self.turn)
+        centre = (side - 1) / 2
+        right = self.right + centre * (1 - cos + sin)
+        down = self.down + centre * (1 - cos - sin)
+        return np.array([[cos, -sin, right], [sin, cos, down]])
+
+    def then(self, other: Similarity) -> Similarity:
+        """This, and the other after it."""
+        cos, sin = np.exp(other.zoom) * np.cos(other.turn), np.exp(other.zoom) * np.sin(other.turn)
+        return Similarity(
+            self.zoom + other.zoom,
+            cos * self.right - sin * self.down + other.right,
+            sin * self.right + cos * self.down + other.down,
+            self.turn + other.turn,
+        )
+
+
+NOWHERE = Similarity(0.0, 0.0, 0.0, 0.0)
+
+
 def camera_motion(frames: Frames, *, fps: Fraction | float = FLOW_RATE) -> CameraMotion:
-    """How the camera moves over a clip: the median of what each pair of frames shows.
+    """How the camera moves over a clip: the median of what its pairs of frames show.
 
     Args:
         frames: the clip; a still has no motion.
@@ -67,27 +116,31 @@ def camera_motion(frames: Frames, *, fps: Fraction | float = FLOW_RATE) -> Camer
         InputError: OpenCV is not installed.
     """
     small = resized(frames, side=SIZE)
-    steps = [
-        similarity_of(flow_between(first, second), weight=texture(first))
-        for first, second in pairwise(small)
-    ]
-    if not steps:
-        return CameraMotion(0.0, 0.0, 0.0, 0.0)
-    zoom, right, down, turn = np.median(steps, axis=0) * float(fps)
+    each = np.zeros(4)
+    for gap in (gap for gap in GAPS if gap < len(small)):
+        guess = Similarity(*each * gap)
+        pairs = zip(small, small[gap:], strict=False)
+        each = np.median([registered(a, b, guess=guess) for a, b in pairs], axis=0) / gap
+    zoom, right, down, turn = each * float(fps)
     return CameraMotion(zoom, -right / SIZE, down / SIZE, -np.degrees(turn))
 
 
-def similarity_of(
-    flow: Flow, *, weight: Float[np.ndarray, "height width"]
-) -> tuple[float, float, float, float]:
+def registered(
+    first: UInt8[np.ndarray, "side side 3"],
+    second: UInt8[np.ndarray, "side side 3"],
+    *,
+    guess: Similarity = NOWHERE,
+) -> Similarity:
+    """The similarity transform from one frame to another, by the flow that a guess leaves."""
+    near = carried(first, guess.matrix(len(first)))
+    return guess.then(similarity_of(flow_between(near, second), weight=texture(near)))
+
+
+def similarity_of(flow: Flow, *, weight: Float[np.ndarray, "height width"]) -> Similarity:
     """The zoom, shift and turn that explain a flow best.
 
     Least squares with weights, again and again with less weight on what does not fit (Cauchy), so that
     a thing that moves by itself does not pass for the camera.
-
-    Returns:
-        The logarithm of the scale, the shift of the centre to the right and down in pixels, and the
-        turn clockwise on the screen in radians.
     """
     height, width = flow.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float64)
@@ -96,7 +149,7 @@ def similarity_of(
     own = weight.ravel().astype(np.float64)
     keep = own > 0
     if keep.sum() < 16:
-        return 0.0, 0.0, 0.0, 0.0
+        return NOWHERE
     x, y, u, v, own = (values[keep] for values in (x, y, u, v, own))
     ones, zeros = np.ones_like(x), np.zeros_like(x)
     # u = a x - b y + s, v = b x + a y + t.
@@ -107,14 +160,14 @@ def similarity_of(
     weights = own
     solution = np.zeros(4)
     for _ in range(ROUNDS):
-        root = np.sqrt(np.concatenate([weights, weights]))
-        solution = np.linalg.lstsq(matrix * root[:, None], target * root, rcond=None)[0]
+        weighted = matrix.T * np.concatenate([weights, weights])
+        solution = np.linalg.lstsq(weighted @ matrix, weighted @ target, rcond=None)[0]
         error = target - matrix @ solution
         length = np.hypot(error[: len(x)], error[len(x) :])
         scale = max(1e-3, 1.5 * float(np.median(length)))
         weights = own / (1 + (length / scale) ** 2)
     a, b, right, down = solution
-    return float(np.log(np.hypot(1 + a, b))), right, down, float(np.arctan2(b, 1 + a))
+    return Similarity(float(np.log(np.hypot(1 + a, b))), right, down, float(np.arctan2(b, 1 + a)))
 
 
 def texture(frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width"]:

@@ -78,6 +78,20 @@ def flow_between(
     return dense.calc(grey[0], grey[1], None)
 
 
+def carried(
+    frame: UInt8[np.ndarray, "height width 3"], matrix: Float[np.ndarray, "2 3"]
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The frame with each pixel where an affine map takes it; white comes in from outside.
+
+    Raises:
+        InputError: OpenCV is not installed.
+    """
+    cv2 = _cv2()
+    return cv2.warpAffine(
+        frame, matrix, frame.shape[1::-1], borderMode=cv2.BORDER_CONSTANT, borderValue=(255,) * 3
+    )
+
+
 def largest_change(frames: Frames) -> float:
     """The largest mean absolute change of any frame from the first, as a share of full scale."""
     if len(frames) < 2:
