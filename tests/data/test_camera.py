@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from animatediff.data.camera import PATTERNS, CameraMove, Crop, cropped, filmed
+from animatediff.data.camera import PATTERNS, CameraMove, Crop, cropped, filmed, parse_pattern
 from animatediff.errors import InputError
 
 
@@ -76,6 +76,21 @@ def test_only_the_middle_of_a_wide_picture_is_a_still_camera_s_view() -> None:
 def test_an_unknown_pattern_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"'spin'.*zoom-in"):
         CameraMove("spin", 1.0)
+
+
+@pytest.mark.parametrize("name", ["zoom-out", "pan-left", "roll-clockwise"])
+def test_a_pattern_of_half_the_strength_goes_half_as_far(name: str) -> None:
+    usual, half = (
+        CameraMove.drawn(pattern, torch.Generator().manual_seed(2)).amount
+        for pattern in (name, f"{name}:0.5")
+    )
+    assert half == pytest.approx(usual**0.5 if name == "zoom-out" else usual / 2)
+
+
+@pytest.mark.parametrize("number", ["", "0", "-1", "nan", "2.1", "half"])
+def test_a_strength_that_is_none_is_refused(number: str) -> None:
+    with pytest.raises(InputError, match=r"above 0 and at most 2, such as zoom-in:0\.5"):
+        parse_pattern(f"zoom-in:{number}")
 
 
 def test_a_move_is_a_pure_function_of_its_generator() -> None:

@@ -156,6 +156,7 @@ def _adapter(options: Options, progress: Progress) -> Report:
 
 
 def _motion_lora(options: Options, progress: Progress) -> Report:
+    from animatediff.data.camera import parse_pattern
     from animatediff.data.emoji import SIZE
     from animatediff.data.world_clips import read_world_clips
     from animatediff.errors import InputError
@@ -192,11 +193,11 @@ def _motion_lora(options: Options, progress: Progress) -> Report:
             raise InputError(
                 f"There is no MotionLoRA {unknown[0]!r} here, only {', '.join(files)}."
             )
-        patterns = tuple(files[name][1] for name in names)
-        together[pair] = Together(patterns, at(**dict.fromkeys(names, 1.0)))
+        patterns = (parse_pattern(files[name][1])[0] for name in names)
+        together[pair] = Together(tuple(patterns), at(**dict.fromkeys(names, 1.0)))
     moves = {
         name: Move(
-            pattern,
+            parse_pattern(pattern)[0],
             at(**{name: 1.0}),
             at(**{name: 0.5}) if name in options.halved else None,
             filmed[pattern],

@@ -60,7 +60,7 @@ class Options:
     """overfit-one-clip: the first thing to try with anything new."""
     pattern: Annotated[str | None, optional("NAME")] = None
     """A camera move to film every clip with: zoom-in, zoom-out, pan-left, pan-right, tilt-up,
-    tilt-down, roll-clockwise or roll-anticlockwise."""
+    tilt-down, roll-clockwise or roll-anticlockwise; NAME:0.5 goes half as far."""
     rank: Annotated[int | None, optional("N")] = None
     """Of low-rank branches."""
     size: Annotated[int | None, optional("N")] = None
@@ -247,7 +247,7 @@ def run_name(options: Options) -> str:
     if options.output is not None:
         parts.append(options.output.stem)
     elif options.pattern is not None:
-        parts.append(options.pattern)
+        parts.append(options.pattern.replace(":", "-"))
     if options.preset is not None:
         parts.append(options.preset)
     return "-".join(parts)

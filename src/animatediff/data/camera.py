@@ -35,6 +35,35 @@ TRAVEL = (0.15, 0.3)
 """Half of how far a pan or tilt goes, in widths of the crop."""
 TURN = (math.radians(20), math.radians(50))
 """How far a roll turns."""
+STRONGEST = 2.0
+"""A move that goes further hardly sees the picture any more."""
+
+
+def parse_pattern(text: str) -> tuple[str, float]:
+    """``zoom-in``, or ``zoom-in:0.5`` for half as far, as the move's name and its strength.
+
+    Raises:
+        InputError: there is no such move, or the strength is not above 0 and at most 2.
+    """
+    name, colon, number = text.partition(":")
+    _must_be_known(name)
+    try:
+        strength = float(number) if colon else 1.0
+    except ValueError:
+        strength = math.nan
+    if not 0 < strength <= STRONGEST:
+        raise InputError(
+            f"A camera pattern goes {number[:40]!r} times as far as usual; give a number above 0 and "
+            f"at most {STRONGEST:g}, such as {name}:0.5."
+        )
+    return name, strength
+
+
+def _must_be_known(name: str) -> None:
+    if name not in PATTERNS:
+        raise InputError(
+            f"There is no camera pattern {name!r:.60}; choose one of {', '.join(PATTERNS)}."
+        )
 
 
 @dataclass(frozen=True)
@@ -52,18 +81,25 @@ class CameraMove:
     margin: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.pattern not in PATTERNS:
-            raise InputError(
-                f"There is no camera pattern {self.pattern!r}; choose one of {', '.join(PATTERNS)}."
-            )
+        _must_be_known(self.pattern)
 
     @classmethod
     def drawn(cls, pattern: str, generator: torch.Generator, *, margin: float = 0.0) -> CameraMove:
-        """A move of that pattern whose amount is drawn from the usual range."""
-        kind = pattern.partition("-")[0]
+        """A move of that pattern whose amount is drawn from the usual range.
+
+        Args:
+            pattern: its name, or ``name:strength`` to go so many times as far.
+            generator: draws the amount.
+            margin: how far the crop may leave the picture.
+
+        Raises:
+            InputError: there is no such pattern, or no such strength.
+        """
+        name, strength = parse_pattern(pattern)
+        kind = name.partition("-")[0]
         low, high = {"zoom": ZOOM, "roll": TURN}.get(kind, TRAVEL)
-        share = float(torch.rand((), generator=generator))
-        return cls(pattern, low + share * (high - low), margin)
+        amount = low + float(torch.rand((), generator=generator)) * (high - low)
+        return cls(name, amount**strength if kind == "zoom" else amount * strength, margin)
 
     def crop_at(self, time: float) -> Crop:
         """The crop at a time from 0 (the first frame) to 1 (the last); it moves evenly."""

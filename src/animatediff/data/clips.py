@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from animatediff.data.camera import CameraMove, filmed
+from animatediff.data.camera import CameraMove, filmed, parse_pattern
 from animatediff.data.confined import own_decoder
 from animatediff.data.decoding import frames_within
 from animatediff.data.footage import Footage, some_of, window_start
@@ -195,7 +195,7 @@ def read_clips(
         OutputError: the records cannot be written.
     """
     if pattern is not None:
-        CameraMove(pattern, 1.0)
+        parse_pattern(pattern)
     limits = limits or Limits()
     probed = probe(listing, records=records, max_bad=max_bad, limits=limits)
     sources = [Source(entry, facts) for entry, facts in probed.good]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from animatediff.data.camera import CameraMove, Crop, cropped, filmed
+from animatediff.data.camera import CameraMove, Crop, cropped, filmed, parse_pattern
 from animatediff.data.captions import caption_of
 from animatediff.data.degraded import Degradation
 from animatediff.data.footage import Footage
@@ -86,7 +86,7 @@ def read_world_clips(
         InputError: there are fewer clips, or there is no such pattern.
     """
     if pattern is not None:
-        CameraMove(pattern, 1.0)
+        parse_pattern(pattern)
     # By a hash of the name: neighbours in the shards are much alike.
     samples = sorted(
         (s for s in read_shards(folder) if s.meta["split"] == split),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from animatediff.data.camera import parse_pattern
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.domain_adapter import DomainAdapter
 from animatediff.model.motion_lora import MotionLora
@@ -85,7 +86,7 @@ def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.devic
     facts = {"family": family.name, "rank": str(rank), "alpha": str(rank)}
     if setup.pattern is not None:
         facts["pattern"] = setup.pattern
-    name = setup.pattern or "clips"
+    name = "clips" if setup.pattern is None else parse_pattern(setup.pattern)[0]
     path = setup.output or setup.work / "world" / "motion-lora" / f"{name}.safetensors"
     data = ReadClips(ground.data(pattern=setup.pattern), setup.num_frames, setup.variations)
     return Prepared(
