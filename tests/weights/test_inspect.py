@@ -15,6 +15,7 @@ from tests.weights.synthetic import SAMPLES, Sample
 
 from animatediff.apps.animate import AnimateOptions
 from animatediff.errors import FileError
+from animatediff.weights.builtin import BUILTIN
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.files import Header
 from animatediff.weights.inspect import Inspection, inspect, inspect_header
@@ -55,6 +56,14 @@ def test_a_published_file_is_recognised(name: str, tmp_path: Path) -> None:
     assert found.reasons
     assert found.num_tensors == len(synthetic.shapes_of(name))
     assert set(found.dtypes) <= {SAMPLES[name].dtype, "I64"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(BUILTIN.glob("*/*.safetensors")), ids=lambda path: path.parent.name
+)
+def test_a_part_of_the_built_in_world_is_what_its_folder_says(path: Path) -> None:
+    found = inspect(path)
+    assert (found.kind, found.family, found.alternatives) == (path.parent.name, "emoji", ())
 
 
 @pytest.mark.parametrize("name", NARROW)

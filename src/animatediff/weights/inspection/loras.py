@@ -15,6 +15,8 @@ from animatediff.weights.low_rank_names import FACTOR_ENDINGS
 from animatediff.weights.rules import FLAVOURS, NAMINGS, Trait
 
 _DOWN = FACTOR_ENDINGS["down"]
+_SAID: Mapping[str, Kind] = {"domain-adapter": "adapter", "adapter": "adapter", "lora": "lora"}
+"""What metadata of this package's own files call them: training and conversion."""
 
 
 def motion_lora(found: Inspection, evidence: Evidence, metadata: Mapping[str, str]) -> Inspection:
@@ -76,13 +78,12 @@ def _maybe_adapter(
 ) -> Inspection:
     """A domain adapter is a LoRA on every attention; only its rank and its names say which."""
     said = metadata.get("kind", "")
-    if found.layout == "ours" and said in ("adapter", "lora"):
-        kind: Kind = "adapter" if said == "adapter" else "lora"
+    if found.layout == "ours" and said in _SAID:
         because = f"its metadata say {said}"
         if metadata.get("family") in FAMILIES:
             base = FAMILIES[metadata["family"]].base
             found = replace(found, family=metadata["family"], base=base)
-        return replace(found, kind=kind, reasons=(*found.reasons, because))
+        return replace(found, kind=_SAID[said], reasons=(*found.reasons, because))
     hosts = sum(name.endswith(_DOWN) for name in evidence.shapes)
     published = hosts == 128 and found.ranks == (128,) and found.base in ("sd15", "own")
     if not published:
