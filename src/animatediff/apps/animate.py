@@ -99,6 +99,8 @@ class AnimateOptions:
     scheduler: Annotated[SchedulerName | None, optional("NAME")] = None
     """The sampler: ddim, euler, euler-a, dpm++2m-karras, unipc or lcm; left out, the motion
     module's."""
+    free_init: Annotated[int | None, optional("N", default=AnimationRequest.free_init)] = None
+    """FreeInit: draw N times, each from the slow parts of the last; steadier, N times as long."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -195,6 +197,7 @@ def request_settings(options: AnimateOptions) -> dict[str, Any]:
         "steps": options.steps,
         "guidance": options.guidance,
         "scheduler": options.scheduler,
+        "free_init": options.free_init,
         "precision": options.precision,
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -65,10 +65,11 @@ def choices(request: AnimationRequest) -> str:
     """What was chosen where nothing was asked for, and what was asked for, in a few words."""
     frames = "a picture" if request.num_frames == 1 else f"{request.num_frames} frames"
     steps = "1 step" if request.steps == 1 else f"{request.steps} steps"
+    rounds = f" in {request.free_init} rounds" if request.free_init > 1 else ""
     travel = f", {len(request.prompts)} keyframes" if request.prompts else ""
     return (
         f"{frames} of {request.width}x{request.height} at {request.rate} a second, "
-        f"{steps} of {request.scheduler}, guidance {request.guidance:g}{travel}"
+        f"{steps} of {request.scheduler}{rounds}, guidance {request.guidance:g}{travel}"
     )
 
 

@@ -26,7 +26,8 @@ from animatediff.sampling.animation import Animation, Progress
 from animatediff.sampling.conditions import read_conditions
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
-from animatediff.sampling.guidance import by_step, guided, model_noise
+from animatediff.sampling.free_init import in_rounds
+from animatediff.sampling.guidance import Latents, by_step, guided, model_noise
 from animatediff.sampling.loading import Loaded, load_parts
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import Report, load_request
@@ -226,7 +227,7 @@ class Animator:
         assert request.guidance is not None
         assert request.steps is not None
         assert request.num_frames is not None
-        steps, num_frames = request.steps, request.num_frames
+        steps, rounds, num_frames = request.steps, request.free_init, request.num_frames
         over_steps = read_conditions(request, base=self.base, words=self.words)
         predict_noise = by_step(
             [
@@ -237,20 +238,30 @@ class Animator:
         if request.guidance != 1:
             predict_noise = guided(predict_noise, scale=request.guidance)
 
-        def denoised(step: int, guess: Tensor) -> None:
-            on_step(Progress("denoise", step, steps, lambda: self._preview(guess, request)))
+        def draw(start: Latents, number: int) -> Latents:
+            def denoised(step: int, guess: Tensor) -> None:
+                done, sheet = number * steps + step, lambda: self._preview(guess, request)
+                on_step(Progress("denoise", done, rounds * steps, sheet))
+
+            return denoise(
+                start,
+                predict_noise=predict_noise,
+                sampler=self._sampler(request),
+                on_step=denoised,
+                should_stop=should_stop,
+            )
 
         def decoded(done: int) -> None:
             sheet = lambda: self._preview(latents, request)  # noqa: E731
             on_step(Progress("decode", done, num_frames, sheet))
 
         clock.append(time.perf_counter())
-        latents = denoise(
+        latents = in_rounds(
             self._noise(request),
-            predict_noise=predict_noise,
-            sampler=self._sampler(request),
-            on_step=denoised,
-            should_stop=should_stop,
+            rounds=rounds,
+            draw=draw,
+            noised=self._sampler(request).noised,
+            fresh=lambda number: self._noise(request, number=number),
         )
         clock.append(time.perf_counter())
         frames = decode(latents, vae=self.base.vae, on_step=decoded, should_stop=should_stop)
@@ -308,7 +319,7 @@ class Animator:
             precision=precision,  # pyright: ignore[reportArgumentType] - one of its own names
         ).validated()
 
-    def _noise(self, request: AnimationRequest) -> Float[Tensor, "1 c f h w"]:
+    def _noise(self, request: AnimationRequest, *, number: int = 0) -> Latents:
         unit = self.base.pixels_per_latent
         assert request.num_frames is not None
         assert request.width is not None
@@ -319,6 +330,7 @@ class Animator:
             channels=self.base.unet.config["in_channels"],
             height=request.height // unit,
             width=request.width // unit,
+            number=number,
         )
         return noise.to(self.base.unet.device)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.errors import FileError, InputError
+from animatediff.sampling.free_init import SPATIAL, TEMPORAL
 from animatediff.sampling.keyframes import positions_of
 from animatediff.sampling.request import MAX_JSON, AnimationRequest, parse_adapter, parse_lora
 from animatediff.sampling.schedulers import SAMPLERS
@@ -98,6 +99,14 @@ def infotext(request: AnimationRequest, report: Report) -> str:
         "video_length": request.num_frames,
         "fps": request.fps,
     }
+    if request.free_init > 1:
+        motion |= {
+            "freeinit_enable": True,
+            "freeinit_filter": "butterworth",
+            "freeinit_ds": SPATIAL,
+            "freeinit_dt": TEMPORAL,
+            "freeinit_iters": request.free_init,
+        }
     fields = {
         "Steps": request.steps,
         "Sampler": sampler.label,

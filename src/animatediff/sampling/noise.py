@@ -15,11 +15,12 @@ from animatediff.runtime import seeded
 
 
 def initial_noise(
-    seed: int, *, num_frames: int, channels: int, height: int, width: int
+    seed: int, *, num_frames: int, channels: int, height: int, width: int, number: int = 0
 ) -> Float[Tensor, "1 c f h w"]:
-    """What an animation begins as: unit Gaussian noise, in latents."""
+    """What an animation begins as: unit Gaussian noise, in latents; ``number`` chooses another."""
+    name = ("noise", number) if number else ("noise",)
     frames = [
-        torch.randn(channels, height, width, generator=seeded(seed, "noise", frame))
+        torch.randn(channels, height, width, generator=seeded(seed, *name, frame))
         for frame in range(num_frames)
     ]
     return rearrange(frames, "f c h w -> 1 c f h w")

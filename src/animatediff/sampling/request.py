@@ -41,6 +41,7 @@ MAX_STEPS = 999
 MAX_LCM_STEPS = 100
 """The steps that latent consistency models were distilled from."""
 MAX_GUIDANCE = 100.0
+MAX_ROUNDS = 10
 MAX_LORAS = 16
 MAX_EMBEDDINGS = 256
 MAX_CLIP_SKIP = 12
@@ -82,6 +83,8 @@ class AnimationRequest:
         guidance: how strongly the prompt pulls (arXiv 2207.12598); 1 is not at all, ``None`` is the
             motion module's own.
         scheduler: the sampler; ``None`` is that of the motion module's authors.
+        free_init: how many times the clip is drawn, each time from the slow parts of the last, 1 to
+            10; 1 is without FreeInit (arXiv 2312.07537).
         seed: where the noise starts, 0 to 2**63 - 1.
         precision: ``auto`` is fp32 on a CPU and fp16 on a GPU.
     """
@@ -110,6 +113,7 @@ class AnimationRequest:
     steps: int | None = None
     guidance: float | None = None
     scheduler: SchedulerName | None = None
+    free_init: int = 1
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
@@ -207,6 +211,7 @@ class AnimationRequest:
             _check_number("guidance", self.guidance, least=0, most=MAX_GUIDANCE)
         if self.scheduler is not None:
             _check_choice("scheduler", self.scheduler, SCHEDULER_NAMES)
+        _check_integer("free_init", self.free_init, least=1, most=MAX_ROUNDS)
         _check_integer("seed", self.seed, least=0, most=2**63 - 1)
         _check_choice("precision", self.precision, PRECISIONS)
         return replace(

@@ -146,6 +146,13 @@ class Sampler:
         """Unit noise, scaled as the first step expects it."""
         return noise * self.scheduler.init_noise_sigma
 
+    def noised(
+        self, latents: Float[Tensor, "1 c f h w"], noise: Float[Tensor, "1 c f h w"]
+    ) -> Float[Tensor, "1 c f h w"]:
+        """Finished latents with the most noise that the model was trained with, to start from."""
+        alpha_bar = self.scheduler.alphas_cumprod[-1].to(latents)
+        return alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * noise
+
     def seen(
         self, latents: Float[Tensor, "1 c f h w"], timestep: Tensor
     ) -> Float[Tensor, "1 c f h w"]:
