@@ -317,6 +317,7 @@ def _painter(options: Options, **asked: Any) -> Callable[..., Draw]:
         prompt="a template",
         scheduler=options.scheduler,
         steps=options.steps,
+        free_init=options.free_init,
         guidance=options.guidance,
         **(first | asked),
     ).validated()

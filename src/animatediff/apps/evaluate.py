@@ -75,6 +75,8 @@ class Options:
     """The sampler; the motion module's own where left out."""
     steps: int = 25
     """Denoising steps."""
+    free_init: int = 1
+    """Rounds of FreeInit in all."""
     guidance: Annotated[float | None, optional("X")] = None
     """How strongly the prompt pulls; the model's own where left out."""
     seed: int = 0
