@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,13 +7,14 @@ import torch
 import torch.nn.functional as F
 
 from animatediff.data.shards import Sample, write_shards
-from animatediff.errors import FileError
+from animatediff.errors import FileError, InputError
 from animatediff.evaluation.lite0 import Lite0
 from animatediff.evaluation.scorer_training import (
     ScorerOptions,
     fit_scorer,
     is_held_out,
     style_description,
+    train_scorer,
 )
 from animatediff.evaluation.stored_features import Still, StoredFeatures, stored_features
 from animatediff.evaluation.views import may_flip, style_view, view_of
@@ -146,6 +148,11 @@ def test_no_stills_is_a_sentence(tmp_path: Path):
             description=style_description(Lite0(size=32), num_views=1),
             cache=tmp_path / "cache",
         )
+
+
+def test_a_scorer_that_is_to_see_nothing_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="at least 1 view"):
+        train_scorer(tmp_path, cache=tmp_path, options=replace(OPTIONS, num_style_views=0))
 
 
 def test_views_are_a_function_of_key_and_number():

@@ -159,7 +159,7 @@ def test_the_family_decides_what_a_request_leaves_open(
         first, loras=(), adapter="", motion_loras=(), steps=None, guidance=None, num_frames=2
     )
     for family, expected in {
-        "auto": ("ddim", 25, 3.0),
+        "auto": ("unipc", 10, 3.0),
         "v2": ("ddim", 25, 7.5),
         "lightning-2step": ("euler", 2, 1.0),
         "animatelcm": ("lcm", 6, 2.0),

@@ -34,7 +34,9 @@ def _scorer(options: Options, progress: Progress) -> Report:
     scorer, report = train_scorer(
         options.work / "stills",
         cache=options.work / "scorer-cache",
-        options=ScorerOptions(seed=options.seed),
+        options=ScorerOptions(
+            num_views=options.views, num_style_views=options.views, seed=options.seed
+        ),
     )
     scorer.save(_scorer_folder(options))
     progress.stage("clips")

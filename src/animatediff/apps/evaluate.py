@@ -34,6 +34,8 @@ class Options:
     """The world folder, as `animatediff dataset emoji` made it; the scorer is kept there."""
     results: Path = Path("results")
     """Where the answer is written."""
+    views: int = 3
+    """For `scorer`: how many views of each still it learns from; one takes a third of the time."""
     model: str = "emoji"
     """The image model: a name that `animatediff models` lists, or a folder."""
     motion: str = "emoji"
@@ -73,8 +75,8 @@ class Options:
     """Frames of each animation."""
     scheduler: Annotated[SchedulerName | None, optional("NAME")] = None
     """The sampler; the motion module's own where left out."""
-    steps: int = 25
-    """Denoising steps."""
+    steps: Annotated[int | None, optional("N")] = None
+    """Denoising steps; likewise."""
     free_init: int = 1
     """Rounds of FreeInit in all."""
     guidance: Annotated[float | None, optional("X")] = None

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from animatediff.data.shards import Sample, on_white
-from animatediff.errors import FileError
+from animatediff.errors import FileError, InputError
 from animatediff.evaluation.intervals import Share
 from animatediff.evaluation.lite0 import Lite0, published_lite0
 from animatediff.evaluation.reports import Row
@@ -145,10 +145,12 @@ def train_scorer(
     """Train on all ``stills``; features are kept in ``cache``, so a kill costs little.
 
     Raises:
-        InputError: a package that the scorer is made of is not installed.
+        InputError: a package that the scorer is made of is not installed, or it is to see nothing.
         FileError: there are no stills.
     """
     options = options or ScorerOptions()
+    if min(options.num_views, options.num_style_views) < 1:
+        raise InputError("A scorer learns from at least 1 view of each still.")
     network = channels_last(published_lite0(size=options.size))
     concepts = stored_features(
         stills, description=concept_description(network, num_views=options.num_views), cache=cache

@@ -131,6 +131,8 @@ FAMILIES: Mapping[str, Family] = {
             position_rows=16,
             positions_in_file=False,
             size=128,
+            scheduler="unipc",
+            steps=10,
             guidance=3.0,
         ),
         Family(name="v1", title="AnimateDiff v1", resnet_norm_scope="video", position_rows=24),
