@@ -78,6 +78,7 @@ def requests(folder: Path, *, steps: int, seeds: int, frames: int) -> Iterator[A
                 motion=str(folder / "motion.safetensors"),
                 seed=seed,
                 steps=steps,
+                scheduler="ddim",
                 num_frames=frames,
                 guidance=3.0,
             )
