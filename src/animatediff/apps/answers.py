@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,10 +169,14 @@ def _motion_lora(options: Options, progress: Progress) -> Report:
 
     files = _patterns(options)
 
-    def at(**scales: float) -> Draw:
+    @cache
+    def painter(*names: str) -> Callable[..., Draw]:
         # Nothing else is loaded: what is kept of one MotionLoRA does not depend on the others.
-        return _drawn(
-            options, motion_loras=tuple(f"{files[n][0]}:{scale!r}" for n, scale in scales.items())
+        return _painter(options, motion_loras=tuple(f"{files[name][0]}:1" for name in names))
+
+    def at(**scales: float) -> Draw:
+        return painter(*scales)(
+            motion_loras=tuple(f"{files[name][0]}:{scale!r}" for name, scale in scales.items())
         )
 
     filmed: dict[str, tuple[Frames, ...]] = {}

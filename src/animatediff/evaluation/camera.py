@@ -85,7 +85,7 @@ class Similarity(NamedTuple):
 
     def matrix(self, side: int) -> Float[np.ndarray, "2 3"]:
         """From a square's pixels to where they go, by their numbers."""
-        cos, sin = np.exp(self.zoom) * np.cos(self.turn), np.exp(self.zoom) * np.sin(self.turn)
+        cos, sin = self._scaled_turn()
         centre = (side - 1) / 2
         right = self.right + centre * (1 - cos + sin)
         down = self.down + centre * (1 - cos - sin)
@@ -93,13 +93,17 @@ class Similarity(NamedTuple):
 
     def then(self, other: Similarity) -> Similarity:
         """This, and the other after it."""
-        cos, sin = np.exp(other.zoom) * np.cos(other.turn), np.exp(other.zoom) * np.sin(other.turn)
+        cos, sin = other._scaled_turn()
         return Similarity(
             self.zoom + other.zoom,
             cos * self.right - sin * self.down + other.right,
             sin * self.right + cos * self.down + other.down,
             self.turn + other.turn,
         )
+
+    def _scaled_turn(self) -> tuple[float, float]:
+        scale = np.exp(self.zoom)
+        return float(scale * np.cos(self.turn)), float(scale * np.sin(self.turn))
 
 
 NOWHERE = Similarity(0.0, 0.0, 0.0, 0.0)

@@ -260,7 +260,7 @@ class Animator:
             self._noise(request),
             rounds=rounds,
             draw=draw,
-            noised=self._sampler(request).noised,
+            noised=lambda latents, noise: self._sampler(request).noised(latents, noise),
             fresh=lambda number: self._noise(request, number=number),
         )
         clock.append(time.perf_counter())
