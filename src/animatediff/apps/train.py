@@ -61,6 +61,8 @@ class Options:
     pattern: Annotated[str | None, optional("NAME")] = None
     """A camera move to film every clip with: zoom-in, zoom-out, pan-left, pan-right, tilt-up,
     tilt-down, roll-clockwise or roll-anticlockwise; NAME:0.5 goes half as far."""
+    moving_camera: Annotated[float, arg(metavar="X")] = 0.0
+    """For motion: the share of clips that a camera moves over by rule, as their captions then tell."""
     rank: Annotated[int | None, optional("N")] = None
     """Of low-rank branches."""
     size: Annotated[int | None, optional("N")] = None

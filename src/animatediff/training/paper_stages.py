@@ -51,7 +51,8 @@ def prepare_domain_adapter(setup: Setup, options: TrainOptions, device: torch.de
 def prepare_motion(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
     """Motion modules, learned from clips with the domain adapter attached and frozen.
 
-    They are fresh, or go on from those that the setup names.
+    They are fresh, or go on from those that the setup names. Over a share of the clips that the setup
+    names a camera moves.
     """
     ground = read_ground(setup, device=device)
     ground.attach_adapter()
@@ -61,7 +62,8 @@ def prepare_motion(setup: Setup, options: TrainOptions, device: torch.device) ->
     ground.facts.update(start.facts)
     motion, family = trainable(start.animated.motion), start.family
     path = setup.output or setup.work / "world" / "motion" / "emoji.safetensors"
-    data = ReadClips(ground.data(), setup.num_frames, setup.variations)
+    clips = ground.data(moving_camera=setup.moving_camera)
+    data = ReadClips(clips, setup.num_frames, setup.variations)
     return Prepared(
         clip_lesson(ground, motion, start.animated, family, data),
         lambda learned: start.keep(path, learned, options=options),

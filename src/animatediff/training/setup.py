@@ -25,6 +25,7 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.latent_space import posterior_of
 from animatediff.training.clip_lesson import TrainingData
 from animatediff.training.denoising import TextEmbedder, attend_plainly
+from animatediff.training.moving_camera import now_and_then_filmed
 from animatediff.training.objective import Prediction
 from animatediff.training.own_data import read_own_data, told_bad
 from animatediff.weights.adapters import (
@@ -69,6 +70,7 @@ class Setup:
         num_frames: of a clip, for the stages that learn motion.
         fps: frames a second of what is learned from.
         pattern: a camera move to film every clip with, for ``motion-lora``.
+        moving_camera: the share of windows that a camera moves over, for ``motion``.
         variations: different windows of each clip, each encoded once; 0 draws ever new ones.
         clips: how many clips to learn from; all of them if left out.
         first_clip: the number of the first of them.
@@ -105,6 +107,7 @@ class Setup:
     num_frames: int = 16
     fps: float = 8.0
     pattern: str | None = None
+    moving_camera: float = 0.0
     variations: int = 0
     clips: int | None = None
     first_clip: int = 0
@@ -190,8 +193,10 @@ class Ground:
         shift = vae.config["shift_factor"] or 0.0
         return (mean + std * noise - shift) * vae.config["scaling_factor"]
 
-    def data(self, *, pattern: str | None = None, stills: bool = False) -> TrainingData:
-        """The clips to learn from."""
+    def data(
+        self, *, pattern: str | None = None, moving_camera: float = 0.0, stills: bool = False
+    ) -> TrainingData:
+        """The clips to learn from, with a camera that moves over all of them or over a share."""
         setup = self.setup
         data: TrainingData
         if setup.data is not None:
@@ -206,6 +211,7 @@ class Ground:
                 margin=WORLD_MARGIN,
                 degradation=Degradation() if setup.degraded else None,
             )
+        data = now_and_then_filmed(data, moving_camera)
         self.facts["data"] = data.fingerprint()
         return data if setup.caption is None else Captioned(data, setup.caption)
 
