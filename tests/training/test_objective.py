@@ -57,6 +57,8 @@ def test_min_snr_leaves_noisy_steps_alone_and_caps_clean_ones() -> None:
 def test_timesteps_of_a_batch_are_spread_over_all() -> None:
     drawn = random_timesteps(10, total=1000, generator=seeded(0))
     assert sorted(int(t) // 100 for t in drawn) == list(range(10))
+    late = random_timesteps(10, total=1000, generator=seeded(0), first=500)
+    assert sorted((int(t) - 500) // 50 for t in late) == list(range(10))
 
 
 def test_a_perfect_prediction_of_either_kind_gives_the_latents_back() -> None:

@@ -197,6 +197,20 @@ def test_a_new_word_without_its_neighbour_is_asked_for(
         STAGES["personalise-inversion"].prepare(setup, options_of("personalise-inversion"), CPU)
 
 
+def test_from_a_timestep_up_nothing_earlier_is_learned(
+    setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
+) -> None:
+    setup = replace(setup_of("motion-lora", tmp_path), min_timestep=500)
+    lesson = STAGES["motion-lora"].prepare(setup, options_of("motion-lora"), CPU).lesson
+    read = lesson.fetch(torch.arange(2), torch.Generator().manual_seed(0))
+    terms = lesson.losses(read, torch.Generator().manual_seed(0))
+    assert [bool(terms[f"loss_t{k}"].isnan()) for k in range(4)] == [True, True, False, False]
+    with pytest.raises(InputError, match="timestep 1000"):
+        STAGES["motion-lora"].prepare(
+            replace(setup, min_timestep=1000), options_of("motion-lora"), CPU
+        )
+
+
 @pytest.mark.parametrize("noise_offset", [0.0, 0.1])
 @pytest.mark.parametrize("debias", [0.0, 1.0])
 def test_a_fresh_motion_lora_starts_at_the_motion_modules_own_loss(

@@ -101,6 +101,9 @@ class Options:
     """Weigh timesteps by min-SNR; 5 is usual."""
     noise_offset: Annotated[float, arg(metavar="X")] = 0.0
     """How much noise shifts whole clips."""
+    min_timestep: Annotated[int, arg(metavar="N")] = 0
+    """Learn from this timestep of 1,000 up, where noise hides details but not yet the layout: a
+    camera move is decided above 500."""
     debias: Annotated[float, arg(metavar="X")] = 0.0
     """How much the loss without appearance counts; 1 to learn the motion of a single clip."""
     steps: Annotated[int | None, optional("N")] = None

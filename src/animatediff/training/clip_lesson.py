@@ -129,6 +129,7 @@ class ClipLesson:
         prediction: what the denoiser is asked for.
         min_snr: gamma of min-SNR weighting; ``None`` is the paper's plain mean square.
         noise_offset: how much noise shifts whole clips; 0 is the paper's.
+        min_timestep: the first timestep that is learned at; 0, all of them, is the paper's.
         debias: the weight of the loss without appearance (arXiv 2310.08465), for learning the motion
             of a single clip and not its looks; 0 is the paper's.
     """
@@ -143,6 +144,7 @@ class ClipLesson:
     prediction: Prediction = "epsilon"
     min_snr: float | None = None
     noise_offset: float = 0.0
+    min_timestep: int = 0
     debias: float = 0.0
     _encoded: dict[tuple[int, int], Tensor] = field(
         default_factory=lambda: cast(dict[tuple[int, int], Tensor], {}), init=False
@@ -158,7 +160,12 @@ class ClipLesson:
         noise = torch.randn(latents.shape, generator=generator)
         if self.noise_offset:
             noise = offset_noise(noise, strength=self.noise_offset, generator=generator)
-        timesteps = random_timesteps(len(latents), total=len(self.alphas_bar), generator=generator)
+        timesteps = random_timesteps(
+            len(latents),
+            total=len(self.alphas_bar),
+            generator=generator,
+            first=self.min_timestep,
+        )
         text = self._text(batch, generator)
         alpha_bar, noise = self.alphas_bar[timesteps].to(device), noise.to(device)
         noisy = noised(latents, noise, alpha_bar)

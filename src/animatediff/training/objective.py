@@ -115,12 +115,13 @@ def denoising_loss(
 
 
 def random_timesteps(
-    count: int, *, total: int, generator: torch.Generator
+    count: int, *, total: int, generator: torch.Generator, first: int = 0
 ) -> Int[Tensor, " count"]:
-    """Timesteps drawn evenly: one in each of ``count`` equal ranges, in a random order.
+    """Timesteps from ``first`` up to ``total``, drawn evenly: one in each of ``count`` equal ranges.
 
-    Each is uniform on its own; stratified together, they make the loss of a small batch less noisy.
+    Each is uniform on its own; stratified together, in a random order, they make the loss of a small
+    batch less noisy.
     """
     offsets = (torch.arange(count) + torch.rand(count, generator=generator)) / count
     order = torch.randperm(count, generator=generator)
-    return (offsets * total).long().clamp(max=total - 1)[order]
+    return (first + offsets * (total - first)).long().clamp(max=total - 1)[order]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from animatediff.data.camera import parse_pattern
+from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.domain_adapter import DomainAdapter
 from animatediff.model.motion_lora import MotionLora
@@ -121,17 +122,24 @@ def _lesson(
     if not setup.is_world:  # whose model is so small that nothing is gained
         animated = predict if isinstance(predict, AnimatedUNet) else None
         LightStep(ground.base.unet, animated=animated, recompute=not setup.checkpointing)
+    alphas = alphas_bar(start=betas.start, end=betas.end, schedule=betas.schedule)
+    if not 0 <= setup.min_timestep < len(alphas):
+        raise InputError(
+            f"There is no timestep {setup.min_timestep}; give --min-timestep a number from 0 to "
+            f"{len(alphas) - 1}, such as 500 for a camera move."
+        )
     return ClipLesson(
         learns,
         predict,
         ground.embedder(),
         ground.encode,
         data,
-        alphas_bar(start=betas.start, end=betas.end, schedule=betas.schedule),
+        alphas,
         null_text=setup.null_text,
         prediction=ground.prediction,
         min_snr=setup.min_snr,
         noise_offset=setup.noise_offset,
+        min_timestep=setup.min_timestep,
         debias=setup.debias,
     )
 

@@ -78,6 +78,7 @@ class Setup:
         null_text: how often captions are dropped.
         min_snr: gamma of min-SNR weighting.
         noise_offset: how much noise shifts whole clips.
+        min_timestep: the first timestep that is learned at.
         debias: the weight of the loss without appearance.
         caption: one caption for all clips, such as ``a photo of sks dog``.
         word: the new word of a textual inversion.
@@ -115,6 +116,7 @@ class Setup:
     null_text: float = 0.1
     min_snr: float | None = None
     noise_offset: float = 0.0
+    min_timestep: int = 0
     debias: float = 0.0
     caption: str | None = None
     word: str | None = None
