@@ -87,8 +87,10 @@ def _dispatch(words: Sequence[str]) -> int:
     command = next((command for command in COMMANDS if command.name == words[0]), None)
     if command is None:
         raise InputError(_unknown_command(words[0]))
+    from animatediff.apps.heap import keep_freed_memory
     from animatediff.apps.parsing import parse
 
+    keep_freed_memory()
     run = command.function()
     options = parse(_options_of(run), words[1:], command=command.name, summary=command.summary)
     return run(options) or 0
