@@ -36,12 +36,13 @@ def channels_last(module: Module) -> Module:
 def computes_bf16(device: torch.device) -> bool:
     """Whether a device multiplies in bf16 by itself; where it does not, bf16 is many times slower.
 
-    Processors do from AVX-512 on.
+    Of processors, those do that name bf16 among their instructions; AVX-512 alone is not enough.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        instructions = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch >= 2.10
+        return any(instructions.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return True
 
 

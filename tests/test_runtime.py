@@ -1,0 +1,25 @@
+"""What is told of a device before anything runs on it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from animatediff.runtime import computes_bf16
+
+
+@pytest.mark.parametrize(
+    ("instructions", "does"),
+    [
+        ({"avx512_f": True, "avx512_vnni": True, "avx512_bf16": False}, False),
+        ({"avx512_f": True, "avx512_bf16": True}, True),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": True}, True),
+        ({"neon": True, "bf16": True}, True),
+        ({}, False),
+    ],
+)
+def test_a_processor_computes_in_bf16_if_its_instructions_say_so(
+    instructions: dict[str, bool], does: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert computes_bf16(torch.device("cpu")) is does
