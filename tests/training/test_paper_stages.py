@@ -197,6 +197,28 @@ def test_a_new_word_without_its_neighbour_is_asked_for(
         STAGES["personalise-inversion"].prepare(setup, options_of("personalise-inversion"), CPU)
 
 
+@pytest.mark.parametrize(
+    ("stage", "unread", "named"),
+    [
+        ("motion", {"pattern": "zoom-in"}, "--pattern"),
+        ("motion-lora", {"moving_camera": 0.3, "adapter": Path("a")}, "--adapter, --moving-camera"),
+        ("domain-adapter", {"word": "<dog>"}, "--word"),
+        ("personalise-lora", {"class_caption": "a dog"}, "--class-caption"),
+    ],
+)
+def test_what_a_stage_would_not_read_is_refused(
+    stage: str,
+    unread: dict[str, object],
+    named: str,
+    setup_of: SetupOf,
+    options_of: OptionsOf,
+    tmp_path: Path,
+) -> None:
+    setup = replace(setup_of(stage, tmp_path), **unread)
+    with pytest.raises(InputError, match=f"has no use for {named};"):
+        STAGES[stage].prepare(setup, options_of(stage), CPU)
+
+
 def test_from_a_timestep_up_nothing_earlier_is_learned(
     setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:

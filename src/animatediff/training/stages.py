@@ -75,6 +75,26 @@ def world(
     return made_ready
 
 
+_OF_SOME = frozenset(
+    "adapter pattern moving_camera degraded debias word like words class_data class_caption "
+    "prior".split()
+)
+"""What only some of the rows that also learn from one's own data can be told."""
+
+
+def reading(names: str, prepare: Prepare) -> Prepare:
+    """A row that learns from the world or from one's own data, and reads these of ``_OF_SOME``."""
+    read = frozenset(names.split())
+
+    def made_ready(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+        unread = _told(setup) & (_OF_SOME - read)
+        if unread:
+            raise InputError(f"This stage has no use for {_listed(unread)}; leave it out.")
+        return prepare(setup, options, device)
+
+    return made_ready
+
+
 _MOTION = frozenset({"motion", "num_frames", "output"})
 """What the rows that learn motion from the world's encoded clips can be told."""
 
@@ -110,13 +130,17 @@ def _refuse(setup: Setup, *, but: frozenset[str]) -> None:
     Raises:
         InputError: something else than its folder was given.
     """
-    words = {"num_frames": "frames"}
-    told = [f"--{words.get(n, n).replace('_', '-')}" for n in sorted(_told(setup) - but)]
+    told = _told(setup) - but
     if told:
         raise InputError(
             "This stage makes a part of the built-in world from the world folder alone; "
-            f"leave out {', '.join(told)}."
+            f"leave out {_listed(told)}."
         )
+
+
+def _listed(names: frozenset[str]) -> str:
+    words = {"num_frames": "frames"}
+    return ", ".join(f"--{words.get(name, name).replace('_', '-')}" for name in sorted(names))
 
 
 STAGES: dict[str, Stage] = {
@@ -147,12 +171,12 @@ STAGES: dict[str, Stage] = {
     ),
     "motion": Stage(
         "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
-        prepare_motion,
+        reading("adapter moving_camera degraded debias", prepare_motion),
         TrainOptions(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
     ),
     "motion-longer": Stage(
         "the motion modules from the weights they have, for as long as there is time",
-        prepare_motion_longer,
+        reading("adapter moving_camera degraded debias", prepare_motion_longer),
         TrainOptions(steps=4000, batch_size=2, learning_rate=5e-4, optimizer="muon"),
     ),
     "motion-convolution": Stage(
@@ -172,27 +196,27 @@ STAGES: dict[str, Stage] = {
     ),
     "domain-adapter": Stage(
         "a LoRA on the image model's attention that absorbs how the videos look (Sec. 4.1, Eq. 2)",
-        paper_stages.prepare_domain_adapter,
+        reading("degraded", paper_stages.prepare_domain_adapter),
         TrainOptions(steps=2000, batch_size=16, learning_rate=5e-4),
     ),
     "motion-lora": Stage(
         "a LoRA on the motion modules' attention: a new motion from few clips (Sec. 4.3)",
-        paper_stages.prepare_motion_lora,
+        reading("pattern degraded debias", paper_stages.prepare_motion_lora),
         TrainOptions(steps=600, batch_size=2, learning_rate=1e-3, warmup=50, ema_decay=0.99),
     ),
     "personalise-lora": Stage(
         "a LoRA on the image model, from a handful of pictures",
-        personal_stages.prepare_own_lora,
+        reading("", personal_stages.prepare_own_lora),
         TrainOptions(steps=400, batch_size=4, learning_rate=5e-4, warmup=20, ema_decay=0.99),
     ),
     "personalise-dreambooth": Stage(
         "the whole image model, from a handful of pictures, kept by pictures of their class",
-        personal_stages.prepare_dreambooth,
+        reading("class_data class_caption prior", personal_stages.prepare_dreambooth),
         TrainOptions(steps=400, batch_size=4, learning_rate=5e-5, warmup=20, ema_decay=0.99),
     ),
     "personalise-inversion": Stage(
         "a new word, from a handful of pictures",
-        personal_stages.prepare_inversion,
+        reading("word like words", personal_stages.prepare_inversion),
         TrainOptions(
             steps=1000,
             batch_size=4,
