@@ -53,7 +53,9 @@ def style_folders(stills: Path) -> tuple[Path, ...]:
     """
     folders = tuple(sorted({shard.parent for shard in stills.glob("*/*.tar")}))
     if not folders:
-        raise FileError(f"{stills} holds no style folders of shards; render the stills first.")
+        raise FileError(
+            f"{stills} holds no style folders of shards; render them with `animatediff dataset emoji`."
+        )
     return folders
 
 
@@ -92,12 +94,13 @@ def stored_features(stills: Path, *, description: Description, cache: Path) -> S
     Raises:
         FileError: there are no stills, or the cache is of others.
     """
+    folders = style_folders(stills)
     cache.mkdir(parents=True, exist_ok=True)
     views: list[Tensor] = []
     known: tuple[Still, ...] = ()
     for view in range(description.num_views):
         parts: list[tuple[tuple[Still, ...], Tensor]] = []
-        for folder in style_folders(stills):
+        for folder in folders:
             path = cache / f"{folder.name}-{description.name}-view{view}.safetensors"
             if not path.exists():
                 _store(*_extract(folder, description=description, view=view), path)
