@@ -118,7 +118,7 @@ def test_a_file_that_is_not_toml_is_a_file_error(tmp_path, content, words):
 
 
 def test_a_missing_file_is_a_file_error(tmp_path):
-    with pytest.raises(FileError, match="No such file"):
+    with pytest.raises(FileError, match="no such file"):
         load_toml(tmp_path / "absent.toml", Run)
 
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from animatediff.errors import FileError, InputError
+from animatediff.errors import FileError, InputError, reason_of
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def load_toml(path: str | Path, cls: type[T]) -> T:
             raise FileError(f"{path} has {size} bytes, and a configuration has at most 1 MiB.")
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
     except UnicodeDecodeError:
         raise FileError(f"{path} is not TOML: it is not UTF-8 text.") from None
     except tomllib.TOMLDecodeError as error:

@@ -57,7 +57,7 @@ def test_programs_get_json_and_one_broken_file_does_not_hide_the_others(
 
 def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tmp_path / "nothing")]) == 3
-    assert "nothing cannot be read: No such file" in capsys.readouterr().err
+    assert "nothing cannot be read: no such file" in capsys.readouterr().err
 
 
 def test_no_file_at_all_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -284,7 +284,7 @@ def _clips(options: Options) -> tuple[Sample, ...]:
 
 def _show(options: Options, rows: Mapping[str, Sequence[Frame]], *, columns: Sequence[str]) -> None:
     """Some of what was judged as a picture beside the numbers."""
-    from animatediff.errors import OutputError
+    from animatediff.errors import OutputError, reason_of
     from animatediff.evaluation.figures import labelled_grid
 
     path = options.results / f"{options.question}.png"
@@ -292,7 +292,7 @@ def _show(options: Options, rows: Mapping[str, Sequence[Frame]], *, columns: Seq
         path.parent.mkdir(parents=True, exist_ok=True)
         labelled_grid(rows, columns=columns).save(path)
     except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror}.") from None
+        raise OutputError(f"Cannot write {path}: {reason_of(error)}.") from None
 
 
 def _subjects(options: Options) -> tuple[Subject, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from animatediff.errors import OutputError
+from animatediff.errors import OutputError, reason_of
 
 _PACKAGES = ("animatediff", "torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
 
@@ -79,7 +79,7 @@ def write_report(
         temporary.write_text(text + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror}.") from None
+        raise OutputError(f"Cannot write {path}: {reason_of(error)}.") from None
     return path
 
 

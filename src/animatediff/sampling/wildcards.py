@@ -16,7 +16,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from animatediff.config import nearest
-from animatediff.errors import FileError, InputError
+from animatediff.errors import FileError, InputError, reason_of
 
 MAX_CHOICES = 1000
 """Choices in one prompt, those in the lines that were chosen included."""
@@ -130,7 +130,7 @@ class _Chooser:
                 raise FileError(f"{path} is over 16 MiB, which no list of words is.")
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+            raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
         except UnicodeDecodeError:
             raise FileError(f"{path} is not UTF-8 text.") from None
         lines = [line.strip() for line in text.splitlines()]

@@ -18,7 +18,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from animatediff.data.world_clips import read_world_clips
-from animatediff.errors import InputError, OutputError
+from animatediff.errors import InputError, OutputError, reason_of
 from animatediff.model.low_rank import LowRankSet, attention_projections
 from animatediff.runtime import channels_last
 from animatediff.training.clip_lesson import ClipBatch, ClipLesson, ReadClips, TrainingData
@@ -231,7 +231,7 @@ def _keep_model(ground: Ground, learned: dict[str, Tensor]) -> Path:
         for part in ("vae", "text_encoder", "tokenizer", "scheduler", "model_index.json"):
             _copied(source / part, target / part)
     except OSError as error:
-        raise OutputError(f"{target} cannot be written ({error.strerror or error}).") from None
+        raise OutputError(f"{target} cannot be written ({reason_of(error)}).") from None
     return target
 
 

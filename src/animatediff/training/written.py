@@ -20,7 +20,7 @@ from typing import Protocol
 from safetensors import SafetensorError
 from torch import Tensor
 
-from animatediff.errors import OutputError
+from animatediff.errors import OutputError, reason_of
 from animatediff.training.lesson import TrainOptions
 from animatediff.weights.files import replace_by, write_weights
 
@@ -50,7 +50,7 @@ def write_part(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path.parent} cannot be made ({error.strerror}).") from None
+        raise OutputError(f"{path.parent} cannot be made ({reason_of(error)}).") from None
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     metadata = {"kind": kind, **facts, **_modelspec(path, kind, tensors), **_kohya(options, facts)}
     if kind not in _NETWORKS:

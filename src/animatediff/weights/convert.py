@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from animatediff.errors import FileError, InputError, OutputError
+from animatediff.errors import FileError, InputError, OutputError, reason_of
 from animatediff.model.motion_module import frame_positions
 from animatediff.weights.adapters import LowRankFile, read_adapter, read_motion_lora
 from animatediff.weights.families import BASES, Base, Family
@@ -187,7 +187,7 @@ def _write(target: Path, content: _Content) -> Path:
         (target / "config.json").write_text(json.dumps(content.config, indent=2) + "\n")
     except OSError as error:
         raise OutputError(
-            f"{target} cannot be written ({error.strerror or error}); choose another folder."
+            f"{target} cannot be written ({reason_of(error)}); choose another folder."
         ) from None
     return target
 

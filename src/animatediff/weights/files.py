@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from animatediff.errors import FileError, OutputError
+from animatediff.errors import FileError, OutputError, reason_of
 from animatediff.weights.mapped import DTYPES, Mapped, is_finite
 
 MAX_HEADER_BYTES = 16 << 20
@@ -75,7 +75,7 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file:
             return _header_of(file, path=path)
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
 
 
 def _header_of(file: BinaryIO, *, path: Path) -> Header:
@@ -109,7 +109,7 @@ def is_pickle(path: Path) -> bool:
         with path.open("rb") as file:
             return _starts_as_pickle(file.read(_START))
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
 
 
 def _starts_as_pickle(start: bytes) -> bool:
@@ -174,7 +174,7 @@ def read_weights(
             if weights[name].data_ptr() != tensor.data_ptr():
                 mapped.forget(begin=begin, end=begin + tensor.nbytes)
     except OSError as error:
-        raise FileError(f"{header.path} cannot be read: {error.strerror or error}.") from None
+        raise FileError(f"{header.path} cannot be read: {reason_of(error)}.") from None
     return weights
 
 
@@ -224,7 +224,7 @@ def read_json(path: Path) -> dict[str, Any]:
             raise FileError(f"{path} is over 16 MiB, which no configuration is.")
         table = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
     except (ValueError, RecursionError):
         raise FileError(f"{path} is not JSON; get the file again.") from None
     if not isinstance(table, dict):
@@ -242,7 +242,7 @@ def sha256_of(path: Path) -> str:
         facts = path.stat()
         return _sha256(path, facts.st_size, facts.st_mtime_ns)
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
 
 
 @functools.lru_cache(maxsize=256)

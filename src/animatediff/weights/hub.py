@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from animatediff.errors import FileError, InputError, OutputError
+from animatediff.errors import FileError, InputError, OutputError, reason_of
 from animatediff.weights.catalog import Published
 
 
@@ -130,7 +130,7 @@ def pull(
             _check(arrived, offer, sha256=model.sha256 or offer.sha256)
             _keep(arrived, model.path)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = reason_of(error)
         raise OutputError(f"{model.path} cannot be written ({reason}).") from None
     return model.path, offer
 

@@ -17,7 +17,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal
 
-from animatediff.errors import FileError, OutputError
+from animatediff.errors import FileError, OutputError, reason_of
 from animatediff.weights.files import Header, read_header, replace_by
 
 _CHILD = Path(__file__).with_name("legacy_child") / "__main__.py"
@@ -64,7 +64,7 @@ def converted_to_safetensors(path: Path, target: Path) -> Path:
             try:
                 descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
             except OSError as error:
-                raise _unwritable(target, error.strerror or str(error)) from None
+                raise _unwritable(target, reason_of(error)) from None
             temporary = Path(name)
             with os.fdopen(descriptor, "wb") as out:
                 report = _report(path, file, action="convert", out=out)
@@ -74,7 +74,7 @@ def converted_to_safetensors(path: Path, target: Path) -> Path:
         try:
             replace_by(temporary, target)
         except OSError as error:
-            raise _unwritable(target, error.strerror or str(error)) from None
+            raise _unwritable(target, reason_of(error)) from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -91,7 +91,7 @@ def _opened(path: Path) -> Generator[BinaryIO]:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
     with file:
         yield file
 

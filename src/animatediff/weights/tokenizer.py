@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animatediff.errors import FileError
+from animatediff.errors import FileError, reason_of
 from animatediff.weights.files import read_json
 from animatediff.weights.single_file import PUBLISHED
 
@@ -41,7 +41,7 @@ def read_tokenizer(folder: Path) -> CLIPTokenizer:
             **special,
         )
     except OSError as error:
-        raise FileError(f"{error.filename} cannot be read: {error.strerror}.") from None
+        raise FileError(f"{error.filename} cannot be read: {reason_of(error)}.") from None
     except Exception:  # noqa: BLE001 - tokenizers, in Rust, raises nothing more exact
         raise FileError(f"{folder} is not a CLIP tokenizer; get its files again.") from None
 
