@@ -17,11 +17,10 @@ once() { # once NAME COMMAND...: run a command unless it has been
 }
 
 once dataset "$animatediff" dataset emoji --work "$work"
-for stage in text-encoder autoencoder decoder image image-longer motion motion-convolution noto-lora noto-full; do
+for stage in text-encoder autoencoder decoder image image-longer motion motion-longer motion-convolution noto-lora \
+    noto-full; do
     once "$stage" "$animatediff" train "$stage" --work "$work"
 done
-# No clip of the world has a moving camera, as stock footage has; without any, no MotionLoRA finds one.
-once moving-camera "$animatediff" train motion-longer --moving-camera 0.35 --variations 3 --steps 1500 --work "$work"
 once pack "$animatediff" pack --work "$work"
 once scorer "$animatediff" evaluate scorer --work "$work"
 for question in autoencoder pictures motion transfer; do
