@@ -158,6 +158,14 @@ def test_the_user_adds_to_the_catalogue_and_wins(home: Path) -> None:
         catalog()
 
 
+def test_a_published_model_is_not_called_as_a_built_in_one_which_would_be_taken(
+    home: Path,
+) -> None:
+    for name, model in catalog().items():
+        with pytest.raises(InputError, match=f"animatediff models pull {name} fetches it"):
+            resolve(model.role, name)
+
+
 def test_every_entry_of_the_catalogue_is_of_a_known_family() -> None:
     from animatediff.weights.families import FAMILIES
 
