@@ -30,11 +30,11 @@ once motion-unadapted train 700 motion --motion "$world/motion/emoji.safetensors
     --output "$world/motion/emoji-unadapted.safetensors"
 
 # Eight camera moves from 50 clips each; one of them at rank 2, and from 5 clips; and the motion of a single clip. Moves go
-# half as far as the rule has it, as nothing off the middle was ever drawn, and are learned where noise is strong.
+# not as far as the rule has it, as nothing off the middle was ever drawn, and are learned where noise is strong.
 pattern() {
     local move=$1
     shift
-    train 500 motion-lora --pattern "$move:0.5" --variations 2 --min-timestep 500 --learning-rate 3e-3 --warmup 20 "$@"
+    train 500 motion-lora --pattern "$move:0.6" --variations 2 --min-timestep 500 --learning-rate 3e-3 --warmup 20 "$@"
 }
 for name in zoom-in zoom-out pan-left pan-right tilt-up tilt-down roll-clockwise roll-anticlockwise; do
     once "motion-lora-$name" pattern "$name" --clips 50
