@@ -118,7 +118,7 @@ def _described(
         case "text-encoder":
             return text_encoder(found, evidence)
         case "embedding":
-            return embedding(found, evidence)
+            return embedding(found, evidence, metadata)
         case "ip-adapter":
             return with_text_width(found, evidence.shape("to_k_ip.weight", least=2))
         case _:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from animatediff.weights.evidence import Evidence
+from animatediff.weights.families import FAMILIES
 from animatediff.weights.inspection.result import Inspection
 from animatediff.weights.kinds import BASE_OF_WIDTH, BASE_TITLES
 
@@ -155,14 +157,19 @@ def text_encoder(found: Inspection, evidence: Evidence) -> Inspection:
     )
 
 
-def embedding(found: Inspection, evidence: Evidence) -> Inspection:
-    """Which image models a textual inversion is a word for."""
+def embedding(found: Inspection, evidence: Evidence, metadata: Mapping[str, str]) -> Inspection:
+    """Which image models a textual inversion is a word for: by its width, or as one of ours says."""
     if found.layout == "sdxl":
         return replace(found, family="sdxl", base="sdxl")
     shape = next(iter(evidence.shapes.values()))
     base = BASE_OF_WIDTH.get(shape[-1], "") if shape else ""
     reason = f"its vectors are {shape[-1]} wide" if shape else "its vectors have no width"
-    return replace(found, family=base, base=base, reasons=(*found.reasons, reason))
+    found = replace(found, family=base, base=base, reasons=(*found.reasons, reason))
+    own = metadata.get("family", "")
+    if base or own not in FAMILIES:
+        return found
+    reasons = (*found.reasons, "its metadata name its family")
+    return replace(found, family=own, base=FAMILIES[own].base, reasons=reasons)
 
 
 def learned_words(evidence: Evidence) -> Inspection | None:
@@ -184,4 +191,4 @@ def learned_words(evidence: Evidence) -> Inspection | None:
         layout="diffusers",
         reasons=("it holds nothing but vectors as wide as a text encoder's words",),
     )
-    return embedding(found, evidence)
+    return embedding(found, evidence, {})
