@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Rebuilds the built-in world from nothing: fetch and render its art, train every part, measure, pack.
 # A step that was stopped goes on where it was; one that is done is not done again.
-# usage: recipes/emoji/rebuild.sh [WORK]        (default build/emoji; about 9 hours on 2 cores)
+# usage: recipes/emoji/rebuild.sh [WORK]        (default build/emoji; by the log's step times some 14 hours with bf16)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=${1:-build/emoji}

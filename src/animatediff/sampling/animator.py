@@ -187,7 +187,8 @@ class Animator:
             # Merged into the weights, a LoRA costs nothing at the steps.
             styles = [(self._style(path).changes, scale) for path, scale in _loras_of(request)]
             stack.enter_context(merged_deltas(styles))
-            for branches, scale in self._scales(request):
+            # Sums are rounded, so the same MotionLoRAs are always added in the same order.
+            for branches, scale in sorted(self._scales(request), key=_file_of):
                 branches.grafts.scale = scale
                 if scale != 0:
                     stack.enter_context(merged(branches.grafts))
@@ -378,6 +379,10 @@ def _typed(request: AnimationRequest) -> dict[str, str]:
     """Every text in which wildcards may leave a choice open."""
     keyframes = {f"prompts.{key}": text for key, text in request.prompts.items()}
     return {"prompt": request.prompt, "negative_prompt": request.negative_prompt, **keyframes}
+
+
+def _file_of(wanted: tuple[LoadedLowRank, float]) -> str:
+    return str(wanted[0].file.header.path)
 
 
 def _ignore(progress: Progress) -> None:
