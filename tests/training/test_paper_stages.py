@@ -219,6 +219,15 @@ def test_what_a_stage_would_not_read_is_refused(
         STAGES[stage].prepare(setup, options_of(stage), CPU)
 
 
+@pytest.mark.parametrize("stage", ["domain-adapter", "motion", "motion-lora"])
+def test_ones_own_clips_are_not_degraded_without_a_word(
+    stage: str, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
+) -> None:
+    setup = replace(setup_of(stage, tmp_path), degraded=True)
+    with pytest.raises(InputError, match="--degraded .* --data"):
+        STAGES[stage].prepare(setup, options_of(stage), CPU)
+
+
 def test_from_a_timestep_up_nothing_earlier_is_learned(
     setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:

@@ -79,9 +79,9 @@ def watermark(height: int, width: int) -> tuple[Float[np.ndarray, "h w"], Float[
     finely = Image.new("L", (_FINER * width, _FINER * height), 0)
     draw = ImageDraw.Draw(finely)
     high, low = top + MARGIN * width, bottom - MARGIN * width
+    thick = max(1, round(_FINER * STRIPE * width))
     for left in np.linspace(0, width, STRIPES, endpoint=False):
         ends = (left, low, left + width / STRIPES, high)
-        thick = max(1, round(_FINER * STRIPE * width))
         draw.line([_FINER * end for end in ends], fill=255, width=thick)
     stripes = finely.resize((width, height), Image.Resampling.BOX)
     brightness = np.asarray(stripes, np.float32) / 255

@@ -198,10 +198,19 @@ class Ground:
     def data(
         self, *, pattern: str | None = None, moving_camera: float = 0.0, stills: bool = False
     ) -> TrainingData:
-        """The clips to learn from, with a camera that moves over all of them or over a share."""
+        """The clips to learn from, with a camera that moves over all of them or over a share.
+
+        Raises:
+            InputError: one's own clips are to be degraded.
+        """
         setup = self.setup
         data: TrainingData
         if setup.data is not None:
+            if setup.degraded:
+                raise InputError(
+                    "--degraded gives the built-in world's clips the marks of stock footage, and --data "
+                    "names others; leave one of them out."
+                )
             data = self.own_data(setup.data, pattern=pattern, stills=stills)
         else:
             data = read_world_clips(
