@@ -224,7 +224,7 @@ def test_ones_own_clips_are_not_degraded_without_a_word(
     stage: str, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:
     setup = replace(setup_of(stage, tmp_path), degraded=True)
-    with pytest.raises(InputError, match="--degraded .* --data"):
+    with pytest.raises(InputError, match=r"--degraded .* --data"):
         STAGES[stage].prepare(setup, options_of(stage), CPU)
 
 

@@ -208,8 +208,8 @@ class Ground:
         if setup.data is not None:
             if setup.degraded:
                 raise InputError(
-                    "--degraded gives the built-in world's clips the marks of stock footage, and --data "
-                    "names others; leave one of them out."
+                    "--degraded gives the built-in world's clips the marks of stock footage, and "
+                    "--data names others; leave one of them out."
                 )
             data = self.own_data(setup.data, pattern=pattern, stills=stills)
         else:
