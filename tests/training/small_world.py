@@ -20,7 +20,7 @@ from animatediff.data.shards import Sample, write_shards
 from animatediff.training import image_stages, text_stage
 from animatediff.training.world import image_model, write_index
 
-SIDE, FRAMES, CLIPS, STILLS = 32, 6, 52, 20
+SIDE, FRAMES, CLIPS, STILLS = 32, 6, 100, 20
 """As many clips and stills of a style as the longest recipe asks for."""
 STYLES = (("noto", True), ("flat", False), ("3d", False))
 
