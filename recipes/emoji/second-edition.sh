@@ -34,8 +34,8 @@ once motion-adapted looked adapted --adapter "$world/adapter/emoji.safetensors"
 once motion-unadapted looked unadapted
 
 # Eight camera moves from 50 clips each; one of them at rank 2, and from 5 clips; and the motion of a single clip. Moves are
-# not as far as the rule has them, as nothing off the middle was ever drawn, and are learned where noise is strong. A
-# roll shows later than the others, and at these angles not yet (docs/log.md).
+# not as far as the rule has them, as nothing off the middle was ever drawn, and are learned where noise is strong.
+# Rolls are learned where it is weaker too, and are not drawn yet (docs/log.md).
 pattern() { # pattern MOVE:STRENGTH OPTION...
     local move=$1
     shift
@@ -49,7 +49,7 @@ for name in roll-clockwise:1.2 roll-anticlockwise:1.2; do
 done
 once motion-lora-rank2 pattern zoom-in:0.6 --clips 50 --rank 2 --output "$world/motion-lora/zoom-in-rank2.safetensors"
 once motion-lora-5clips pattern zoom-in:0.6 --clips 5 --output "$world/motion-lora/zoom-in-5clips.safetensors"
-once motion-lora-single train 150 motion-lora --clips 1 --variations 8 --debias 1 \
+once motion-lora-single train 150 motion-lora --first-clip 45 --clips 1 --variations 8 --debias 1 \
     --output "$world/motion-lora/single.safetensors"
 
 # Three ways to a style that the base never saw, from 20 pictures of it.
