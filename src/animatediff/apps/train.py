@@ -61,6 +61,9 @@ class Options:
     pattern: Annotated[str | None, optional("NAME")] = None
     """A camera move to film every clip with: zoom-in, zoom-out, pan-left, pan-right, tilt-up,
     tilt-down, roll-clockwise or roll-anticlockwise; NAME:0.5 goes half as far."""
+    scales: Annotated[tuple[float, ...], arg(metavar="X...")] = (1.0,)
+    """For motion-lora with a pattern: scales to learn at, with a camera that goes as far as they say;
+    with 0.5 1 half the scale is half the move."""
     moving_camera: Annotated[float, arg(metavar="X")] = 0.0
     """For motion: the share of clips that a camera moves over by rule, as their captions then tell."""
     rank: Annotated[int | None, optional("N")] = None

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from animatediff.data.footage import EncodedFootage, Footage
+from animatediff.model.low_rank import LowRankSet
 from animatediff.runtime import seeded
 from animatediff.training.denoising import PredictNoise
 from animatediff.training.objective import (
@@ -74,12 +75,14 @@ class ClipBatch:
         captions: of each.
         draws: the clip's number and what its window was drawn from.
         encoded: the clips that were encoded before; none where there are pixels.
+        scale: of the low-rank branches that learn from them.
     """
 
     frames: UInt8[Tensor, "batch f height width 3"] | None
     captions: tuple[str, ...]
     draws: tuple[tuple[int, int], ...]
     encoded: tuple[EncodedFootage, ...] = ()
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,8 @@ class ClipLesson:
     noise_offset: float = 0.0
     min_timestep: int = 0
     debias: float = 0.0
-    _encoded: dict[tuple[int, int], Tensor] = field(
-        default_factory=lambda: cast(dict[tuple[int, int], Tensor], {}), init=False
+    _encoded: dict[tuple[int, int, float], Tensor] = field(
+        default_factory=lambda: cast(dict[tuple[int, int, float], Tensor], {}), init=False
     )
 
     def __post_init__(self) -> None:
@@ -167,6 +170,8 @@ class ClipLesson:
             first=self.min_timestep,
         )
         text = self._text(batch, generator)
+        if isinstance(self.learns, LowRankSet):
+            self.learns.scale = batch.scale
         alpha_bar, noise = self.alphas_bar[timesteps].to(device), noise.to(device)
         noisy = noised(latents, noise, alpha_bar)
         predicted = self.predict_noise(noisy, timesteps.to(device), text)
@@ -225,12 +230,12 @@ class ClipLesson:
             return rearrange(drawn, "b f c h w -> b c f h w")
         clips: list[Tensor] = []
         for draw, frames in zip(batch.draws, batch.frames, strict=True):
-            latents = self._encoded.get(draw)
+            latents = self._encoded.get((*draw, batch.scale))
             if latents is None:
                 pictures = rearrange(frames, "f h w c -> f c h w").to(device).float() / 127.5 - 1
                 latents = self.encode(pictures, seeded("posterior", *draw)).float()
                 if self.fetch.variations:
-                    self._encoded[draw] = latents
+                    self._encoded[*draw, batch.scale] = latents
             clips.append(latents)
         return rearrange(clips, "b f c h w -> b c f h w")
 

@@ -16,6 +16,7 @@ from animatediff.model.domain_adapter import DomainAdapter
 from animatediff.model.motion_lora import MotionLora
 from animatediff.training.clip_lesson import ClipLesson, ReadClips
 from animatediff.training.denoising import PredictNoise, frame_by_frame
+from animatediff.training.graded import graded
 from animatediff.training.lesson import TrainOptions
 from animatediff.training.light_step import LightStep
 from animatediff.training.motion_start import Start, given_motion
@@ -78,9 +79,11 @@ def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.devic
     """A fresh MotionLoRA on the motion modules' attention, learned from a few clips.
 
     With a ``pattern``, a camera moves over every clip by rule; without one they are learned as they
-    are.
+    are. A domain adapter that the setup names is attached and frozen, so that the clips' look is not
+    learned with their motion.
     """
     ground = read_ground(setup, device=device)
+    ground.attach_adapter()
     animated, family = ground.read_motion()
     animated.grafts.checkpointed = setup.checkpointing
     rank = setup.rank or (WORLD_RANK if setup.is_world else MOTION_LORA_RANK)
@@ -91,7 +94,8 @@ def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.devic
         facts["pattern"] = setup.pattern
     name = "clips" if setup.pattern is None else parse_pattern(setup.pattern)[0]
     path = setup.output or setup.work / "world" / "motion-lora" / f"{name}.safetensors"
-    data = ReadClips(ground.data(pattern=setup.pattern), setup.num_frames, setup.variations)
+    clips = ground.data(pattern=setup.pattern)
+    data = graded(ReadClips(clips, setup.num_frames, setup.variations), setup.pattern, setup.scales)
     return Prepared(
         clip_lesson(ground, trainable(lora), animated, family, data),
         lambda learned: write_part(path, learned, kind="motion-lora", options=options, facts=facts),

@@ -70,6 +70,7 @@ class Setup:
         num_frames: of a clip, for the stages that learn motion.
         fps: frames a second of what is learned from.
         pattern: a camera move to film every clip with, for ``motion-lora``.
+        scales: of a MotionLoRA with a ``pattern``; the camera goes as far as they say.
         moving_camera: the share of windows that a camera moves over, for ``motion``.
         variations: different windows of each clip, each encoded once; 0 draws ever new ones.
         clips: how many clips to learn from; all of them if left out.
@@ -108,6 +109,7 @@ class Setup:
     num_frames: int = 16
     fps: float = 8.0
     pattern: str | None = None
+    scales: tuple[float, ...] = (1.0,)
     moving_camera: float = 0.0
     variations: int = 0
     clips: int | None = None

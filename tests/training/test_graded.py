@@ -1,0 +1,103 @@
+"""A MotionLoRA's scale, learned as how far the camera goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from animatediff.data.world_clips import WorldClips
+from animatediff.errors import InputError
+from animatediff.model.low_rank import LowRankSet
+from animatediff.runtime import seeded
+from animatediff.training.clip_lesson import ClipBatch, ClipLesson, ReadClips
+from animatediff.training.graded import graded
+from animatediff.training.setup import Captioned
+
+SIZE, FRAMES = 32, 8
+
+
+@pytest.fixture(scope="module")
+def clips() -> WorldClips:
+    """One clip of a sharp corner that does not move, filmed by a pan."""
+    frames = np.full((FRAMES, SIZE, SIZE, 3), 255, np.uint8)
+    frames[:, : SIZE // 2, : SIZE // 2] = 0
+    meta = {"label": "corner", "tags": [], "style_phrase": "flat style", "motion": "waving"}
+    return WorldClips((frames,), (meta,), SIZE, "pan-right:0.8", 0.35, None)
+
+
+def travel(batch: ClipBatch) -> float:
+    """How far the corner's edge goes in the first row, in pixels."""
+    assert batch.frames is not None
+    dark = (255.0 - batch.frames[0, :, 0].float()).sum(dim=(1, 2)) / (3 * 255)
+    return abs(float(dark[-1] - dark[0]))
+
+
+def test_a_batch_is_filmed_as_far_as_its_scale_says(clips: WorldClips) -> None:
+    for data in (clips, Captioned(clips, "a corner")):
+        read = graded(ReadClips(data, FRAMES, 1), clips.pattern, (0.5, 1.0))
+        seen = [read(torch.tensor([0]), seeded("batch", draw)) for draw in range(40)]
+        far = {batch.scale: travel(batch) for batch in seen}
+        assert set(far) == {0.5, 1.0}
+        assert 0.4 < far[0.5] / far[1.0] < 0.6
+        assert abs(sum(batch.scale == 1.0 for batch in seen) / len(seen) - 0.5) < 0.25
+        again = read(torch.tensor([0]), seeded("batch", 3))
+        assert again.scale == seen[3].scale
+        assert torch.equal(again.frames, seen[3].frames)  # pyright: ignore[reportArgumentType]
+    assert seen[0].captions == ("a corner",)
+
+
+def test_scale_one_alone_changes_nothing(clips: WorldClips) -> None:
+    read = ReadClips(clips, FRAMES, 1)
+    assert graded(read, clips.pattern, (1.0,)) is read
+
+
+def test_what_cannot_be_graded_is_told(clips: WorldClips) -> None:
+    read = ReadClips(clips, FRAMES, 1)
+    for scales in ((), (0.0, 1.0), (0.5, 1.5), (float("nan"),)):
+        with pytest.raises(InputError, match="above 0 and at most 1"):
+            graded(read, clips.pattern, scales)
+    with pytest.raises(InputError, match="give --pattern"):
+        graded(read, None, (0.5, 1.0))
+
+
+@dataclass
+class Denoiser:
+    """A layer with branches; it notes the scale at which it is asked."""
+
+    layer: nn.Linear
+    learns: LowRankSet
+    scales: list[float] = field(default_factory=list[float])
+
+    def __call__(self, noisy: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+        """As noisy as it came."""
+        self.scales.append(self.learns.scale)
+        return self.layer(noisy)
+
+
+def test_the_branches_learn_at_the_scale_of_their_batch(clips: WorldClips) -> None:
+    layer = nn.Linear(4, 4)
+    denoiser = Denoiser(layer, LowRankSet({"layer": layer}, rank=2))
+    fetch = graded(ReadClips(clips, FRAMES, 1), clips.pattern, (0.5, 1.0))
+    encoded: list[float] = []
+
+    def encode(pictures: Tensor, generator: torch.Generator) -> Tensor:
+        encoded.append(float(pictures.mean()))
+        return pictures[:, :, :4, :4]
+
+    lesson = ClipLesson(
+        denoiser.learns,
+        denoiser,
+        lambda captions: torch.zeros(len(captions), 2, 4),
+        encode,
+        fetch,
+        torch.linspace(0.9, 0.1, 10),
+    )
+    batches = [fetch(torch.tensor([0]), seeded("batch", draw)) for draw in range(12)]
+    for batch in batches:
+        lesson.losses(batch, seeded("noise"))
+    assert denoiser.scales == [batch.scale for batch in batches]
+    assert len(encoded) == 2  # each scale's clip is encoded once
