@@ -20,6 +20,7 @@ from torch import Tensor
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.low_rank import merged
+from animatediff.model.plain_norms import plain_norms
 from animatediff.model.weight_delta import merged_deltas
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
@@ -192,6 +193,7 @@ class Animator:
                 branches.grafts.scale = scale
                 if scale != 0:
                     stack.enter_context(merged(branches.grafts))
+            stack.callback(plain_norms(self.animated).remove)
             stack.enter_context(torch.inference_mode())
             made = self._animate(request, tell, stop)
         resolved = _typed(request)
