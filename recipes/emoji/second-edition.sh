@@ -27,8 +27,8 @@ once adapter train 1500 domain-adapter --degraded --variations 16 --learning-rat
 looked() { # looked NAME OPTION...: motion modules go on, from that footage
     local name=$1
     shift
-    train 300 motion --motion "$world/motion/emoji.safetensors" --degraded --clips 100 --variations 3 \
-        --output "$world/motion/emoji-$name.safetensors" "$@"
+    train 1500 motion --motion "$world/motion/emoji.safetensors" --degraded --clips 100 --variations 3 \
+        --frames 8 --batch-size 1 --output "$world/motion/emoji-$name.safetensors" "$@"
 }
 once motion-adapted looked adapted --adapter "$world/adapter/emoji.safetensors"
 once motion-unadapted looked unadapted
@@ -61,7 +61,7 @@ once personal-inversion train 1000 personalise-inversion --word "<noto>" --like 
 # What came of it.
 results=${RESULTS:-results}
 evaluate() { "$animatediff" evaluate "$@" --work "$work"; }
-once evaluate-adapter evaluate adapter --results "$results" --adapter "$world/adapter/emoji.safetensors" \
+once evaluate-adapter evaluate adapter --results "$results" --frames 8 --adapter "$world/adapter/emoji.safetensors" \
     --adapted "$world/motion/emoji-adapted.safetensors" \
     --unadapted "$world/motion/emoji-unadapted.safetensors"
 once evaluate-motion-lora evaluate motion-lora --results "$results"

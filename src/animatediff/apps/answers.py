@@ -154,7 +154,12 @@ def _adapter(options: Options, progress: Progress) -> Report:
         s.prompt: [adapted(s.prompt, seed=s.seed, alpha=a)[0] for a in report.by_alpha]
         for s in report.subjects[:SHOWN]
     }
-    _show(options, shown, columns=[f"alpha {alpha:g}" for alpha in report.by_alpha])
+    columns = [f"alpha {alpha:g}" for alpha in report.by_alpha]
+    if unadapted is not None:
+        columns.append("trained without")
+        for s in report.subjects[:SHOWN]:
+            shown[s.prompt].append(unadapted(s.prompt, seed=s.seed)[0])
+    _show(options, shown, columns=columns)
     return report
 
 
