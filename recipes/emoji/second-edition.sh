@@ -42,7 +42,7 @@ pattern() { # pattern MOVE:STRENGTH OPTION...
     train 500 motion-lora --pattern "$move" --variations 2 --min-timestep 500 --learning-rate 3e-3 --warmup 20 "$@"
 }
 for name in zoom-in:0.6 zoom-out:0.6 pan-left:0.5 pan-right:0.5 tilt-up:0.5 tilt-down:0.5; do
-    once "motion-lora-${name%:*}" pattern "$name" --clips 50
+    once "motion-lora-${name%:*}" pattern "$name" --clips 50 --scales 0.5 0.5 1
 done
 for name in roll-clockwise:1.2 roll-anticlockwise:1.2; do
     once "motion-lora-${name%:*}" pattern "$name" --clips 50 --min-timestep 300

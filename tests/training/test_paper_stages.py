@@ -128,8 +128,9 @@ def test_what_a_stage_writes_is_told_apart_and_loads_back(
         assert weights["emb_params"].shape == (2, base.text_encoder.config.hidden_size)
 
 
+@pytest.mark.parametrize("stage", ["motion", "motion-lora"])
 def test_motion_learns_with_the_adapter_attached_and_frozen(
-    setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
+    stage: str, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:
     options = options_of("domain-adapter")
     adapter = STAGES["domain-adapter"].prepare(setup_of("domain-adapter", tmp_path), options, CPU)
@@ -138,11 +139,11 @@ def test_motion_learns_with_the_adapter_attached_and_frozen(
         nn.init.normal_(parameter, std=0.3)
     path = adapter.keep(dict(adapter.lesson.learns.named_parameters()))
 
-    plain = setup_of("motion", tmp_path)
+    plain = setup_of(stage, tmp_path)
     batch = torch.arange(2)
     losses: list[float] = []
     for setup in (plain, replace(plain, adapter=path)):
-        prepared = STAGES["motion"].prepare(setup, options, CPU)
+        prepared = STAGES[stage].prepare(setup, options, CPU)
         lesson = prepared.lesson
         read = lesson.fetch(batch, torch.Generator().manual_seed(0))
         loss = lesson.losses(read, torch.Generator().manual_seed(0))["loss"]
@@ -201,7 +202,7 @@ def test_a_new_word_without_its_neighbour_is_asked_for(
     ("stage", "unread", "named"),
     [
         ("motion", {"pattern": "zoom-in"}, "--pattern"),
-        ("motion-lora", {"moving_camera": 0.3, "adapter": Path("a")}, "--adapter, --moving-camera"),
+        ("motion-lora", {"moving_camera": 0.3, "word": "<dog>"}, "--moving-camera, --word"),
         ("domain-adapter", {"word": "<dog>"}, "--word"),
         ("personalise-lora", {"class_caption": "a dog"}, "--class-caption"),
     ],

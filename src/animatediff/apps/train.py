@@ -63,7 +63,7 @@ class Options:
     tilt-down, roll-clockwise or roll-anticlockwise; NAME:0.5 goes half as far."""
     scales: Annotated[tuple[float, ...], arg(metavar="X...")] = (1.0,)
     """For motion-lora with a pattern: scales to learn at, with a camera that goes as far as they say;
-    with 0.5 1 half the scale is half the move."""
+    one that is named twice comes twice as often, as in 0.5 0.5 1."""
     moving_camera: Annotated[float, arg(metavar="X")] = 0.0
     """For motion: the share of clips that a camera moves over by rule, as their captions then tell."""
     rank: Annotated[int | None, optional("N")] = None

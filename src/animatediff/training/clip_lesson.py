@@ -75,14 +75,14 @@ class ClipBatch:
         captions: of each.
         draws: the clip's number and what its window was drawn from.
         encoded: the clips that were encoded before; none where there are pixels.
-        scale: of the low-rank branches that learn from them.
+        scale: what the low-rank branches that learn from them are set to; ``None`` leaves it.
     """
 
     frames: UInt8[Tensor, "batch f height width 3"] | None
     captions: tuple[str, ...]
     draws: tuple[tuple[int, int], ...]
     encoded: tuple[EncodedFootage, ...] = ()
-    scale: float = 1.0
+    scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ class ClipLesson:
     noise_offset: float = 0.0
     min_timestep: int = 0
     debias: float = 0.0
-    _encoded: dict[tuple[int, int, float], Tensor] = field(
-        default_factory=lambda: cast(dict[tuple[int, int, float], Tensor], {}), init=False
+    _encoded: dict[tuple[int, int, float | None], Tensor] = field(
+        default_factory=lambda: cast(dict[tuple[int, int, float | None], Tensor], {}), init=False
     )
 
     def __post_init__(self) -> None:
@@ -170,7 +170,7 @@ class ClipLesson:
             first=self.min_timestep,
         )
         text = self._text(batch, generator)
-        if isinstance(self.learns, LowRankSet):
+        if batch.scale is not None and isinstance(self.learns, LowRankSet):
             self.learns.scale = batch.scale
         alpha_bar, noise = self.alphas_bar[timesteps].to(device), noise.to(device)
         noisy = noised(latents, noise, alpha_bar)

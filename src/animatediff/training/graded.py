@@ -3,6 +3,8 @@
 What low-rank branches do grows faster than their scale, as queries are multiplied with keys: a
 MotionLoRA (arXiv 2307.04725, Sec. 4.3) that is learned at scale 1 alone does little at a half. Here
 some batches are learned at lower scales, from clips over which the camera goes as much less far.
+Gradients are proportional to the scale, so a low one wants more batches: a scale that is named twice
+comes twice as often.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class ReadGraded(ReadClips):
     scales: tuple[float, ...] = ()
 
     def __call__(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> ClipBatch:
-        """The clips of these numbers at one of the scales, each as likely."""
+        """The clips of these numbers at one of the scales, drawn evenly from all that are named."""
         chosen = int(torch.randint(len(self.scales), (), generator=generator))
         read = ReadClips(self.filmed[chosen], self.num_frames, self.variations)
         return replace(read(indices, generator), scale=self.scales[chosen])
