@@ -27,8 +27,7 @@ def plain_norms(module: nn.Module) -> Replaced:
 
 
 def _is_slow(layer: nn.GroupNorm) -> bool:
-    weight: Tensor | None = layer.weight
-    return weight is not None and weight.device.type == "cpu" and weight.dtype == torch.bfloat16
+    return any(w.device.type == "cpu" and w.dtype == torch.bfloat16 for w in layer.parameters())
 
 
 def _plain(layer: nn.GroupNorm, images: Float[Tensor, "b c *rest"]) -> Float[Tensor, "b c *rest"]:
