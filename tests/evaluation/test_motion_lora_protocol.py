@@ -57,6 +57,14 @@ def test_each_move_is_known_by_its_sign_its_size_and_its_half(pattern):
     assert all(row.met for row in report.rows() if row.target)
 
 
+def test_what_the_model_does_anyway_is_no_effect():
+    """From 0.3 to 0.65 of the move is half of the way from 0.3 to all of it."""
+    pattern = "pan-right"
+    move = Move(pattern, filming(pattern), filming(pattern, share=0.65), learned(pattern))
+    report = judge_motion_loras(filming(pattern, share=0.3), {pattern: move}, SUBJECTS)
+    assert report.moves[pattern].halved.value == pytest.approx(0.5, abs=0.05)
+
+
 def test_the_opposite_move_and_a_much_weaker_one_fail():
     clips = learned("zoom-in")
     report = judge_motion_loras(

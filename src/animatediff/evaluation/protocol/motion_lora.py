@@ -68,7 +68,8 @@ class MoveMarks:
         learned_rate: the same of the clips it learned from.
         size: the first over the second.
         base_asked_way: animations of the base, without it, whose rate has that sign.
-        halved: the median at scale 0.5 over that at scale 1, over the same prompts.
+        halved: the effect at scale 0.5 over that at scale 1, each the median of what it adds to the
+            rate of the same prompt without it.
         cameras: each animation's.
     """
 
@@ -198,11 +199,14 @@ def _marks(
     learned: Sequence[float],
     cameras: _Cameras,
 ) -> MoveMarks:
+    def effect(drawn: Sequence[CameraMotion]) -> list[float]:
+        pairs = zip(drawn, without, strict=True)
+        return [its.along(move.pattern) - plain.along(move.pattern) for its, plain in pairs]
+
     rates = [camera.along(move.pattern) for camera in seen]
     halved = None
     if move.halved is not None:
-        half = (camera.along(move.pattern) for camera in cameras(move.halved))
-        halved = ratio_of_medians(half, reference=rates)
+        halved = ratio_of_medians(effect(cameras(move.halved)), reference=effect(seen))
     rate, learned_rate = median_of(rates), median_of(learned)
     return MoveMarks(
         move.pattern,
