@@ -14,9 +14,13 @@ def test_what_a_recipe_only_compares_with_stays_behind(tmp_path: Path) -> None:
     world = tmp_path / "work" / "world"
     for name in (
         "motion/emoji",
+        "motion/emoji-adapted",
         "motion/emoji-unadapted",
         "motion/emoji-conv",
         "motion-lora/zoom-in",
+        "motion-lora/zoom-in-rank2",
+        "motion-lora/zoom-in-5clips",
+        "motion-lora/single",
         "lora/noto",
         "lora/noto-few",
         "emoji-noto-few/unet/weights",

@@ -11,7 +11,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 CONFIGS = ("*.json", "merges.txt")
-NOT_PACKED = ("motion/emoji-conv", "motion/emoji-unadapted", "emoji-noto-few", "lora/noto-few")
+NOT_PACKED = (
+    "motion/emoji-conv",
+    "motion/emoji-adapted",
+    "motion/emoji-unadapted",
+    "motion-lora/zoom-in-",
+    "motion-lora/single",
+    "emoji-noto-few",
+    "lora/noto-few",
+)
 """What a recipe makes only to compare with."""
 
 
