@@ -35,7 +35,8 @@ once motion-unadapted looked unadapted
 
 # Eight camera moves from 50 clips each; one of them at rank 2, and from 5 clips; and the motion of a single clip. Moves are
 # not as far as the rule has them, as nothing off the middle was ever drawn, and are learned where noise is strong.
-# Rolls are learned where it is weaker too, and are not drawn yet (docs/log.md).
+# Rolls are learned where it is weaker too, and are not drawn yet (docs/log.md). Of half a scale, which two batches in
+# three are learned at, the shipped zooms know nothing.
 pattern() { # pattern MOVE:STRENGTH OPTION...
     local move=$1
     shift
