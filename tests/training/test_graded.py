@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from animatediff.apps.train_preview import previewer
 from animatediff.data.world_clips import WorldClips
 from animatediff.errors import InputError
 from animatediff.model.low_rank import LowRankSet
 from animatediff.runtime import seeded
 from animatediff.training.clip_lesson import ClipBatch, ClipLesson, ReadClips
 from animatediff.training.graded import graded
-from animatediff.training.setup import Captioned
+from animatediff.training.report import CLIPS
+from animatediff.training.setup import Captioned, Setup
+from animatediff.training.stages import STAGES
 
 SIZE, FRAMES = 32, 8
 
@@ -101,3 +106,24 @@ def test_the_branches_learn_at_the_scale_of_their_batch(clips: WorldClips) -> No
         lesson.losses(batch, seeded("noise"))
     assert denoiser.scales == [batch.scale for batch in batches]
     assert len(encoded) == 2  # each scale's clip is encoded once
+
+
+def test_validation_clips_show_all_of_it_whatever_was_learned_last(
+    setup_of: Callable[[str, Path], Setup], tmp_path: Path
+) -> None:
+    stage = STAGES["motion-lora"]
+    prepared = stage.prepare(setup_of("motion-lora", tmp_path), stage.options, torch.device("cpu"))
+    learns = prepared.lesson.learns
+    assert isinstance(learns, LowRankSet)
+    drawn = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.randn(weight.shape, generator=drawn)
+        for name, weight in learns.named_parameters()
+    }
+    draw = previewer(prepared, tmp_path, ["a fox"])
+    assert draw is not None
+    for step, scale in enumerate((1.0, 0.5)):
+        learns.scale = scale
+        draw(step, weights)
+    whole, after_half = sorted((tmp_path / CLIPS).iterdir())
+    assert whole.read_bytes() == after_half.read_bytes()

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from animatediff.model.low_rank import LowRankSet
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
 from animatediff.sampling.guidance import guided
@@ -47,6 +48,8 @@ def previewer(
         clips.mkdir(parents=True, exist_ok=True)
         now = dict(lesson.learns.named_parameters())
         kept = {name: now[name].detach().clone() for name in weights}
+        if isinstance(lesson.learns, LowRankSet):
+            lesson.learns.scale = 1.0  # and not what the last batch was learned at
         try:
             _take(now, weights)
             for seed, prompt in enumerate(prompts):
