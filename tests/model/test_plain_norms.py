@@ -18,9 +18,9 @@ def layers_of(dtype: torch.dtype) -> nn.Sequential:
     return layers.to(dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
-def images(dtype: torch.dtype) -> Tensor:
+def images(dtype: torch.dtype, *, side: int = 6) -> Tensor:
     """A batch of maps, channels last."""
-    drawn = torch.randn(3, 12, 6, 5, generator=torch.Generator().manual_seed(1))
+    drawn = torch.randn(3, 12, side, side, generator=torch.Generator().manual_seed(1))
     return drawn.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
@@ -40,3 +40,11 @@ def test_they_compute_the_same_until_they_are_removed() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_where_nothing_is_slow_nothing_is_replaced(dtype: torch.dtype) -> None:
     assert len(plain_norms(layers_of(dtype))) == 0
+
+
+@pytest.mark.parametrize(("side", "plain"), [(31, True), (32, False)])
+def test_large_maps_stay_as_they_are_laid_out(side: int, plain: bool) -> None:
+    norm = nn.GroupNorm(4, 12).to(torch.bfloat16)
+    plain_norms(norm)
+    with torch.inference_mode():
+        assert norm(images(torch.bfloat16, side=side)).is_contiguous() == plain
