@@ -2,16 +2,16 @@
 
 Trained on ImageNet by others (Tan and Le, arXiv 1905.11946; Apache-2.0), it shares neither weights
 nor data with the generator, which is what makes it fit to judge it. The published file is a pickle,
-so it is read once, when a scorer is trained, only if its bytes are the expected ones and only as
-tensors; from then on the network lives in the scorer's safetensors.
+so it is read once, when a scorer is trained, only if its bytes are the expected ones and by the process
+that reads every pickle; from then on the network lives in the scorer's safetensors.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import tempfile
 from pathlib import Path
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from animatediff.errors import FileError, InputError
+from animatediff.weights.files import read_header, read_weights
+from animatediff.weights.legacy import converted_to_safetensors
 
 PUBLISHED_FILE = "models/efficientnet-lite0-57934424.pth"
 PUBLISHED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -159,9 +161,9 @@ def published_lite0(*, size: int = 192) -> Lite0:
 def _read_published(path: Path) -> dict[str, Tensor]:
     if hashlib.sha256(path.read_bytes()).hexdigest() != PUBLISHED_SHA256:
         raise FileError(f"{path} is not the published EfficientNet-Lite0; reinstall its package.")
-    # The one pickle we read: bytes known by their hash, and tensors only.
-    weights = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
-    return cast("dict[str, Tensor]", weights)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = converted_to_safetensors(path, Path(folder) / "lite0.safetensors")
+        return read_weights(read_header(copy))
 
 
 def _folded(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
