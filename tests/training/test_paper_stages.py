@@ -115,7 +115,7 @@ def test_what_a_stage_writes_is_told_apart_and_loads_back(
         assert file.family.name == "v3"
         fill_motion(inflate(base.unet, file), file, dtype=torch.float32, device=CPU)
     elif name == "motion-lora":
-        assert facts["pattern"] == "zoom-in"
+        assert (facts["pattern"], facts["scales"]) == ("zoom-in", "1")
         graft_motion_lora(AnimatedUNet(base.unet), read_motion_lora(path), scale=1.0)
     elif name == "domain-adapter":
         assert (facts["rank"], facts["alpha"]) == ("2", "2")

@@ -92,6 +92,7 @@ def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.devic
     facts = {"family": family.name, "rank": str(rank), "alpha": str(rank)}
     if setup.pattern is not None:
         facts["pattern"] = setup.pattern
+        facts["scales"] = " ".join(f"{scale:g}" for scale in setup.scales)
     name = "clips" if setup.pattern is None else parse_pattern(setup.pattern)[0]
     path = setup.output or setup.work / "world" / "motion-lora" / f"{name}.safetensors"
     clips = ground.data(pattern=setup.pattern)
