@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from animatediff.runtime import computes_bf16
+from animatediff.errors import InputError
+from animatediff.runtime import Runtime, computes_bf16
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,11 @@ def test_a_processor_computes_in_bf16_if_its_instructions_say_so(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
     assert computes_bf16(torch.device("cpu")) is does
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025])
+def test_so_many_threads_cannot_be(threads: int) -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(InputError, match="give --threads 1 to 1024"):
+        Runtime(threads=threads).apply()
+    assert torch.get_num_threads() == before

@@ -13,6 +13,7 @@ from animatediff.errors import InputError
 
 Module = TypeVar("Module", bound=nn.Module)
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+MOST_THREADS = 1024
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -87,6 +88,15 @@ class Runtime:
         return _DTYPES[self.precision]
 
     def apply(self) -> None:
-        """Set what torch keeps per process (the number of threads)."""
+        """Set what torch keeps per process (the number of threads).
+
+        Raises:
+            InputError: there cannot be so many.
+        """
         if self.threads is not None:
+            if not 1 <= self.threads <= MOST_THREADS:
+                raise InputError(
+                    f"Nothing runs on {self.threads} CPU threads; give --threads 1 to "
+                    f"{MOST_THREADS}, or leave it out for one for each core."
+                )
             torch.set_num_threads(self.threads)

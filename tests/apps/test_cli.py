@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from animatediff.apps.cli import COMMANDS, main
 from animatediff.video import Video, read_metadata
@@ -107,6 +108,17 @@ def test_help_does_not_wait_for_torch() -> None:
     )
 
 
+def test_as_many_threads_run_as_are_asked_for(tmp_path: Path, tiny: Run) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            line = ["animate", "a fox", "-o", str(tmp_path / "fox.gif"), *tiny]
+            assert main([*line, "--threads", str(threads)]) == 0
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -120,6 +132,7 @@ def test_help_does_not_wait_for_torch() -> None:
         (["animate", "x" * 100_000], 2, "shorten it to 10000"),
         (["animate", "a fox", "--lora", "noto:much"], 2, "noto:0.8"),
         (["animate", "a fox", "--device", "abacus"], 2, "abacus"),
+        (["animate", "a fox", "--threads", "0"], 2, "--threads 1"),
         (["animate", "a fox", "-o", "a.avi"], 2, "avi"),
         (["animate"], 2, "PROMPT"),
         (["animte", "a fox"], 2, "animate"),

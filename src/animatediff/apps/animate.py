@@ -105,6 +105,8 @@ class AnimateOptions:
     """auto, cpu, cuda, cuda:1 or mps."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto is fp32 on a CPU and fp16 on a GPU."""
+    threads: Annotated[int | None, optional("N", default="one for each core")] = None
+    """CPU threads; fewer leave the rest of a busy machine alone."""
     progress: Style = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
     preview: Annotated[Path | None, optional("FILE")] = None
@@ -146,7 +148,9 @@ def animate(options: AnimateOptions) -> None:
         from animatediff.apps.render import render
         from animatediff.runtime import Runtime
 
-        runtime = Runtime(device=options.device, precision=options.precision)
+        runtime = Runtime(
+            device=options.device, precision=options.precision, threads=options.threads
+        )
         render(
             requests,
             destination=destination,
