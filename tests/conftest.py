@@ -1,7 +1,7 @@
 """Worlds small enough to draw in a blink: random models in the layout of the real ones."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -81,6 +81,14 @@ def new_text_encoder(vocabulary: int) -> CLIPTextModel:
 def write_json(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_same_precision_on_every_processor() -> Iterator[None]:
+    """What is left to choose is fp32, whatever this processor computes in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", dict)
+        yield
 
 
 @pytest.fixture(scope="session")

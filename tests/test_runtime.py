@@ -26,6 +26,15 @@ def test_a_processor_computes_in_bf16_if_its_instructions_say_so(
     assert computes_bf16(torch.device("cpu")) is does
 
 
+@pytest.mark.parametrize(("computes", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_processor_draws_in_bf16_if_it_computes_in_it(
+    computes: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("animatediff.runtime.computes_bf16", lambda _: computes)
+    assert Runtime(device="cpu").torch_dtype() == dtype
+    assert Runtime(device="cpu", precision="fp32").torch_dtype() == torch.float32
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1025])
 def test_so_many_threads_cannot_be(threads: int) -> None:
     before = torch.get_num_threads()

@@ -53,7 +53,7 @@ class Runtime:
 
     Attributes:
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: ``auto`` is fp32 on a CPU and fp16 on a GPU.
+        precision: ``auto`` is fp16 on a GPU, bf16 on a CPU that computes in it, and fp32 on others.
         threads: CPU threads; ``None`` leaves torch's choice.
     """
 
@@ -84,7 +84,10 @@ class Runtime:
     def torch_dtype(self) -> torch.dtype:
         """The dtype in which the denoiser runs."""
         if self.precision == "auto":
-            return torch.float16 if self.torch_device().type == "cuda" else torch.float32
+            device = self.torch_device()
+            if device.type == "cpu":
+                return torch.bfloat16 if computes_bf16(device) else torch.float32
+            return torch.float16 if device.type == "cuda" else torch.float32
         return _DTYPES[self.precision]
 
     def apply(self) -> None:

@@ -104,7 +104,7 @@ class AnimateOptions:
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto is fp32 on a CPU and fp16 on a GPU."""
+    """auto is fp16 on a GPU, bf16 on a CPU that computes in it, and fp32 on others."""
     threads: Annotated[int | None, optional("N", default="one for each core")] = None
     """CPU threads; fewer leave the rest of a busy machine alone."""
     progress: Style = "auto"

@@ -83,8 +83,8 @@ class Options:
     """How strongly the prompt pulls; the model's own where left out."""
     seed: int = 0
     """Of the choice of prompts, of the drawings and of the scorer's training."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the denoiser; auto is fp32 on a CPU and fp16 on a GPU."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Of the denoiser; fp32 is the same question on every machine, and auto what `animate` takes."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: Annotated[int | None, optional("N")] = None

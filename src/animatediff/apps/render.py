@@ -29,7 +29,6 @@ def render(
     preview: Path | None,
 ) -> None:
     """Animate requests that share a model, and write each; several also side by side."""
-    runtime.apply()
     animator = Animator.for_request(requests[0], runtime=runtime)
     if requests[0].motion != NO_MOTION:
         name, family = Path(requests[0].motion).name, animator.family

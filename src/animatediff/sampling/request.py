@@ -86,7 +86,7 @@ class AnimationRequest:
         free_init: how many times the clip is drawn, each time from the slow parts of the last, 1 to
             10; 1 is without FreeInit (arXiv 2312.07537).
         seed: where the noise starts, 0 to 2**63 - 1.
-        precision: ``auto`` is fp32 on a CPU and fp16 on a GPU.
+        precision: ``auto`` is fp16 on a GPU, bf16 on a CPU that computes in it, and fp32 on others.
     """
 
     prompt: str
