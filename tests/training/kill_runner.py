@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,17 @@ PATHS = ("work", "data", "output", "class_data", "adapter")
 def run(job: dict[str, Any]) -> None:
     if job["kill_at"] is not None:
         _die_in_save(job["kill_at"])
-    setup = Setup(**{k: Path(v) if k in PATHS and v else v for k, v in job["setup"].items()})
+    setup = setup_of(job["setup"])
     options = TrainOptions(**job["options"])
     prepared = STAGES[job["stage"]].prepare(setup, options, torch.device("cpu"))
     learned = train(prepared.lesson, options, Path(job["folder"]), facts=prepared.facts)
     prepared.keep(learned)
+
+
+def setup_of(told: dict[str, Any]) -> Setup:
+    """The setup that was told as JSON, which knows neither paths nor tuples."""
+    paths = {name: Path(told[name]) for name in PATHS if told[name]}
+    return Setup(**{**told, **paths, "scales": tuple(told["scales"])})
 
 
 def _die_in_save(nth: int) -> None:
@@ -83,6 +90,8 @@ def main() -> None:
             try:
                 run(job)
                 code = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(code)

@@ -25,7 +25,9 @@ PATHS = ("work", "data", "output")
 
 def main() -> int:
     folder, stage, accumulate, given, *shard = sys.argv[1:]
-    setup = Setup(**{k: Path(v) if k in PATHS and v else v for k, v in json.loads(given).items()})
+    told = json.loads(given)
+    paths = {name: Path(told[name]) for name in PATHS if told[name]}
+    setup = Setup(**{**told, **paths, "scales": tuple(told["scales"])})
     options = replace(
         STAGES[stage].options,
         steps=2,
