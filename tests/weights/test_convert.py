@@ -16,8 +16,9 @@ from torch import Tensor
 
 from animatediff.apps.cli import main
 from animatediff.errors import FileError, InputError, OutputError
-from animatediff.weights.convert import convert
-from animatediff.weights.files import write_weights
+from animatediff.weights.adapters import read_adapter, read_motion_lora
+from animatediff.weights.convert import TargetLayout, convert
+from animatediff.weights.files import read_header, write_weights
 from animatediff.weights.layouts import WRITABLE, Layout
 from animatediff.weights.motion import read_motion
 
@@ -113,6 +114,41 @@ def test_an_alpha_that_is_not_the_rank_stays_or_goes_into_the_numbers(tmp_path: 
     stem = "lora_unet_" + key.removesuffix(".processor.to_q_lora.up.weight").replace(".", "_")
     expected = tensors[f"{stem}_to_q.lora_up.weight"] / 2
     assert torch.equal(load_file(plain.path)[key], expected)
+
+
+@pytest.mark.parametrize("layout", ["same", "authors", "kohya"])
+@pytest.mark.parametrize("name", ["domain-adapter", "motion-lora-diffusers"])
+def test_with_a_gain_scale_one_is_what_that_scale_was(
+    tmp_path: Path, name: str, layout: TargetLayout
+) -> None:
+    source, _ = written(tmp_path, name)
+    plain, strong = tmp_path / "plain.safetensors", tmp_path / "strong.safetensors"
+    convert(source, plain, layout=layout)
+    convert(source, strong, layout=layout, gain=1.5)
+    before, after = load_file(plain), load_file(strong)
+    assert before.keys() == after.keys()
+    read = read_adapter if name.startswith("domain") else read_motion_lora
+    ups = {up for _, up in read(plain).names.values()}
+    for key, tensor in before.items():
+        assert after[key].dtype == tensor.dtype
+        expected = 1.5 * tensor.double() if key in ups else tensor
+        assert torch.equal(after[key], expected.to(tensor.dtype)), key
+    facts = read_header(plain).metadata
+    assert read_header(strong).metadata == facts | {"gain": "1.5"}
+    convert(strong, plain, gain=2.0)
+    assert read_header(plain).metadata["gain"] == "1.5 * 2"
+
+
+def test_a_gain_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    source, _ = written(tmp_path, "motion-lora-v2")
+    target = tmp_path / "out.safetensors"
+    for gain in (0.0, -1.0, 11.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="give --gain a number above 0"):
+            convert(source, target, gain=gain)
+    module, _ = written(tmp_path, "motion-v1")
+    with pytest.raises(InputError, match="--gain is for these"):
+        convert(module, target, gain=2.0)
+    assert not target.exists()
 
 
 @pytest.mark.parametrize("name", ["motion-v1", "motion-v2", "motion-v3", "motion-sdxl"])

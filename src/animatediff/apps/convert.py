@@ -24,6 +24,8 @@ class ConvertOptions:
     MotionLoRAs all but hotshot; other files only same."""
     family: Annotated[str | None, optional("NAME", default="auto")] = None
     """A motion module's family, where its file does not say it: v1, v2, v3, animatelcm, ..."""
+    gain: Annotated[float | None, optional("X", default="1")] = None
+    """For a domain adapter or MotionLoRA: what its scale X did is what its scale 1 does."""
 
 
 def convert(options: ConvertOptions) -> None:
@@ -37,7 +39,11 @@ def convert(options: ConvertOptions) -> None:
     from animatediff.weights.motion import AUTO
 
     done = written(
-        options.file, options.output, layout=options.layout, family=options.family or AUTO
+        options.file,
+        options.output,
+        layout=options.layout,
+        family=options.family or AUTO,
+        gain=1.0 if options.gain is None else options.gain,
     )
     what = KINDS[done.kind].partition(" ")[2] if done.kind else "file"
     family = f" {done.family}" if done.family else ""

@@ -39,6 +39,7 @@ from animatediff.weights.recognised import recognise
 TargetLayout = Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya"]
 """``same`` keeps the names as they are."""
 
+MOST_GAIN = 10.0
 DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
 _ARCHITECTURES: Mapping[Base, str] = {
     "sd15": "stable-diffusion-v1",
@@ -93,7 +94,12 @@ class _Content:
 
 
 def convert(
-    source: Path, target: Path, *, layout: TargetLayout = "same", family: str = AUTO
+    source: Path,
+    target: Path,
+    *,
+    layout: TargetLayout = "same",
+    family: str = AUTO,
+    gain: float = 1.0,
 ) -> Conversion:
     """Write a file's tensors under the names of another layout.
 
@@ -104,14 +110,20 @@ def convert(
             then gets the configuration too.
         layout: whose names.
         family: a motion module's family, where its file does not say it.
+        gain: the scale of a domain adapter or MotionLoRA that is to be its scale 1.
 
     Raises:
         FileError: the source is broken, or is not what can be written in this layout.
-        InputError: the layout or the family does not exist, or the target's name is not right.
+        InputError: the layout or the family does not exist, the gain is out of range or for something
+            that has no scale, or the target's name is not right.
         OutputError: the folder cannot be written or is full.
     """
     if layout not in get_args(TargetLayout):
         raise InputError(f"There is no layout {layout!r}; choose same or {', '.join(LAYOUTS)}.")
+    if not 0 < gain <= MOST_GAIN:
+        raise InputError(
+            f"A gain of {gain:g} is none; give --gain a number above 0 and at most {MOST_GAIN:g}."
+        )
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target} is the source itself; choose another file to write.")
     with ExitStack() as stack:
@@ -141,6 +153,14 @@ def convert(
             _check_name(target, folder=False)
             file = (read_adapter if kind == "adapter" else read_motion_lora)(readable)
             content, used = _low_rank(file, layout, title=source.stem), ""
+        if gain != 1:
+            if kind not in ("adapter", "motion-lora"):
+                raise InputError(
+                    f"{source} is neither a domain adapter nor a MotionLoRA, and --gain is for "
+                    "these; leave it out."
+                )
+            low_rank = (read_adapter if kind == "adapter" else read_motion_lora)(readable)
+            content = _strengthened(content, gain, ups=_up_names(low_rank, layout))
         path = _write(target, content)
     return Conversion(
         path=path,
@@ -273,6 +293,25 @@ def _low_rank(file: LowRankFile, layout: Layout, *, title: str) -> _Content:
         {**facts, **_spec(file.kind, layout, family=None, title=title)},
         (*file.notes, *(notes if folded else ())),
     )
+
+
+def _up_names(file: LowRankFile, layout: TargetLayout) -> frozenset[str]:
+    """What a file's up projections are called once it is written in a layout."""
+    if layout == "same":
+        return frozenset(up for _, up in file.names.values())
+    return frozenset(
+        low_rank_in(layout, kind=file.kind, host=host, factor="up") for host in file.names
+    )
+
+
+def _strengthened(content: _Content, gain: float, *, ups: frozenset[str]) -> _Content:
+    """The same with what is added multiplied, which its metadata then tell."""
+    weights = {
+        name: (tensor.double() * gain).to(tensor.dtype) if name in ups else tensor
+        for name, tensor in content.weights.items()
+    }
+    told = " * ".join((*filter(None, [content.metadata.get("gain")]), f"{gain:g}"))
+    return replace(content, weights=weights, metadata={**content.metadata, "gain": told})
 
 
 def _spec(kind: Kind, layout: Layout, *, family: Family | None, title: str) -> dict[str, str]:
