@@ -55,16 +55,22 @@ def test_every_stage_runs_and_what_it_writes_draws(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     work = small_setup_of("motion-lora", tmp_path / "work").work
-    lines = [x for x in lines_of(ROOT / "recipes/emoji/second-edition.sh", work) if x[0] == "train"]
+    recipe = lines_of(ROOT / "recipes/emoji/second-edition.sh", work)
+    assert {x[0] for x in recipe} == {"train", "convert", "evaluate"}
+    lines = [x for x in recipe if x[0] == "train"]
     assert {x[1] for x in lines} == DRAWS.keys()
     kept: dict[Path, str] = {}
-    for line in lines:
+    for line in (x for x in recipe if x[0] != "evaluate"):
+        if line[0] == "convert":
+            assert main(line) == 0, (line, capsys.readouterr().err)
+            kept[Path(line[line.index("-o") + 1])] = "motion-lora"
+            continue
         assert main([*line, *QUICK]) == 0, (line, capsys.readouterr().err)
         told = capsys.readouterr().out.splitlines()
         path = next(Path(x.removeprefix("kept ")) for x in told if x.startswith("kept "))
         assert path.exists()
         kept[path] = line[1]
-    assert len(kept) == len(lines)
+    assert len(kept) == sum(x[0] != "evaluate" for x in recipe)
 
     world = work / "world"
     start = {"--model": world / "emoji", "--motion": world / "motion" / "emoji.safetensors"}

@@ -7,7 +7,6 @@ Its metadata are those that other programs of this field read (modelspec, kohya'
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -23,6 +22,7 @@ from torch import Tensor
 from animatediff.errors import OutputError, reason_of
 from animatediff.training.lesson import TrainOptions
 from animatediff.weights.files import replace_by, write_weights
+from animatediff.weights.seal import SEAL, seal_of
 
 _NETWORKS = {"lora", "motion-lora", "domain-adapter"}
 
@@ -90,10 +90,6 @@ def write_model(folder: Path, model: Pretrained) -> Path:
 
 
 def _modelspec(path: Path, kind: str, weights: Mapping[str, Tensor]) -> dict[str, str]:
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode())
-        digest.update(weights[name].contiguous().flatten().numpy().tobytes())
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     return {
         "modelspec.sai_model_spec": "1.0.1",
@@ -101,7 +97,7 @@ def _modelspec(path: Path, kind: str, weights: Mapping[str, Tensor]) -> dict[str
         "modelspec.implementation": "animatediff",
         "modelspec.title": path.stem,
         "modelspec.date": now.isoformat(),
-        "modelspec.hash_sha256": f"0x{digest.hexdigest()}",
+        SEAL: seal_of(weights),
     }
 
 

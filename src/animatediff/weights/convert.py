@@ -35,6 +35,7 @@ from animatediff.weights.low_rank_names import low_rank_in
 from animatediff.weights.motion import AUTO, MotionFile, motion_facts, read_motion
 from animatediff.weights.motion_adapter import adapter_weights
 from animatediff.weights.recognised import recognise
+from animatediff.weights.seal import resealed
 
 TargetLayout = Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya"]
 """``same`` keeps the names as they are."""
@@ -311,7 +312,8 @@ def _strengthened(content: _Content, gain: float, *, ups: frozenset[str]) -> _Co
         for name, tensor in content.weights.items()
     }
     told = " * ".join((*filter(None, [content.metadata.get("gain")]), f"{gain:g}"))
-    return replace(content, weights=weights, metadata={**content.metadata, "gain": told})
+    metadata = resealed({**content.metadata, "gain": told}, weights)
+    return replace(content, weights=weights, metadata=metadata)
 
 
 def _spec(kind: Kind, layout: Layout, *, family: Family | None, title: str) -> dict[str, str]:

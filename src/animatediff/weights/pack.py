@@ -10,6 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from animatediff.weights.seal import resealed
+
 CONFIGS = ("*.json", "merges.txt")
 NOT_PACKED = (
     "motion/emoji-conv",
@@ -45,8 +47,8 @@ def pack_world(work: Path, target: Path) -> dict[str, int]:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name).to(torch.float16) for name in file.keys()}  # noqa: SIM118 - not a dict
-            metadata = file.metadata()
-        save_file(tensors, copy, metadata=metadata)
+            metadata = resealed(file.metadata() or {}, tensors)
+        save_file(tensors, copy, metadata=metadata or None)
         sizes[str(path.relative_to(source))] = copy.stat().st_size
     return sizes
 
