@@ -132,6 +132,11 @@ def convert(
         header = read_header(readable)
         seen = inspect_header(header)
         kind = _kind_in(seen)
+        if gain != 1 and kind not in ("adapter", "motion-lora"):
+            raise InputError(
+                f"{source} is neither a domain adapter nor a MotionLoRA, and --gain is for these; "
+                "leave it out."
+            )
         found = recognise(header.shapes, kind=kind) if kind is not None else None
         if layout == "same":
             _check_name(target, folder=False)
@@ -152,16 +157,11 @@ def convert(
             content, used = _motion(module, layout, title=source.stem), module.family.name
         else:
             _check_name(target, folder=False)
-            file = (read_adapter if kind == "adapter" else read_motion_lora)(readable)
-            content, used = _low_rank(file, layout, title=source.stem), ""
-        if gain != 1:
-            if kind not in ("adapter", "motion-lora"):
-                raise InputError(
-                    f"{source} is neither a domain adapter nor a MotionLoRA, and --gain is for "
-                    "these; leave it out."
-                )
-            low_rank = (read_adapter if kind == "adapter" else read_motion_lora)(readable)
-            content = _strengthened(content, gain, ups=_up_names(low_rank, layout))
+            content = _low_rank(_read_low_rank(kind, readable), layout, title=source.stem)
+            used = ""
+        if gain != 1 and kind is not None:
+            ups = _up_names(_read_low_rank(kind, readable), layout)
+            content = _strengthened(content, gain, ups=ups)
         path = _write(target, content)
     return Conversion(
         path=path,
@@ -296,6 +296,10 @@ def _low_rank(file: LowRankFile, layout: Layout, *, title: str) -> _Content:
     )
 
 
+def _read_low_rank(kind: Kind, path: Path) -> LowRankFile:
+    return (read_adapter if kind == "adapter" else read_motion_lora)(path)
+
+
 def _up_names(file: LowRankFile, layout: TargetLayout) -> frozenset[str]:
     """What a file's up projections are called once it is written in a layout."""
     if layout == "same":
@@ -311,7 +315,8 @@ def _strengthened(content: _Content, gain: float, *, ups: frozenset[str]) -> _Co
         name: (tensor.double() * gain).to(tensor.dtype) if name in ups else tensor
         for name, tensor in content.weights.items()
     }
-    told = " * ".join((*filter(None, [content.metadata.get("gain")]), f"{gain:g}"))
+    before = content.metadata.get("gain")
+    told = f"{gain:g}" if before is None else f"{before} * {gain:g}"
     metadata = resealed({**content.metadata, "gain": told}, weights)
     return replace(content, weights=weights, metadata=metadata)
 
