@@ -36,14 +36,14 @@ once motion-unadapted looked unadapted
 # Eight camera moves from 50 clips each; one of them at rank 2, and from 5 clips; and the motion of a single clip. Moves are
 # not as far as the rule has them, as nothing off the middle was ever drawn, and are learned where noise is strong.
 # Two batches in three, of zooms three in four, are learned at half the scale; as zooms then go less far than their clips, what
-# they do at a scale above 1 is called 1. Rolls take the loss without appearance and longer, and are not drawn well yet
-# (docs/log.md).
+# they do at a scale above 1 is called 1, and so is a tilt down's, of which half a scale did too little. Rolls take the loss
+# without appearance and longer, and are not drawn well yet (docs/log.md).
 pattern() { # pattern STEPS MOVE:STRENGTH OPTION...
     local steps=$1 move=$2
     shift 2
     train "$steps" motion-lora --pattern "$move" --variations 2 --min-timestep 500 --learning-rate 3e-3 --warmup 20 "$@"
 }
-zoom() { # zoom NAME GAIN STEPS MOVE:STRENGTH OPTION...: learn it, and let the gain be its scale 1
+gained() { # gained NAME GAIN STEPS MOVE:STRENGTH OPTION...: learn it, and let the gain be its scale 1
     local name=$1 gain=$2
     shift 2
     once "motion-lora-$name" pattern "$@" --clips 50 --output "$work/learned/$name.safetensors"
@@ -51,18 +51,19 @@ zoom() { # zoom NAME GAIN STEPS MOVE:STRENGTH OPTION...: learn it, and let the g
         -o "$world/motion-lora/$name.safetensors" --gain "$gain"
 }
 mkdir -p "$work/learned" "$world/motion-lora"
-zoom zoom-in 1.5 600 zoom-in:0.6 --scales 0.5 0.5 0.5 1
-zoom zoom-out 1.3 600 zoom-out:0.6 --scales 0.5 0.5 0.5 1
-zoom zoom-in-rank2 1.5 500 zoom-in:0.6 --rank 2
-for name in pan-left:0.5 pan-right:0.5 tilt-up:0.5 tilt-down:0.5; do
+gained zoom-in 1.5 600 zoom-in:0.6 --scales 0.5 0.5 0.5 1
+gained zoom-out 1.3 600 zoom-out:0.6 --scales 0.5 0.5 0.5 1
+gained zoom-in-rank2 1.5 800 zoom-in:0.6 --rank 2
+gained tilt-down 1.3 500 tilt-down:0.5 --scales 0.5 0.5 1
+for name in pan-left:0.5 pan-right:0.5 tilt-up:0.5; do
     once "motion-lora-${name%:*}" pattern 500 "$name" --clips 50 --scales 0.5 0.5 1
 done
 for name in roll-clockwise roll-anticlockwise; do
     once "motion-lora-$name" pattern 1000 "$name" --clips 50 --debias 2
 done
 once motion-lora-5clips pattern 500 zoom-in:0.6 --clips 5 --output "$world/motion-lora/zoom-in-5clips.safetensors"
-once motion-lora-single train 150 motion-lora --first-clip 45 --clips 1 --variations 8 --debias 1 \
-    --output "$world/motion-lora/single.safetensors"
+once motion-lora-single train 400 motion-lora --first-clip 45 --clips 1 --variations 1 --debias 1 \
+    --min-timestep 500 --learning-rate 3e-3 --warmup 20 --output "$world/motion-lora/single.safetensors"
 
 # Three ways to a style that the base never saw, from 20 pictures of it.
 once personal-lora train 400 personalise-lora --output "$world/lora/noto-few.safetensors"
