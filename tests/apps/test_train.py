@@ -90,8 +90,10 @@ def test_options_that_are_left_out_are_the_row_s() -> None:
     setup, recipe = chosen(Options("motion-lora"), row, device=CPU)
     assert recipe == replace(row, precision=recipe.precision)
     assert setup.num_frames == 16
-    _, faster = chosen(Options("motion-lora", learning_rate=1.0, steps=7), row, device=CPU)
-    assert (faster.learning_rate, faster.steps) == (1.0, 7)
+    asked = Options("motion-lora", learning_rate=1.0, steps=7, optimizer="muon", layers="all")
+    setup, faster = chosen(asked, row, device=CPU)
+    assert (faster.learning_rate, faster.steps, faster.optimizer) == (1.0, 7, "muon")
+    assert setup.layers == "all"
 
 
 def test_a_preset_yields_to_what_is_asked_for_and_a_wrong_one_is_named() -> None:

@@ -8,10 +8,16 @@ from animatediff.model import AnimatedUNet, MotionLora
 
 
 @pytest.mark.parametrize(
-    ("mid", "rank", "parameters"), [(True, 64, 302_080 * 64), (False, 2, 281_600 * 2)]
+    ("mid", "rank", "layers", "parameters"),
+    [
+        (True, 64, "attention", 302_080 * 64),
+        (False, 2, "attention", 281_600 * 2),
+        (True, 2, "all", 641_920 * 2),
+        (False, 2, "all", 598_400 * 2),
+    ],
 )
-def test_a_motion_lora_has_the_published_size(mid, rank, parameters, real_unet):
-    lora = MotionLora(AnimatedUNet(real_unet("sd15"), mid=mid), rank=rank)
+def test_a_motion_lora_has_the_published_size(mid, rank, layers, parameters, real_unet):
+    lora = MotionLora(AnimatedUNet(real_unet("sd15"), mid=mid), rank=rank, layers=layers)
     assert sum(p.numel() for p in lora.parameters()) == parameters
 
 
@@ -58,25 +64,33 @@ def test_a_motion_lora_that_is_fresh_silent_or_removed_changes_nothing(
 
 
 def test_motion_weights_keep_their_names_under_a_motion_lora(animated):
-    before = list(animated.motion_state_dict())
-    weights = MotionLora(animated, rank=2).state_dict()
-    assert list(animated.motion_state_dict()) == before
-    names = {name.removesuffix(".down.weight").removesuffix(".up.weight") for name in weights}
-    assert {f"{name}.weight" for name in names} <= set(before)
-    assert "up_1_0.transformer_blocks.0.attention_blocks.1.to_out.0.up.weight" in weights
+    before = animated.motion_state_dict()
+    of_attention, of_all = (
+        MotionLora(animated, rank=2, layers=layers).state_dict() for layers in ("attention", "all")
+    )
+    assert list(animated.motion_state_dict()) == list(before)
+    names = {name.removesuffix(".down.weight").removesuffix(".up.weight") for name in of_all}
+    matrices = {name for name, weight in before.items() if weight.ndim == 2}
+    assert {f"{name}.weight" for name in names} == matrices
+    assert of_attention.keys() < of_all.keys()
+    assert "up_1_0.transformer_blocks.0.attention_blocks.1.to_out.0.up.weight" in of_attention
+    assert all(".attention_blocks." in name for name in of_attention)
 
 
-def test_only_the_motion_lora_gets_gradients(animated, inputs):
+@pytest.mark.parametrize("layers", ["attention", "all"])
+def test_only_the_motion_lora_gets_gradients(layers, animated, inputs):
     animated.requires_grad_(False)
-    lora = MotionLora(animated, rank=2)
+    lora = MotionLora(animated, rank=2, layers=layers)
     animated(**inputs).square().mean().backward()
     grads = {name: p.grad for name, p in lora.named_parameters()}
     assert all(g.isfinite().all() for g in grads.values())
-    assert all(g.any() for name, g in grads.items() if ".up." in name and "to_v" in name)
+    flowing = ("to_v", "ff.net", "proj_in", "proj_out")
+    assert all(g.any() for k, g in grads.items() if ".up." in k and any(f in k for f in flowing))
     assert all(p.grad is None for p in animated.parameters())
 
 
 def test_the_convolutional_rival_takes_no_motion_lora(small_unet):
     animated = AnimatedUNet(small_unet(), branch="convolution")
-    with pytest.raises(InputError, match="this model's motion is TemporalConv"):
-        MotionLora(animated, rank=2)
+    for layers in ("attention", "all"):
+        with pytest.raises(InputError, match="this model's motion is TemporalConv"):
+            MotionLora(animated, rank=2, layers=layers)

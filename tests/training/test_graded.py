@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.apps.train_preview import previewer
+from animatediff.data.camera import PATTERNS, opposite
 from animatediff.data.world_clips import WorldClips
 from animatediff.errors import InputError
 from animatediff.model.low_rank import LowRankSet
@@ -35,10 +36,10 @@ def clips() -> WorldClips:
 
 
 def travel(batch: ClipBatch) -> float:
-    """How far the corner's edge goes in the first row, in pixels."""
+    """How far the corner's edge goes to the left in the first row, in pixels."""
     assert batch.frames is not None
     dark = (255.0 - batch.frames[0, :, 0].float()).sum(dim=(1, 2)) / (3 * 255)
-    return abs(float(dark[-1] - dark[0]))
+    return float(dark[0] - dark[-1])
 
 
 def test_a_batch_is_filmed_as_far_as_its_scale_says(clips: WorldClips) -> None:
@@ -55,6 +56,18 @@ def test_a_batch_is_filmed_as_far_as_its_scale_says(clips: WorldClips) -> None:
     assert seen[0].captions == ("a corner",)
 
 
+def test_below_zero_the_camera_goes_the_other_way(clips: WorldClips) -> None:
+    read = graded(ReadClips(clips, FRAMES, 1), clips.pattern, (-1.0, 1.0))
+    seen = [read(torch.tensor([0]), seeded("batch", draw)) for draw in range(20)]
+    far = {batch.scale: travel(batch) for batch in seen}
+    assert far[1.0] > 5
+    assert far[-1.0] == pytest.approx(-far[1.0], rel=0.1)
+    assert all(opposite(opposite(name)) == name != opposite(name) for name in PATTERNS)
+    assert opposite("roll-clockwise:0.7") == "roll-anticlockwise:0.7"
+    with pytest.raises(InputError, match="no camera pattern"):
+        opposite("pan")
+
+
 def test_scale_one_alone_changes_nothing(clips: WorldClips) -> None:
     read = ReadClips(clips, FRAMES, 1)
     assert graded(read, clips.pattern, (1.0,)) is read
@@ -62,8 +75,8 @@ def test_scale_one_alone_changes_nothing(clips: WorldClips) -> None:
 
 def test_what_cannot_be_graded_is_told(clips: WorldClips) -> None:
     read = ReadClips(clips, FRAMES, 1)
-    for scales in ((), (0.0, 1.0), (0.5, 1.5), (float("nan"),)):
-        with pytest.raises(InputError, match="above 0 and at most 1"):
+    for scales in ((), (0.0, 1.0), (0.5, 1.5), (-1.5,), (float("nan"),)):
+        with pytest.raises(InputError, match="from -1 to 1 other than 0"):
             graded(read, clips.pattern, scales)
     with pytest.raises(InputError, match="give --pattern"):
         graded(read, None, (0.5, 1.0))

@@ -21,13 +21,16 @@ from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
 from animatediff.training.trainer import train
 from animatediff.weights.adapters import (
+    fill_low_rank,
     graft_adapter,
     graft_motion_lora,
     read_adapter,
     read_motion_lora,
 )
 from animatediff.weights.base_model import load_base_model
+from animatediff.weights.convert import convert
 from animatediff.weights.files import read_header, read_weights
+from animatediff.weights.layouts import WRITABLE
 from animatediff.weights.lora import fit_lora, read_lora
 from animatediff.weights.motion import fill_motion, inflate, read_motion
 
@@ -126,6 +129,36 @@ def test_what_a_stage_writes_is_told_apart_and_loads_back(
         assert len(fit.places) == len(weights) // 2
     else:
         assert weights["emb_params"].shape == (2, base.text_encoder.config.hidden_size)
+
+
+def test_branches_on_all_layers_load_back_in_every_layout(
+    setup_of: SetupOf, options_of: OptionsOf, tiny_world: Path, tmp_path: Path
+) -> None:
+    options = replace(options_of("motion-lora"), steps=1, optimizer="muon")
+    setup = replace(
+        setup_of("motion-lora", tmp_path),
+        layers="all",
+        pattern="roll-clockwise",
+        scales=(-1.0, 1.0),
+    )
+    prepared = STAGES["motion-lora"].prepare(setup, options, CPU)
+    learned = train(prepared.lesson, options, tmp_path / "run", facts=prepared.facts)
+    path = prepared.keep(learned)
+    facts = read_header(path).metadata
+    assert (facts["layers"], facts["scales"]) == ("all", "-1 1")
+    assert (facts["pattern"], facts["opposite"]) == ("roll-clockwise", "roll-anticlockwise")
+    hosts = {name.rpartition(".")[0].rpartition(".")[0] for name in learned}
+    base = load_base_model(tiny_world, dtype=torch.float32, device=CPU)
+    for layout in WRITABLE["motion-lora"]:
+        written = convert(path, tmp_path / f"{layout}.safetensors", layout=layout).path
+        file = read_motion_lora(written)
+        assert file.names.keys() == hosts
+        lora = graft_motion_lora(AnimatedUNet(base.unet), file, scale=1.0)
+        fill_low_rank(lora, dtype=torch.float32, device=CPU)
+        for host, graft in lora.grafts.items():
+            loaded = graft.branch.state_dict()
+            assert torch.equal(loaded["down.weight"], learned[f"{host}.down.weight"])
+            assert torch.equal(loaded["up.weight"], learned[f"{host}.up.weight"])
 
 
 @pytest.mark.parametrize("stage", ["motion", "motion-lora"])

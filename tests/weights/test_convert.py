@@ -139,11 +139,30 @@ def test_with_a_gain_scale_one_is_what_that_scale_was(
     assert read_header(plain).metadata["gain"] == "1.5 * 2"
 
 
+def test_a_gain_below_zero_makes_the_opposite_move_a_file_of_its_own(tmp_path: Path) -> None:
+    both, back, again = (tmp_path / f"{name}.safetensors" for name in ("both", "back", "again"))
+    moves = {"pattern": "roll-clockwise:0.7", "opposite": "roll-anticlockwise:0.7"}
+    _, weights = written(tmp_path, "motion-lora-v2")
+    write_weights(both, weights, metadata=moves)
+    convert(both, back, gain=-1.5)
+    told = read_header(back).metadata
+    assert (told["pattern"], told["opposite"]) == (moves["opposite"], moves["pattern"])
+    ups = {up for _, up in read_motion_lora(back).names.values()}
+    turned = load_file(back)
+    assert all(torch.equal(turned[up], (-1.5 * weights[up].double()).half()) for up in ups)
+    # What was learned one way alone has no known opposite.
+    write_weights(both, weights, metadata={"pattern": "zoom-in"})
+    convert(both, again, gain=-1.0)
+    told = read_header(again).metadata
+    assert "pattern" not in told
+    assert told["opposite"] == "zoom-in"
+
+
 def test_a_gain_that_cannot_be_is_refused(tmp_path: Path) -> None:
     source, _ = written(tmp_path, "motion-lora-v2")
     target = tmp_path / "out.safetensors"
-    for gain in (0.0, -1.0, 11.0, float("nan"), float("inf")):
-        with pytest.raises(InputError, match="give --gain a number above 0"):
+    for gain in (0.0, -11.0, 11.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="give --gain a number from -10 to 10 other than 0"):
             convert(source, target, gain=gain)
     module, _ = written(tmp_path, "motion-v1")
     with pytest.raises(InputError, match="--gain is for these"):

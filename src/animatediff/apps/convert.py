@@ -25,7 +25,8 @@ class ConvertOptions:
     family: Annotated[str | None, optional("NAME", default="auto")] = None
     """A motion module's family, where its file does not say it: v1, v2, v3, animatelcm, ..."""
     gain: Annotated[float | None, optional("X", default="1")] = None
-    """For a domain adapter or MotionLoRA: what its scale X did is what its scale 1 does."""
+    """For a domain adapter or MotionLoRA: what its scale X did is what its scale 1 does; below 0 the
+    opposite move of a MotionLoRA that was learned both ways."""
 
 
 def convert(options: ConvertOptions) -> None:

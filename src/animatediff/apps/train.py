@@ -62,12 +62,15 @@ class Options:
     """A camera move to film every clip with: zoom-in, zoom-out, pan-left, pan-right, tilt-up,
     tilt-down, roll-clockwise or roll-anticlockwise; NAME:0.5 goes half as far."""
     scales: Annotated[tuple[float, ...], arg(metavar="X...")] = (1.0,)
-    """For motion-lora with a pattern: scales to learn at, with a camera that goes as far as they say;
-    one that is named twice comes twice as often, as in 0.5 0.5 1."""
+    """For motion-lora with a pattern: scales to learn at, with a camera that goes as far as they say,
+    below 0 the other way; one that is named twice comes twice as often, as in 0.5 0.5 1."""
     moving_camera: Annotated[float, arg(metavar="X")] = 0.0
     """For motion: the share of clips that a camera moves over by rule, as their captions then tell."""
     rank: Annotated[int | None, optional("N")] = None
     """Of low-rank branches."""
+    layers: Annotated[Literal["attention", "all"], arg(metavar="NAME")] = "attention"
+    """For motion-lora: the layers of the motion modules that have branches; attention is the paper's,
+    all learn motions that hang on the place, such as a roll, in files of twice the size."""
     size: Annotated[int | None, optional("N")] = None
     """Pixels of a side; left out, the model's own."""
     frames: Annotated[int, arg(metavar="N")] = 16
@@ -117,6 +120,8 @@ class Options:
     """Backward passes in one step."""
     learning_rate: Annotated[float | None, optional("X")] = None
     """After the warm-up."""
+    optimizer: Annotated[Literal["adamw", "muon"] | None, optional("NAME")] = None
+    """adamw, or muon, which moves every direction of a weight matrix at one pace."""
     warmup: Annotated[int | None, optional("N")] = None
     """Steps over which the rate rises."""
     schedule: Annotated[Literal["constant", "cosine"] | None, optional("NAME")] = None
@@ -154,6 +159,7 @@ _RECIPE = (
     "batch_size",
     "accumulate",
     "learning_rate",
+    "optimizer",
     "warmup",
     "schedule",
     "ema_decay",

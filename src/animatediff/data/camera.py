@@ -59,6 +59,18 @@ def parse_pattern(text: str) -> tuple[str, float]:
     return name, strength
 
 
+def opposite(pattern: str) -> str:
+    """The move that goes back: zoom-out of zoom-in; a strength stays as it is.
+
+    Raises:
+        InputError: there is no such move.
+    """
+    name, colon, strength = pattern.partition(":")
+    _must_be_known(name)
+    place = PATTERNS.index(name)
+    return PATTERNS[place ^ 1] + colon + strength
+
+
 def _must_be_known(name: str) -> None:
     if name not in PATTERNS:
         raise InputError(

@@ -1,10 +1,14 @@
 """MotionLoRA: a new motion pattern, such as a camera move, from few parameters and few clips.
 
 Low-rank branches on the temporal self-attentions of the motion modules; several add up: Sec. 4.3 of
-Guo et al., arXiv 2307.04725.
+Guo et al., arXiv 2307.04725. Attention sees one place at a time. A motion that hangs on the place, such
+as a roll, also wants branches on the layers around it, which MotionDirector has (arXiv 2310.08465).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
 
 from torch import nn
 
@@ -13,6 +17,9 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.low_rank import PROJECTIONS, LowRankSet
 from animatediff.model.motion_module import MotionModule, TemporalAttention
 
+MotionLayers = Literal["attention", "all"]
+"""Which layers of motion modules carry branches: attention's, as in the paper, or every linear one."""
+
 
 def temporal_projections(animated_unet: AnimatedUNet) -> dict[str, nn.Module]:
     """The q, k, v and output projections of every temporal attention, by motion weight path.
@@ -20,35 +27,65 @@ def temporal_projections(animated_unet: AnimatedUNet) -> dict[str, nn.Module]:
     Raises:
         InputError: the motion is the convolutional rival's, which has no attention.
     """
-    projections: dict[str, nn.Module] = {}
+    return {
+        f"{path}.{projection}": attention.get_submodule(projection)
+        for path, attention in _motion_layers(animated_unet)
+        if isinstance(attention, TemporalAttention)
+        for projection in PROJECTIONS
+    }
+
+
+def linear_layers(animated_unet: AnimatedUNet) -> dict[str, nn.Module]:
+    """Those of attention, of the feed-forward network, and the projections in and out, by path.
+
+    Raises:
+        InputError: the motion is the convolutional rival's, which has no attention.
+    """
+    layers = _motion_layers(animated_unet)
+    return {path: layer for path, layer in layers if isinstance(layer, nn.Linear)}
+
+
+def _motion_layers(animated_unet: AnimatedUNet) -> Iterator[tuple[str, nn.Module]]:
     for site, module in animated_unet.motion.items():
         if not isinstance(module, MotionModule):
             raise InputError(
                 "MotionLoRA needs motion modules with temporal attention; "
                 f"this model's motion is {type(module).__name__}."
             )
-        for path, attention in module.named_modules():
-            if isinstance(attention, TemporalAttention):
-                for projection in PROJECTIONS:
-                    projections[f"{site}.{path}.{projection}"] = attention.get_submodule(projection)
-    return projections
+        for path, layer in module.named_modules():
+            yield f"{site}.{path}", layer
+
+
+_HOSTS: Mapping[MotionLayers, Callable[[AnimatedUNet], dict[str, nn.Module]]] = {
+    "attention": temporal_projections,
+    "all": linear_layers,
+}
 
 
 class MotionLora(LowRankSet):
-    """Low-rank grafts on q, k, v and output of every temporal attention.
+    """Low-rank grafts on q, k, v and output of every temporal attention, or on every linear layer.
 
     Stable Diffusion 1.5 gets 281,600 parameters for each unit of rank, 302,080 with the middle
-    block; the published MotionLoRAs have rank 64. Keys of the state dict are those of
-    ``motion_state_dict`` with ``weight`` replaced by ``down.weight`` and ``up.weight``.
+    block (598,400 and 641,920 with all layers); the published MotionLoRAs have rank 64. Keys of the
+    state dict are those of ``motion_state_dict`` with ``weight`` replaced by ``down.weight`` and
+    ``up.weight``.
 
     Args:
         animated_unet: the model whose motion is adapted; it may carry other MotionLoRAs.
         rank: inner width of every branch.
         scale: strength, live; strengths of several MotionLoRAs add up linearly.
+        layers: ``attention``, as in the paper, or ``all``.
 
     Raises:
         InputError: the model has no temporal attention, or the rank is below 1.
     """
 
-    def __init__(self, animated_unet: AnimatedUNet, *, rank: int, scale: float = 1.0) -> None:
-        super().__init__(temporal_projections(animated_unet), rank=rank, scale=scale)
+    def __init__(
+        self,
+        animated_unet: AnimatedUNet,
+        *,
+        rank: int,
+        scale: float = 1.0,
+        layers: MotionLayers = "attention",
+    ) -> None:
+        super().__init__(_HOSTS[layers](animated_unet), rank=rank, scale=scale)

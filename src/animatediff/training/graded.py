@@ -2,7 +2,9 @@
 
 What low-rank branches do grows faster than their scale, as queries are multiplied with keys: a
 MotionLoRA (arXiv 2307.04725, Sec. 4.3) that is learned at scale 1 alone does little at a half. Here
-some batches are learned at lower scales, from clips over which the camera goes as much less far.
+some batches are learned at lower scales, from clips over which the camera goes as much less far, and
+at scales below 0 the other way: one MotionLoRA then holds both moves, and what the two have in common,
+such as how the clips look, pulls at it from both sides.
 Gradients are proportional to the scale, so a low one wants more batches: a scale that is named twice
 comes twice as often.
 """
@@ -16,7 +18,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from animatediff.data.camera import parse_pattern
+from animatediff.data.camera import opposite, parse_pattern
 from animatediff.data.clips import OwnClips
 from animatediff.data.world_clips import WorldClips
 from animatediff.errors import InputError
@@ -49,16 +51,16 @@ def graded(read: ReadClips, pattern: str | None, scales: Sequence[float]) -> Rea
     Args:
         read: reads them filmed as far as at scale 1.
         pattern: the camera move, as ``parse_pattern`` takes it.
-        scales: above 0 and at most 1.
+        scales: from -1 to 1, but not 0.
 
     Raises:
         InputError: a scale is out of range, or there is no camera move to do less of.
     """
     if tuple(scales) == (1.0,):
         return read
-    if not scales or not all(0 < scale <= 1 for scale in scales):
+    if not scales or not all(0 < abs(scale) <= 1 for scale in scales):
         raise InputError(
-            "A MotionLoRA is learned at scales above 0 and at most 1, and not at "
+            "A MotionLoRA is learned at scales from -1 to 1 other than 0, and not at "
             f"{', '.join(f'{scale:g}' for scale in scales) or 'none'}; give --scales 0.5 1."
         )
     if pattern is None:
@@ -67,7 +69,11 @@ def graded(read: ReadClips, pattern: str | None, scales: Sequence[float]) -> Rea
             "as they are; give --pattern, or leave it out."
         )
     name, strength = parse_pattern(pattern)
-    filmed = tuple(_filmed(read.data, f"{name}:{strength * scale!r}") for scale in scales)
+    moves = (name if scale > 0 else opposite(name) for scale in scales)
+    filmed = tuple(
+        _filmed(read.data, f"{move}:{strength * abs(scale)!r}")
+        for move, scale in zip(moves, scales, strict=True)
+    )
     return ReadGraded(read.data, read.num_frames, read.variations, filmed, tuple(scales))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from animatediff.data.camera import parse_pattern
+from animatediff.data.camera import opposite, parse_pattern
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.domain_adapter import DomainAdapter
@@ -76,7 +76,7 @@ def prepare_motion(setup: Setup, options: TrainOptions, device: torch.device) ->
 
 
 def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """A fresh MotionLoRA on the motion modules' attention, learned from a few clips.
+    """A fresh MotionLoRA on the motion modules, learned from a few clips.
 
     With a ``pattern``, a camera moves over every clip by rule; without one they are learned as they
     are. A domain adapter that the setup names is attached and frozen, so that the clips' look is not
@@ -88,11 +88,13 @@ def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.devic
     animated.grafts.checkpointed = setup.checkpointing
     rank = setup.rank or (WORLD_RANK if setup.is_world else MOTION_LORA_RANK)
     torch.manual_seed(0)
-    lora = MotionLora(animated, rank=rank)
-    facts = {"family": family.name, "rank": str(rank), "alpha": str(rank)}
+    lora = MotionLora(animated, rank=rank, layers=setup.layers)
+    facts = {"family": family.name, "rank": str(rank), "alpha": str(rank), "layers": setup.layers}
     if setup.pattern is not None:
         facts["pattern"] = setup.pattern
         facts["scales"] = " ".join(f"{scale:g}" for scale in setup.scales)
+        if min(setup.scales, default=1.0) < 0:
+            facts["opposite"] = opposite(setup.pattern)
     name = "clips" if setup.pattern is None else parse_pattern(setup.pattern)[0]
     path = setup.output or setup.work / "world" / "motion-lora" / f"{name}.safetensors"
     clips = ground.data(pattern=setup.pattern)

@@ -23,6 +23,7 @@ from animatediff.data.world_clips import read_world_clips
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.latent_space import posterior_of
+from animatediff.model.motion_lora import MotionLayers
 from animatediff.training.clip_lesson import TrainingData
 from animatediff.training.denoising import TextEmbedder, attend_plainly
 from animatediff.training.moving_camera import now_and_then_filmed
@@ -66,11 +67,13 @@ class Setup:
         family: what kind of motion modules fresh ones are (``v3`` if left out), or given ones where
             their file does not tell.
         rank: of low-rank branches.
+        layers: of motion modules that a MotionLoRA has branches on.
         size: pixels of a side; the model's own if left out.
         num_frames: of a clip, for the stages that learn motion.
         fps: frames a second of what is learned from.
         pattern: a camera move to film every clip with, for ``motion-lora``.
-        scales: of a MotionLoRA with a ``pattern``; the camera goes as far as they say.
+        scales: of a MotionLoRA with a ``pattern``; the camera goes as far as they say, and below 0
+            the other way.
         moving_camera: the share of windows that a camera moves over, for ``motion``.
         variations: different windows of each clip, each encoded once; 0 draws ever new ones.
         clips: how many clips to learn from; all of them if left out.
@@ -105,6 +108,7 @@ class Setup:
     output: Path | None = None
     family: str | None = None
     rank: int | None = None
+    layers: MotionLayers = "attention"
     size: int | None = None
     num_frames: int = 16
     fps: float = 8.0

@@ -111,7 +111,8 @@ def convert(
             then gets the configuration too.
         layout: whose names.
         family: a motion module's family, where its file does not say it.
-        gain: the scale of a domain adapter or MotionLoRA that is to be its scale 1.
+        gain: the scale of a domain adapter or MotionLoRA that is to be its scale 1; below 0 for one
+            that learned a camera move and the opposite.
 
     Raises:
         FileError: the source is broken, or is not what can be written in this layout.
@@ -121,9 +122,10 @@ def convert(
     """
     if layout not in get_args(TargetLayout):
         raise InputError(f"There is no layout {layout!r}; choose same or {', '.join(LAYOUTS)}.")
-    if not 0 < gain <= MOST_GAIN:
+    if not 0 < abs(gain) <= MOST_GAIN:
         raise InputError(
-            f"A gain of {gain:g} is none; give --gain a number above 0 and at most {MOST_GAIN:g}."
+            f"A gain of {gain:g} is none; give --gain a number from {-MOST_GAIN:g} to {MOST_GAIN:g} "
+            "other than 0."
         )
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target} is the source itself; choose another file to write.")
@@ -318,6 +320,10 @@ def _strengthened(content: _Content, gain: float, *, ups: frozenset[str]) -> _Co
     before = content.metadata.get("gain")
     told = f"{gain:g}" if before is None else f"{before} * {gain:g}"
     metadata = resealed({**content.metadata, "gain": told}, weights)
+    if gain < 0:
+        moves = (metadata.pop("pattern", None), metadata.pop("opposite", None))
+        told_moves = zip(("opposite", "pattern"), moves, strict=True)
+        metadata.update({key: move for key, move in told_moves if move is not None})
     return replace(content, weights=weights, metadata=metadata)
 
 
