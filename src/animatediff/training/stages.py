@@ -200,7 +200,7 @@ STAGES: dict[str, Stage] = {
         TrainOptions(steps=2000, batch_size=16, learning_rate=5e-4),
     ),
     "motion-lora": Stage(
-        "a LoRA on the motion modules' attention: a new motion from few clips (Sec. 4.3)",
+        "a LoRA on the motion modules: a new motion from few clips (Sec. 4.3)",
         reading("adapter pattern scales layers degraded debias", paper_stages.prepare_motion_lora),
         TrainOptions(steps=600, batch_size=2, learning_rate=1e-3, warmup=50, ema_decay=0.99),
     ),

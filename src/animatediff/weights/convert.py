@@ -321,10 +321,15 @@ def _strengthened(content: _Content, gain: float, *, ups: frozenset[str]) -> _Co
     told = f"{gain:g}" if before is None else f"{before} * {gain:g}"
     metadata = resealed({**content.metadata, "gain": told}, weights)
     if gain < 0:
-        moves = (metadata.pop("pattern", None), metadata.pop("opposite", None))
-        told_moves = zip(("opposite", "pattern"), moves, strict=True)
-        metadata.update({key: move for key, move in told_moves if move is not None})
+        metadata = _turned(metadata)
     return replace(content, weights=weights, metadata=metadata)
+
+
+def _turned(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The same of a MotionLoRA that goes the other way: what it learned at scale -1 is at scale 1."""
+    moves = {"pattern": metadata.get("opposite"), "opposite": metadata.get("pattern")}
+    others = {key: fact for key, fact in metadata.items() if key not in moves}
+    return others | {key: move for key, move in moves.items() if move is not None}
 
 
 def _spec(kind: Kind, layout: Layout, *, family: Family | None, title: str) -> dict[str, str]:
