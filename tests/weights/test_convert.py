@@ -150,6 +150,8 @@ def test_a_gain_below_zero_makes_the_opposite_move_a_file_of_its_own(tmp_path: P
     ups = {up for _, up in read_motion_lora(back).names.values()}
     turned = load_file(back)
     assert all(torch.equal(turned[up], (-1.5 * weights[up].double()).half()) for up in ups)
+    told = read_header(convert(back, again, layout="authors").path).metadata
+    assert (told["pattern"], told["gain"]) == (moves["opposite"], "-1.5")
     # What was learned one way alone has no known opposite.
     write_weights(both, weights, metadata={"pattern": "zoom-in"})
     convert(both, again, gain=-1.0)

@@ -41,6 +41,8 @@ TargetLayout = Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya
 """``same`` keeps the names as they are."""
 
 MOST_GAIN = 10.0
+_LEARNED = ("pattern", "opposite", "scales", "layers", "min_timestep", "gain")
+"""What files of low-rank branches say of how they were learned, in any layout."""
 DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
 _ARCHITECTURES: Mapping[Base, str] = {
     "sd15": "stable-diffusion-v1",
@@ -291,6 +293,8 @@ def _low_rank(file: LowRankFile, layout: Layout, *, title: str) -> _Content:
     ]
     ranks = set(file.ranks.values())
     facts = {"kind": file.kind, "layout": layout, "rank": ",".join(map(str, sorted(ranks)))}
+    own = file.header.metadata
+    facts |= {name: own[name] for name in _LEARNED if name in own}
     return _Content(
         weights,
         {**facts, **_spec(file.kind, layout, family=None, title=title)},
