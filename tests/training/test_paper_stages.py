@@ -140,7 +140,6 @@ def test_branches_on_all_layers_load_back_in_every_layout(
         layers="all",
         pattern="roll-clockwise",
         scales=(-1.0, 1.0),
-        min_timestep=500,
     )
     prepared = STAGES["motion-lora"].prepare(setup, options, CPU)
     learned = train(prepared.lesson, options, tmp_path / "run", facts=prepared.facts)
@@ -154,7 +153,6 @@ def test_branches_on_all_layers_load_back_in_every_layout(
         written = convert(path, tmp_path / f"{layout}.safetensors", layout=layout).path
         file = read_motion_lora(written)
         assert file.names.keys() == hosts
-        assert file.min_timestep == 500
         lora = graft_motion_lora(AnimatedUNet(base.unet), file, scale=1.0)
         fill_low_rank(lora, dtype=torch.float32, device=CPU)
         for host, graft in lora.grafts.items():

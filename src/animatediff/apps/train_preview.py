@@ -13,9 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from animatediff.model.domain_adapter import DomainAdapter
 from animatediff.model.low_rank import LowRankSet
-from animatediff.model.motion_lora import MotionLora
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
 from animatediff.sampling.guidance import guided
@@ -76,12 +74,9 @@ def _drawn(
     base = ground.base
     device = base.unet.device
     text = lesson.embed(["", prompt])
-    branches = lesson.learns if isinstance(lesson.learns, DomainAdapter | MotionLora) else None
 
     def model(latents: Tensor, timestep: Tensor, step: int) -> Tensor:
         del step
-        if branches is not None:  # as ``sampling/acting.py`` has it
-            branches.scale = 1.0 if float(timestep) >= lesson.min_timestep else 0.0
         times = timestep.to(device).expand(len(latents))
         return lesson.predict_noise(latents.to(base.unet.dtype), times, text).float()
 

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.low_rank import merged
 from animatediff.model.plain_norms import plain_norms
 from animatediff.model.weight_delta import merged_deltas
 from animatediff.runtime import Runtime
-from animatediff.sampling.acting import Wanted, acting, acting_at
 from animatediff.sampling.animation import Animation, Progress
 from animatediff.sampling.conditions import read_conditions
 from animatediff.sampling.decode import decode
@@ -188,10 +188,14 @@ class Animator:
             # Merged into the weights, a LoRA costs nothing at the steps.
             styles = [(self._style(path).changes, scale) for path, scale in _loras_of(request)]
             stack.enter_context(merged_deltas(styles))
-            act_at = stack.enter_context(acting(self._scales(request)))
+            # Sums are rounded, so the same MotionLoRAs are always added in the same order.
+            for branches, scale in sorted(self._scales(request), key=_file_of):
+                branches.grafts.scale = scale
+                if scale != 0:
+                    stack.enter_context(merged(branches.grafts))
             stack.callback(plain_norms(self.animated).remove)
             stack.enter_context(torch.inference_mode())
-            made = self._animate(request, act_at, tell, stop)
+            made = self._animate(request, tell, stop)
         resolved = _typed(request)
         template = {name: text for name, text in _typed(asked).items() if text != resolved[name]}
         return replace(made, report=replace(made.report, template=template))
@@ -207,7 +211,7 @@ class Animator:
             self.loras[path] = plan.load(device=self.base.unet.device)
         return self.loras[path]
 
-    def _scales(self, request: AnimationRequest) -> list[Wanted]:
+    def _scales(self, request: AnimationRequest) -> list[tuple[LoadedLowRank, float]]:
         """How much a request asks of the domain adapter and of every MotionLoRA."""
         scales = [scale for _, scale in map(parse_lora, request.motion_loras)]
         if self.adapter is None:
@@ -218,7 +222,6 @@ class Animator:
     def _animate(
         self,
         request: AnimationRequest,
-        act_at: Callable[[float], None],
         on_step: Callable[[Progress], None],
         should_stop: Callable[[], bool],
     ) -> Animation:
@@ -237,7 +240,6 @@ class Animator:
         )
         if request.guidance != 1:
             predict_noise = guided(predict_noise, scale=request.guidance)
-        predict_noise = acting_at(predict_noise, act_at)
 
         def draw(start: Latents, number: int) -> Latents:
             def denoised(step: int, guess: Tensor) -> None:
@@ -379,6 +381,10 @@ def _typed(request: AnimationRequest) -> dict[str, str]:
     """Every text in which wildcards may leave a choice open."""
     keyframes = {f"prompts.{key}": text for key, text in request.prompts.items()}
     return {"prompt": request.prompt, "negative_prompt": request.negative_prompt, **keyframes}
+
+
+def _file_of(wanted: tuple[LoadedLowRank, float]) -> str:
+    return str(wanted[0].file.header.path)
 
 
 def _ignore(progress: Progress) -> None:

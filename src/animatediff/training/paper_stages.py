@@ -36,7 +36,7 @@ def prepare_domain_adapter(setup: Setup, options: TrainOptions, device: torch.de
     rank = setup.rank or (WORLD_RANK if setup.is_world else ADAPTER_RANK)
     torch.manual_seed(0)
     adapter = DomainAdapter(ground.base.unet, rank=rank)
-    facts = {"family": family_name(setup), **_branch_facts(setup, rank)}
+    facts = {"family": family_name(setup), "rank": str(rank), "alpha": str(rank)}
     path = setup.output or setup.work / "world" / "adapter" / "emoji.safetensors"
     return Prepared(
         image_lesson(
@@ -89,7 +89,7 @@ def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.devic
     rank = setup.rank or (WORLD_RANK if setup.is_world else MOTION_LORA_RANK)
     torch.manual_seed(0)
     lora = MotionLora(animated, rank=rank, layers=setup.layers)
-    facts = {"family": family.name, **_branch_facts(setup, rank), "layers": setup.layers}
+    facts = {"family": family.name, "rank": str(rank), "alpha": str(rank), "layers": setup.layers}
     if setup.pattern is not None:
         facts["pattern"] = setup.pattern
         facts["scales"] = " ".join(f"{scale:g}" for scale in setup.scales)
@@ -106,13 +106,6 @@ def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.devic
         ground,
         family.betas,
     )
-
-
-def _branch_facts(setup: Setup, rank: int) -> dict[str, str]:
-    facts = {"rank": str(rank), "alpha": str(rank)}
-    if setup.min_timestep:
-        facts["min_timestep"] = str(setup.min_timestep)  # below which they are left out
-    return facts
 
 
 def image_lesson(ground: Ground, learns: nn.Module, data: ReadClips) -> ClipLesson:

@@ -31,8 +31,6 @@ from animatediff.weights.recognised import recognise
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-MOST_DIGITS = 4
-"""Of a timestep; there are a thousand."""
 _HALVES: tuple[Factor, Factor] = ("down", "up")
 
 
@@ -47,7 +45,6 @@ class LowRankFile:
         names: the file's name of ``down`` and ``up`` of every branch, by the layer it is for.
         ranks: the inner width of every branch.
         alphas: numerators of ``alpha / rank``; the rank itself where the file has none.
-        min_timestep: the first timestep that it learned at; 0, all of them, where the file says none.
         notes: what of the file is left out, in a sentence.
     """
 
@@ -57,7 +54,6 @@ class LowRankFile:
     names: Mapping[str, tuple[str, str]]
     ranks: Mapping[str, int]
     alphas: Mapping[str, float]
-    min_timestep: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -140,7 +136,6 @@ def _read(path: Path, *, kind: Kind) -> LowRankFile:
         names=names,
         ranks=ranks,
         alphas=_alphas(header, ranks, parts=parts),
-        min_timestep=_min_timestep(header),
         notes=notes,
     )
 
@@ -176,16 +171,6 @@ def _alphas(
     if not all(map(math.isfinite, alphas.values())):
         raise FileError(f"{header.path} is damaged: an alpha is not finite; get the file again.")
     return alphas
-
-
-def _min_timestep(header: Header) -> int:
-    told = header.metadata.get("min_timestep", "0")
-    if not (told.isascii() and told.isdecimal() and len(told) <= MOST_DIGITS):
-        raise FileError(
-            f"{header.path} says that it was learned from timestep {told!r:.60} up, which is no "
-            "whole number; get the file again."
-        )
-    return int(told)
 
 
 def graft_adapter(unet: UNet2DConditionModel, file: LowRankFile, *, scale: float) -> LoadedLowRank:

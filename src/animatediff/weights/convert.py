@@ -41,8 +41,8 @@ TargetLayout = Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya
 """``same`` keeps the names as they are."""
 
 MOST_GAIN = 10.0
-_LEARNED = ("pattern", "opposite", "scales", "layers", "min_timestep", "gain")
-"""What files of low-rank branches say of how they were learned, in any layout."""
+_LEARNED = ("pattern", "opposite", "scales", "layers", "gain")
+"""What a file of low-rank branches says of how they were learned, in any layout."""
 DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
 _ARCHITECTURES: Mapping[Base, str] = {
     "sd15": "stable-diffusion-v1",
