@@ -161,6 +161,27 @@ def test_branches_on_all_layers_load_back_in_every_layout(
             assert torch.equal(loaded["up.weight"], learned[f"{host}.up.weight"])
 
 
+def test_a_motion_lora_goes_on_from_another(
+    setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
+) -> None:
+    options, plain = options_of("motion-lora"), setup_of("motion-lora", tmp_path)
+    first = STAGES["motion-lora"].prepare(plain, options, CPU)
+    torch.manual_seed(3)
+    for parameter in first.lesson.learns.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    learned = {n: p.detach().clone() for n, p in first.lesson.learns.named_parameters()}
+    written = first.keep(learned)
+    start = convert(written, tmp_path / "theirs.safetensors", layout="diffusers", gain=-2.0).path
+    again = STAGES["motion-lora"].prepare(replace(plain, start=str(start)), options, CPU)
+    for name, weight in again.lesson.learns.named_parameters():
+        assert torch.equal(weight, learned[name] * (-2 if ".up." in name else 1))
+        assert weight.requires_grad
+    assert again.facts["start"] == hashlib.sha256(start.read_bytes()).hexdigest()
+    for other in ({"rank": 3}, {"layers": "all"}):
+        with pytest.raises(InputError, match="give the --rank and --layers that it has"):
+            STAGES["motion-lora"].prepare(replace(plain, start=str(start), **other), options, CPU)
+
+
 @pytest.mark.parametrize("stage", ["motion", "motion-lora"])
 def test_motion_learns_with_the_adapter_attached_and_frozen(
     stage: str, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path

@@ -71,6 +71,8 @@ class Options:
     layers: Annotated[Literal["attention", "all"], arg(metavar="NAME")] = "attention"
     """For motion-lora: the layers of the motion modules that have branches; attention is the paper's,
     all learn motions that hang on the place, such as a roll, in files of twice the size."""
+    start: Annotated[str | None, optional("NAME")] = None
+    """For motion-lora: one to go on from, a name or a file, of the same rank and layers."""
     size: Annotated[int | None, optional("N")] = None
     """Pixels of a side; left out, the model's own."""
     frames: Annotated[int, arg(metavar="N")] = 16

@@ -7,7 +7,7 @@ single frames or clips are learned from.
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from animatediff.data.camera import opposite, parse_pattern
 from animatediff.errors import InputError
@@ -24,7 +24,10 @@ from animatediff.training.objective import alphas_bar
 from animatediff.training.prepared import Prepared
 from animatediff.training.setup import FRESH, Ground, Setup, read_ground, trainable
 from animatediff.training.written import write_part
+from animatediff.weights.adapters import read_motion_lora, resolve_low_rank
 from animatediff.weights.families import Betas, Family
+from animatediff.weights.files import read_weights, sha256_of
+from animatediff.weights.low_rank_names import our_factor
 
 ADAPTER_RANK, MOTION_LORA_RANK, WORLD_RANK = 128, 64, 16
 """Of the published adapter and MotionLoRAs, and of the built-in world's, which is as much smaller."""
@@ -76,7 +79,7 @@ def prepare_motion(setup: Setup, options: TrainOptions, device: torch.device) ->
 
 
 def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """A fresh MotionLoRA on the motion modules, learned from a few clips.
+    """A MotionLoRA on the motion modules, learned from a few clips; fresh, or from one that is given.
 
     With a ``pattern``, a camera moves over every clip by rule; without one they are learned as they
     are. A domain adapter that the setup names is attached and frozen, so that the clips' look is not
@@ -89,6 +92,8 @@ def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.devic
     rank = setup.rank or (WORLD_RANK if setup.is_world else MOTION_LORA_RANK)
     torch.manual_seed(0)
     lora = MotionLora(animated, rank=rank, layers=setup.layers)
+    if setup.start is not None:
+        ground.facts["start"] = _go_on_from(setup.start, lora)
     facts = {"family": family.name, "rank": str(rank), "alpha": str(rank), "layers": setup.layers}
     if setup.pattern is not None:
         facts["pattern"] = setup.pattern
@@ -106,6 +111,30 @@ def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.devic
         ground,
         family.betas,
     )
+
+
+def _go_on_from(name: str, lora: MotionLora) -> str:
+    """Fill fresh branches with the numbers of a MotionLoRA; the hash of its file.
+
+    Raises:
+        InputError: it has other branches.
+    """
+    path = resolve_low_rank(name, kind="motion-lora")
+    file = read_motion_lora(path)
+    read = read_weights(file.header, dtype=torch.float32, refuse_nan=True)
+    weights: dict[str, Tensor] = {}
+    for host, (down, up) in file.names.items():
+        weights[our_factor(host, "down")] = read[down]
+        weights[our_factor(host, "up")] = read[up] * (file.alphas[host] / file.ranks[host])
+    own = lora.state_dict()
+    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in own.items()}:
+        ranks = ", ".join(map(str, sorted(set(file.ranks.values()))))
+        raise InputError(
+            f"{path} has other branches ({len(file.names)}, of rank {ranks}) than are asked for "
+            f"({len(own) // 2}, of rank {lora.rank}); give the --rank and --layers that it has."
+        )
+    lora.load_state_dict(weights)
+    return sha256_of(path)
 
 
 def image_lesson(ground: Ground, learns: nn.Module, data: ReadClips) -> ClipLesson:

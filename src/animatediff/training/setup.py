@@ -68,6 +68,7 @@ class Setup:
             their file does not tell.
         rank: of low-rank branches.
         layers: of motion modules that a MotionLoRA has branches on.
+        start: a MotionLoRA to go on from, a name or a file.
         size: pixels of a side; the model's own if left out.
         num_frames: of a clip, for the stages that learn motion.
         fps: frames a second of what is learned from.
@@ -109,6 +110,7 @@ class Setup:
     family: str | None = None
     rank: int | None = None
     layers: MotionLayers = "attention"
+    start: str | None = None
     size: int | None = None
     num_frames: int = 16
     fps: float = 8.0
@@ -355,6 +357,7 @@ def read_ground(setup: Setup, *, device: torch.device | None = None) -> Ground:
         "model",
         "motion",
         "adapter",
+        "start",
         "output",
         "data",
         "class_data",

@@ -76,7 +76,7 @@ def world(
 
 
 _OF_SOME = frozenset(
-    "adapter pattern scales layers moving_camera degraded debias word like words class_data "
+    "adapter pattern scales layers start moving_camera degraded debias word like words class_data "
     "class_caption prior".split()
 )
 """What only some of the rows that also learn from one's own data can be told."""
@@ -201,7 +201,9 @@ STAGES: dict[str, Stage] = {
     ),
     "motion-lora": Stage(
         "a LoRA on the motion modules: a new motion from few clips (Sec. 4.3)",
-        reading("adapter pattern scales layers degraded debias", paper_stages.prepare_motion_lora),
+        reading(
+            "adapter pattern scales layers start degraded debias", paper_stages.prepare_motion_lora
+        ),
         TrainOptions(steps=600, batch_size=2, learning_rate=1e-3, warmup=50, ema_decay=0.99),
     ),
     "personalise-lora": Stage(
