@@ -36,8 +36,8 @@ once motion-unadapted looked unadapted
 # Eight camera moves from 50 clips each; one of them at rank 2, and from 5 clips; and the motion of a single clip. Moves are
 # not as far as the rule has them, as nothing off the middle was ever drawn, and are learned where noise is strong.
 # Two batches in three, of zooms three in four, are learned at half the scale; as zooms then go less far than their clips, what
-# they do at a scale above 1 is called 1, and so is a tilt down's, of which half a scale did too little. Rolls take the loss
-# without appearance and longer, and are not drawn well yet (docs/log.md).
+# they do at a scale above 1 is called 1, and so is a tilt down's, of which half a scale did too little. A roll wants all
+# layers, the loss without appearance, and longer: both ways are learned at once, and then each goes on alone.
 pattern() { # pattern STEPS MOVE:STRENGTH OPTION...
     local steps=$1 move=$2
     shift 2
@@ -58,9 +58,19 @@ gained tilt-down 1.3 500 tilt-down:0.5 --scales 0.5 0.5 1
 for name in pan-left:0.5 pan-right:0.5 tilt-up:0.5; do
     once "motion-lora-${name%:*}" pattern 500 "$name" --clips 50 --scales 0.5 0.5 1
 done
-for name in roll-clockwise roll-anticlockwise; do
-    once "motion-lora-$name" pattern 1000 "$name" --clips 50 --debias 2
-done
+roll() { # roll STEPS MOVE OPTION...
+    pattern "$1" "$2:0.7" --clips 50 --layers all --rank 20 --optimizer muon --debias 2 --batch-size 1 "${@:3}"
+}
+once motion-lora-rolls roll 2200 roll-clockwise --scales -1 -1 -0.5 0.5 1 1 --warmup 50 --accumulate 2 \
+    --output "$work/learned/rolls.safetensors"
+once motion-lora-rolls-back "$animatediff" convert "$work/learned/rolls.safetensors" \
+    -o "$work/learned/rolls-back.safetensors" --gain -1
+once motion-lora-roll-clockwise roll 1000 roll-clockwise --scales 0.5 1 1 --learning-rate 2e-3 \
+    --start "$work/learned/rolls.safetensors" --output "$work/learned/roll-clockwise.safetensors"
+once motion-lora-roll-clockwise-gain "$animatediff" convert "$work/learned/roll-clockwise.safetensors" \
+    -o "$world/motion-lora/roll-clockwise.safetensors" --gain 1.4
+once motion-lora-roll-anticlockwise roll 1000 roll-anticlockwise --scales 0.5 1 1 --learning-rate 2e-3 \
+    --start "$work/learned/rolls-back.safetensors"
 once motion-lora-5clips pattern 500 zoom-in:0.6 --clips 5 --output "$world/motion-lora/zoom-in-5clips.safetensors"
 once motion-lora-single train 400 motion-lora --first-clip 45 --clips 1 --variations 1 --debias 1 \
     --min-timestep 500 --learning-rate 3e-3 --warmup 20 --output "$world/motion-lora/single.safetensors"
