@@ -66,9 +66,7 @@ once motion-lora-rolls roll 2200 roll-clockwise --scales -1 -1 -0.5 0.5 1 1 --wa
 once motion-lora-rolls-back "$animatediff" convert "$work/learned/rolls.safetensors" \
     -o "$work/learned/rolls-back.safetensors" --gain -1
 once motion-lora-roll-clockwise roll 1000 roll-clockwise --scales 0.5 1 1 --learning-rate 2e-3 \
-    --start "$work/learned/rolls.safetensors" --output "$work/learned/roll-clockwise.safetensors"
-once motion-lora-roll-clockwise-gain "$animatediff" convert "$work/learned/roll-clockwise.safetensors" \
-    -o "$world/motion-lora/roll-clockwise.safetensors" --gain 1.4
+    --start "$work/learned/rolls.safetensors"
 once motion-lora-roll-anticlockwise roll 1000 roll-anticlockwise --scales 0.5 1 1 --learning-rate 2e-3 \
     --start "$work/learned/rolls-back.safetensors"
 once motion-lora-5clips pattern 500 zoom-in:0.6 --clips 5 --output "$world/motion-lora/zoom-in-5clips.safetensors"
