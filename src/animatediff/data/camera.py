@@ -28,6 +28,7 @@ PATTERNS = (
     "roll-clockwise",
     "roll-anticlockwise",
 )
+"""Each move and then the one that goes back."""
 
 ZOOM = (1.3, 1.8)
 """How much larger things are at the end of a zoom than at its start."""
