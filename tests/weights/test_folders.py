@@ -9,9 +9,9 @@ import pytest
 from tests.effort import within
 
 from animatediff.errors import FileError, InputError
-from animatediff.weights.builtin import ModelFile, ModelFolder, resolve, resolve_model
+from animatediff.weights.builtin import ModelFile, ModelFolder, list_models, resolve, resolve_model
 from animatediff.weights.catalog import catalog, published
-from animatediff.weights.folders import find_in_hub_cache, list_found, model_folders
+from animatediff.weights.folders import Role, find_in_hub_cache, list_found, model_folders
 
 
 def touch(path: Path) -> Path:
@@ -40,6 +40,16 @@ def test_without_folders_only_the_built_in_is_known() -> None:
         resolve("lora", "notto")
     assert resolve("lora", "noto").is_file()
     assert resolve("adapter", "emoji").is_file()
+
+
+@pytest.mark.parametrize("role", ["motion", "motion-lora"])
+def test_what_is_proposed_is_there(role: Role) -> None:
+    # What only a recipe makes has a name too, but is not proposed to who has not run it.
+    with pytest.raises(InputError) as told:
+        resolve(role, "nothing like it")
+    proposed = str(told.value).split("it is ")[1].split(" or a .safetensors")[0].split(" or ")
+    assert proposed == [listed.name for listed in list_models() if listed.kind == role]
+    assert all(resolve(role, name).is_file() for name in proposed)
 
 
 @pytest.mark.parametrize(

@@ -242,10 +242,9 @@ def _installed(kind: str, name: str) -> Path:
 
 
 def _unknown(role: Role, name: str) -> InputError:
-    names = [listed.name for listed in _LISTED if listed.kind == role]
-    names += [name for name, model in catalog().items() if model.role == role]
+    built_in = [listed.name for listed in list_models() if listed.kind == role]
+    names = built_in + [name for name, model in catalog().items() if model.role == role]
     otherwise = "a .safetensors file" + (" or a diffusers folder" if role in _FOLDERS else "")
     close = nearest(name, names)
-    built_in = [listed.name for listed in _LISTED if listed.kind == role]
     hint = f"did you mean {close}?" if close else f"it is {' or '.join([*built_in, otherwise])}."
     return InputError(f"There is no {role} {name!r}; {hint}")
