@@ -90,6 +90,9 @@ class AnimateOptions:
         UseAppendAction[tuple[str, ...]], arg(name="motion-lora", metavar="FILE:SCALE")
     ] = ()
     """A motion pattern to add to the motion module; may be repeated."""
+    motion_guidance: Annotated[float | None, optional("X", default="as their files say")] = None
+    """How strongly guidance pulls towards the motion of MotionLoRAs, as a share of how it pulls towards
+    the prompt."""
     family: Annotated[str | None, optional("NAME", default=AnimationRequest.family)] = None
     """The motion module's family, where its file does not say it: v1, v2, v3, lightning-4step, ..."""
     numerics: Annotated[
@@ -200,6 +203,7 @@ def request_settings(options: AnimateOptions) -> dict[str, Any]:
         "height": height,
         "steps": options.steps,
         "guidance": options.guidance,
+        "motion_guidance": options.motion_guidance,
         "scheduler": options.scheduler,
         "free_init": options.free_init,
         "precision": options.precision,

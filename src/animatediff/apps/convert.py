@@ -27,6 +27,8 @@ class ConvertOptions:
     gain: Annotated[float | None, optional("X", default="1")] = None
     """For a domain adapter or MotionLoRA: what its scale X did is what its scale 1 does; below 0 the
     opposite move of a MotionLoRA that was learned both ways."""
+    motion_guidance: Annotated[float | None, optional("X", default="what the file says")] = None
+    """For a MotionLoRA: how strongly guidance pulls towards its motion where `animate` is not told."""
 
 
 def convert(options: ConvertOptions) -> None:
@@ -45,6 +47,7 @@ def convert(options: ConvertOptions) -> None:
         layout=options.layout,
         family=options.family or AUTO,
         gain=1.0 if options.gain is None else options.gain,
+        motion_guidance=options.motion_guidance,
     )
     what = KINDS[done.kind].partition(" ")[2] if done.kind else "file"
     family = f" {done.family}" if done.family else ""

@@ -7,8 +7,8 @@ the paper, the personalised styles themselves.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -199,3 +199,30 @@ def merged(grafts: Grafts) -> Generator[None]:
         for name, (host, scale) in carried.items():
             host.weight.data = own[name]
             grafts[name].scale = scale
+
+
+def merged_weights(sets: Sequence[tuple[Grafts, float]]) -> dict[Host, Tensor]:
+    """The weights that hosts have with branches merged into them, each set at a scale, in this order.
+
+    A host that carries none of them at a scale other than 0 is there with its own.
+    """
+    hosts = [cast(Host, graft.host) for grafts, _ in sets for graft in grafts.values()]
+    with ExitStack() as stack:
+        for grafts, scale in sets:
+            if scale != 0:
+                grafts.scale = scale
+                stack.enter_context(merged(grafts))
+        return {host: host.weight.data for host in hosts}
+
+
+@contextmanager
+def exchanged(weights: Mapping[Host, Tensor]) -> Generator[None]:
+    """While it lasts, layers have these weights; nothing is computed or copied."""
+    own = {host: host.weight.data for host in weights}
+    try:
+        for host, weight in weights.items():
+            host.weight.data = weight
+        yield
+    finally:
+        for host, weight in own.items():
+            host.weight.data = weight

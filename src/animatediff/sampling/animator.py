@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import merged
+from animatediff.model.low_rank import Host, exchanged, merged, merged_weights
 from animatediff.model.plain_norms import plain_norms
 from animatediff.model.weight_delta import merged_deltas
 from animatediff.runtime import Runtime
@@ -28,7 +29,15 @@ from animatediff.sampling.conditions import read_conditions
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
 from animatediff.sampling.free_init import in_rounds
-from animatediff.sampling.guidance import Latents, by_step, guided, model_noise
+from animatediff.sampling.guidance import (
+    Latents,
+    PredictNoise,
+    by_step,
+    guided,
+    guided_to_motion,
+    model_noise,
+    while_noisy,
+)
 from animatediff.sampling.loading import Loaded, load_parts
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import Report, load_request
@@ -189,13 +198,15 @@ class Animator:
             styles = [(self._style(path).changes, scale) for path, scale in _loras_of(request)]
             stack.enter_context(merged_deltas(styles))
             # Sums are rounded, so the same MotionLoRAs are always added in the same order.
-            for branches, scale in sorted(self._scales(request), key=_file_of):
-                branches.grafts.scale = scale
+            branches = sorted(self._scales(request), key=_file_of)
+            unmoved = self._unmoved(request, branches)
+            for each, scale in branches:
+                each.grafts.scale = scale
                 if scale != 0:
-                    stack.enter_context(merged(branches.grafts))
+                    stack.enter_context(merged(each.grafts))
             stack.callback(plain_norms(self.animated).remove)
             stack.enter_context(torch.inference_mode())
-            made = self._animate(request, tell, stop)
+            made = self._animate(request, tell, stop, unmoved=unmoved)
         resolved = _typed(request)
         template = {name: text for name, text in _typed(asked).items() if text != resolved[name]}
         return replace(made, report=replace(made.report, template=template))
@@ -219,11 +230,30 @@ class Animator:
         alpha = parse_adapter(request.adapter)[1]
         return [(self.adapter, alpha), *zip(self.motion_loras, scales, strict=True)]
 
+    def _unmoved(
+        self, request: AnimationRequest, branches: Sequence[tuple[LoadedLowRank, float]]
+    ) -> dict[Host, Tensor]:
+        """The weights without the share of MotionLoRAs that guidance pulls to; none if it is 0."""
+        if request.guidance == 1:
+            return {}
+
+        def left(each: LoadedLowRank, scale: float) -> float:
+            if each is self.adapter:
+                return scale
+            own, asked = each.file.motion_guidance, request.motion_guidance
+            return scale * (1 - (own if asked is None else asked))
+
+        sets = [(each.grafts, left(each, scale)) for each, scale in branches]
+        differs = any(kept != scale for (_, kept), (_, scale) in zip(sets, branches, strict=True))
+        return merged_weights(sets) if differs else {}
+
     def _animate(
         self,
         request: AnimationRequest,
         on_step: Callable[[Progress], None],
         should_stop: Callable[[], bool],
+        *,
+        unmoved: dict[Host, Tensor],
     ) -> Animation:
         """The order of work: text, what is wrapped around the model, noise, steps, pictures."""
         clock = [time.perf_counter()]
@@ -232,14 +262,27 @@ class Animator:
         assert request.num_frames is not None
         steps, rounds, num_frames = request.steps, request.free_init, request.num_frames
         over_steps = read_conditions(request, base=self.base, words=self.words)
-        predict_noise = by_step(
-            [
-                (now.last_step, model_noise(self.animated, text=now.states, added=now.added))
-                for now in over_steps
-            ]
-        )
+
+        def noise_of(clips: slice) -> PredictNoise:
+            texts = [(now.last_step, now.of(clips)) for now in over_steps]
+            return by_step(
+                [
+                    (last, model_noise(self.animated, text=now.states, added=now.added))
+                    for last, now in texts
+                ]
+            )
+
+        predict_noise = noise_of(slice(None))
         if request.guidance != 1:
             predict_noise = guided(predict_noise, scale=request.guidance)
+        if unmoved:
+            towards = guided_to_motion(
+                noise_of(slice(0, 1)),
+                noise_of(slice(1, 2)),
+                scale=request.guidance,
+                unmoved=partial(exchanged, unmoved),
+            )
+            predict_noise = while_noisy(towards, predict_noise)
 
         def draw(start: Latents, number: int) -> Latents:
             def denoised(step: int, guess: Tensor) -> None:

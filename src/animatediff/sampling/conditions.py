@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from einops import repeat
@@ -37,6 +37,11 @@ class Conditions:
     last_step: int
     states: Float[Tensor, "b ..."]
     added: dict[str, Tensor]
+
+    def of(self, clips: slice) -> Conditions:
+        """Those of some clips of the batch."""
+        added = {name: rows[clips] for name, rows in self.added.items()}
+        return replace(self, states=self.states[clips], added=added)
 
 
 def read_conditions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from einops import repeat
 from jaxtyping import Float
@@ -13,6 +14,10 @@ from animatediff.model.animated_unet import AnimatedUNet
 Latents = Float[Tensor, "b c f h w"]
 PredictNoise = Callable[[Latents, Tensor, int], Latents]
 """The noise in latents, from the latents, their timestep and the number of the step."""
+
+DECIDED = 400
+"""The timestep, of 1,000, below which a clip's layout and camera hardly change any more. To pull
+towards a motion there mottles flat areas (``docs/log.md``, 2026-11-27)."""
 
 
 def model_noise(
@@ -47,6 +52,43 @@ def guided(predict_noise: PredictNoise, *, scale: float) -> PredictNoise:
         both = repeat(latents, "1 c f h w -> two c f h w", two=2)
         without, along = predict_noise(both, timestep, step).chunk(2)
         return without + scale * (along - without)
+
+    return predict
+
+
+def guided_to_motion(
+    without: PredictNoise,
+    along: PredictNoise,
+    *,
+    scale: float,
+    unmoved: Callable[[], AbstractContextManager[None]],
+) -> PredictNoise:
+    """Classifier-free guidance to which a motion is a condition, as the prompt is.
+
+    A MotionLoRA is part of the model, so ``guided`` asks both times for its motion, and nothing pulls
+    towards it. Here the clip without the prompt is predicted without the motion as well.
+
+    Args:
+        without: predicts one clip without the prompt.
+        along: predicts one clip with it.
+        scale: how many times the difference counts.
+        unmoved: while this lasts, the model has no MotionLoRA, or less of it.
+    """
+
+    def predict(latents: Latents, timestep: Tensor, step: int) -> Latents:
+        with unmoved():
+            plain = without(latents, timestep, step)
+        return plain + scale * (along(latents, timestep, step) - plain)
+
+    return predict
+
+
+def while_noisy(noisy: PredictNoise, then: PredictNoise) -> PredictNoise:
+    """One prediction while layouts are decided, at timesteps from ``DECIDED`` on, then another."""
+
+    def predict(latents: Latents, timestep: Tensor, step: int) -> Latents:
+        chosen = noisy if float(timestep) >= DECIDED else then
+        return chosen(latents, timestep, step)
 
     return predict
 

@@ -41,6 +41,7 @@ MAX_STEPS = 999
 MAX_LCM_STEPS = 100
 """The steps that latent consistency models were distilled from."""
 MAX_GUIDANCE = 100.0
+MAX_MOTION_GUIDANCE = 1.0
 MAX_ROUNDS = 10
 MAX_LORAS = 16
 MAX_EMBEDDINGS = 256
@@ -82,6 +83,9 @@ class AnimationRequest:
         steps: denoising steps, 1 to 999; ``None`` is as many as the motion module's authors take.
         guidance: how strongly the prompt pulls (arXiv 2207.12598); 1 is not at all, ``None`` is the
             motion module's own.
+        motion_guidance: how strongly guidance pulls towards the motion of MotionLoRAs, as a share of
+            how it pulls towards the prompt, 0 to 1; ``None`` is what their files say, which is 0, as in
+            the paper, where they say nothing.
         scheduler: the sampler; ``None`` is that of the motion module's authors.
         free_init: how many times the clip is drawn, each time from the slow parts of the last, 1 to
             10; 1 is without FreeInit (arXiv 2312.07537).
@@ -112,6 +116,7 @@ class AnimationRequest:
     height: int | None = None
     steps: int | None = None
     guidance: float | None = None
+    motion_guidance: float | None = None
     scheduler: SchedulerName | None = None
     free_init: int = 1
     seed: int = 0
@@ -209,6 +214,15 @@ class AnimationRequest:
             _check_integer("steps", self.steps, least=1, most=most, where=where)
         if self.guidance is not None:
             _check_number("guidance", self.guidance, least=0, most=MAX_GUIDANCE)
+        if self.motion_guidance is not None:
+            _check_number(
+                "motion_guidance", self.motion_guidance, least=0, most=MAX_MOTION_GUIDANCE
+            )
+        if self.motion_guidance and self.guidance == 1:
+            raise InputError(
+                "With a guidance of 1 nothing pulls towards the motion either; give another guidance, "
+                "or a motion_guidance of 0."
+            )
         if self.scheduler is not None:
             _check_choice("scheduler", self.scheduler, SCHEDULER_NAMES)
         _check_integer("free_init", self.free_init, least=1, most=MAX_ROUNDS)

@@ -31,6 +31,7 @@ from animatediff.weights.recognised import recognise
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
+MOST_MOTION_GUIDANCE = 1.0
 _HALVES: tuple[Factor, Factor] = ("down", "up")
 
 
@@ -45,6 +46,7 @@ class LowRankFile:
         names: the file's name of ``down`` and ``up`` of every branch, by the layer it is for.
         ranks: the inner width of every branch.
         alphas: numerators of ``alpha / rank``; the rank itself where the file has none.
+        motion_guidance: how strongly guidance pulls towards a MotionLoRA's motion where nobody says.
         notes: what of the file is left out, in a sentence.
     """
 
@@ -54,6 +56,7 @@ class LowRankFile:
     names: Mapping[str, tuple[str, str]]
     ranks: Mapping[str, int]
     alphas: Mapping[str, float]
+    motion_guidance: float = 0.0
     notes: tuple[str, ...] = ()
 
     @property
@@ -136,6 +139,7 @@ def _read(path: Path, *, kind: Kind) -> LowRankFile:
         names=names,
         ranks=ranks,
         alphas=_alphas(header, ranks, parts=parts),
+        motion_guidance=_motion_guidance(header) if kind == "motion-lora" else 0.0,
         notes=notes,
     )
 
@@ -171,6 +175,20 @@ def _alphas(
     if not all(map(math.isfinite, alphas.values())):
         raise FileError(f"{header.path} is damaged: an alpha is not finite; get the file again.")
     return alphas
+
+
+def _motion_guidance(header: Header) -> float:
+    told = header.metadata.get("motion_guidance", "0")
+    try:
+        number = float(told)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= MOST_MOTION_GUIDANCE:
+        raise FileError(
+            f"{header.path} says motion_guidance = {told!r:.60}, which is not a number from 0 to "
+            f"{MOST_MOTION_GUIDANCE:g}."
+        )
+    return number
 
 
 def graft_adapter(unet: UNet2DConditionModel, file: LowRankFile, *, scale: float) -> LoadedLowRank:

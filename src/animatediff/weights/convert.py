@@ -20,7 +20,12 @@ from torch import Tensor
 
 from animatediff.errors import FileError, InputError, OutputError, reason_of
 from animatediff.model.motion_module import frame_positions
-from animatediff.weights.adapters import LowRankFile, read_adapter, read_motion_lora
+from animatediff.weights.adapters import (
+    MOST_MOTION_GUIDANCE,
+    LowRankFile,
+    read_adapter,
+    read_motion_lora,
+)
 from animatediff.weights.families import BASES, Base, Family
 from animatediff.weights.files import (
     Header,
@@ -41,8 +46,8 @@ TargetLayout = Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya
 """``same`` keeps the names as they are."""
 
 MOST_GAIN = 10.0
-_LEARNED = ("pattern", "opposite", "scales", "layers", "gain")
-"""What a file of low-rank branches says of how they were learned, in any layout."""
+_LEARNED = ("pattern", "opposite", "scales", "layers", "gain", "motion_guidance")
+"""What a file of low-rank branches says of how they were learned and are used, in any layout."""
 DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
 _ARCHITECTURES: Mapping[Base, str] = {
     "sd15": "stable-diffusion-v1",
@@ -103,6 +108,7 @@ def convert(
     layout: TargetLayout = "same",
     family: str = AUTO,
     gain: float = 1.0,
+    motion_guidance: float | None = None,
 ) -> Conversion:
     """Write a file's tensors under the names of another layout.
 
@@ -115,11 +121,13 @@ def convert(
         family: a motion module's family, where its file does not say it.
         gain: the scale of a domain adapter or MotionLoRA that is to be its scale 1; below 0 for one
             that learned a camera move and the opposite.
+        motion_guidance: how strongly guidance is to pull towards a MotionLoRA's motion where nobody
+            says; left out, what the source says.
 
     Raises:
         FileError: the source is broken, or is not what can be written in this layout.
-        InputError: the layout or the family does not exist, the gain is out of range or for something
-            that has no scale, or the target's name is not right.
+        InputError: the layout or the family does not exist, the gain or the motion guidance is out of
+            range or for something that has none, or the target's name is not right.
         OutputError: the folder cannot be written or is full.
     """
     if layout not in get_args(TargetLayout):
@@ -128,6 +136,11 @@ def convert(
         raise InputError(
             f"A gain of {gain:g} is none; give --gain a number from {-MOST_GAIN:g} to {MOST_GAIN:g} "
             "other than 0."
+        )
+    if motion_guidance is not None and not 0 <= motion_guidance <= MOST_MOTION_GUIDANCE:
+        raise InputError(
+            f"A motion guidance of {motion_guidance:g} is none; give --motion-guidance a number from 0 "
+            f"to {MOST_MOTION_GUIDANCE:g}."
         )
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target} is the source itself; choose another file to write.")
@@ -140,6 +153,10 @@ def convert(
             raise InputError(
                 f"{source} is neither a domain adapter nor a MotionLoRA, and --gain is for these; "
                 "leave it out."
+            )
+        if motion_guidance is not None and kind != "motion-lora":
+            raise InputError(
+                f"{source} is no MotionLoRA, and --motion-guidance is for these; leave it out."
             )
         found = recognise(header.shapes, kind=kind) if kind is not None else None
         if layout == "same":
@@ -166,6 +183,9 @@ def convert(
         if gain != 1 and kind is not None:
             ups = _up_names(_read_low_rank(kind, readable), layout)
             content = _strengthened(content, gain, ups=ups)
+        if motion_guidance is not None:
+            told = {"motion_guidance": f"{motion_guidance:g}"}
+            content = replace(content, metadata={**content.metadata, **told})
         path = _write(target, content)
     return Conversion(
         path=path,
