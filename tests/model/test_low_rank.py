@@ -6,6 +6,7 @@ from torch import nn
 
 from animatediff.errors import InputError
 from animatediff.model import Graft, LowRank, LowRankSet, attention_projections, merged
+from animatediff.model.low_rank import exchanged, merged_weights
 
 HOSTS = {
     "linear": (lambda: nn.Linear(6, 10), (4, 6)),
@@ -124,3 +125,27 @@ def test_merged_sets_add_up_and_come_off_even_after_an_error(randomised):
         fail_while_merged()
     assert torch.equal(host.weight, own)
     assert [low_rank.scale for low_rank in sets] == [1, 1]
+
+
+def test_weights_with_branches_are_exchanged_while_it_lasts(randomised):
+    host, bare = nn.Linear(4, 4), nn.Linear(4, 4)
+    own = host.weight.clone()
+    first, second = (
+        randomised(LowRankSet({"x": layer}, rank=2, scale=0.5), seed=seed)
+        for seed, layer in ((1, host), (2, bare))
+    )
+    weights = merged_weights([(first.grafts, 0.25), (second.grafts, 0.0)])
+    assert torch.equal(host.weight, own)
+    assert first.scale == 0.5
+    assert torch.equal(weights[bare], bare.weight)
+    first.grafts.scale = 0.25
+    expected = host(torch.eye(4))
+    with merged(first.grafts):
+        kept = host.weight.clone()
+        with exchanged({host: own}):
+            assert torch.equal(host.weight, own)
+        assert torch.equal(host.weight, kept)
+    first.grafts.scale = 0
+    with exchanged(weights):
+        torch.testing.assert_close(host(torch.eye(4)), expected)
+    assert torch.equal(host.weight, own)

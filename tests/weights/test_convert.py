@@ -172,6 +172,26 @@ def test_a_gain_that_cannot_be_is_refused(tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_how_guidance_pulls_towards_a_motion_lora_stays_with_it(tmp_path: Path) -> None:
+    source, weights = written(tmp_path, "motion-lora-v2")
+    told, again = tmp_path / "told.safetensors", tmp_path / "again.safetensors"
+    convert(source, told, motion_guidance=0.75)
+    assert_same(told, weights)
+    assert read_motion_lora(source).motion_guidance == 0
+    assert read_motion_lora(told).motion_guidance == 0.75
+    for layout in WRITABLE["motion-lora"]:
+        assert read_motion_lora(convert(told, again, layout=layout).path).motion_guidance == 0.75
+    convert(told, again, layout="diffusers", motion_guidance=0.0)
+    assert read_motion_lora(again).motion_guidance == 0
+    for number in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="give --motion-guidance a number from 0 to 1"):
+            convert(source, tmp_path / "out.safetensors", motion_guidance=number)
+    adapter, _ = written(tmp_path, "domain-adapter")
+    with pytest.raises(InputError, match="no MotionLoRA, and --motion-guidance is for these"):
+        convert(adapter, tmp_path / "out.safetensors", motion_guidance=1.0)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
 @pytest.mark.parametrize("name", ["motion-v1", "motion-v2", "motion-v3", "motion-sdxl"])
 def test_diffusers_itself_loads_what_is_written_for_it(tmp_path: Path, name: str) -> None:
     source, tensors = written(tmp_path, name)

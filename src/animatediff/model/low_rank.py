@@ -210,6 +210,7 @@ def merged_weights(sets: Sequence[tuple[Grafts, float]]) -> dict[Host, Tensor]:
     with ExitStack() as stack:
         for grafts, scale in sets:
             if scale != 0:
+                stack.callback(setattr, grafts, "scale", grafts.scale)
                 grafts.scale = scale
                 stack.enter_context(merged(grafts))
         return {host: host.weight.data for host in hosts}
