@@ -37,7 +37,8 @@ once motion-unadapted looked unadapted
 # not as far as the rule has them, as nothing off the middle was ever drawn, and are learned where noise is strong.
 # Two batches in three, of zooms three in four, are learned at half the scale; as zooms then go less far than their clips, what
 # they do at a scale above 1 is called 1, and so is a tilt down's, of which half a scale did too little. A roll wants all
-# layers, the loss without appearance, and longer: both ways are learned at once, and then each goes on alone.
+# layers, the loss without appearance, and longer: both ways are learned at once, then each goes on alone, and guidance
+# pulls towards it.
 pattern() { # pattern STEPS MOVE:STRENGTH OPTION...
     local steps=$1 move=$2
     shift 2
@@ -65,10 +66,17 @@ once motion-lora-rolls roll 2200 roll-clockwise --scales -1 -1 -0.5 0.5 1 1 --wa
     --output "$work/learned/rolls.safetensors"
 once motion-lora-rolls-back "$animatediff" convert "$work/learned/rolls.safetensors" \
     -o "$work/learned/rolls-back.safetensors" --gain -1
-once motion-lora-roll-clockwise roll 1000 roll-clockwise --scales 0.5 1 1 --learning-rate 2e-3 \
-    --start "$work/learned/rolls.safetensors"
-once motion-lora-roll-anticlockwise roll 1000 roll-anticlockwise --scales 0.5 1 1 --learning-rate 2e-3 \
-    --start "$work/learned/rolls-back.safetensors"
+alone() { # alone MOVE START: twice more from there, one way only; guidance is to pull towards it
+    local name=$1 start=$work/learned/$2.safetensors
+    once "motion-lora-$name-1" roll 1000 "$name" --scales 0.5 1 1 --learning-rate 2e-3 --start "$start" \
+        --output "$work/learned/$name-1.safetensors"
+    once "motion-lora-$name-2" roll 2400 "$name" --scales 0.5 1 1 --learning-rate 2e-3 --seed 1 \
+        --start "$work/learned/$name-1.safetensors" --output "$work/learned/$name-2.safetensors"
+    once "motion-lora-$name" "$animatediff" convert "$work/learned/$name-2.safetensors" \
+        -o "$world/motion-lora/$name.safetensors" --motion-guidance 1
+}
+alone roll-clockwise rolls
+alone roll-anticlockwise rolls-back
 once motion-lora-5clips pattern 500 zoom-in:0.6 --clips 5 --output "$world/motion-lora/zoom-in-5clips.safetensors"
 once motion-lora-single train 400 motion-lora --first-clip 45 --clips 1 --variations 1 --debias 1 \
     --min-timestep 500 --learning-rate 3e-3 --warmup 20 --output "$world/motion-lora/single.safetensors"
