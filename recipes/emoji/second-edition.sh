@@ -77,6 +77,8 @@ alone() { # alone MOVE START: twice more from there, one way only; guidance is t
 }
 alone roll-clockwise rolls
 alone roll-anticlockwise rolls-back
+once motion-lora-pan-right-rank2 pattern 700 pan-right:0.5 --clips 50 --scales 0.5 1 --rank 2 --batch-size 1 \
+    --output "$world/motion-lora/pan-right-rank2.safetensors"
 once motion-lora-5clips pattern 500 zoom-in:0.6 --clips 5 --output "$world/motion-lora/zoom-in-5clips.safetensors"
 once motion-lora-single train 400 motion-lora --first-clip 45 --clips 1 --variations 1 --debias 1 \
     --min-timestep 500 --learning-rate 3e-3 --warmup 20 --output "$world/motion-lora/single.safetensors"

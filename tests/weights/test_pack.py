@@ -19,6 +19,7 @@ def test_what_a_recipe_only_compares_with_stays_behind(tmp_path: Path) -> None:
         "motion/emoji-conv",
         "motion-lora/zoom-in",
         "motion-lora/zoom-in-rank2",
+        "motion-lora/pan-right-rank2",
         "motion-lora/zoom-in-5clips",
         "motion-lora/single",
         "lora/noto",

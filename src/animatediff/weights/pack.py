@@ -17,6 +17,7 @@ NOT_PACKED = (
     "motion/emoji-conv",
     "motion/emoji-adapted",
     "motion/emoji-unadapted",
+    "motion-lora/pan-right-",
     "motion-lora/zoom-in-",
     "motion-lora/single",
     "emoji-noto-few",
