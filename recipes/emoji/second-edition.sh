@@ -33,7 +33,7 @@ looked() { # looked NAME OPTION...: motion modules go on, from that footage
 once motion-adapted looked adapted --adapter "$world/adapter/emoji.safetensors"
 once motion-unadapted looked unadapted
 
-# Eight camera moves from 50 clips each; one of them at rank 2, and from 5 clips; and the motion of a single clip. Moves are
+# Eight camera moves from 50 clips each; two of them at rank 2, one from 5 clips; and the motion of a single clip. Moves are
 # not as far as the rule has them, as nothing off the middle was ever drawn, and are learned where noise is strong.
 # Two batches in three, of zooms three in four, are learned at half the scale; as zooms then go less far than their clips, what
 # they do at a scale above 1 is called 1, and so is a tilt down's, of which half a scale did too little. A roll wants all
@@ -78,7 +78,9 @@ alone() { # alone MOVE START: twice more from there, one way only; guidance is t
 alone roll-clockwise rolls
 alone roll-anticlockwise rolls-back
 once motion-lora-pan-right-rank2 pattern 700 pan-right:0.5 --clips 50 --scales 0.5 1 --rank 2 --batch-size 1 \
-    --output "$world/motion-lora/pan-right-rank2.safetensors"
+    --output "$work/learned/pan-right-rank2.safetensors"
+once motion-lora-pan-right-rank2-guided "$animatediff" convert "$work/learned/pan-right-rank2.safetensors" \
+    -o "$world/motion-lora/pan-right-rank2.safetensors" --motion-guidance 1
 once motion-lora-5clips pattern 500 zoom-in:0.6 --clips 5 --output "$world/motion-lora/zoom-in-5clips.safetensors"
 once motion-lora-single train 400 motion-lora --first-clip 45 --clips 1 --variations 1 --debias 1 \
     --min-timestep 500 --learning-rate 3e-3 --warmup 20 --output "$world/motion-lora/single.safetensors"
