@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from animatediff.errors import FileError, InputError
@@ -38,8 +39,6 @@ def saying(pattern: Path, tmp_path: Path) -> Callable[[str], Path]:
     """The same MotionLoRA in a file that says how strongly guidance pulls towards it."""
 
     def write(motion_guidance: str) -> Path:
-        from safetensors.torch import load_file
-
         path = tmp_path / "saying.safetensors"
         told = {"motion_guidance": motion_guidance}
         return write_weights(path, load_file(pattern), metadata=told)

@@ -237,15 +237,14 @@ class Animator:
         if request.guidance == 1:
             return {}
 
-        def left(each: LoadedLowRank, scale: float) -> float:
-            if each is self.adapter:
-                return scale
-            own, asked = each.file.motion_guidance, request.motion_guidance
-            return scale * (1 - (own if asked is None else asked))
+        def pull(each: LoadedLowRank) -> float:
+            asked = request.motion_guidance
+            return each.file.motion_guidance if asked is None else asked
 
-        sets = [(each.grafts, left(each, scale)) for each, scale in branches]
-        differs = any(kept != scale for (_, kept), (_, scale) in zip(sets, branches, strict=True))
-        return merged_weights(sets) if differs else {}
+        moves = [(each, scale) for each, scale in branches if each is not self.adapter]
+        if not any(scale * pull(each) for each, scale in moves):
+            return {}
+        return merged_weights([(each.grafts, scale * (1 - pull(each))) for each, scale in moves])
 
     def _animate(
         self,
@@ -264,11 +263,10 @@ class Animator:
         over_steps = read_conditions(request, base=self.base, words=self.words)
 
         def noise_of(clips: slice) -> PredictNoise:
-            texts = [(now.last_step, now.of(clips)) for now in over_steps]
             return by_step(
                 [
-                    (last, model_noise(self.animated, text=now.states, added=now.added))
-                    for last, now in texts
+                    (now.last_step, model_noise(self.animated, text=now.states, added=now.added))
+                    for now in (texts.of(clips) for texts in over_steps)
                 ]
             )
 
