@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from animatediff.apps.cli import main
 
@@ -22,6 +24,7 @@ from animatediff.apps.cli import main
         (["transfer"], 3, "holds no scorer; train one with `animatediff evaluate scorer`."),
         (["adapter"], 3, "holds no shards (*.tar); render them with `animatediff dataset emoji`."),
         (["motion-lora"], 2, "that says which camera move it learned."),
+        (["single-clip"], 2, "that says which single clip it learned from."),
         (["everything"], 2, "question cannot be 'everything'; it is one of 'scorer',"),
     ],
 )
@@ -42,3 +45,14 @@ def test_what_is_not_there_yet_is_said_with_what_makes_it(
     assert sentence in said.err
     assert said.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_motion_lora_of_no_clip_in_particular_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "odd.safetensors"
+    save_file({"w": torch.ones(1)}, file, metadata={"clip": "heart"})
+    line = ["evaluate", "single-clip", "--work", str(tmp_path), "--motion-loras", str(file)]
+    assert main([*line, "--results", str(tmp_path / "results")]) == 3
+    assert "learned from clip heart, which is no number" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()

@@ -21,7 +21,9 @@ def test_what_a_recipe_only_compares_with_stays_behind(tmp_path: Path) -> None:
         "motion-lora/zoom-in-rank2",
         "motion-lora/pan-right-rank2",
         "motion-lora/zoom-in-5clips",
-        "motion-lora/single",
+        "motion-lora/heartbeat",
+        "adapter/emoji",
+        "adapter/heart",
         "lora/noto",
         "lora/noto-few",
         "emoji-noto-few/unet/weights",
@@ -31,6 +33,12 @@ def test_what_a_recipe_only_compares_with_stays_behind(tmp_path: Path) -> None:
         save_file({"w": torch.ones(1)}, path)
     (world / "emoji-noto-few/unet/config.json").write_text("{}")
     sizes = pack_world(tmp_path / "work", tmp_path / "packed")
-    kept = ["lora/noto", "motion/emoji", "motion-lora/zoom-in"]
+    kept = [
+        "adapter/emoji",
+        "lora/noto",
+        "motion/emoji",
+        "motion-lora/heartbeat",
+        "motion-lora/zoom-in",
+    ]
     assert sorted(sizes) == sorted(f"{name}.safetensors" for name in kept)
     assert not (tmp_path / "packed" / "emoji-noto-few").exists()

@@ -172,18 +172,8 @@ def _motion_lora(options: Options, progress: Progress) -> Report:
     from animatediff.runtime import seeded
     from animatediff.training.setup import WORLD_MARGIN
 
-    files = _patterns(options)
-
-    @cache
-    def painter(*names: str) -> Callable[..., Draw]:
-        # Nothing else is loaded: what is kept of one MotionLoRA does not depend on the others.
-        return _painter(options, motion_loras=tuple(f"{files[name][0]}:1" for name in names))
-
-    def at(**scales: float) -> Draw:
-        return painter(*scales)(
-            motion_loras=tuple(f"{files[name][0]}:{scale!r}" for name, scale in scales.items())
-        )
-
+    files = _telling(options, "pattern", of="which camera move it learned")
+    at = _at_scales(options, {name: path for name, (path, _) in files.items()})
     filmed: dict[str, tuple[Frames, ...]] = {}
     for pattern in {pattern for _, pattern in files.values()}:
         clips = read_world_clips(
@@ -229,18 +219,65 @@ def _motion_lora(options: Options, progress: Progress) -> Report:
     return report
 
 
-def _patterns(options: Options) -> dict[str, tuple[Path, str]]:
-    """The MotionLoRAs to judge by the names of their files, with the pattern that each learned."""
+def _single_clip(options: Options, progress: Progress) -> Report:
+    from animatediff.data.emoji import SIZE
+    from animatediff.data.world_clips import read_world_clips
+    from animatediff.errors import FileError
+    from animatediff.evaluation.protocol.single_clip import Learned, judge_single_clips
+    from animatediff.runtime import seeded
+
+    files = _telling(options, "clip", of="which single clip it learned from")
+    at = _at_scales(options, {name: path for name, (path, _) in files.items()})
+    motions: dict[str, Learned] = {}
+    for name, (path, number) in files.items():
+        if not number.isdecimal():
+            raise FileError(
+                f"{path} says that it learned from clip {number:.40}, which is no number."
+            )
+        clip = read_world_clips(
+            options.work / "clips", size=SIZE, first=int(number), count=1, from_start=True
+        ).footage(0, num_frames=options.frames, generator=seeded("judge", options.seed))
+        motions[name] = Learned(at(**{name: 1.0}), clip.frames)
+    report = judge_single_clips(at(), motions, _subjects(options), watch=_bar(progress, "animate"))
+    times = range(0, options.frames, 2)
+    shown = {name: [motion.clip[time] for time in times] for name, motion in motions.items()}
+    shown |= {
+        f"{name}: {s.prompt}": [motion.draw(s.prompt, seed=s.seed)[time] for time in times]
+        for name, motion in motions.items()
+        for s in report.subjects[:SHOWN]
+    }
+    _show(options, shown, columns=[f"frame {time}" for time in times])
+    return report
+
+
+def _at_scales(options: Options, files: Mapping[str, Path]) -> Callable[..., Draw]:
+    """The model with some of these MotionLoRAs, each at its scale; with none of them as it is."""
+
+    @cache
+    def painter(*names: str) -> Callable[..., Draw]:
+        # Nothing else is loaded: what is kept of one MotionLoRA does not depend on the others.
+        return _painter(options, motion_loras=tuple(f"{files[name]}:1" for name in names))
+
+    def at(**scales: float) -> Draw:
+        return painter(*scales)(
+            motion_loras=tuple(f"{files[name]}:{scale!r}" for name, scale in scales.items())
+        )
+
+    return at
+
+
+def _telling(options: Options, fact: str, *, of: str) -> dict[str, tuple[Path, str]]:
+    """The MotionLoRAs to judge by the names of their files, with what each tells of itself."""
     from animatediff.errors import InputError
     from animatediff.weights.files import read_header
 
     folder = options.work / "world" / "motion-lora"
     paths = options.motion_loras or tuple(sorted(folder.glob("*.safetensors")))
-    told = {path.stem: (path, read_header(path).metadata.get("pattern", "")) for path in paths}
+    told = {path.stem: (path, read_header(path).metadata.get(fact, "")) for path in paths}
     files = {name: found for name, found in told.items() if found[1]}
     if not files:
         where = "among them" if options.motion_loras else f"in {folder}"
-        raise InputError(f"There is no MotionLoRA {where} that says which camera move it learned.")
+        raise InputError(f"There is no MotionLoRA {where} that says {of}.")
     return files
 
 
@@ -252,6 +289,7 @@ ANSWERS: Mapping[Question, Answer] = {
     "transfer": _transfer,
     "adapter": _adapter,
     "motion-lora": _motion_lora,
+    "single-clip": _single_clip,
 }
 """Each question's answer."""
 
@@ -278,7 +316,7 @@ def _clips(options: Options) -> tuple[Sample, ...]:
     from animatediff.data.shards import read_shards
     from animatediff.evaluation.protocol.motion import choose_clips
 
-    held_out = options.question in ("adapter", "motion-lora")
+    held_out = options.question in ("adapter", "motion-lora", "single-clip")
     return choose_clips(
         read_shards(options.work / "clips"),
         count=options.count or (40 if held_out else 100),

@@ -14,7 +14,14 @@ from animatediff.apps.progress import Style, open_progress
 from animatediff.sampling.request import SchedulerName
 
 Question = Literal[
-    "scorer", "autoencoder", "pictures", "motion", "transfer", "adapter", "motion-lora"
+    "scorer",
+    "autoencoder",
+    "pictures",
+    "motion",
+    "transfer",
+    "adapter",
+    "motion-lora",
+    "single-clip",
 ]
 
 
@@ -25,7 +32,8 @@ class Options:
     ``scorer`` trains the independent judge, which every other question needs. ``autoencoder``: what
     does a picture lose? ``pictures``: is the picture right? ``motion``: does it move? ``transfer``:
     does motion carry over to a style that never moved? ``adapter``: does the watermark go with the
-    domain adapter? ``motion-lora``: does the camera move as it was taught to?
+    domain adapter? ``motion-lora``: does the camera move as it was taught to? ``single-clip``: do
+    things move as the one clip that a MotionLoRA learned from?
     """
 
     question: Annotated[Question, tyro.conf.Positional]
@@ -51,12 +59,13 @@ class Options:
     style: str = "noto"
     """For `transfer`: the style's name in the stills."""
     count: Annotated[int | None, optional("N")] = None
-    """How many prompts of clips; left out, 100, or 40 held-out ones for `adapter` and `motion-lora`."""
+    """How many prompts of clips; left out, 100, or 40 held-out ones for `adapter`, `motion-lora` and
+    `single-clip`."""
     limit: Annotated[int | None, optional("N")] = None
     """For `pictures`: at most so many concepts, chosen at random."""
     splits: tuple[str, ...] = ()
-    """Whose clips give the prompts: train, val, test; left out, train, or val and test for `adapter`
-    and `motion-lora`."""
+    """Whose clips give the prompts: train, val, test; left out, train, or val and test for `adapter`,
+    `motion-lora` and `single-clip`."""
     adapter: str = "emoji"
     """For `adapter`: the domain adapter, a name or a file."""
     adapted: str = "emoji-adapted"
@@ -66,7 +75,8 @@ class Options:
     alphas: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25, 0.0)
     """For `adapter`: its scales."""
     motion_loras: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE...")] = ()
-    """For `motion-lora`: files; left out, all of the world folder that name their pattern."""
+    """For `motion-lora` and `single-clip`: files; left out, all of the world folder that name their
+    pattern or their clip."""
     halved: tuple[str, ...] = ("zoom-in", "pan-right", "tilt-up", "roll-clockwise")
     """For `motion-lora`: which of them are drawn at scale 0.5 too."""
     together: tuple[str, ...] = ("zoom-in+pan-right",)

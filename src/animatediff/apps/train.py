@@ -89,6 +89,9 @@ class Options:
     """Different windows of each clip, each encoded once; 0 draws ever new ones."""
     degraded: bool = False
     """Give the built-in world's clips the marks of stock footage."""
+    vary_appearance: bool = False
+    """For domain-adapter and motion-lora: other colours and shapes in every window, the same in all of
+    its frames, so that the motion of a single clip is learned and not its looks."""
     caption: Annotated[str | None, optional("TEXT")] = None
     """One caption for all, such as "a photo of sks dog"."""
     word: Annotated[str | None, optional("WORD")] = None

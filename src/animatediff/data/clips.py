@@ -121,6 +121,7 @@ class OwnClips:
         fps: frames a second of what is learned from, whatever a file's own rate.
         pattern: a camera move to film every clip with; ``None`` leaves clips as they are.
         limits: how much of a clip is decoded.
+        from_start: whether every window begins where the clip does.
     """
 
     sources: tuple[Source, ...]
@@ -130,15 +131,18 @@ class OwnClips:
     fps: Fraction
     pattern: str | None = None
     limits: Limits = field(default_factory=Limits)
+    from_start: bool = False
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> Footage:
-        """A window of a clip from a random start, and its caption."""
+        """A window of a clip, from a random start unless all are to begin alike, and its caption."""
         source = self.sources[index]
-        available = source.available(self.fps)
-        start = window_start(available, num_frames, generator) / float(self.fps)
+        start = 0.0
+        if not self.from_start:
+            available = source.available(self.fps)
+            start = window_start(available, num_frames, generator) / float(self.fps)
 
         def frames(size: tuple[int, int] | None = None, side: int | None = None) -> Frames:
             return source.window(
@@ -154,7 +158,8 @@ class OwnClips:
 
     def fingerprint(self) -> str:
         """A hash of what is learned from: names, lengths and captions, but not where it lies."""
-        lines = [json.dumps([self.size, str(self.fps), self.pattern])]
+        asked = [self.size, str(self.fps), self.pattern]
+        lines = [json.dumps([*asked, "from the start"] if self.from_start else asked)]
         for source in self.sources:
             entry, facts = source.entry, source.facts
             told = [entry.key, entry.text, entry.start, entry.end, bytes_of(entry.media)]

@@ -33,6 +33,7 @@ class WorldClips:
         pattern: a camera move to film every clip with.
         margin: how far that camera may leave the picture.
         degradation: what is done to the frames after all else.
+        from_start: whether every window begins where the clip does.
     """
 
     clips: tuple[UInt8[np.ndarray, "f height width 3"], ...]
@@ -41,14 +42,15 @@ class WorldClips:
     pattern: str | None
     margin: float
     degradation: Degradation | None
+    from_start: bool = False
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> Footage:
-        """A window of a clip from a random start, and one of its captions."""
+        """A window of a clip, from a random start unless all are to begin alike, and a caption."""
         clip = self.clips[index]
-        start = int(torch.randint(len(clip), (), generator=generator))
+        start = 0 if self.from_start else int(torch.randint(len(clip), (), generator=generator))
         frames = clip[(start + np.arange(num_frames)) % len(clip)]
         draw = random.Random(int(torch.randint(2**62, (), generator=generator)))
         caption = caption_of(dict(self.meta[index]), draw=draw)
@@ -62,6 +64,7 @@ class WorldClips:
     def fingerprint(self) -> str:
         """A hash of names, lengths and everything that is done to the frames."""
         facts = [f"{self.size} {self.pattern} {self.margin} {self.degradation}"]
+        facts += ["from the start"] if self.from_start else []
         facts += [
             f"{m.get('hexcode')} {len(c)}" for m, c in zip(self.meta, self.clips, strict=True)
         ]
@@ -78,6 +81,7 @@ def read_world_clips(
     pattern: str | None = None,
     margin: float = 0.0,
     degradation: Degradation | None = None,
+    from_start: bool = False,
 ) -> WorldClips:
     """The clips of one split, or ``count`` of them from ``first`` on, in a fixed mixed order.
 
@@ -104,4 +108,5 @@ def read_world_clips(
         pattern,
         margin,
         degradation,
+        from_start,
     )

@@ -29,6 +29,7 @@ from animatediff.training.denoising import TextEmbedder, attend_plainly
 from animatediff.training.moving_camera import now_and_then_filmed
 from animatediff.training.objective import Prediction
 from animatediff.training.own_data import read_own_data, told_bad
+from animatediff.training.varied_appearance import varied_appearance
 from animatediff.weights.adapters import (
     LoadedLowRank,
     fill_low_rank,
@@ -80,6 +81,8 @@ class Setup:
         clips: how many clips to learn from; all of them if left out.
         first_clip: the number of the first of them.
         degraded: whether the built-in world's clips carry the marks of stock footage.
+        vary_appearance: whether every window is in other colours and shapes, for ``domain-adapter``
+            and ``motion-lora``.
         null_text: how often captions are dropped.
         min_snr: gamma of min-SNR weighting.
         noise_offset: how much noise shifts whole clips.
@@ -121,6 +124,7 @@ class Setup:
     clips: int | None = None
     first_clip: int = 0
     degraded: bool = False
+    vary_appearance: bool = False
     null_text: float = 0.1
     min_snr: float | None = None
     noise_offset: float = 0.0
@@ -231,6 +235,8 @@ class Ground:
                 degradation=Degradation() if setup.degraded else None,
             )
         data = now_and_then_filmed(data, moving_camera)
+        if setup.vary_appearance:
+            data = varied_appearance(data, stills=stills)
         self.facts["data"] = data.fingerprint()
         return data if setup.caption is None else Captioned(data, setup.caption)
 

@@ -76,8 +76,8 @@ def world(
 
 
 _OF_SOME = frozenset(
-    "adapter pattern scales layers start moving_camera degraded debias word like words class_data "
-    "class_caption prior".split()
+    "adapter pattern scales layers start moving_camera degraded vary_appearance debias word like words "
+    "class_data class_caption prior".split()
 )
 """What only some of the rows that also learn from one's own data can be told."""
 
@@ -196,13 +196,14 @@ STAGES: dict[str, Stage] = {
     ),
     "domain-adapter": Stage(
         "a LoRA on the image model's attention that absorbs how the videos look (Sec. 4.1, Eq. 2)",
-        reading("degraded", paper_stages.prepare_domain_adapter),
+        reading("degraded vary_appearance", paper_stages.prepare_domain_adapter),
         TrainOptions(steps=2000, batch_size=16, learning_rate=5e-4),
     ),
     "motion-lora": Stage(
         "a LoRA on the motion modules: a new motion from few clips (Sec. 4.3)",
         reading(
-            "adapter pattern scales layers start degraded debias", paper_stages.prepare_motion_lora
+            "adapter pattern scales layers start degraded vary_appearance debias",
+            paper_stages.prepare_motion_lora,
         ),
         TrainOptions(steps=600, batch_size=2, learning_rate=1e-3, warmup=50, ema_decay=0.99),
     ),

@@ -71,7 +71,9 @@ _LISTED = (
             ("roll", "anticlockwise", "rolls anticlockwise"),
         )
     ),
-    Listed("motion-lora", "single", "the motion of one clip, for the motion emoji"),
+    Listed(
+        "motion-lora", "heartbeat", "things beat as the heart of one clip, for the motion emoji"
+    ),
     Listed("embedding", "noto", "a word for the Noto style, <noto>"),
 )
 

@@ -19,7 +19,7 @@ NOT_PACKED = (
     "motion/emoji-unadapted",
     "motion-lora/pan-right-",
     "motion-lora/zoom-in-",
-    "motion-lora/single",
+    "adapter/heart",
     "emoji-noto-few",
     "lora/noto-few",
 )
