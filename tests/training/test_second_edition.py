@@ -42,7 +42,7 @@ def lines_of(recipe: Path, work: Path) -> list[list[str]]:
     subprocess.run(
         ["bash", str(recipe), str(work)],
         check=True,
-        env=os.environ | {"ANIMATEDIFF": str(program), "STEPS": "2"},
+        env=os.environ | {"ANIMATEDIFF": str(program), "STEPS": "2", "CLIP": "45"},
         timeout=300,
     )
     return [json.loads(line) for line in told.read_text().splitlines()]
