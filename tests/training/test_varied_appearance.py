@@ -18,6 +18,7 @@ from animatediff.training.moving_camera import now_and_then_filmed
 from animatediff.training.setup import Setup
 from animatediff.training.stages import STAGES
 from animatediff.training.varied_appearance import bent, recoloured, varied_appearance
+from animatediff.weights.files import read_header
 
 SetupOf = Callable[[str, Path], Setup]
 OptionsOf = Callable[[str], TrainOptions]
@@ -124,3 +125,25 @@ def test_others_refuse_it(
     setup = replace(setup_of(stage, tmp_path), vary_appearance=True)
     with pytest.raises(InputError, match="no use for --vary-appearance"):
         STAGES[stage].prepare(setup, options_of(stage), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"vary_appearance": True, "clips": 1, "first_clip": 2}, "2"),
+        ({"vary_appearance": True, "clips": 2}, None),
+        ({"clips": 1}, None),
+        ({"vary_appearance": True, "clips": 1, "pattern": "zoom-in"}, None),
+    ],
+)
+def test_the_file_tells_which_one_clip_of_the_world_it_learned_from(
+    asked: dict[str, object],
+    told: str | None,
+    small_setup_of: SetupOf,
+    options_of: OptionsOf,
+    tmp_path: Path,
+) -> None:
+    setup = replace(small_setup_of("motion-lora", tmp_path / "work"), **asked)
+    prepared = STAGES["motion-lora"].prepare(setup, options_of("motion-lora"), torch.device("cpu"))
+    path = prepared.keep(prepared.lesson.learns.state_dict())
+    assert read_header(path).metadata.get("clip") == told

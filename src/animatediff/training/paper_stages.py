@@ -100,7 +100,7 @@ def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.devic
         facts["scales"] = " ".join(f"{scale:g}" for scale in setup.scales)
         if min(setup.scales, default=1.0) < 0:
             facts["opposite"] = opposite(setup.pattern)
-    if setup.vary_appearance and setup.data is None and setup.clips == 1:
+    elif setup.vary_appearance and setup.data is None and setup.clips == 1:
         facts["clip"] = str(setup.first_clip)
     name = "clips" if setup.pattern is None else parse_pattern(setup.pattern)[0]
     path = setup.output or setup.work / "world" / "motion-lora" / f"{name}.safetensors"

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from animatediff.errors import InputError
 from animatediff.evaluation.camera import SIGNS, CameraMotion, camera_motion
 from animatediff.evaluation.intervals import Estimate, Share, median_of, ratio_of_medians
-from animatediff.evaluation.protocol.subjects import Draw, Frames, Subject, Watch, nobody
+from animatediff.evaluation.protocol.subjects import (
+    Draw,
+    Frames,
+    Subject,
+    Watch,
+    nobody,
+    seen_in_each,
+)
 from animatediff.evaluation.reports import Row
 
 ASKED_WAY = 0.9
@@ -169,11 +176,7 @@ def judge_motion_loras(
         raise InputError("MotionLoRAs are judged by prompts, and there must be one of each.")
 
     def cameras(draw: Draw) -> tuple[CameraMotion, ...]:
-        seen: list[CameraMotion] = []
-        for index, subject in enumerate(subjects):
-            seen.append(camera_motion(draw(subject.prompt, seed=subject.seed)))
-            watch(index + 1, len(subjects))
-        return tuple(seen)
+        return seen_in_each(draw, subjects, camera_motion, watch=watch)
 
     without = cameras(base)
     marks: dict[str, MoveMarks] = {}

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from animatediff.errors import InputError
 from animatediff.evaluation.course import Course, course_of, likeness, reach
 from animatediff.evaluation.intervals import Estimate, Share, median_of
-from animatediff.evaluation.protocol.subjects import Draw, Frames, Subject, Watch, nobody
+from animatediff.evaluation.protocol.subjects import (
+    Draw,
+    Frames,
+    Subject,
+    Watch,
+    nobody,
+    seen_in_each,
+)
 from animatediff.evaluation.reports import Row
 
 MOSTLY = 0.9
@@ -97,12 +104,8 @@ def judge_single_clips(
     if not subjects or not motions:
         raise InputError("MotionLoRAs are judged by prompts, and there must be one of each.")
 
-    def courses(draw: Draw) -> list[Course]:
-        seen: list[Course] = []
-        for index, subject in enumerate(subjects):
-            seen.append(course_of(draw(subject.prompt, seed=subject.seed)))
-            watch(index + 1, len(subjects))
-        return seen
+    def courses(draw: Draw) -> tuple[Course, ...]:
+        return seen_in_each(draw, subjects, course_of, watch=watch)
 
     without = courses(base)
     marks: dict[str, ClipMarks] = {}

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from animatediff.sampling.animator import Animator
     from animatediff.sampling.request import AnimationRequest
 
+Seen = TypeVar("Seen")
 Frames = UInt8[np.ndarray, "frames height width 3"]
 
 
@@ -97,6 +98,17 @@ class Subject:
 
 def nobody(done: int, total: int) -> None:
     """Watch nothing."""
+
+
+def seen_in_each(
+    draw: Draw, subjects: Sequence[Subject], see: Callable[[Frames], Seen], *, watch: Watch = nobody
+) -> tuple[Seen, ...]:
+    """What is measured of a model's drawing of every subject."""
+    seen: list[Seen] = []
+    for index, subject in enumerate(subjects):
+        seen.append(see(draw(subject.prompt, seed=subject.seed)))
+        watch(index + 1, len(subjects))
+    return tuple(seen)
 
 
 def sampled(subjects: Sequence[Subject], *, limit: int | None, seed: int) -> tuple[Subject, ...]:
