@@ -193,6 +193,28 @@ def test_a_run_is_not_resumed_with_other_options(tmp_path: Path) -> None:
         train(Regression(), replace(OPTIONS, learning_rate=0.5), tmp_path)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_at_a_constant_rate_goes_on_to_more_steps(
+    tmp_path: Path, optimizer: OptimizerName
+) -> None:
+    options = replace(OPTIONS, schedule="constant", optimizer=optimizer)
+    whole = train(Regression(), options, tmp_path / "whole")
+    train(Regression(), replace(options, steps=7), tmp_path / "longer")
+    longer = train(Regression(), options, tmp_path / "longer")
+    assert all(torch.equal(whole[name], longer[name]) for name in whole)
+    assert losses_in(tmp_path / "whole") == losses_in(tmp_path / "longer")
+
+
+def test_a_run_that_has_gone_further_or_whose_rate_falls_keeps_its_steps(tmp_path: Path) -> None:
+    constant = replace(OPTIONS, schedule="constant")
+    train(Regression(), constant, tmp_path / "constant")
+    with pytest.raises(InputError, match="steps 12 -> 7"):
+        train(Regression(), replace(constant, steps=7), tmp_path / "constant")
+    train(Regression(), OPTIONS, tmp_path / "cosine")
+    with pytest.raises(InputError, match="steps 12 -> 20"):
+        train(Regression(), replace(OPTIONS, steps=20), tmp_path / "cosine")
+
+
 def test_gradients_that_are_not_numbers_are_skipped_then_refused(tmp_path: Path) -> None:
     lesson = Regression(broken=True)
     before = {k: v.clone() for k, v in lesson.learns.state_dict().items()}

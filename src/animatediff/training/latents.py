@@ -19,7 +19,7 @@ from torch import Tensor
 from animatediff.data.shards import Pixels, Sample
 from animatediff.data.stills import to_model_range
 from animatediff.model.latent_space import posterior_of
-from animatediff.runtime import seeded
+from animatediff.runtime import computes_bf16, seeded
 from animatediff.weights.files import write_weights
 
 Latent = Float[Tensor, "frames channels height width"]
@@ -75,7 +75,8 @@ def encode_clips(
 
 def _encode(pictures: Sequence[Pixels], autoencoder: AutoencoderKL) -> Latent:
     pixels = to_model_range(np.stack(pictures)).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(pixels.device.type, torch.bfloat16):
+    device = pixels.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=computes_bf16(device)):
         mean = posterior_of(autoencoder, pixels).mean
     return (mean.float() * autoencoder.config["scaling_factor"]).half().contiguous()
 

@@ -17,6 +17,7 @@ from animatediff.runtime import channels_last
 from animatediff.training.denoising import DenoisingLesson
 from animatediff.training.latents import LatentClips, chosen, encode_clips
 from animatediff.training.lesson import TrainOptions
+from animatediff.training.light_step import LightStep
 from animatediff.training.motion_start import Start, given_motion
 from animatediff.training.objective import alphas_bar
 from animatediff.training.prepared import Prepared, world_facts
@@ -84,6 +85,7 @@ def _prepare(setup: Setup, options: TrainOptions, branch: Branch) -> Prepared:
     start = given_motion(setup, unet, branch=branch) or Start(
         AnimatedUNet(unet, branch=branch), FAMILIES["emoji"]
     )
+    LightStep(unet, animated=start.animated, recompute=False)  # of this size, memory is no matter
     betas = start.family.betas
     lesson = DenoisingLesson(
         trainable(start.animated.motion),

