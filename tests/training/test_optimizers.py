@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from animatediff.runtime import channels_last
+from animatediff.training.muon import Fp32Muon
 from animatediff.training.optimizers import OptimizerName, Optimizers, matrix_of
 
 
@@ -44,6 +45,35 @@ def test_muon_moves_every_direction_of_a_matrix_by_about_the_same() -> None:
     assert strengths[-1] > 0.5 * strengths[0]
     # Five steps of Newton and Schulz end near 1, times 0.2 sqrt(36) and the rate.
     assert strengths.mean() == pytest.approx(0.01 * 0.2 * 6, rel=0.3)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (24, 6), (6, 36)])
+def test_in_fp32_muon_moves_as_torch_does_in_bf16(shape: tuple[int, int]) -> None:
+    moved: list[torch.Tensor] = []
+    for kind in (torch.optim.Muon, Fp32Muon):
+        generator = torch.Generator().manual_seed(0)
+        weight = nn.Parameter(torch.randn(shape, generator=generator))
+        before = weight.detach().clone()
+        optimizer = kind([weight], lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+        for _ in range(3):
+            weight.grad = torch.randn(shape, generator=generator)
+            optimizer.step()
+        moved.append(weight.detach() - before)
+    theirs, ours = moved
+    assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+@pytest.mark.parametrize(("computed", "kind"), [(True, torch.optim.Muon), (False, Fp32Muon)])
+def test_bf16_is_not_emulated(
+    computed: bool, kind: type[torch.optim.Optimizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("animatediff.training.optimizers.computes_bf16", lambda device: computed)
+    moment = "0.weight::momentum_buffer"
+    net = small_net()
+    optimizers = optimizers_of(net, "muon")
+    learn(net, optimizers, steps=1)
+    assert moment in optimizers.state()
+    assert type(optimizers._parts[0]) is kind
 
 
 def test_muon_leaves_biases_to_adamw() -> None:

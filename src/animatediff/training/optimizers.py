@@ -14,6 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from animatediff.runtime import computes_bf16
+from animatediff.training.muon import Fp32Muon
+
 OptimizerName = Literal["adamw", "muon"]
 
 
@@ -41,8 +44,9 @@ class Optimizers:
         adam = [p for p in self._moved.values() if name != "muon" or p.ndim != 2]
         self._parts: list[torch.optim.Optimizer] = []
         if muon:
+            kind = torch.optim.Muon if computes_bf16(muon[0].device) else Fp32Muon
             self._parts.append(
-                torch.optim.Muon(muon, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+                kind(muon, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
             )
         if adam:
             self._parts.append(

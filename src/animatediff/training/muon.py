@@ -1,0 +1,59 @@
+"""Muon on devices that do not compute in bf16, where torch's own takes most of a step.
+
+torch's orthogonalises in bf16 alone. Emulated, that took two thirds of a step of the built-in world's
+motion modules (``docs/log.md``, 2026-11-28); here it is done in fp32, with the same coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Fp32Muon(torch.optim.Muon):
+    """torch's Muon (Keller Jordan et al., 2024), whose every number is of fp32; the state is the same."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
+        """Move every matrix along its orthogonalised momentum, by about what AdamW would.
+
+        The size is 0.2 times the root of the longer side (arXiv 2502.16982, Sec. 2.2), whatever
+        ``adjust_lr_fn`` says.
+        """
+        del closure
+        for group in self.param_groups:
+            rate, momentum = group["lr"], group["momentum"]
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(weight.grad)
+                moving = state["momentum_buffer"].lerp_(weight.grad, 1 - momentum)
+                ahead = weight.grad.lerp(moving, momentum) if group["nesterov"] else moving
+                weight.mul_(1 - rate * group["weight_decay"])
+                move = orthogonal(
+                    ahead, group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"]
+                )
+                weight.add_(move, alpha=-rate * 0.2 * max(weight.shape) ** 0.5)
+
+
+def orthogonal(
+    matrix: Float[Tensor, "rows columns"],
+    coefficients: tuple[float, float, float],
+    *,
+    steps: int,
+    eps: float,
+) -> Float[Tensor, "rows columns"]:
+    """A matrix with its singular values brought near 1, by Newton and Schulz's iteration."""
+    a, b, c = coefficients
+    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    wide = wide / wide.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = wide @ wide.T
+        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return wide.T if matrix.shape[0] > matrix.shape[1] else wide
