@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Fp32Muon(torch.optim.Muon):
-    """torch's Muon (Keller Jordan et al., 2024), whose every number is of fp32; the state is the same."""
+    """torch's Muon (Keller Jordan et al., 2024) with fp32 for every number; its state is the same."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:
