@@ -90,6 +90,10 @@ class AnimateOptions:
         UseAppendAction[tuple[str, ...]], arg(name="motion-lora", metavar="FILE:SCALE")
     ] = ()
     """A motion pattern to add to the motion module; may be repeated."""
+    guidance_from: Annotated[
+        float | None, optional("T", default=AnimationRequest.guidance_from)
+    ] = None
+    """The timestep, of 1,000, from which on guidance counts; 400 saves a fifth of the time."""
     motion_guidance: Annotated[float | None, optional("X", default="as their files say")] = None
     """How strongly guidance pulls towards the motion of MotionLoRAs, as a share of how it pulls towards
     the prompt."""
@@ -203,6 +207,7 @@ def request_settings(options: AnimateOptions) -> dict[str, Any]:
         "height": height,
         "steps": options.steps,
         "guidance": options.guidance,
+        "guidance_from": options.guidance_from,
         "motion_guidance": options.motion_guidance,
         "scheduler": options.scheduler,
         "free_init": options.free_init,

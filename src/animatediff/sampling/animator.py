@@ -272,15 +272,17 @@ class Animator:
 
         predict_noise = noise_of(slice(None))
         if request.guidance != 1:
+            along = noise_of(slice(1, 2))
             predict_noise = guided(predict_noise, scale=request.guidance)
-        if unmoved:
-            towards = guided_to_motion(
-                noise_of(slice(0, 1)),
-                noise_of(slice(1, 2)),
-                scale=request.guidance,
-                unmoved=partial(exchanged, unmoved),
-            )
-            predict_noise = while_noisy(towards, predict_noise)
+            if unmoved:
+                towards = guided_to_motion(
+                    noise_of(slice(0, 1)),
+                    along,
+                    scale=request.guidance,
+                    unmoved=partial(exchanged, unmoved),
+                )
+                predict_noise = while_noisy(towards, predict_noise)
+            predict_noise = while_noisy(predict_noise, along, least=request.guidance_from)
 
         def draw(start: Latents, number: int) -> Latents:
             def denoised(step: int, guess: Tensor) -> None:

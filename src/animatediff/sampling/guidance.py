@@ -83,11 +83,14 @@ def guided_to_motion(
     return predict
 
 
-def while_noisy(noisy: PredictNoise, then: PredictNoise) -> PredictNoise:
-    """One prediction while layouts are decided, at timesteps from ``DECIDED`` on, then another."""
+def while_noisy(noisy: PredictNoise, then: PredictNoise, *, least: float = DECIDED) -> PredictNoise:
+    """One prediction at timesteps from ``least`` on (while layouts are decided), then another.
+
+    Guidance over a part of the noise only is that of arXiv 2404.07724.
+    """
 
     def predict(latents: Latents, timestep: Tensor, step: int) -> Latents:
-        chosen = noisy if float(timestep) >= DECIDED else then
+        chosen = noisy if float(timestep) >= least else then
         return chosen(latents, timestep, step)
 
     return predict
