@@ -36,6 +36,7 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
         steps=options.steps,
         free_init=options.free_init,
         guidance=options.guidance,
+        guidance_from=options.guidance_from,
         **(first | asked),
     ).validated()
     animator = Animator.for_request(
