@@ -157,9 +157,9 @@ def _lesson(
     ground: Ground, learns: nn.Module, predict: PredictNoise, data: ReadClips, betas: Betas
 ) -> ClipLesson:
     setup = ground.setup
-    if not setup.is_world:  # whose model is so small that nothing is gained
-        animated = predict if isinstance(predict, AnimatedUNet) else None
-        LightStep(ground.base.unet, animated=animated, recompute=not setup.checkpointing)
+    animated = predict if isinstance(predict, AnimatedUNet) else None
+    recompute = not setup.checkpointing and not setup.is_world  # whose model is small enough
+    LightStep(ground.base.unet, animated=animated, recompute=recompute)
     alphas = alphas_bar(start=betas.start, end=betas.end, schedule=betas.schedule)
     if not 0 <= setup.min_timestep < len(alphas):
         raise InputError(
