@@ -91,7 +91,7 @@ class Options:
     """Rounds of FreeInit in all."""
     guidance: Annotated[float | None, optional("X")] = None
     """How strongly the prompt pulls; the model's own where left out."""
-    guidance_from: float = 0
+    guidance_from: float = 0.0
     """The timestep, of 1,000, from which on guidance counts."""
     seed: int = 0
     """Of the choice of prompts, of the drawings and of the scorer's training."""

@@ -119,7 +119,7 @@ class AnimationRequest:
     height: int | None = None
     steps: int | None = None
     guidance: float | None = None
-    guidance_from: float = 0
+    guidance_from: float = 0.0
     motion_guidance: float | None = None
     scheduler: SchedulerName | None = None
     free_init: int = 1
