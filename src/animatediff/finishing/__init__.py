@@ -1,0 +1,1 @@
+"""What is done to a finished video: more frames, more pixels."""
