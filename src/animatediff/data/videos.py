@@ -8,11 +8,12 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
-import numpy as np
 
 from animatediff.data.media import FRAMES_RATE, Frame, Limits, Media, Opened, Picture, check_bound
 from animatediff.data.plain_screen import for_a_plain_screen, on_white
 from animatediff.errors import FileError
+from animatediff.video.colours import matrix_of
+from animatediff.video.upright import upright_of
 
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders that see the transparency which FFmpeg's own leave out."""
@@ -141,24 +142,26 @@ def _seconds_of(source: Any, stream: Any) -> float | None:
 
 def _shown(picture: Any, stream: Any, time: float, length: float) -> Frame:
     """A decoded frame as a player shows it."""
-    quarter_turns = round(picture.rotation / 90) % 4
+    upright = upright_of(picture)
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     width = max(1, round(picture.width * aspect)) if 0.1 < aspect < 10 else picture.width
     height = picture.height
-    if quarter_turns % 2:
+    if upright.swap:
         width, height = height, width
 
     def drawn(wide: int, high: int) -> Picture:
-        if quarter_turns % 2:
+        if upright.swap:
             wide, high = high, wide
-        return np.ascontiguousarray(np.rot90(_scaled(picture, wide, high), quarter_turns))
+        return upright(_scaled(picture, wide, high))
 
-    return Frame(time, length, width, height, round(picture.rotation), drawn)
+    return Frame(time, length, width, height, upright.turned, drawn)
 
 
 def _scaled(picture: Any, width: int, height: int) -> Picture:
     shrinks = width < picture.width or height < picture.height
     how = {"width": width, "height": height, "interpolation": "AREA" if shrinks else "BICUBIC"}
+    if (matrix := matrix_of(picture)) is not None:
+        how["src_colorspace"] = matrix
     if any(part.is_alpha for part in picture.format.components):
         return on_white(picture.reformat(format="rgba", **how).to_ndarray())
     transfer = _HDR.get(int(picture.color_trc or 0))

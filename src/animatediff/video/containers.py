@@ -24,6 +24,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 
 from animatediff.errors import FileError, InputError, OutputError
+from animatediff.video.colours import in_bt709, matrix_of, tag_bt709
 from animatediff.video.facts import (
     EXIF_IFD,
     UNICODE,
@@ -33,6 +34,7 @@ from animatediff.video.facts import (
     folder_facts,
     picture_facts,
 )
+from animatediff.video.upright import upright_of
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
 
@@ -145,9 +147,10 @@ def _write_codec(path: Path, frames: Frames, fps: Fraction, facts: Facts, *, kin
         stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=options))
         stream.height, stream.width = even.shape[1:3]
         stream.pix_fmt = "yuv420p"
+        tag_bt709(stream)
         for frame in even:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(picture))
+            container.mux(stream.encode(in_bt709(picture, pixels="yuv420p")))
         container.mux(stream.encode(None))
 
 
@@ -296,7 +299,8 @@ def _read_codec(path: Path, max_pixels: int) -> tuple[Frames, Fraction]:
         _within(path, area * max(1, stream.frames), max_pixels)
         for frame in container.decode(stream):
             _within(path, frame.width * frame.height * (len(pictures) + 1), max_pixels)
-            pictures.append(frame.to_ndarray(format="rgb24"))
+            shown = frame.reformat(format="rgb24", src_colorspace=matrix_of(frame))
+            pictures.append(upright_of(frame)(shown.to_ndarray()))
         if len(pictures) < stream.frames:
             raise FileError(
                 f"{path} is cut short: {len(pictures)} of {stream.frames} frames can be decoded; "

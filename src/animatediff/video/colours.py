@@ -1,0 +1,48 @@
+"""The colour matrix of video files: which one is written, and which one an untagged file has.
+
+Browsers and players convert YUV to RGB with the matrix that a file names. Files without a name are
+guessed by their size, so everything written here is BT.709 and says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
+
+_BT709, _UNSPECIFIED = 1, 2
+"""Of matrices, primaries and transfer functions alike (ITU-T H.273)."""
+_HIGH_DEFINITION = (1280, 577)
+"""Players take an untagged file of this width or height, or more, for BT.709, else for BT.601."""
+
+
+def tag_bt709(stream: VideoStream) -> None:
+    """Name BT.709 with limited range as the colours of a stream that is about to be written."""
+    codec: Any = stream.codec_context
+    codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
+    codec.color_range = int(ColorRange.MPEG)
+
+
+def in_bt709(frame: VideoFrame, *, pixels: str) -> VideoFrame:
+    """An RGB frame converted to YUV of BT.709 with limited range.
+
+    Args:
+        frame: the RGB frame.
+        pixels: FFmpeg's name of the pixel format, such as ``yuv420p``.
+    """
+    return frame.reformat(
+        format=pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
+
+
+def matrix_of(frame: VideoFrame) -> Colorspace | None:
+    """The matrix to decode a frame with where its file names none; ``None`` if the file names one.
+
+    High-definition video without a tag is BT.709, as in mpv and VLC; smaller video is BT.601.
+    """
+    if int(frame.colorspace) != _UNSPECIFIED or frame.format.is_rgb:
+        return None
+    wide, high = _HIGH_DEFINITION
+    return Colorspace.ITU709 if frame.width >= wide or frame.height >= high else Colorspace.ITU601
