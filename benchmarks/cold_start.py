@@ -133,7 +133,7 @@ def write_configs(folder: Path) -> None:
     from tests.weights import synthetic
     from transformers import CLIPTextConfig
 
-    from animatediff.weights.tokenizer import clip_tokenizer
+    from animatediff.weights.image_model.tokenizer import clip_tokenizer
 
     (folder / "adapter").mkdir(exist_ok=True)
     (folder / "adapter" / "config.json").write_text(

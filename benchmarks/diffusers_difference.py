@@ -41,7 +41,7 @@ from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.builtin import BUILTIN
 from animatediff.weights.convert import convert
 from animatediff.weights.families import FAMILIES, Numerics
-from animatediff.weights.files import sha256_of
+from animatediff.weights.storage.files import sha256_of
 
 PROMPTS = ("a running person", "a red apple", "a beating heart", "a laughing face")
 Frames = UInt8[np.ndarray, "f h w 3"]

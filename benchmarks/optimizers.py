@@ -19,10 +19,10 @@ import torch
 import tyro
 
 from animatediff.runtime import Runtime, seeded
-from animatediff.training.batches import samples_of
-from animatediff.training.image_stages import prepare_longer
-from animatediff.training.lesson import Lesson
-from animatediff.training.optimizers import OptimizerName, Optimizers
+from animatediff.training.lessons.lesson import Lesson
+from animatediff.training.runs.batches import samples_of
+from animatediff.training.steps.optimizers import OptimizerName, Optimizers
+from animatediff.world.stages.image_stages import prepare_longer
 
 
 @dataclass(frozen=True)

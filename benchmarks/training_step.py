@@ -41,8 +41,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from animatediff.model import AnimatedUNet
 from animatediff.model.motion_module import frame_positions
 from animatediff.runtime import seeded
-from animatediff.training.light_step import LightStep
-from animatediff.weights.layouts import motion_name
+from animatediff.training.steps.light_step import LightStep
+from animatediff.weights.names.layouts import motion_name
 
 CONFIG = Path(__file__).parents[1] / "tests" / "model" / "configs" / "sd15_unet.json"
 WAYS = ("ours", "plain", "diffusers", "checkpointed")

@@ -15,8 +15,8 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.low_rank import LowRankSet, attention_projections
 from animatediff.weights.families import FAMILIES
-from animatediff.weights.files import write_weights
 from animatediff.weights.motion import write_motion
+from animatediff.weights.storage.files import write_weights
 
 WIDTH = 32
 """Of the text encoder's states, and of the first block of the U-Net."""

@@ -13,8 +13,8 @@ from PIL import Image
 
 from animatediff.apps import encoding
 from animatediff.apps.cli import main
-from animatediff.data.built import read_built
-from animatediff.data.decoding import decode
+from animatediff.data.builds.read import read_built
+from animatediff.data.decoding.frames import decode
 from animatediff.video import Video
 
 
@@ -130,7 +130,7 @@ def test_the_built_in_world_is_rendered_where_it_is_asked_for(
         asked.append(work)
         return {"clips": 699}
 
-    monkeypatch.setattr("animatediff.data.emoji.render_world", render)
+    monkeypatch.setattr("animatediff.world.art.emoji.render_world", render)
     assert main(["dataset", "emoji", "--work", str(tmp_path)]) == 0
     assert asked == [tmp_path]
     assert "699" in capsys.readouterr().out

@@ -17,8 +17,8 @@ from animatediff.apps.cli import main
 from animatediff.apps.models import ModelsOptions, pull_all
 from animatediff.errors import FileError, InputError
 from animatediff.weights.catalog import published
-from animatediff.weights.files import read_header
 from animatediff.weights.hub import HuggingFace, Offer
+from animatediff.weights.storage.files import read_header
 
 
 @dataclass

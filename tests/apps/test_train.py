@@ -14,8 +14,8 @@ import torch
 from animatediff.apps.cli import main
 from animatediff.apps.train import Options, chosen, run_name
 from animatediff.errors import InputError
-from animatediff.training.meters import read_metrics
-from animatediff.training.stages import STAGES
+from animatediff.training.runs.meters import read_metrics
+from animatediff.training.stages.table import STAGES
 from animatediff.video import Video
 
 CPU = torch.device("cpu")
@@ -133,8 +133,8 @@ def test_tensorboard_that_is_not_installed_is_told_before_anything_is_read(
 
 
 def test_training_imports_nothing_that_samples() -> None:
-    assert importlib.util.find_spec("animatediff.training.trainer") is not None
-    source = Path(sys.modules["animatediff.training.stages"].__file__ or "").parent
+    assert importlib.util.find_spec("animatediff.training.runs.trainer") is not None
+    source = Path(sys.modules["animatediff.training.stages.table"].__file__ or "").parent
     assert not any("animatediff.sampling" in p.read_text() for p in source.glob("*.py"))
 
 

@@ -12,8 +12,8 @@ import pytest
 from tests.data import files
 
 from animatediff.apps.cli import main
-from animatediff.training.clip_lesson import ClipLesson
-from animatediff.training.meters import read_metrics
+from animatediff.training.lessons.clips import ClipLesson
+from animatediff.training.runs.meters import read_metrics
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from tests.data import files
 
 from animatediff.apps.cli import main
-from animatediff.training.meters import read_metrics
+from animatediff.training.runs.meters import read_metrics
 
 
 @pytest.fixture

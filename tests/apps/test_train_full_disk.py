@@ -14,8 +14,8 @@ import torch
 from tests.data import files
 
 from animatediff.apps.cli import main
-from animatediff.training import checkpoint, meters
-from animatediff.training.checkpoint import load_checkpoint
+from animatediff.training.runs import checkpoint, meters
+from animatediff.training.runs.checkpoint import load_checkpoint
 
 FILES_OF_A_SAVE = 3
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from animatediff.data import probing
+from animatediff.data.checking import probing
 from animatediff.data.clips import OwnClips, read_clips
-from animatediff.data.confined import Decoder
-from animatediff.data.decoding import decode
-from animatediff.data.layouts import list_clips
-from animatediff.data.media import Limits
+from animatediff.data.decoding.confined import Decoder
+from animatediff.data.decoding.frames import decode
+from animatediff.data.decoding.media import Limits
+from animatediff.data.layouts.detect import list_clips
 from animatediff.errors import FileError, InputError, OutputError
 from animatediff.runtime import seeded
 from animatediff.video import Video

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animatediff.data.motion_words import motion_of
 from animatediff.data.shards import Sample, on_white, read_shards, write_shards
 from animatediff.errors import FileError
+from animatediff.world.art.motion_words import motion_of
 
 
 def picture(seed: int, *, frames: int = 1) -> Sample:

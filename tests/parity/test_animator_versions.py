@@ -13,7 +13,7 @@ from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.schedulers import SAMPLERS, Sampler
 from animatediff.weights.families import FAMILIES
-from animatediff.weights.files import write_weights
+from animatediff.weights.storage.files import write_weights
 
 CPU = torch.device("cpu")
 VERSIONS = {

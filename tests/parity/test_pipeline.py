@@ -18,7 +18,7 @@ from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.prompts import encode_prompts
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.convert import convert
-from animatediff.weights.files import write_weights
+from animatediff.weights.storage.files import write_weights
 
 FRAMES, STEPS, GUIDANCE, SEED, SIDE = 4, 10, 7.5, 3, 64
 

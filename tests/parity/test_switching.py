@@ -20,8 +20,8 @@ from animatediff.model.motion_lora import MotionLora
 from animatediff.sampling.animator import Animator, load_request
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.families import FAMILIES
-from animatediff.weights.files import write_weights
 from animatediff.weights.motion import write_motion
+from animatediff.weights.storage.files import write_weights
 
 
 def randomised(module: nn.Module, *, seed: int) -> dict[str, Tensor]:

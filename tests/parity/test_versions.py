@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.weights.convert import convert
 from animatediff.weights.families import Numerics
-from animatediff.weights.files import write_weights
 from animatediff.weights.motion import fill_motion, inflate, read_motion
+from animatediff.weights.storage.files import write_weights
 
 FILES = {
     "v1": "motion-v1",

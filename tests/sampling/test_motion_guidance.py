@@ -18,7 +18,7 @@ from animatediff.model.motion_lora import MotionLora
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.guidance import DECIDED, guided_to_motion, while_noisy
 from animatediff.sampling.request import AnimationRequest
-from animatediff.weights.files import write_weights
+from animatediff.weights.storage.files import write_weights
 
 
 @pytest.fixture(scope="module")

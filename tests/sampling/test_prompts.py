@@ -15,7 +15,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
 
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.prompts import Conditioning, encode_prompts
-from animatediff.weights.base_model import BaseModel, load_base_model
+from animatediff.weights.image_model.base_model import BaseModel, load_base_model
 from animatediff.weights.textual_inversion import Word, add_words, read_embedding
 
 CPU = torch.device("cpu")

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from tests.training import small_world as small
 
-from animatediff.training.image_stages import read_still_latents
-from animatediff.training.lesson import TrainOptions
-from animatediff.training.motion_stages import read_clip_latents
-from animatediff.training.setup import Setup
-from animatediff.training.stages import STAGES
+from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.stages.setup import Setup
+from animatediff.training.stages.table import STAGES
 from animatediff.video import Video
+from animatediff.world.stages.image_stages import read_still_latents
+from animatediff.world.stages.motion_stages import read_clip_latents
 
 PERSONAL = ("personalise-lora", "personalise-dreambooth")
 

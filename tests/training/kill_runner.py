@@ -22,11 +22,11 @@ import torch
 from safetensors.torch import save_file
 from tests.training.small_world import make_parts_small
 
-from animatediff.training import checkpoint
-from animatediff.training.lesson import TrainOptions
-from animatediff.training.setup import Setup
-from animatediff.training.stages import STAGES
-from animatediff.training.trainer import train
+from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.runs import checkpoint
+from animatediff.training.runs.trainer import train
+from animatediff.training.stages.setup import Setup
+from animatediff.training.stages.table import STAGES
 
 PATHS = ("work", "data", "output", "class_data", "adapter")
 

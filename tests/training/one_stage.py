@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from animatediff.training.processes import Processes
-from animatediff.training.setup import Setup
-from animatediff.training.sharding import shard_frozen
-from animatediff.training.stages import STAGES
-from animatediff.training.trainer import train
+from animatediff.training.runs.trainer import train
+from animatediff.training.stages.setup import Setup
+from animatediff.training.stages.table import STAGES
+from animatediff.training.steps.processes import Processes
+from animatediff.training.steps.sharding import shard_frozen
 
 PATHS = ("work", "data", "output")
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from animatediff.data.shards import Sample, write_shards
-from animatediff.training import image_stages, text_stage
-from animatediff.training.world import image_model, write_index
+from animatediff.world.stages import image_stages, text_stage
+from animatediff.world.stages.folder import image_model, write_index
 
 SIDE, FRAMES, CLIPS, STILLS = 32, 6, 100, 20
 """As many clips and stills of a style as the longest recipe asks for."""

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from animatediff.apps.failures import report
-from animatediff.training.lesson import TrainOptions, numbers_themselves
-from animatediff.training.processes import Processes
-from animatediff.training.trainer import train
+from animatediff.training.lessons.lesson import TrainOptions, numbers_themselves
+from animatediff.training.runs.trainer import train
+from animatediff.training.steps.processes import Processes
 
 
 class Regression:

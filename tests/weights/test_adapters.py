@@ -23,7 +23,7 @@ from animatediff.weights.adapters import (
     read_motion_lora,
 )
 from animatediff.weights.builtin import resolve
-from animatediff.weights.files import write_weights
+from animatediff.weights.storage.files import write_weights
 
 CPU = torch.device("cpu")
 ADAPTERS = ("domain-adapter", "domain-adapter-diffusers", "domain-adapter-kohya", "lora-peft")

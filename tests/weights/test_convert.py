@@ -18,9 +18,9 @@ from animatediff.apps.cli import main
 from animatediff.errors import FileError, InputError, OutputError
 from animatediff.weights.adapters import read_adapter, read_motion_lora
 from animatediff.weights.convert import TargetLayout, convert
-from animatediff.weights.files import read_header, write_weights
-from animatediff.weights.layouts import WRITABLE, Layout
 from animatediff.weights.motion import read_motion
+from animatediff.weights.names.layouts import WRITABLE, Layout
+from animatediff.weights.storage.files import read_header, write_weights
 
 MOTION = {
     "motion-v1": "authors",

@@ -34,9 +34,9 @@ from tests.weights.mutations import mutated, overwrite
 
 from animatediff.apps.cli import main
 from animatediff.errors import FileError
-from animatediff.weights.files import MAX_TENSORS, read_header, read_weights
 from animatediff.weights.inspect import inspect
-from animatediff.weights.legacy import converted_to_safetensors, read_legacy_header
+from animatediff.weights.storage.files import MAX_TENSORS, read_header, read_weights
+from animatediff.weights.storage.legacy import converted_to_safetensors, read_legacy_header
 
 MAGIC = 0x1950A86A20F9469CFC6C
 

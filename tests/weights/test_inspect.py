@@ -17,11 +17,11 @@ from animatediff.apps.animate import AnimateOptions
 from animatediff.errors import FileError
 from animatediff.weights.builtin import BUILTIN
 from animatediff.weights.families import FAMILIES
-from animatediff.weights.files import Header
 from animatediff.weights.inspect import Inspection, inspect, inspect_header
-from animatediff.weights.kinds import KINDS
-from animatediff.weights.motion_rules import MOTION_RULES
-from animatediff.weights.rules import RULES
+from animatediff.weights.inspection.kinds import KINDS
+from animatediff.weights.inspection.motion_rules import MOTION_RULES
+from animatediff.weights.inspection.name_rules import RULES
+from animatediff.weights.storage.files import Header
 
 WRAPPED = (
     *("motion-v3", "motion-lora-v2", "sparse-rgb", "ip-adapter", "embedding-a1111-pickle"),

@@ -18,7 +18,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelW
 from animatediff.errors import FileError
 from animatediff.model.weight_delta import merged_deltas
 from animatediff.weights.lora import Style, fit_lora, read_lora
-from animatediff.weights.lora_names import layer_names
+from animatediff.weights.names.lora import layer_names
 
 CPU = torch.device("cpu")
 SAMPLES = (

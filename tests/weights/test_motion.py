@@ -13,8 +13,8 @@ from tests.weights import synthetic
 
 from animatediff.errors import FileError, InputError
 from animatediff.weights.families import FAMILIES
-from animatediff.weights.files import write_weights
 from animatediff.weights.motion import fill_motion, inflate, read_motion
+from animatediff.weights.storage.files import write_weights
 
 MOTION = {
     "motion-v1": "v1",

@@ -14,9 +14,9 @@ from tests.weights import synthetic
 from tests.weights.synthetic import SAMPLES
 
 from animatediff.errors import FileError
-from animatediff.weights.files import Header
 from animatediff.weights.inspect import Inspection, check_kind, inspect_header, wanted
-from animatediff.weights.kinds import BASE_TITLES, KINDS, Kind
+from animatediff.weights.inspection.kinds import BASE_TITLES, KINDS, Kind
+from animatediff.weights.storage.files import Header
 
 ROLES: tuple[Kind, ...] = tuple(k for k in get_args(Kind) if k not in ("other", "unknown"))
 PAIRS = [

@@ -148,7 +148,7 @@ def animate(options: AnimateOptions) -> None:
     with open_progress(options.progress) as progress:
         progress.stage("load")
         from animatediff.weights.builtin import resolve_model, resolve_motion
-        from animatediff.weights.read_ahead import first_read, read_ahead
+        from animatediff.weights.storage.read_ahead import first_read, read_ahead
 
         first = requests[0]
         read_ahead(first_read(resolve_model(first.model), resolve_motion(first.motion)))

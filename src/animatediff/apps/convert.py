@@ -38,8 +38,8 @@ def convert(options: ConvertOptions) -> None:
         FileError, InputError, OutputError: see ``errors.py``.
     """
     from animatediff.weights.convert import convert as written
-    from animatediff.weights.layouts import KINDS
     from animatediff.weights.motion import AUTO
+    from animatediff.weights.names.layouts import KINDS
 
     done = written(
         options.file,

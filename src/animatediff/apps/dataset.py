@@ -16,10 +16,10 @@ from animatediff.apps.progress import Style, open_progress
 from animatediff.errors import FileError, InputError
 
 if TYPE_CHECKING:
-    from animatediff.data.build import BuildReport
-    from animatediff.data.listing import Listing
-    from animatediff.data.media import Limits
-    from animatediff.data.samples import Encoder
+    from animatediff.data.builds.samples import Encoder
+    from animatediff.data.builds.write import BuildReport
+    from animatediff.data.decoding.media import Limits
+    from animatediff.data.layouts.listing import Listing
 
 Layout = Literal[
     "auto", "folder", "frames", "metadata", "webvid", "jsonl", "toml", "lists", "webdataset"
@@ -143,7 +143,7 @@ def dataset(options: Options) -> int:
 
 
 def _emoji(options: Emoji) -> int:
-    from animatediff.data.emoji import render_world
+    from animatediff.world.art.emoji import render_world
 
     for kind, count in render_world(options.work).items():
         print(f"{kind:14} {count}")
@@ -151,7 +151,7 @@ def _emoji(options: Emoji) -> int:
 
 
 def _check(options: Check) -> int:
-    from animatediff.data.check import CheckOptions, check_clips, write_contact_sheet
+    from animatediff.data.checking.check import CheckOptions, check_clips, write_contact_sheet
 
     limits, rate = _limits(options), _rate(options.fps)
     listing = _listing(options)
@@ -186,8 +186,8 @@ def _check(options: Check) -> int:
 def _build(options: Build) -> int:
     from dataclasses import asdict
 
-    from animatediff.data.build import build_shards
-    from animatediff.data.samples import BuildOptions
+    from animatediff.data.builds.samples import BuildOptions
+    from animatediff.data.builds.write import build_shards
 
     limits, rate = _limits(options), _rate(options.fps)
     listing = _listing(options)
@@ -241,7 +241,7 @@ def _told(report: BuildReport, output: Path) -> str:
 
 
 def _listing(options: Check | Build) -> Listing:
-    from animatediff.data.layouts import list_clips
+    from animatediff.data.layouts.detect import list_clips
 
     return list_clips(
         options.data,
@@ -251,7 +251,7 @@ def _listing(options: Check | Build) -> Listing:
 
 
 def _limits(options: Check | Build) -> Limits:
-    from animatediff.data.media import Limits
+    from animatediff.data.decoding.media import Limits
 
     if options.timeout <= 0 or options.max_seconds <= 0:
         raise InputError("--timeout and --max-seconds need a number above 0.")

@@ -126,7 +126,7 @@ def _weights() -> Iterator[Finding]:
     """Every built-in weight file: whole, by its own header, and which one, by its hash."""
     from animatediff.errors import FileError
     from animatediff.weights.builtin import BUILTIN
-    from animatediff.weights.files import read_header, sha256_of
+    from animatediff.weights.storage.files import read_header, sha256_of
 
     files = sorted(BUILTIN.rglob("*.safetensors"))
     if not files:

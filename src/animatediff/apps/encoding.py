@@ -10,15 +10,15 @@ from einops import rearrange
 from jaxtyping import UInt8
 from torch import Tensor
 
-from animatediff.data.samples import Encoder
+from animatediff.data.builds.samples import Encoder
 from animatediff.errors import InputError
 from animatediff.model.latent_space import posterior_of
 from animatediff.runtime import Runtime
-from animatediff.training.denoising import TextEmbedder
-from animatediff.training.own_data import encoder_name
-from animatediff.weights.base_model import BaseModel, BaseModelPlan, plan_base_model
+from animatediff.training.lessons.denoising import TextEmbedder
+from animatediff.training.stages.own_data import encoder_name
 from animatediff.weights.builtin import resolve_model
-from animatediff.weights.parts import Pending
+from animatediff.weights.image_model.base_model import BaseModel, BaseModelPlan, plan_base_model
+from animatediff.weights.image_model.parts import Pending
 
 CHUNK = 4
 """Frames encoded at a time."""

@@ -113,7 +113,7 @@ def evaluate(options: Options) -> int:
         FileError: the world folder lacks its stills, its clips or its scorer.
         OutputError: the results cannot be written.
     """
-    from animatediff.apps.answers import ANSWERS
+    from animatediff.apps.questions.answers import ANSWERS
     from animatediff.evaluation.reports import write_report
     from animatediff.evaluation.tables import render_rows
     from animatediff.runtime import Runtime

@@ -95,7 +95,7 @@ def _content(found: Inspection) -> Iterator[str]:
 def what_to_do(found: Inspection) -> str:
     """Which option takes it, or why none does."""
     from animatediff.weights.families import FAMILIES
-    from animatediff.weights.kinds import KINDS
+    from animatediff.weights.inspection.kinds import KINDS
 
     family = FAMILIES.get(found.family)
     if family is not None and found.kind == "motion" and family.refusal:

@@ -92,8 +92,8 @@ def _found(wanted: tuple[RoleName, ...]) -> Iterator[Found]:
 
 def _verify(options: ModelsOptions) -> int:
     """Read every header and hash every file; exit code 3 if one is broken."""
-    from animatediff.weights.files import sha256_of
     from animatediff.weights.inspect import inspect
+    from animatediff.weights.storage.files import sha256_of
 
     broken = 0
     for name, path in _files(options):

@@ -18,7 +18,7 @@ class Options:
 
 def pack(options: Options) -> int:
     """Pack, and print the sizes."""
-    from animatediff.weights.pack import pack_world
+    from animatediff.world.pack import pack_world
 
     sizes = pack_world(options.work, options.target)
     for name, size in sizes.items():

@@ -21,8 +21,8 @@ from animatediff.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from animatediff.training.lesson import TrainOptions
-    from animatediff.training.setup import Setup
+    from animatediff.training.lessons.lesson import TrainOptions
+    from animatediff.training.stages.setup import Setup
 
 
 @dataclass(frozen=True)
@@ -180,12 +180,12 @@ def train_stage(options: Options) -> int:
     """Train, store what was learned, and print where."""
     from animatediff.apps.train_preview import previewer
     from animatediff.runtime import Runtime
-    from animatediff.training.meters import board_module
-    from animatediff.training.processes import Processes
-    from animatediff.training.report import write_report
-    from animatediff.training.sharding import shard_frozen
-    from animatediff.training.stages import stage_named
-    from animatediff.training.trainer import train
+    from animatediff.training.runs.meters import board_module
+    from animatediff.training.runs.report import write_report
+    from animatediff.training.runs.trainer import train
+    from animatediff.training.stages.table import stage_named
+    from animatediff.training.steps.processes import Processes
+    from animatediff.training.steps.sharding import shard_frozen
 
     Runtime(threads=options.threads).apply()
     if options.tensorboard:
@@ -244,8 +244,8 @@ def chosen(
         InputError: there is no such preset, or a number is out of range.
     """
     from animatediff.runtime import computes_bf16
-    from animatediff.training.presets import preset_named
-    from animatediff.training.setup import Setup
+    from animatediff.training.stages.presets import preset_named
+    from animatediff.training.stages.setup import Setup
 
     given: dict[str, Any] = dataclasses.asdict(options)
     names = {field.name for field in dataclasses.fields(Setup)}

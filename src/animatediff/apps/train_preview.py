@@ -19,11 +19,11 @@ from animatediff.sampling.denoise import denoise
 from animatediff.sampling.guidance import guided
 from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.schedulers import SAMPLERS, Sampler
-from animatediff.training.clip_lesson import ClipLesson
-from animatediff.training.personal_stages import PriorLesson
-from animatediff.training.prepared import Prepared
-from animatediff.training.report import CLIPS
-from animatediff.training.setup import Ground
+from animatediff.training.lessons.clips import ClipLesson
+from animatediff.training.runs.report import CLIPS
+from animatediff.training.stages.personal import PriorLesson
+from animatediff.training.stages.prepared import Prepared
+from animatediff.training.stages.setup import Ground
 from animatediff.video import Video
 
 STEPS, GUIDANCE = 20, 4.0

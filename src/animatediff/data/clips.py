@@ -1,6 +1,6 @@
 """One's own clips to learn from, in whatever layout they are kept, read a window at a time.
 
-What cannot be read is set aside before the first step (``data/probing.py``). Frames come as
+What cannot be read is set aside before the first step (``data/checking/probing.py``). Frames come as
 ``dataset build`` takes them, so what is learned from a build is what is learned from its source; only
 the frames of one window are ever in memory.
 """
@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from animatediff.data.camera import CameraMove, filmed, parse_pattern
-from animatediff.data.confined import own_decoder
-from animatediff.data.decoding import frames_within
+from animatediff.data.checking.clip_facts import ClipFacts
+from animatediff.data.checking.probing import probe
+from animatediff.data.checking.quarantine import MAX_BAD
+from animatediff.data.decoding.confined import own_decoder
+from animatediff.data.decoding.frames import frames_within
+from animatediff.data.decoding.media import Frames, Limits
 from animatediff.data.footage import Footage, some_of, window_start
-from animatediff.data.listing import ClipEntry, Listing, bytes_of
-from animatediff.data.media import Frames, Limits
-from animatediff.data.probing import probe
-from animatediff.data.quarantine import MAX_BAD
-from animatediff.data.survey import ClipFacts
+from animatediff.data.layouts.listing import ClipEntry, Listing, bytes_of
 from animatediff.errors import FileError, InputError
 
 

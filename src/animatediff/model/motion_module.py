@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from animatediff.errors import InputError
 from animatediff.model.clip import Clip
-from animatediff.model.recompute import Keep, gated, kept, recomputed
+from animatediff.model.fast.recompute import Keep, gated, kept, recomputed
 
 NormScope = Literal["frame", "video"]
 """What one GroupNorm statistic covers: one frame, or all frames of a clip."""

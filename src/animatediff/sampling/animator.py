@@ -20,8 +20,8 @@ from torch import Tensor
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.fast.plain_norms import plain_norms
 from animatediff.model.low_rank import Host, exchanged, merged, merged_weights
-from animatediff.model.plain_norms import plain_norms
 from animatediff.model.weight_delta import merged_deltas
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
@@ -53,9 +53,9 @@ from animatediff.sampling.schedulers import SAMPLERS, Sampler
 from animatediff.sampling.wildcards import resolve_wildcards
 from animatediff.video import Video
 from animatediff.weights.adapters import LoadedLowRank
-from animatediff.weights.base_model import BaseModel
 from animatediff.weights.builtin import resolve_lora
 from animatediff.weights.families import Family, Numerics
+from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.lora import Style, fit_lora, read_lora
 from animatediff.weights.motion import AUTO
 from animatediff.weights.textual_inversion import Word

@@ -16,7 +16,7 @@ from animatediff.sampling.prompt_syntax import scheduled, take_loras
 from animatediff.sampling.prompts import Conditioning, encode_prompts
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.travel import plan_travel, travelled
-from animatediff.weights.base_model import BaseModel
+from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.textual_inversion import Word
 
 MAX_TEXTS = 2000

@@ -25,12 +25,12 @@ from animatediff.weights.adapters import (
     read_motion_lora,
     resolve_low_rank,
 )
-from animatediff.weights.base_model import BaseModel, plan_base_model
 from animatediff.weights.builtin import resolve, resolve_lora, resolve_model, resolve_motion
 from animatediff.weights.families import Betas, Family, Numerics
+from animatediff.weights.image_model.base_model import BaseModel, plan_base_model
 from animatediff.weights.lora import Style, fit_lora, read_lora
 from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
-from animatediff.weights.read_ahead import first_read, read_ahead
+from animatediff.weights.storage.read_ahead import first_read, read_ahead
 from animatediff.weights.textual_inversion import Word, add_words, read_embedding
 
 IMAGE_FAMILY = Family(name="image")

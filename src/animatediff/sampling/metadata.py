@@ -23,7 +23,7 @@ from animatediff.weights.builtin import (
     resolve_model,
     resolve_motion,
 )
-from animatediff.weights.files import sha256_of
+from animatediff.weights.storage.files import sha256_of
 
 OURS, INFOTEXT = "animatediff", "parameters"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from animatediff.errors import InputError
 from animatediff.sampling.prompt_syntax import Piece, plain, weighted
-from animatediff.weights.base_model import BaseModel
+from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.textual_inversion import Word, word_pattern
 
 Emphasis = Literal["a1111", "comfy", "none"]

@@ -13,8 +13,8 @@ from animatediff.sampling.prompt_syntax import take_loras
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.builtin import NO_MOTION
 from animatediff.weights.families import Family
-from animatediff.weights.files import sha256_of
 from animatediff.weights.lora import Style
+from animatediff.weights.storage.files import sha256_of
 
 
 def report_on(

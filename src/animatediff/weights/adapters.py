@@ -21,12 +21,12 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.graft import Graft, Grafts
 from animatediff.model.low_rank import LowRank
 from animatediff.weights.builtin import resolve
-from animatediff.weights.files import Header, read_header, read_weights
-from animatediff.weights.fit import check_fit, check_unknown
 from animatediff.weights.inspect import check_kind, inspect_header
-from animatediff.weights.layouts import KINDS, Kind, Layout
-from animatediff.weights.low_rank_names import Factor, host_and_factor, our_factor
-from animatediff.weights.recognised import recognise
+from animatediff.weights.names.layouts import KINDS, Kind, Layout
+from animatediff.weights.names.low_rank import Factor, host_and_factor, our_factor
+from animatediff.weights.names.recognise import recognise
+from animatediff.weights.storage.completeness import check_fit, check_unknown
+from animatediff.weights.storage.files import Header, read_header, read_weights
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel

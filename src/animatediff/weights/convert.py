@@ -27,20 +27,20 @@ from animatediff.weights.adapters import (
     read_motion_lora,
 )
 from animatediff.weights.families import BASES, Base, Family
-from animatediff.weights.files import (
+from animatediff.weights.inspect import Inspection, inspect_header
+from animatediff.weights.motion import AUTO, MotionFile, motion_facts, read_motion
+from animatediff.weights.motion_adapter import adapter_weights
+from animatediff.weights.names.layouts import KINDS, LAYOUTS, WRITABLE, Kind, Layout, motion_names
+from animatediff.weights.names.low_rank import low_rank_in
+from animatediff.weights.names.recognise import recognise
+from animatediff.weights.storage.files import (
     Header,
     is_pickle,
     read_header,
     read_weights,
     write_weights,
 )
-from animatediff.weights.inspect import Inspection, inspect_header
-from animatediff.weights.layouts import KINDS, LAYOUTS, WRITABLE, Kind, Layout, motion_names
-from animatediff.weights.low_rank_names import low_rank_in
-from animatediff.weights.motion import AUTO, MotionFile, motion_facts, read_motion
-from animatediff.weights.motion_adapter import adapter_weights
-from animatediff.weights.recognised import recognise
-from animatediff.weights.seal import resealed
+from animatediff.weights.storage.seal import resealed
 
 TargetLayout = Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya"]
 """``same`` keeps the names as they are."""
@@ -210,7 +210,7 @@ def _readable(source: Path, stack: ExitStack) -> Path:
         return adapter_weights(source)
     if not is_pickle(source):
         return source
-    from animatediff.weights.legacy import converted_to_safetensors
+    from animatediff.weights.storage.legacy import converted_to_safetensors
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="animatediff-")))
     return converted_to_safetensors(source, folder / f"{source.stem}.safetensors")

@@ -152,8 +152,8 @@ def _check(path: Path, offer: Offer, *, sha256: str) -> None:
 
 def _keep(arrived: Path, target: Path) -> None:
     """Give a file its place, as safetensors: a pickle is converted in a confined process."""
-    from animatediff.weights.files import is_pickle, read_header, replace_by
-    from animatediff.weights.legacy import converted_to_safetensors
+    from animatediff.weights.storage.files import is_pickle, read_header, replace_by
+    from animatediff.weights.storage.legacy import converted_to_safetensors
 
     if is_pickle(arrived):
         converted_to_safetensors(arrived, target)

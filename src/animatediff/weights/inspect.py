@@ -11,8 +11,8 @@ from pathlib import Path
 from animatediff.errors import FileError
 from animatediff.weights.inspection.folders import inspect_folder
 from animatediff.weights.inspection.headers import inspect_file, inspect_header
+from animatediff.weights.inspection.kinds import BASE_TITLES, KINDS, Kind
 from animatediff.weights.inspection.result import Inspection
-from animatediff.weights.kinds import BASE_TITLES, KINDS, Kind
 
 __all__ = ["Inspection", "check_kind", "inspect", "inspect_header", "wanted"]
 

@@ -30,10 +30,10 @@ from animatediff.model.weight_delta import (
     WeightDelta,
     shaped_like,
 )
-from animatediff.weights.files import Header, read_header, read_json, read_weights
-from animatediff.weights.fit import counted
 from animatediff.weights.inspect import check_kind, inspect_header
-from animatediff.weights.lora_names import find_layer, layer_names, split_name
+from animatediff.weights.names.lora import find_layer, layer_names, split_name
+from animatediff.weights.storage.completeness import counted
+from animatediff.weights.storage.files import Header, read_header, read_json, read_weights
 
 Pieces = dict[str, Tensor]
 

@@ -18,12 +18,12 @@ from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
 from animatediff.model.motion_module import NormScope, frame_positions
 from animatediff.weights.families import BASES, FAMILIES, Base, Family, Numerics, family_of
-from animatediff.weights.files import Header, read_header, read_weights, write_weights
-from animatediff.weights.fit import check_fit, check_unknown, counted
 from animatediff.weights.inspect import Inspection, check_kind, inspect_header
-from animatediff.weights.layouts import Layout, is_motion
 from animatediff.weights.motion_adapter import adapter_weights, check_config, config_beside
-from animatediff.weights.recognised import Recognised, recognise
+from animatediff.weights.names.layouts import Layout, is_motion
+from animatediff.weights.names.recognise import Recognised, recognise
+from animatediff.weights.storage.completeness import check_fit, check_unknown, counted
+from animatediff.weights.storage.files import Header, read_header, read_weights, write_weights
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel

@@ -13,8 +13,8 @@ from typing import Any
 
 from animatediff.errors import FileError
 from animatediff.weights.builtin import weight_file
-from animatediff.weights.files import read_json
-from animatediff.weights.layouts import POSITIONS, motion_name
+from animatediff.weights.names.layouts import POSITIONS, motion_name
+from animatediff.weights.storage.files import read_json
 
 CONFIG = "config.json"
 _CLASSES = ("MotionAdapter", "UNetMotionModel")

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.errors import FileError, InputError
-from animatediff.weights.base_model import BaseModel
-from animatediff.weights.files import Header, read_header, read_weights
-from animatediff.weights.fit import MOST_NAMED, counted
+from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.inspect import check_kind, inspect_header
+from animatediff.weights.storage.completeness import MOST_NAMED, counted
+from animatediff.weights.storage.files import Header, read_header, read_weights
 
 MAX_VECTORS = 75
 """As many as one stretch of a prompt has room for."""

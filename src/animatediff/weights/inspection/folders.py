@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.errors import FileError
-from animatediff.weights.files import read_json
 from animatediff.weights.inspection.headers import inspect_file, inspect_header, read_any_header
+from animatediff.weights.inspection.kinds import KINDS, Kind
 from animatediff.weights.inspection.result import Inspection
-from animatediff.weights.kinds import KINDS, Kind
 from animatediff.weights.motion_adapter import check_config, config_beside
+from animatediff.weights.storage.files import read_json
 
 _WEIGHT_NAMES = (
     *("diffusion_pytorch_model", "model", "adapter_model", "pytorch_lora_weights"),

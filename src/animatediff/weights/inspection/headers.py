@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from animatediff.weights.evidence import Evidence
-from animatediff.weights.files import Header, is_pickle, read_header
+from animatediff.weights.inspection.evidence import Evidence
 from animatediff.weights.inspection.image_models import (
     autoencoder,
     control,
@@ -23,9 +22,10 @@ from animatediff.weights.inspection.image_models import (
 )
 from animatediff.weights.inspection.loras import image_lora, motion_lora
 from animatediff.weights.inspection.motion import motion_module
+from animatediff.weights.inspection.name_rules import RULES, Rule
 from animatediff.weights.inspection.result import Inspection
-from animatediff.weights.legacy import read_legacy_header
-from animatediff.weights.rules import RULES, Rule
+from animatediff.weights.storage.files import Header, is_pickle, read_header
+from animatediff.weights.storage.legacy import read_legacy_header
 
 _UNLEARNED = (
     *(".pe", ".positional_encoding", "position_ids", ".alpha", ".on_input"),

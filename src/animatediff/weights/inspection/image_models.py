@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from animatediff.weights.evidence import Evidence
 from animatediff.weights.families import FAMILIES
+from animatediff.weights.inspection.evidence import Evidence
+from animatediff.weights.inspection.kinds import BASE_OF_WIDTH, BASE_TITLES
 from animatediff.weights.inspection.result import Inspection
-from animatediff.weights.kinds import BASE_OF_WIDTH, BASE_TITLES
 
 _MOST_TOKENS = 256
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from animatediff.weights.evidence import Evidence
 from animatediff.weights.families import FAMILIES
+from animatediff.weights.inspection.evidence import Evidence
+from animatediff.weights.inspection.kinds import BASE_OF_WIDTH, BASE_TITLES, Kind
 from animatediff.weights.inspection.motion import MIDDLES, blocks_of_base
+from animatediff.weights.inspection.name_rules import FLAVOURS, NAMINGS, Trait
 from animatediff.weights.inspection.result import Inspection
-from animatediff.weights.kinds import BASE_OF_WIDTH, BASE_TITLES, Kind
-from animatediff.weights.low_rank_names import FACTOR_ENDINGS
-from animatediff.weights.rules import FLAVOURS, NAMINGS, Trait
+from animatediff.weights.names.low_rank import FACTOR_ENDINGS
 
 _DOWN = FACTOR_ENDINGS["down"]
 _SAID: Mapping[str, Kind] = {"domain-adapter": "adapter", "adapter": "adapter", "lora": "lora"}

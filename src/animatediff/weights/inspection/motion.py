@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from animatediff.weights.evidence import Evidence
 from animatediff.weights.families import FAMILIES
+from animatediff.weights.inspection.evidence import Evidence
+from animatediff.weights.inspection.kinds import BASE_TITLES
+from animatediff.weights.inspection.motion_rules import MOTION_RULES, MotionRule
 from animatediff.weights.inspection.result import Inspection
-from animatediff.weights.kinds import BASE_TITLES
-from animatediff.weights.motion_rules import MOTION_RULES, MotionRule
 
 _BASE_OF_BLOCKS = {4: "sd15", 3: "sdxl"}
 MIDDLES = (

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from animatediff.weights.families import BASES, FAMILIES
-from animatediff.weights.kinds import BASE_TITLES, KINDS, Kind
-from animatediff.weights.rules import VERSION_TITLES
+from animatediff.weights.inspection.kinds import BASE_TITLES, KINDS, Kind
+from animatediff.weights.inspection.name_rules import VERSION_TITLES
 
 Container = Literal["safetensors", "pickle", "folder"]
 

@@ -1,0 +1,91 @@
+"""What the questions of ``animatediff evaluate`` are asked about, and where their pictures go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from animatediff.apps.evaluate import Options
+    from animatediff.apps.progress import Progress
+    from animatediff.data.shards import Sample
+    from animatediff.evaluation.figures import Frame
+    from animatediff.world.protocol.subjects import Subject, Watch
+    from animatediff.world.scoring.scorer import Scorer
+
+SHOWN = 6
+"""Prompts of a figure."""
+
+
+def scorer_folder(options: Options) -> Path:
+    """Where a world folder keeps the scorer."""
+    return options.work / "scorer"
+
+
+def read_scorer(options: Options) -> Scorer:
+    """The scorer that `evaluate scorer` made of this world.
+
+    Raises:
+        FileError: there is none yet.
+    """
+    from animatediff.world.scoring.scorer import Scorer
+
+    return Scorer.load(scorer_folder(options))
+
+
+def all_stills(options: Options) -> Iterator[Sample]:
+    """Every still of every style."""
+    from animatediff.data.shards import read_shards
+    from animatediff.world.scoring.stored_features import style_folders
+
+    for folder in style_folders(options.work / "stills"):
+        yield from read_shards(folder)
+
+
+def chosen_clips(options: Options) -> tuple[Sample, ...]:
+    """The real clips whose captions are drawn: by default held-out ones where motion was taught."""
+    from animatediff.data.shards import read_shards
+    from animatediff.world.protocol.motion import choose_clips
+
+    held_out = options.question in ("adapter", "motion-lora", "single-clip")
+    return choose_clips(
+        read_shards(options.work / "clips"),
+        count=options.count or (40 if held_out else 100),
+        seed=options.seed,
+        splits=options.splits or (("val", "test") if held_out else ("train",)),
+    )
+
+
+def chosen_subjects(options: Options) -> tuple[Subject, ...]:
+    """What is drawn of each of these clips."""
+    from animatediff.world.protocol.subjects import Subject
+
+    return tuple(Subject.of(clip, seed=options.seed) for clip in chosen_clips(options))
+
+
+def show(options: Options, rows: Mapping[str, Sequence[Frame]], *, columns: Sequence[str]) -> None:
+    """Some of what was judged as a picture beside the numbers."""
+    from animatediff.errors import OutputError, reason_of
+    from animatediff.evaluation.figures import labelled_grid
+
+    path = options.results / f"{options.question}.png"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        labelled_grid(rows, columns=columns).save(path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {reason_of(error)}.") from None
+
+
+def bar(progress: Progress, name: str) -> Watch:
+    """A stage of the progress display that learns its length with the first item."""
+    total = 0
+
+    def watch(done: int, of: int) -> None:
+        nonlocal total
+        if done <= 1 or of != total:
+            progress.stage(name, total=of)
+            total = of
+        progress.at(done)
+
+    return watch

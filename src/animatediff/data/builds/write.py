@@ -1,0 +1,258 @@
+"""A data set made ready to learn from: even rate and size, one scene each, encoded once, in shards.
+
+First every clip is looked at and its samples are planned; then what is planned and not yet there is
+decoded, encoded and written. A sample is named by a hash of all that decides it, so that a build that
+was killed goes on, one whose data set changed does only what is new, and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from safetensors.torch import save
+
+from animatediff.data.builds.read import BUILD
+from animatediff.data.builds.samples import (
+    BuildOptions,
+    Encoder,
+    Planned,
+    kind_of_shards,
+    plan_samples,
+    sample_key,
+    sha256_of_clip,
+)
+from animatediff.data.builds.shard_writer import (
+    Shelf,
+    keep_only,
+    shards_in,
+    unwritable,
+    write_whole,
+)
+from animatediff.data.checking.clip_facts import ClipFacts
+from animatediff.data.checking.facts_cache import SURVEYS, Surveys
+from animatediff.data.checking.quarantine import FILE, Quarantine
+from animatediff.data.decoding.confined import Decoder
+from animatediff.data.decoding.media import Frames, Limits
+from animatediff.data.decoding.parallel import in_order
+from animatediff.data.layouts.listing import ClipEntry, Listing
+from animatediff.data.mirroring import may_mirror
+from animatediff.errors import FileError, InputError
+
+Watch = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        samples: how many there are now.
+        made: how many of them are new.
+        dropped: how many were there, and are of this data set no more.
+        left_out: clips or scenes that gave no sample, counted by the reason.
+        bad: why clips are bad, by their keys.
+        shards: how many files they are in.
+    """
+
+    samples: int
+    made: int
+    dropped: int
+    left_out: Mapping[str, int]
+    bad: Mapping[str, str]
+    shards: int
+
+
+def build_shards(
+    listing: Listing,
+    folder: Path,
+    options: BuildOptions,
+    *,
+    encoder: Encoder | None = None,
+    per_shard: int = 256,
+    workers: int = 1,
+    limits: Limits | None = None,
+    watch: Watch | None = None,
+) -> BuildReport:
+    """Make a data set's samples, or those that are missing.
+
+    Args:
+        listing: the data set.
+        folder: where the shards are, or will be.
+        options: what samples are like.
+        encoder: what they are encoded with; without one, frames are only resampled.
+        per_shard: how many samples a file holds at most.
+        workers: how many clips are decoded at once.
+        limits: how much of a clip is decoded.
+        watch: told the stage, and how many of how many are done.
+
+    Raises:
+        InputError: the folder holds shards of other options or another encoder.
+        FileError: too many clips are bad.
+        OutputError: the shards cannot be written; those that were are whole.
+    """
+    if encoder is None and not options.pixels:
+        raise InputError("Without a model and without pixels there is nothing to build.")
+    _claim(folder, options, encoder)
+    quarantine = Quarantine(
+        len(listing) + len(listing.broken), path=folder / FILE, max_bad=options.max_bad
+    )
+    quarantine.note_rows(listing.broken)
+    quarantine.check()
+    plans, left_out = _plan_all(
+        listing, folder, options, encoder, quarantine, workers=workers, limits=limits, watch=watch
+    )
+    there, dropped = keep_only({plan.key for plan in plans}, folder)
+    missing = [plan for plan in plans if plan.key not in there]
+
+    def decode(decoder: Decoder, plan: Planned) -> Frames:
+        video = decoder.decode(
+            plan.entry.media,
+            fps=options.fps,
+            start=plan.start,
+            count=plan.count,
+            size=options.size,
+        )
+        if video.num_frames < plan.count:
+            path = plan.entry.media.path
+            raise FileError(f"{path} gave {video.num_frames} of {plan.count} frames; get it again.")
+        return video.frames
+
+    made = 0
+    shelf = Shelf(folder, per_shard)
+    decoded = in_order(missing, decode, workers=workers, limits=limits)
+    for number, (plan, frames) in enumerate(decoded, 1):
+        if isinstance(frames, FileError):
+            quarantine.set_aside(plan.entry.key, str(frames))
+        else:
+            shelf.add(plan.key, _members_of(plan, frames, options, encoder))
+            made += 1
+        if watch is not None:
+            watch("encode", number, len(missing))
+    shelf.close()
+    return BuildReport(
+        samples=len(there) + made,
+        made=made,
+        dropped=dropped,
+        left_out=dict(left_out),
+        bad=dict(quarantine.reasons),
+        shards=len(shards_in(folder)),
+    )
+
+
+def _plan_all(
+    listing: Listing,
+    folder: Path,
+    options: BuildOptions,
+    encoder: Encoder | None,
+    quarantine: Quarantine,
+    *,
+    workers: int,
+    limits: Limits | None,
+    watch: Watch | None,
+) -> tuple[list[Planned], Counter[str]]:
+    seen = Surveys(folder / SURVEYS)
+
+    def look(decoder: Decoder, entry: ClipEntry) -> tuple[str, str, ClipFacts]:
+        source = sha256_of_clip(entry.media)
+        window = f"{source} {entry.start} {entry.end}"
+        facts = seen[window]
+        if facts is None:
+            facts, _ = decoder.survey(entry.media, start=entry.start, end=entry.end)
+        return source, window, facts
+
+    plans: dict[str, Planned] = {}
+    left_out: Counter[str] = Counter()
+    looked = in_order(listing.entries, look, workers=workers, limits=limits)
+    for number, (entry, result) in enumerate(looked, 1):
+        if isinstance(result, FileError):
+            quarantine.set_aside(entry.key, str(result))
+        else:
+            source, window, facts = result
+            seen.keep(window, facts)
+            windows, none = plan_samples(facts, start=entry.start, options=options)
+            left_out += none
+            for start, count in windows:
+                key = sample_key(entry, source, start, count, options, encoder)
+                if key in plans:
+                    left_out["the same as another"] += 1
+                plans.setdefault(key, Planned(key, entry, source, start, count))
+        if watch is not None:
+            watch("look", number, len(listing))
+    return list(plans.values()), left_out
+
+
+def _claim(folder: Path, options: BuildOptions, encoder: Encoder | None) -> None:
+    """Make the folder, or find that it holds shards of the same kind."""
+    said, path = kind_of_shards(options, encoder), folder / BUILD
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            before = json.loads(path.read_text(encoding="utf-8"))
+            differing = [key for key in said if before.get(key) != said[key]]
+            if differing:
+                key = differing[0]
+                raise InputError(
+                    f"{folder} was built with {key} = {before.get(key)}, not {said[key]}; "
+                    "choose another folder."
+                )
+        elif shards_in(folder):
+            raise InputError(f"{folder} holds shards of something else; choose another folder.")
+        else:
+            write_whole(path, json.dumps(said, indent=1).encode())
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise FileError(f"{path} is broken; delete {folder} and build it again.") from None
+
+
+def _members_of(
+    plan: Planned, frames: Frames, options: BuildOptions, encoder: Encoder | None
+) -> dict[str, bytes]:
+    """The files of one sample, by their suffixes."""
+    entry = plan.entry
+    facts = {
+        "caption": entry.text,
+        "fps": str(options.fps),
+        "frames": plan.count,
+        "size": list(options.size),
+        "clip": entry.key,
+        "start": round(plan.start, 4),
+        "repeats": entry.repeats,
+        "may_mirror": may_mirror(entry.text, str(entry.facts.get("camera") or "")),
+        "source_sha256": plan.source,
+        "facts": dict(entry.facts),
+    }
+    members = {"json": json.dumps(facts, ensure_ascii=False, default=str).encode()}
+    if encoder is not None:
+        tensors = {**encoder.frames(frames), **encoder.text(entry.text)}
+        members["safetensors"] = save({k: t.contiguous().cpu() for k, t in tensors.items()})
+    if options.pixels:
+        members["mp4"] = lossless_mp4(frames, options.fps)
+    return members
+
+
+def lossless_mp4(frames: Frames, fps: Fraction) -> bytes:
+    """Frames as H.264 in RGB, bit for bit, which every FFmpeg plays."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream: Any = container.add_stream(
+            "libx264rgb", rate=fps, options={"qp": "0", "preset": "veryfast", "threads": "1"}
+        )
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "rgb24"
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return file.getvalue()

@@ -1,0 +1,1 @@
+"""Checking: what clips are like, and which of them cannot be used."""

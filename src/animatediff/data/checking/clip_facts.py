@@ -1,0 +1,205 @@
+"""What a clip is like, seen frame by frame without keeping it: length, rate, cuts, stillness, looks.
+
+Nothing here imports torch: this runs in the child process of ``data/decoding/confined.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from animatediff.data.decoding.frames import opened
+from animatediff.data.decoding.media import Frame, Limits, Media, Picture
+
+STILL_BELOW = 0.01
+"""The largest change from the first frame, of full scale, under which a clip stands still."""
+CUT_ABOVE = 0.06
+"""The change between two frames, of full scale, from which a cut is possible ..."""
+CUT_CONTRAST = 2.0
+"""... where it is so many times any change around it: a shaking camera changes all the time, and a
+flash changes twice."""
+VARYING_ABOVE = 0.1
+"""The share by which frame times differ from even ones where a rate is called varying."""
+
+_SIDE = 32
+_MOMENTS = (0.125, 0.375, 0.625, 0.875)
+THUMBNAILS, THUMBNAIL_HEIGHT = 4, 72
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What was seen of a clip.
+
+    Attributes:
+        kind: codec and container.
+        frames: how many.
+        seconds: how long they last.
+        fps: on average.
+        width: as shown.
+        height: as shown.
+        varying_rate: whether frames are shown for different times.
+        turned: degrees by which the file asks a player to turn it.
+        hdr: ``PQ`` or ``HLG`` where it was made for a brighter screen; empty if not.
+        change: the largest mean change of a frame from the first, of full scale.
+        cuts: the seconds at which another scene begins.
+        looks: 256 bits, alike for clips that look alike.
+        colours: 4 x 4 patches of its colours at four moments, as bytes in hexadecimal.
+    """
+
+    kind: str
+    frames: int
+    seconds: float
+    fps: float
+    width: int
+    height: int
+    varying_rate: bool
+    turned: int
+    hdr: str
+    change: float
+    cuts: tuple[float, ...]
+    looks: str
+    colours: str
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing moves."""
+        return self.change < STILL_BELOW
+
+
+def survey(
+    media: Media, *, start: float = 0.0, end: float | None = None, limits: Limits | None = None
+) -> tuple[ClipFacts, UInt8[np.ndarray, "moments height width 3"]]:
+    """The facts of a clip, and a few of its frames, small, for a contact sheet.
+
+    Raises:
+        FileError: the file is missing, broken, cut short, not a clip, or beyond the limits.
+    """
+    seen = _Seen()
+    with opened(media, limits=limits or Limits(), start=start) as clip:
+        for frame in clip.frames:
+            if frame.time + frame.length <= start:
+                continue
+            if end is not None and frame.time >= end:
+                break
+            seen.look(frame)
+        return seen.facts(kind=clip.kind, fps=float(clip.fps), hdr=clip.hdr), seen.thumbnails()
+
+
+class _Seen:
+    """What is remembered of the frames so far: little, however long the clip is."""
+
+    def __init__(self) -> None:
+        self._first: Frame | None = None
+        self._last: Frame | None = None
+        self._small: list[Picture] = []  # the first and the latest frame
+        self._changes: list[float] = []
+        self._times: list[float] = []
+        self._hashes: list[UInt8[np.ndarray, " bytes"]] = []
+        self._largest = 0.0
+        self._patches: list[UInt8[np.ndarray, " bytes"]] = []
+        self._kept: list[Picture] = []
+        self._every = 1
+
+    def look(self, frame: Frame) -> None:
+        small = frame.drawn(_SIDE, _SIDE)
+        if self._first is None:
+            self._first, self._small = frame, [small, small]
+        first, before = self._small
+        self._changes.append(_change(before, small))
+        self._largest = max(self._largest, _change(first, small))
+        self._small = [first, small]
+        self._times.append(frame.time)
+        self._hashes.append(_difference_hash(small))
+        self._patches.append(_patches_of(small))
+        if (len(self._times) - 1) % self._every == 0:
+            height = THUMBNAIL_HEIGHT
+            width = max(1, min(4 * height, round(frame.width * height / frame.height)))
+            self._kept.append(frame.drawn(width, height))
+            if len(self._kept) > 8 * THUMBNAILS:
+                self._kept, self._every = self._kept[::2], 2 * self._every
+        self._last = frame
+
+    def facts(self, *, kind: str, fps: float, hdr: str | None) -> ClipFacts:
+        assert self._first is not None, "a clip without frames is refused where it is decoded"
+        assert self._last is not None
+        count = len(self._times)
+        intervals = np.diff(self._times)
+        varying = count > 2 and float(np.ptp(intervals)) > max(
+            VARYING_ABOVE * float(intervals.mean()), 0.003
+        )
+        moments = [int(moment * count) for moment in _MOMENTS]
+        return ClipFacts(
+            kind=kind,
+            frames=count,
+            seconds=round(self._last.time + self._last.length - self._first.time, 3),
+            fps=round(fps, 3),
+            width=self._first.width,
+            height=self._first.height,
+            varying_rate=varying,
+            turned=self._first.turned,
+            hdr=hdr or "",
+            change=round(self._largest, 4),
+            cuts=tuple(round(self._times[i] - self._times[0], 3) for i in cuts_in(self._changes)),
+            looks=b"".join(self._hashes[i].tobytes() for i in moments).hex(),
+            colours=b"".join(self._patches[i].tobytes() for i in moments).hex(),
+        )
+
+    def thumbnails(self) -> UInt8[np.ndarray, "moments height width 3"]:
+        places = [int(moment * len(self._kept)) for moment in _MOMENTS]
+        shown = [self._kept[place] for place in places]
+        if any(picture.shape != shown[0].shape for picture in shown):
+            wanted = (shown[0].shape[1], shown[0].shape[0])
+            shown = [np.asarray(Image.fromarray(p).resize(wanted)) for p in shown]
+        return np.stack(shown)
+
+
+def cuts_in(changes: Sequence[float]) -> list[int]:
+    """The frames that begin another scene.
+
+    Args:
+        changes: of each frame from the one before it, of full scale; the first is 0.
+    """
+    found: list[int] = []
+    for index in range(1, len(changes)):
+        change = changes[index]
+        if change < CUT_ABOVE:
+            continue
+        around = [*changes[max(1, index - 3) : index], *changes[index + 1 : index + 4]]
+        if change >= CUT_CONTRAST * max(around, default=0.0):
+            found.append(index)
+    return found
+
+
+def frame_changes(frames: UInt8[np.ndarray, "frames height width 3"]) -> list[float]:
+    """The change of each frame from the one before it, as ``survey`` measures it."""
+    small = [
+        np.asarray(Image.fromarray(frame).resize((_SIDE, _SIDE), Image.Resampling.BOX))
+        for frame in frames
+    ]
+    return [0.0, *(_change(a, b) for a, b in pairwise(small))]
+
+
+def _change(one: Picture, other: Picture) -> float:
+    return float(np.abs(one.astype(np.int16) - other).mean()) / 255
+
+
+def _difference_hash(small: Picture) -> UInt8[np.ndarray, " bytes"]:
+    """64 bits: whether each of 8 x 8 patches is brighter than its right neighbour."""
+    grey: Float[np.ndarray, "h w"] = small.astype(np.float32) @ np.array(
+        [0.299, 0.587, 0.114], np.float32
+    )
+    patches = np.asarray(
+        Image.fromarray(grey, mode=None).resize((9, 8), Image.Resampling.BOX), np.float32
+    )
+    # Flat places would be decided by noise.
+    return np.packbits(patches[:, :-1] > patches[:, 1:] + 2)
+
+
+def _patches_of(small: Picture) -> UInt8[np.ndarray, " bytes"]:
+    side = _SIDE // 4
+    return small.reshape(4, side, 4, side, 3).mean((1, 3)).round().astype(np.uint8).ravel()

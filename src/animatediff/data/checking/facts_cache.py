@@ -1,0 +1,60 @@
+"""What was seen of clips, kept in a file, so that no clip is looked at twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from animatediff.data.checking.clip_facts import ClipFacts
+from animatediff.errors import OutputError, reason_of
+
+SURVEYS = "surveys.jsonl"
+
+
+class Surveys:
+    """The facts of clips by a name that changes with what they are; a line of a file for each.
+
+    Args:
+        path: the file, whose last line may be torn by a kill; ``None`` keeps them in memory alone.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._known = {} if path is None else read_surveys(path)
+
+    def __getitem__(self, clip: str) -> ClipFacts | None:
+        return self._known.get(clip)
+
+    def keep(self, clip: str, facts: ClipFacts) -> None:
+        """Keep what was seen, once.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        if clip in self._known:
+            return
+        self._known[clip] = facts
+        if self._path is None:
+            return
+        line = json.dumps({"clip": clip, "facts": asdict(facts)}) + "\n"
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            reason = reason_of(error)
+            raise OutputError(f"{self._path} cannot be written ({reason}).") from None
+
+
+def read_surveys(path: Path) -> dict[str, ClipFacts]:
+    """What earlier runs saw; what a kill tore is passed over."""
+    known: dict[str, ClipFacts] = {}
+    if not path.exists():
+        return known
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            row = json.loads(line)
+            known[row["clip"]] = ClipFacts(**row["facts"] | {"cuts": tuple(row["facts"]["cuts"])})
+        except (ValueError, KeyError, TypeError):
+            continue
+    return known

@@ -1,0 +1,154 @@
+"""Which clips a data set has: every layout that people keep theirs in, as one list of entries.
+
+Listing opens no video. A layout that is not what it should be is an error; a single row that is
+wrong is set aside with one sentence that names its line, and the rest is listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from animatediff.data.layouts.archives import read_webdataset
+from animatediff.data.layouts.folders import FRAME_FACTS, read_folder, read_frames
+from animatediff.data.layouts.listing import PICTURES, VIDEOS, ClipEntry, Layout, Listing, Rows
+from animatediff.data.layouts.tables import (
+    csv_columns,
+    lists_in,
+    read_jsonl,
+    read_lists,
+    read_metadata,
+    read_webvid,
+)
+from animatediff.data.layouts.trainer_settings import read_toml
+from animatediff.errors import FileError, InputError
+
+OURS = frozenset({"quarantine.jsonl", "surveys.jsonl", "metrics.jsonl"})
+"""Files that our own commands leave in a folder; they list no clips."""
+
+
+def list_clips(data: Path, *, layout: Layout | None = None, videos: Path | None = None) -> Listing:
+    """Every clip of a folder, table, archive or single file.
+
+    Args:
+        data: a folder in any layout, or the table or archive itself.
+        layout: how it is kept, where that cannot be told.
+        videos: the folder that a table's names are relative to; the table's own if ``None``.
+
+    Raises:
+        InputError: there is nothing there, no clip in it, or two layouts at once.
+        FileError: a table is not what it should be, as a whole.
+    """
+    if not data.exists():
+        raise InputError(f"There is no {data}; give a folder of clips, or a table of them.")
+    layout, source = (layout, _source_for(layout, data)) if layout else layout_of(data)
+    rows = Rows(videos or (source if source.is_dir() else source.parent))
+    _READERS[layout](source, rows)
+    entries = tuple(_with_unique_keys(rows.entries))
+    if not entries and not rows.broken:
+        raise InputError(f"{data} holds no clips; see `animatediff dataset check --help`.")
+    return Listing(data, layout, entries, tuple(rows.broken), tuple(dict.fromkeys(rows.notes)))
+
+
+def layout_of(data: Path) -> tuple[Layout, Path]:
+    """How a data set is kept, and the file or folder that tells its clips.
+
+    Raises:
+        InputError: that cannot be told, or in two ways.
+        FileError: a table has neither the columns of one layout nor of another.
+    """
+    if data.is_file():
+        return _layout_of_file(data)
+    found = [
+        _layout_of_file(path)
+        for path in sorted(data.iterdir())
+        if path.suffix.lower() in _TABLES and path.name not in OURS and path.is_file()
+    ]
+    if lists_in(data):
+        found.append(("lists", data))
+    if next(data.rglob("*.tar"), None) is not None:
+        found.append(("webdataset", data))
+        if loose := next((p for p in data.rglob("*") if p.suffix.lower() in VIDEOS), None):
+            found.append(("folder", loose))
+    if len(found) > 1:
+        names = " and ".join(
+            "*.tar" if kind == "webdataset" else path.name for kind, path in found[:2]
+        )
+        raise InputError(
+            f"{data} holds both {names}; give the one that tells its clips instead of the folder."
+        )
+    if found:
+        return found[0]
+    if (data / FRAME_FACTS).is_file():
+        return "frames", data
+    return "folder", data
+
+
+_TABLES = (".csv", ".jsonl", ".parquet", ".toml")
+
+
+def _layout_of_file(path: Path) -> tuple[Layout, Path]:
+    match path.suffix.lower():
+        case ".tar":
+            return "webdataset", path
+        case ".toml":
+            return "toml", path
+        case ".parquet":
+            return "metadata", path
+        case ".jsonl":
+            return ("metadata" if path.stem == "metadata" else "jsonl"), path
+        case ".csv":
+            columns = csv_columns(path)
+            if {"videoid", "name"} <= columns:
+                return "webvid", path
+            if "file_name" in columns:
+                return "metadata", path
+            raise FileError(
+                f"{path} line 1 names neither file_name nor videoid and name among its columns."
+            )
+        case suffix if suffix in VIDEOS | PICTURES:
+            return "folder", path
+        case _:
+            known = ", ".join((*_TABLES, ".tar"))
+            raise InputError(f"{path} is no list of clips ({known}) and no clip.")
+
+
+def _source_for(layout: Layout, data: Path) -> Path:
+    """The table of a layout that was asked for by name."""
+    if data.is_file() or layout in ("folder", "frames", "lists", "webdataset"):
+        return data
+    suffixes = {
+        "metadata": (".csv", ".jsonl", ".parquet"),
+        "webvid": (".csv",),
+        "jsonl": (".jsonl",),
+        "toml": (".toml",),
+    }[layout]
+    tables = [p for p in sorted(data.iterdir()) if p.suffix.lower() in suffixes]
+    tables = [p for p in tables if p.name not in OURS]
+    if len(tables) != 1:
+        raise InputError(
+            f"{data} holds {len(tables)} tables that may be {layout}; give the table itself."
+        )
+    return tables[0]
+
+
+_READERS: Mapping[Layout, Callable[[Path, Rows], None]] = {
+    "folder": read_folder,
+    "frames": read_frames,
+    "metadata": read_metadata,
+    "webvid": read_webvid,
+    "jsonl": read_jsonl,
+    "toml": read_toml,
+    "lists": read_lists,
+    "webdataset": read_webdataset,
+}
+LAYOUTS: tuple[Layout, ...] = tuple(_READERS)
+
+
+def _with_unique_keys(entries: Iterable[ClipEntry]) -> Iterator[ClipEntry]:
+    """Clips of one name, such as several parts of one video, are numbered."""
+    seen: dict[str, int] = {}
+    for entry in entries:
+        seen[entry.key] = number = seen.get(entry.key, 0) + 1
+        yield entry if number == 1 else replace(entry, key=f"{entry.key}#{number}")

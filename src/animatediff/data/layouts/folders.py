@@ -1,0 +1,143 @@
+"""Data sets that are folders: files with a text beside each, and pictures that are frames of a clip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+from animatediff.data.decoding.media import Media
+from animatediff.data.layouts.listing import (
+    CAPTION_SUFFIXES,
+    MAX_CAPTION_BYTES,
+    PICTURES,
+    VIDEOS,
+    ClipEntry,
+    Rows,
+    json_object,
+)
+from animatediff.errors import FileError
+
+FOLDER_CAPTIONS = ("caption.txt", "prompt.txt")
+FRAME_FACTS = "frames.json"
+
+_NUMBERED = re.compile(r"^(.*?)(\d+)$")
+
+
+def read_folder(source: Path, rows: Rows) -> None:
+    """Videos and pictures, each with a text of the same name; folders of frames; at any depth."""
+    if source.is_file():
+        rows.add(source.name, partial(_file_entry, source, source.parent, CAPTION_SUFFIXES))
+        return
+    add_folder(source, source, rows, suffixes=CAPTION_SUFFIXES)
+
+
+def add_folder(
+    folder: Path,
+    root: Path,
+    rows: Rows,
+    *,
+    suffixes: tuple[str, ...],
+    change: Callable[[ClipEntry], ClipEntry] = lambda entry: entry,
+) -> None:
+    """List a folder and the folders in it; ``change`` is what every entry goes through."""
+    paths = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    pictures = [p for p in paths if p.suffix.lower() in PICTURES and p.is_file()]
+    if folder != root and _are_frames(folder, pictures):
+        rows.add(str(folder), lambda: change(frames_entry(folder, root)))
+        pictures = []
+    for path in paths:
+        if path.is_dir():
+            add_folder(path, root, rows, suffixes=suffixes, change=change)
+        elif path.suffix.lower() in VIDEOS or path in pictures:
+            rows.add(str(path), lambda p=path: change(_file_entry(p, root, suffixes)))
+
+
+def read_frames(source: Path, rows: Rows) -> None:
+    """One folder of numbered pictures."""
+    rows.add(source.name, partial(frames_entry, source, source.parent))
+
+
+def _file_entry(path: Path, root: Path, suffixes: tuple[str, ...]) -> ClipEntry:
+    key = path.relative_to(root).with_suffix("").as_posix()
+    caption = _caption_beside(path, suffixes)
+    return ClipEntry(key, Media(path), caption, origin=path.name)
+
+
+def _are_frames(folder: Path, pictures: list[Path]) -> bool:
+    """Whether pictures are the frames of one clip: numbered without a gap, none with its own text."""
+    if (folder / FRAME_FACTS).is_file():
+        return True
+    matches = [_NUMBERED.match(path.stem) for path in pictures]
+    if len(pictures) < 2 or not all(matches):
+        return False
+    names = {match[1] for match in matches if match}
+    numbers = sorted(int(match[2]) for match in matches if match)
+    even = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    captioned = any(path.with_suffix(s).exists() for path in pictures for s in CAPTION_SUFFIXES)
+    return len(names) == 1 and even and not captioned
+
+
+def frames_entry(folder: Path, root: Path) -> ClipEntry:
+    """The clip whose frames are the numbered pictures of a folder.
+
+    Raises:
+        FileError: they are none, or are not what the folder says of them.
+    """
+    pictures = [p for p in folder.iterdir() if p.suffix.lower() in PICTURES]
+    if not pictures:
+        raise FileError(f"{folder} holds no pictures.")
+    numbered = {path: _NUMBERED.match(path.stem) for path in pictures}
+    stray = next((path for path, match in numbered.items() if match is None), None)
+    if stray is not None:
+        raise FileError(f"{stray} has no number at the end of its name to put it in order.")
+    ordered = sorted(pictures, key=lambda p: int((numbered[p] or [0, 0, 0])[2]))
+    fps = None
+    if (folder / FRAME_FACTS).is_file():
+        told = json_object((folder / FRAME_FACTS).read_bytes(), where=str(folder / FRAME_FACTS))
+        fps = _rate(told.get("fps"), where=str(folder / FRAME_FACTS))
+        told_count = str(told.get("frames", len(ordered)))
+        if told_count != str(len(ordered)):
+            raise FileError(f"{folder} has {len(ordered)} of {told_count} frames; get it again.")
+    inside = next((folder / name for name in FOLDER_CAPTIONS if (folder / name).is_file()), None)
+    beside = folder.with_name(f"{folder.name}.txt")
+    text = inside or (beside if beside.is_file() else None)
+    return ClipEntry(
+        folder.relative_to(root).as_posix(),
+        Media(folder, pictures=tuple(ordered), fps=fps),
+        _caption_in(text) if text is not None else None,
+        origin=folder.name,
+    )
+
+
+def _caption_beside(path: Path, suffixes: tuple[str, ...]) -> str | None:
+    for suffix in suffixes:
+        text = path.with_suffix(suffix)
+        if text != path and text.is_file():
+            return _caption_in(text)
+    return None
+
+
+def _caption_in(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(MAX_CAPTION_BYTES + 1)
+    if len(content) > MAX_CAPTION_BYTES:
+        raise FileError(f"{path} is over 64 KiB, which no caption is.")
+    try:
+        return " ".join(content.decode("utf-8-sig").split())
+    except UnicodeDecodeError:
+        raise FileError(f"{path} is not UTF-8 text.") from None
+
+
+def _rate(value: object, *, where: str) -> Fraction | None:
+    if value is None:
+        return None
+    try:
+        rate = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise FileError(f"{where} says fps = {value!r:.40}, which is no rate.")
+    return rate

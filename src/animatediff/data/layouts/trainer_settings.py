@@ -1,0 +1,75 @@
+"""Data sets as the settings of other trainers tell them: sd-scripts, musubi-tuner, diffusion-pipe."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from animatediff.data.layouts.folders import add_folder
+from animatediff.data.layouts.listing import ClipEntry, Rows
+from animatediff.data.layouts.tables import read_jsonl
+from animatediff.errors import FileError
+
+_FOLDER_KEYS = ("video_directory", "image_directory", "image_dir", "path")
+_TABLE_KEYS = ("video_jsonl_file", "image_jsonl_file")
+_READ_KEYS = frozenset(
+    {*_FOLDER_KEYS, *_TABLE_KEYS, "caption_extension", "num_repeats", "class_tokens"}
+    | {"caption_prefix", "subsets"}
+)
+
+
+def read_toml(source: Path, rows: Rows) -> None:
+    """Folders, captions and repeats of the data set files of sd-scripts, musubi and diffusion-pipe."""
+    try:
+        table = tomllib.loads(source.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FileError(f"{source} is not TOML ({error}).") from None
+    general = table.get("general", {})
+    shared = {k: v for k, v in table.items() if k not in ("general", "datasets", "directory")}
+    blocks = [*table.get("datasets", []), *table.get("directory", [])]
+    if not isinstance(general, dict) or not all(isinstance(b, dict) for b in blocks) or not blocks:
+        raise FileError(f"{source} has neither [[datasets]] nor [[directory]].")
+    for number, block in enumerate(blocks, 1):
+        for subset in block.get("subsets", [{}]):
+            _read_block({**shared, **general, **block, **subset}, source, rows, number=number)
+
+
+def _read_block(block: dict[str, Any], source: Path, rows: Rows, *, number: int) -> None:
+    where = f"{source.name} block {number}"
+    left = sorted(block.keys() - _READ_KEYS)
+    if left:
+        rows.notes.append(
+            f"{source.name}: {', '.join(left)} {'is' if len(left) == 1 else 'are'} not about which "
+            "clips there are, and not followed; see --size and --fps."
+        )
+    repeats = block.get("num_repeats", 1)
+    if not isinstance(repeats, int) or repeats < 1:
+        raise FileError(f"{where} says num_repeats = {repeats!r:.40}, which is no whole number.")
+    prefix, default = str(block.get("caption_prefix", "")), block.get("class_tokens")
+
+    def change(entry: ClipEntry) -> ClipEntry:
+        caption = entry.caption if entry.caption is not None else default
+        return replace(
+            entry,
+            caption=prefix + caption if caption is not None else None,
+            repeats=repeats,
+            origin=f"{where}: {entry.origin}",
+        )
+
+    places = [(key, block[key]) for key in (*_FOLDER_KEYS, *_TABLE_KEYS) if key in block]
+    if len(places) != 1 or not isinstance(places[0][1], str):
+        raise FileError(f"{where} needs one of {', '.join((*_FOLDER_KEYS, *_TABLE_KEYS))}.")
+    key, place = places[0][0], rows.root / places[0][1]
+    if not place.exists():
+        raise FileError(f"{where} names {place}, which is not there.")
+    if key in _TABLE_KEYS:
+        inner = Rows(place.parent)
+        read_jsonl(place, inner)
+        rows.entries += [change(entry) for entry in inner.entries]
+        rows.broken += inner.broken
+        return
+    suffix = str(block.get("caption_extension", ".txt"))
+    suffix = suffix if suffix.startswith(".") else f".{suffix}"
+    add_folder(place, place, rows, suffixes=(suffix,), change=change)

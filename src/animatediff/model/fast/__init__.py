@@ -1,0 +1,1 @@
+"""Fast paths: equal results with less time or memory, each removable."""

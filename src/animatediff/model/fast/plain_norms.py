@@ -1,0 +1,40 @@
+"""GroupNorms of small maps in bf16 on a processor, computed in plain layout, which is faster there.
+
+Convolutions run fastest with channels last. On a processor, torch (2.13) is then slow at normalising
+bf16 maps of fewer than 1,024 pixels: 7.6 ms of one core for 32 of 96 x 16 x 16, and 1.2 ms in plain
+layout with copies there and back. From 1,024 pixels up it is the other way round: for 16 of
+320 x 32 x 32, 1.4 and 17.6 ms.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from animatediff.model.fast.replaced import Replaced
+
+SMALL = 1024
+"""Maps of fewer pixels are normalised faster in plain layout."""
+
+
+def plain_norms(module: nn.Module) -> Replaced:
+    """Let the GroupNorms of ``module`` that are slow otherwise compute so, until this is removed."""
+    replaced = Replaced()
+    for layer in module.modules():
+        if isinstance(layer, nn.GroupNorm) and _is_slow(layer):
+            replaced.put(layer, partial(_plain, layer))
+    return replaced
+
+
+def _is_slow(layer: nn.GroupNorm) -> bool:
+    return any(w.device.type == "cpu" and w.dtype == torch.bfloat16 for w in layer.parameters())
+
+
+def _plain(layer: nn.GroupNorm, images: Float[Tensor, "b c *rest"]) -> Float[Tensor, "b c *rest"]:
+    if images.shape[2:].numel() < SMALL:
+        images = images.contiguous()
+    return F.group_norm(images, layer.num_groups, layer.weight, layer.bias, layer.eps)

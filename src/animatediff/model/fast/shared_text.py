@@ -1,0 +1,101 @@
+"""Attention of the image model to a text that all frames of a clip share.
+
+Keys and values of the text are the same in every frame, so they are computed once for a clip, and the
+frames stand side by side as queries. The arithmetic of each token is unchanged.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from animatediff.model.fast.recompute import recomputed
+
+
+class ClipAttention:
+    """diffusers' attention processor for self-attention, and for text of a clip or of a frame."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Float[Tensor, "bf s c"],
+        encoder_hidden_states: Float[Tensor, "b n d"] | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Float[Tensor, "bf s c"]:
+        """What each token gathers; ``attention_mask`` and ``temb`` are not used here."""
+        del temb
+        assert attention_mask is None, "frames are never masked"
+        assert attn.to_k is not None
+        assert attn.to_v is not None
+        assert attn.to_out is not None
+        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        clips, frames = len(text), len(hidden_states) // len(text)
+        query, key, value = attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text)
+        query = rearrange(query, "(b f) s (n d) -> b n (f s) d", b=clips, n=attn.heads)
+        key, value = (rearrange(x, "b s (n d) -> b n s d", n=attn.heads) for x in (key, value))
+        attended = attend(query, key, value, to_text=encoder_hidden_states is not None)
+        attended = rearrange(attended, "b n (f s) d -> (b f) s (n d)", f=frames)
+        for layer in attn.to_out:
+            attended = layer(attended)
+        return attended
+
+
+def attend(
+    query: Float[Tensor, "b n s d"],
+    key: Float[Tensor, "b n t d"],
+    value: Float[Tensor, "b n t d"],
+    *,
+    to_text: bool,
+) -> Float[Tensor, "b n s d"]:
+    """Attention; on a CPU, as plain products where they keep no more for the way back.
+
+    Fused attention to a text keeps queries and result, and spends as much again on gradients of keys
+    and values that need none; products of few keys keep the scores instead. The choice depends on
+    shapes alone, so that numbers do not depend on whether anything learns.
+    """
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value)
+    keys, width = key.shape[2:]
+    if keys <= (2 * width if to_text else width):
+        return _as_products(query, key, value)
+    if query.dtype in (torch.bfloat16, torch.float16):
+        return recomputed(_in_single_precision, query, key, value)
+    return F.scaled_dot_product_attention(query, key, value)
+
+
+def _in_single_precision(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The way back of the fused kernel of a CPU is several times slower in half precision."""
+    single = (query.float(), key.float(), value.float())
+    return F.scaled_dot_product_attention(*single).to(query.dtype)
+
+
+def _as_products(
+    query: Float[Tensor, "b n s d"], key: Float[Tensor, "b n t d"], value: Float[Tensor, "b n t d"]
+) -> Float[Tensor, "b n s d"]:
+    batch = query.shape[0]
+    query, key, value = (x.flatten(0, 1) for x in (query, key, value))
+    nothing = torch.empty(1, 1, 1, dtype=query.dtype, device=query.device)
+    scale = query.shape[-1] ** -0.5
+    scores = torch.baddbmm(nothing, query, key.mT, beta=0, alpha=scale)
+    return torch.bmm(scores.softmax(-1).to(value.dtype), value).unflatten(0, (batch, -1))
+
+
+def takes_shared_text(unet: UNet2DConditionModel) -> bool:
+    """Whether every attention of ``unet`` is one that ``ClipAttention`` computes."""
+    attentions = [layer for layer in unet.modules() if isinstance(layer, Attention)]
+    return unet.encoder_hid_proj is None and all(_is_plain(layer) for layer in attentions)
+
+
+def _is_plain(layer: Attention) -> bool:
+    extras = (layer.spatial_norm, layer.group_norm, layer.norm_q, layer.norm_k, layer.norm_cross)
+    own = (layer.residual_connection, layer.upcast_attention, layer.upcast_softmax)
+    if layer.to_out is None or layer.to_k is None or layer.to_v is None:
+        return False
+    dropouts = [each.p for each in layer.to_out if isinstance(each, nn.Dropout)]
+    return not any((*extras, *own, *dropouts)) and layer.rescale_output_factor == 1

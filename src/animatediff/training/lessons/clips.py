@@ -1,0 +1,264 @@
+"""Learning to denoise clips that are read as they are needed: one's own, or filmed by rule.
+
+The objective is that of ``denoising`` (Eq. 2 for single frames, Eq. 5 for clips); pictures are encoded
+on the way, and once only where the same windows come again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from animatediff.data.footage import EncodedFootage, Footage
+from animatediff.model.low_rank import LowRankSet
+from animatediff.runtime import seeded
+from animatediff.training.lessons.denoising import PredictNoise
+from animatediff.training.lessons.objective import (
+    Prediction,
+    clean,
+    denoising_loss,
+    min_snr_weight,
+    noised,
+    offset_noise,
+    random_timesteps,
+    velocity,
+    without_appearance,
+)
+
+BUCKETS = 4
+"""Ranges of timesteps whose losses are logged apart: early ones are small, late ones hard to move."""
+
+Latents = Float[Tensor, "batch c f h w"]
+Embed = Callable[[list[str]], Tensor]
+
+
+class TrainingData(Protocol):
+    """Clips with captions; whatever is random about clip i comes from the generator."""
+
+    def __len__(self) -> int: ...
+
+    def footage(
+        self, index: int, *, num_frames: int, generator: torch.Generator
+    ) -> Footage | EncodedFootage:
+        """``num_frames`` frames of a clip in a row, and its caption."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Changes if anything that is learned from does."""
+        ...
+
+
+class Encode(Protocol):
+    """Pictures in [-1, 1] to scaled latents."""
+
+    def __call__(
+        self, pictures: Float[Tensor, "b 3 h w"], generator: torch.Generator
+    ) -> Float[Tensor, "b c h w"]:
+        """The latents, drawn where the encoder gives a distribution."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """What a worker read.
+
+    Attributes:
+        frames: the pixels of each clip; ``None`` where the clips were encoded before.
+        captions: of each.
+        draws: the clip's number and what its window was drawn from.
+        encoded: the clips that were encoded before; none where there are pixels.
+        scale: what the low-rank branches that learn from them are set to; ``None`` leaves it.
+    """
+
+    frames: UInt8[Tensor, "batch f height width 3"] | None
+    captions: tuple[str, ...]
+    draws: tuple[tuple[int, int], ...]
+    encoded: tuple[EncodedFootage, ...] = ()
+    scale: float | None = None
+
+
+@dataclass(frozen=True)
+class ReadClips:
+    """Reads a batch of clips; small, so that it can be sent to a worker.
+
+    Attributes:
+        data: the clips.
+        num_frames: of a window.
+        variations: different windows of each clip; 0 is ever new ones.
+    """
+
+    data: TrainingData
+    num_frames: int
+    variations: int = 0
+
+    def __call__(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> ClipBatch:
+        """The clips of these numbers."""
+        seeds = torch.randint(2**62, (len(indices),), generator=generator).tolist()
+        if self.variations:
+            seeds = [seed % self.variations for seed in seeds]
+        draws = tuple(zip(indices.tolist(), seeds, strict=True))
+        clips = [
+            self.data.footage(i, num_frames=self.num_frames, generator=seeded("window", i, seed))
+            for i, seed in draws
+        ]
+        captions = tuple(clip.caption for clip in clips)
+        encoded = tuple(clip for clip in clips if isinstance(clip, EncodedFootage))
+        if encoded:
+            return ClipBatch(None, captions, draws, encoded)
+        pixels = [clip.frames for clip in clips if isinstance(clip, Footage)]
+        return ClipBatch(torch.from_numpy(np.stack(pixels)), captions, draws)
+
+
+@dataclass
+class ClipLesson:
+    """Predict the noise that was added to clips, told what they show.
+
+    Attributes:
+        learns: the only module whose weights change.
+        predict_noise: the whole denoiser, with everything that is attached to it.
+        embed: captions to what the denoiser attends to.
+        encode: pictures to latents.
+        fetch: reads the clips.
+        alphas_bar: the share of signal left at each timestep.
+        null_text: how often the caption is dropped (arXiv 2207.12598).
+        prediction: what the denoiser is asked for.
+        min_snr: gamma of min-SNR weighting; ``None`` is the paper's plain mean square.
+        noise_offset: how much noise shifts whole clips; 0 is the paper's.
+        min_timestep: the first timestep that is learned at; 0, all of them, is the paper's.
+        debias: the weight of the loss without appearance (arXiv 2310.08465), for learning the motion
+            of a single clip and not its looks; 0 is the paper's.
+    """
+
+    learns: nn.Module
+    predict_noise: PredictNoise
+    embed: Embed
+    encode: Encode
+    fetch: ReadClips
+    alphas_bar: Float[Tensor, " timesteps"]
+    null_text: float = 0.1
+    prediction: Prediction = "epsilon"
+    min_snr: float | None = None
+    noise_offset: float = 0.0
+    min_timestep: int = 0
+    debias: float = 0.0
+    _encoded: dict[tuple[int, int, float | None], Tensor] = field(
+        default_factory=lambda: cast(dict[tuple[int, int, float | None], Tensor], {}), init=False
+    )
+
+    def __post_init__(self) -> None:
+        self.size = len(self.fetch.data)
+
+    def losses(self, batch: ClipBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss of these clips, each at a timestep of its own."""
+        device = next(self.learns.parameters()).device
+        latents = self._latents(batch, device)
+        noise = torch.randn(latents.shape, generator=generator)
+        if self.noise_offset:
+            noise = offset_noise(noise, strength=self.noise_offset, generator=generator)
+        timesteps = random_timesteps(
+            len(latents),
+            total=len(self.alphas_bar),
+            generator=generator,
+            first=self.min_timestep,
+        )
+        text = self._text(batch, generator)
+        if batch.scale is not None and isinstance(self.learns, LowRankSet):
+            self.learns.scale = batch.scale
+        alpha_bar, noise = self.alphas_bar[timesteps].to(device), noise.to(device)
+        noisy = noised(latents, noise, alpha_bar)
+        predicted = self.predict_noise(noisy, timesteps.to(device), text)
+        target = velocity(latents, noise, alpha_bar) if self.is_velocity else noise
+        weight = None
+        if self.min_snr is not None:
+            weight = min_snr_weight(alpha_bar, gamma=self.min_snr, prediction=self.prediction)
+        loss = denoising_loss(predicted, target, weight)
+        terms = {"plain": denoising_loss(predicted, target)}
+        if self.debias:
+            anchor = int(torch.randint(latents.shape[2], (), generator=generator))
+            motion = denoising_loss(
+                without_appearance(predicted.float(), anchor),
+                without_appearance(target, anchor),
+                weight,
+            )
+            loss, terms["motion"] = loss + self.debias * motion, motion
+        seen = self._seen(noisy, predicted, latents, target, alpha_bar, timesteps)
+        return {"loss": loss, **terms, **seen}
+
+    @property
+    def is_velocity(self) -> bool:
+        """Whether the denoiser is asked for a velocity."""
+        return self.prediction == "v_prediction"
+
+    @torch.no_grad()
+    def _seen(
+        self,
+        noisy: Latents,
+        predicted: Latents,
+        latents: Latents,
+        target: Latents,
+        alpha_bar: Float[Tensor, " batch"],
+        timesteps: Int[Tensor, " batch"],
+    ) -> dict[str, Tensor]:
+        """What tells how the denoiser does: its loss early and late, and how much it lets move."""
+        errors = (predicted.float() - target).square().flatten(1).mean(1).cpu()
+        bucket = timesteps * BUCKETS // len(self.alphas_bar)
+        terms = {f"loss_t{k}": errors[bucket == k].mean() for k in range(BUCKETS)}
+        if latents.shape[2] > 1:
+            # As much as in the clips is 1; where there is hardly any noise, or only noise, it says
+            # nothing.
+            middle = (alpha_bar > 0.2) & (alpha_bar < 0.9)
+            guess = clean(noisy, predicted.float(), alpha_bar, self.prediction)
+            moved, real = (x.diff(dim=2).abs().flatten(1).mean(1)[middle] for x in (guess, latents))
+            terms["motion_energy"] = moved.mean() / real.mean().clamp(min=1e-6)
+        return terms
+
+    @torch.no_grad()
+    def _latents(self, batch: ClipBatch, device: torch.device) -> Latents:
+        if batch.frames is None:
+            drawn = [
+                clip.latents(seeded("posterior", *draw)).to(device)
+                for draw, clip in zip(batch.draws, batch.encoded, strict=True)
+            ]
+            return rearrange(drawn, "b f c h w -> b c f h w")
+        clips: list[Tensor] = []
+        for draw, frames in zip(batch.draws, batch.frames, strict=True):
+            latents = self._encoded.get((*draw, batch.scale))
+            if latents is None:
+                pictures = rearrange(frames, "f h w c -> f c h w").to(device).float() / 127.5 - 1
+                latents = self.encode(pictures, seeded("posterior", *draw)).float()
+                if self.fetch.variations:
+                    self._encoded[*draw, batch.scale] = latents
+            clips.append(latents)
+        return rearrange(clips, "b f c h w -> b c f h w")
+
+    def _text(
+        self, batch: ClipBatch, generator: torch.Generator
+    ) -> Float[Tensor, "batch tokens width"]:
+        """The states of every caption: those that were encoded before, and the others now."""
+        captions = self._captions(batch.captions, generator)
+        states: list[Tensor | None] = [clip.text for clip in batch.encoded] or [None] * len(
+            captions
+        )
+        for place, (caption, own) in enumerate(zip(captions, batch.captions, strict=True)):
+            if caption != own:
+                states[place] = None  # dropped
+        missing = [place for place, known in enumerate(states) if known is None]
+        if len(missing) == len(states):
+            return self.embed(captions)
+        device = next(self.learns.parameters()).device
+        found = iter(self.embed([captions[place] for place in missing]) if missing else ())
+        return torch.stack(
+            [(next(found) if known is None else known.to(device)).float() for known in states]
+        )
+
+    def _captions(self, captions: tuple[str, ...], generator: torch.Generator) -> list[str]:
+        draw = random.Random(int(torch.randint(2**62, (), generator=generator)))
+        return ["" if draw.random() < self.null_text else caption for caption in captions]

@@ -1,0 +1,1 @@
+"""Runs: the training loop, its checkpoints, metrics and report."""

@@ -1,0 +1,135 @@
+"""Where a run's own clips come from: a data set in any layout, or what was built of one before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from animatediff.data.builds.clips import BuiltClips, read_built_clips
+from animatediff.data.builds.read import said_of
+from animatediff.data.clips import OwnClips, read_clips
+from animatediff.data.decoding.media import Limits
+from animatediff.data.layouts.detect import list_clips
+from animatediff.data.layouts.listing import Layout
+from animatediff.errors import InputError
+from animatediff.weights.storage.files import sha256_of
+
+if TYPE_CHECKING:
+    from animatediff.training.stages.setup import Setup
+
+ENCODERS = ("vae", "text_encoder")
+"""The parts of an image model whose results are kept in a build."""
+
+
+def encoders_of(files: Mapping[str, Path]) -> dict[str, str]:
+    """What tells a model's autoencoder and text encoder from others: hashes of their files."""
+    return {
+        name: sha256_of(files[name] if name in files else files["model"])[:16] for name in ENCODERS
+    }
+
+
+def encoder_name(model: str, files: Mapping[str, Path]) -> str:
+    """How a build names what it was encoded with."""
+    return ", ".join((model, *(f"{name} {seal}" for name, seal in encoders_of(files).items())))
+
+
+def read_own_data(
+    data: Path,
+    setup: Setup,
+    *,
+    size: int,
+    files: Mapping[str, Path],
+    pattern: str | None = None,
+    stills: bool = False,
+    whole: bool = False,
+) -> OwnClips | BuiltClips:
+    """The clips that a setup names, with what is found of them kept in its work folder.
+
+    Args:
+        data: a data set in any layout, or the folder of a build.
+        setup: what else was asked of them.
+        size: pixels of a side.
+        files: the image model's, to tell whether a build was made with it.
+        pattern: a camera move to film every clip with.
+        stills: whether single pictures are learned from.
+        whole: whether all clips are wanted, whatever part the setup asks for.
+
+    Raises:
+        InputError: there is nothing, or it was built for something else.
+        FileError: too many clips are bad, or a shard is broken.
+        OutputError: the records cannot be written.
+    """
+    fps, layout = _rate(setup.fps), _layout(setup.layout)
+    num_frames = 1 if stills else setup.num_frames
+    part: dict[str, Any] = {} if whole else {"first": setup.first_clip, "count": setup.clips}
+    said = said_of(data)
+    if said is not None and said.get("encoder") is not None:
+        if pattern is not None:
+            raise InputError(
+                f"{data} holds clips as they were encoded, and --pattern films them anew; give the "
+                "clips that it was built from."
+            )
+        return read_built_clips(
+            data,
+            said,
+            size=size,
+            fps=fps,
+            num_frames=num_frames,
+            encoders=encoders_of(files),
+            **part,
+        )
+    return read_clips(
+        # What was said of how clips are kept is said of the run's own.
+        list_clips(data) if whole else list_clips(data, layout=layout, videos=setup.videos),
+        size=size,
+        fps=fps,
+        num_frames=num_frames,
+        pattern=pattern,
+        max_bad=setup.max_bad,
+        limits=_limits(setup),
+        records=setup.work / "data" / _record_name(data),
+        **part,
+    )
+
+
+def told_bad(bad: Mapping[str, str]) -> str:
+    """The clips that were set aside, as a fact of a run: a few names, and a hash of all."""
+    if not bad:
+        return "none"
+    keys = sorted(bad)
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    digest = hashlib.sha256("\n".join(keys).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{', '.join(keys[:3])}{more} ({digest})"
+
+
+def _record_name(data: Path) -> str:
+    """The same for the same data set, and a name that people know it by."""
+    where = str(data.resolve())
+    digest = hashlib.sha256(where.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    known = "".join(c if c.isascii() and c.isalnum() else "-" for c in Path(where).name)[:40]
+    return f"{known}-{digest}"
+
+
+def _layout(name: str) -> Layout | None:
+    if name == "auto":
+        return None
+    if name not in get_args(Layout):
+        raise InputError(
+            f"There is no layout {name!r:.40}; choose auto or one of {', '.join(get_args(Layout))}."
+        )
+    return cast(Layout, name)
+
+
+def _limits(setup: Setup) -> Limits:
+    if not (setup.timeout > 0 and setup.max_seconds > 0):
+        raise InputError("--timeout and --max-seconds need a number above 0.")
+    return Limits(seconds=setup.max_seconds, timeout=setup.timeout)
+
+
+def _rate(fps: float) -> Fraction:
+    if not 0 < fps <= 1000:
+        raise InputError(f"Clips at {fps:g} frames a second cannot be learned; give --fps 8.")
+    return Fraction(str(fps))

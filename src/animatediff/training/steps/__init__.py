@@ -1,0 +1,1 @@
+"""Optimizer steps: optimizers, memory-saving steps, several processes, sharding."""

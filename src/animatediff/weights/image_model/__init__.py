@@ -1,0 +1,1 @@
+"""Image models from diffusers folders and single files."""

@@ -1,0 +1,359 @@
+"""How files are told apart: tables of what their names contain, the most specific first.
+
+A fragment is looked for in the names of all tensors, in which every number is written ``#``; ``^``
+is the beginning of a name and ``$`` its end. Nothing here looks at a file, or at its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from animatediff.weights.inspection.kinds import Kind
+from animatediff.weights.names.layouts import MOTION_LAYOUTS
+
+Fragments = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to recognise a kind of file.
+
+    Attributes:
+        kind: what it is then.
+        because: the reason that is printed.
+        needs: of each of these groups, one fragment is among the names.
+        lacks: none of these is.
+        layout: whose names it has.
+        family: whose it is, where the names alone say so.
+        version: which variant, where the names alone say so.
+    """
+
+    kind: Kind
+    because: str
+    needs: tuple[Fragments, ...]
+    lacks: Fragments = ()
+    layout: str = ""
+    family: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Trait:
+    """One word about a file whose kind is known, such as a LoRA's flavour or naming.
+
+    Attributes:
+        name: the word.
+        because: the reason that is printed.
+        any_of: one of these fragments is among the names.
+    """
+
+    name: str
+    because: str
+    any_of: Fragments
+
+
+MOTION_PLACES = (
+    *dict.fromkeys(layout.container for layout in MOTION_LAYOUTS.values()),
+    "temporal_transformer",
+)
+LORA_MARKS = (
+    *(".lora_down.", ".lora_up.", "_lora.down.", "_lora.up.", ".lora_A.", ".lora_B."),
+    *(".lora.down.", ".lora.up.", ".down.weight$", ".lora_mid.", "_lora.weight$"),
+)
+LYCORIS_MARKS = (
+    *(".hada_w#_a$", ".lokr_w#$", ".lokr_w#_a$", ".oft_blocks$", ".oft_diag$", ".on_input$"),
+    *(".diff$", ".diff_b$", ".dora_scale$"),
+)
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "ip-adapter",
+        "it has keys and values for pictures (to_k_ip)",
+        (("to_k_ip.weight$",),),
+        layout="authors",
+    ),
+    # Models of other projects, some of whose names would pass for ours.
+    Rule(
+        "other",
+        "it has Flux's double blocks",
+        (("double_blocks.#.img_attn", "double_blocks_#_img_", "single_transformer_blocks.#."),),
+        family="flux",
+    ),
+    Rule(
+        "other",
+        "it has Stable Diffusion 3's joint blocks",
+        (("joint_blocks.#.", "joint_blocks_#_"),),
+        family="sd3",
+    ),
+    Rule(
+        "other",
+        "it has HunyuanVideo's token refiner",
+        (("individual_token_refiner",),),
+        family="hunyuan-video",
+    ),
+    Rule(
+        "other",
+        "it has the blocks of Wan's transformer",
+        (("head.modulation$", "blocks.#.cross_attn.norm_k.weight$", "blocks.#.cross_attn.k.lora"),),
+        family="wan",
+    ),
+    Rule(
+        "other",
+        "it has the tables of a diffusion transformer (scale_shift_table)",
+        (("scale_shift_table$", "patchify_proj.weight$", ".attn.qkv_x.weight$"),),
+        family="diffusion transformer",
+    ),
+    Rule(
+        "other",
+        "it has Stable Cascade's layers",
+        (("clip_txt_mapper.weight$", ".channelwise.#.weight$"),),
+        family="stable-cascade",
+    ),
+    Rule(
+        "other",
+        "it has the temporal layers of Stable Video Diffusion",
+        ((".time_stack.", ".time_mixer.", "temporal_transformer_blocks.#."),),
+        family="svd",
+    ),
+    Rule(
+        "other",
+        "it has the temporal layers of ModelScope's text-to-video",
+        ((".temopral_conv.", ".temp_convs.#.", ".temp_attentions.#."),),
+        family="modelscope",
+    ),
+    Rule(
+        "other",
+        "it merges a camera into temporal attention (qkv_merge)",
+        (("qkv_merge",),),
+        family="cameractrl",
+    ),
+    Rule(
+        "other",
+        "it is T5, which no model here reads prompts with",
+        (("^encoder.block.#.layer.#.SelfAttention.q.weight$",),),
+        family="t5",
+    ),
+    Rule(
+        "other",
+        "it has the body of a T2I-Adapter",
+        (("^adapter.body.#.", "^body.#.block#.weight$"),),
+        family="t2i-adapter",
+    ),
+    # Control.
+    Rule(
+        "sparse-control",
+        "it has an embedding of conditions beside motion modules",
+        (("^controlnet_cond_embedding.",), (MOTION_LAYOUTS["authors"].mark,)),
+        layout="authors",
+    ),
+    Rule(
+        "sparse-control",
+        "it has an embedding of conditions beside motion modules, in diffusers' names",
+        (("^controlnet_cond_embedding.",), (MOTION_LAYOUTS["diffusers"].mark,)),
+        layout="diffusers",
+    ),
+    Rule(
+        "controlnet",
+        "its layers are ControlNet-LLLite's",
+        (("^lllite_unet_",),),
+        layout="kohya",
+        version="lllite",
+    ),
+    Rule(
+        "controlnet",
+        "it is marked as a low-rank ControlNet",
+        (("^lora_controlnet$",),),
+        layout="ldm",
+        version="control-lora",
+    ),
+    Rule(
+        "controlnet",
+        "it has a ControlNet's zero convolutions",
+        (("^control_model.", "^zero_convs.#.#.weight$"),),
+        layout="ldm",
+    ),
+    Rule(
+        "controlnet",
+        "it has a ControlNet's outputs (controlnet_down_blocks)",
+        (("^controlnet_down_blocks.#.weight$",),),
+        layout="diffusers",
+    ),
+    # Low-rank files: on motion modules first, for they are LoRAs too.
+    Rule(
+        "motion-lora",
+        "it has low-rank pairs on temporal attentions",
+        ((*LORA_MARKS, *LYCORIS_MARKS), MOTION_PLACES),
+    ),
+    Rule(
+        "motion-lora",
+        "it has low-rank pairs on temporal attentions, in this package's names",
+        (LORA_MARKS, ("^down_#_#.", "^up_#_#.", "^mid_#_#.")),
+    ),
+    Rule("lora", "it has changes to an image model's weights", ((*LORA_MARKS, *LYCORIS_MARKS),)),
+    # Motion modules.
+    Rule(
+        "motion",
+        "it has Hotshot's temporal_attentions",
+        ((MOTION_LAYOUTS["hotshot"].mark,),),
+        layout="hotshot",
+    ),
+    Rule(
+        "motion",
+        "it has motion_modules with a temporal_transformer",
+        ((MOTION_LAYOUTS["authors"].mark,),),
+        layout="authors",
+    ),
+    Rule(
+        "motion",
+        "it has motion_modules in diffusers' names",
+        ((MOTION_LAYOUTS["diffusers"].mark,),),
+        layout="diffusers",
+    ),
+    Rule(
+        "motion",
+        "it has a module for each place in this package's names",
+        (("^down_#_#.transformer_blocks.#.",),),
+        layout="ours",
+    ),
+    # Image models, whole and in parts.
+    Rule(
+        "checkpoint",
+        "it has a U-Net beside an autoencoder or text encoder, in the names of single files",
+        (
+            ("^model.diffusion_model.input_blocks.#.#.",),
+            ("^first_stage_model.", "^cond_stage_model.", "^conditioner."),
+        ),
+        layout="ldm",
+    ),
+    Rule(
+        "unet",
+        "it has a U-Net's input_blocks and nothing beside them",
+        (("^model.diffusion_model.input_blocks.", "^input_blocks.#.#.in_layers.#.weight$"),),
+        layout="ldm",
+    ),
+    Rule(
+        "vae",
+        "it has an encoder and decoder around latents, in the names of single files",
+        (("^decoder.mid.", "^first_stage_model.decoder.mid."),),
+        layout="ldm",
+    ),
+    Rule(
+        "vae",
+        "it has an encoder and decoder around latents",
+        (("^decoder.mid_block.",),),
+        layout="diffusers",
+    ),
+    Rule(
+        "tiny-autoencoder",
+        "its encoder and decoder are plain numbered convolutions",
+        (("^decoder.layers.#.conv.#.weight$", "^encoder.layers.#.conv.#.weight$"),),
+        layout="diffusers",
+    ),
+    Rule(
+        "tiny-autoencoder",
+        "its layers are numbered convolutions without a name",
+        (("^#.conv.#.weight$",),),
+        layout="author",
+    ),
+    Rule(
+        "unet",
+        "it has a U-Net's down_blocks and an output convolution",
+        (("^down_blocks.#.resnets.#.conv#.weight$",), ("^conv_out.weight$",)),
+        layout="diffusers",
+    ),
+    Rule(
+        "image-encoder",
+        "it has the layers of CLIP's vision model",
+        (("vision_model.encoder.layers.#.", "^visual.transformer.resblocks.#."),),
+        layout="diffusers",
+    ),
+    Rule(
+        "text-encoder",
+        "it has the layers of CLIP's text model",
+        (
+            (
+                "text_model.encoder.layers.#.self_attn.q_proj.weight$",
+                "^encoder.layers.#.self_attn.q_proj.weight$",
+            ),
+        ),
+        layout="diffusers",
+    ),
+    Rule(
+        "text-encoder",
+        "it has the layers of OpenCLIP's text model",
+        (("transformer.resblocks.#.attn.in_proj_weight$",),),
+        layout="ldm",
+    ),
+    # Textual inversions.
+    Rule(
+        "embedding",
+        "it has vectors named emb_params or string_to_param",
+        (("^emb_params$", "^string_to_param."),),
+        layout="a1111",
+    ),
+    Rule(
+        "embedding",
+        "it has vectors for both of SDXL's text encoders",
+        (("^clip_l$",), ("^clip_g$",)),
+        layout="sdxl",
+    ),
+)
+"""The kinds, the most specific first."""
+
+FLAVOURS: tuple[Trait, ...] = (
+    Trait("dora", "it has magnitudes (dora_scale)", (".dora_scale$", "lora_magnitude_vector")),
+    Trait("loha", "it has Hadamard factors (hada_w1_a)", (".hada_w#_a$",)),
+    Trait("lokr", "it has Kronecker factors (lokr_w1)", (".lokr_w#$", ".lokr_w#_a$")),
+    Trait("oft", "it has rotations of outputs (oft_blocks)", (".oft_blocks$", ".oft_diag$")),
+    Trait("ia3", "it has a factor for each output (on_input)", (".on_input$",)),
+    Trait(
+        "locon",
+        "it has low-rank pairs on convolutions of ResNets",
+        (
+            *("_resnets_#_conv#.lora_", "_resnets_#_conv_shortcut.lora_", "samplers_#_conv.lora_"),
+            *(".resnets.#.conv#.lora", ".resnets.#.conv_shortcut.lora", "samplers.#.conv.lora"),
+            *("_in_layers_#.lora_", "_out_layers_#.lora_", ".lora_mid."),
+        ),
+    ),
+    Trait("lora", "it has low-rank pairs", LORA_MARKS),
+    Trait("full-diff", "it has whole differences of weights (diff)", (".diff$", ".diff_b$")),
+)
+"""How the changes of a LoRA are written down."""
+
+VERSION_TITLES: Mapping[str, str] = {
+    "dora": "DoRA",
+    "loha": "LoHa",
+    "lokr": "LoKr",
+    "oft": "OFT",
+    "ia3": "(IA)^3",
+    "locon": "LoCon",
+    "full-diff": "whole differences",
+    "motiondirector": "MotionDirector",
+    "training checkpoint": "a training checkpoint",
+    "conv": "convolutions",
+    **{name: name for name in ("inpainting", "instruct-pix2pix", "depth", "rgb", "scribble")},
+    **{name: name for name in ("encoder", "decoder", "lllite", "control-lora")},
+}
+"""What variants are called in a sentence, where they are worth a word."""
+
+NAMINGS: tuple[Trait, ...] = (
+    Trait(
+        "kohya-sgm",
+        "its names are kohya's, with SDXL's blocks as in the single file",
+        ("^lora_unet_input_blocks_#", "^lora_unet_output_blocks_#", "^lora_unet_middle_block_#"),
+    ),
+    Trait("kohya", "its names are kohya's", ("^lora_unet_", "^lora_te_", "^lora_te#_", "^lora_te")),
+    Trait("peft", "its names are PEFT's (lora_A, lora_B)", (".lora_A.", ".lora_B.")),
+    Trait(
+        "diffusers",
+        "its names are diffusers'",
+        (
+            *("^unet.", "^text_encoder.", "^text_encoder_#.", ".lora.down.", ".lora.up."),
+            MOTION_LAYOUTS["diffusers"].mark,
+        ),
+    ),
+    Trait("authors", "its names are those of the authors", ("_lora.down.", ".lora_down.")),
+    Trait("ours", "its names are this package's", (".down.weight$",)),
+)
+"""Whose names a low-rank file has."""

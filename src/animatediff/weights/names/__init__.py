@@ -1,0 +1,1 @@
+"""The names of tensors in every file layout."""

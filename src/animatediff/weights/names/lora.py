@@ -1,0 +1,123 @@
+"""Names in files of LoRAs, whoever wrote them: which layer is meant, and which piece of its change.
+
+Trainers agree on the mathematics and on nothing else. A name is a layer and a piece; the layer may be
+dotted or underscored, in diffusers' words or those of single files, of the U-Net or a text encoder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from torch import nn
+
+from animatediff.weights.image_model.single_file import UNET, unet_sources
+from animatediff.weights.names.low_rank import FACTOR_ENDINGS
+
+_PIECES = {
+    **FACTOR_ENDINGS,
+    "mid": (".lora_mid.weight",),
+    "magnitude": (
+        ".dora_scale",
+        ".lora_magnitude_vector",
+        ".lora_magnitude_vector.weight",
+        ".lora_magnitude_vector.default.weight",
+    ),
+    "difference": (".diff", ".w_norm"),
+    "bias_difference": (".diff_b", ".b_norm"),
+    "oft_blocks": (".oft_blocks",),
+    "rescale": (".rescale",),
+    "on_input": (".on_input",),
+    **{
+        piece: (f".{piece}",)
+        for n in "12"
+        for piece in (f"hada_w{n}_a", f"hada_w{n}_b", f"hada_t{n}")
+    },
+    **{f"lokr_{w}": (f".lokr_{w}",) for w in ("w1", "w2", "w1_a", "w1_b", "w2_a", "w2_b", "t2")},
+    "gain": (".weight",),
+}
+"""What each piece of a change is called; the longest ending that fits counts."""
+_ENDINGS = sorted(
+    ((ending, piece) for piece, endings in _PIECES.items() for ending in endings),
+    key=lambda pair: -len(pair[0]),
+)
+_PROCESSOR = re.compile(r"(.+)\.processor\.(to_q|to_k|to_v|to_out)")
+_WRAPPERS = ("base_model.model.", "unet.", "diffusion_model.", UNET)
+
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """The layer, as the file calls it, and the piece; nothing if the name is no LoRA's."""
+    for ending, piece in _ENDINGS:
+        if name.endswith(ending) and len(name) > len(ending):
+            stem = name.removesuffix(ending)
+            processor = _PROCESSOR.fullmatch(stem)
+            return (f"{processor[1]}.{processor[2]}" if processor else stem), piece
+    return None
+
+
+def layer_names(networks: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Every name that a file may have for a layer, to ``network:path``.
+
+    Args:
+        networks: ``unet``, ``text_encoder`` and, for SDXL, ``text_encoder_2``.
+    """
+    names: dict[str, str] = {}
+    for network, module in networks.items():
+        paths = [path for path, layer in module.named_modules() if hasattr(layer, "weight")]
+        if network == "unet":
+            names |= _unet_names(module, paths)
+        elif network in TEXT_ENCODERS:
+            names |= _text_names(network, paths, alone="text_encoder_2" not in networks)
+    return names
+
+
+def find_layer(stem: str, names: Mapping[str, str]) -> str | None:
+    """The layer that a file's stem means, of those in ``names``."""
+    found = names.get(stem)
+    if found is None and stem.startswith(_WRAPPERS):
+        wrapper = next(wrapper for wrapper in _WRAPPERS if stem.startswith(wrapper))
+        return find_layer(stem.removeprefix(wrapper), names)
+    return found
+
+
+def _unet_names(unet: nn.Module, paths: Iterable[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    layers = getattr(unet, "config")["layers_per_block"]  # noqa: B009 - diffusers' types know no config
+    state = list(unet.state_dict())
+    sources = unet_sources(
+        [name for name in state if ".motion_modules." not in name], layers_per_block=int(layers)
+    )
+    ldm = {
+        name.removesuffix(".weight"): source.name.removeprefix(UNET).removesuffix(".weight")
+        for name, source in sources.items()
+        if name.endswith(".weight")
+    }
+    for path in paths:
+        layer = f"unet:{path}"
+        for spelled in {path, path.removesuffix(".0") if path.endswith(".to_out.0") else path}:
+            names[spelled] = layer
+        for dotted in (path, ldm.get(path)):
+            if dotted is not None:
+                names.setdefault(dotted, layer)
+                underscored = dotted.replace(".", "_")
+                names.setdefault(f"lora_unet_{underscored}", layer)
+                names.setdefault(f"lycoris_{underscored}", layer)
+    return names
+
+
+def _text_names(network: str, paths: Iterable[str], *, alone: bool) -> dict[str, str]:
+    names: dict[str, str] = {}
+    number = "2" if network == "text_encoder_2" else "1"
+    prefixes = (f"lora_te{number}_", *(("lora_te_",) if number == "1" else ()))
+    for path in paths:
+        layer, bare = f"{network}:{path}", path.removeprefix("text_model.")
+        nested = bare if bare.startswith("text_projection") else f"text_model.{bare}"
+        for dotted in {bare, nested}:
+            names[f"{network}.{dotted}"] = layer
+            for prefix in prefixes:
+                names[prefix + dotted.replace(".", "_")] = layer
+            if alone:
+                names[dotted] = layer
+    return names

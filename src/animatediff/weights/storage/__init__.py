@@ -1,0 +1,1 @@
+"""Weight files: reading and writing safetensors, and converting legacy pickles safely."""

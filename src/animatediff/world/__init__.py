@@ -1,0 +1,1 @@
+"""The built-in world: its art, the stages that make its image model, its scorer and its protocol."""

@@ -1,0 +1,1 @@
+"""The art of the built-in world: stills and clips, their captions, and how they are rendered."""

@@ -1,0 +1,63 @@
+"""Pack a trained world folder into the package: fp16 safetensors, configs and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from animatediff.weights.storage.seal import resealed
+
+CONFIGS = ("*.json", "merges.txt")
+NOT_PACKED = (
+    "motion/emoji-conv",
+    "motion/emoji-adapted",
+    "motion/emoji-unadapted",
+    "motion-lora/pan-right-",
+    "motion-lora/zoom-in-",
+    "adapter/heart",
+    "emoji-noto-few",
+    "lora/noto-few",
+)
+"""What a recipe makes only to compare with."""
+
+
+def pack_world(work: Path, target: Path) -> dict[str, int]:
+    """Copy ``work/world`` to ``target`` in half precision; returns each weight file's size in bytes.
+
+    ``NOT_PACKED`` stays behind. Masters are fp32 in the world folder; a packed model runs in fp32
+    again after loading, so fp16 only rounds its weights.
+    """
+    sizes: dict[str, int] = {}
+    source = work / "world"
+    for path in sorted(
+        p for pattern in CONFIGS for p in source.rglob(pattern) if _is_packed(p, source)
+    ):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == "config.json":
+            copy.write_text(json.dumps(_published(json.loads(path.read_text())), indent=2) + "\n")
+        else:
+            shutil.copyfile(path, copy)
+    for path in sorted(p for p in source.rglob("*.safetensors") if _is_packed(p, source)):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name).to(torch.float16) for name in file.keys()}  # noqa: SIM118 - not a dict
+            metadata = resealed(file.metadata() or {}, tensors)
+        save_file(tensors, copy, metadata=metadata or None)
+        sizes[str(path.relative_to(source))] = copy.stat().st_size
+    return sizes
+
+
+def _is_packed(path: Path, source: Path) -> bool:
+    return not path.relative_to(source).as_posix().startswith(NOT_PACKED)
+
+
+def _published(config: dict[str, object]) -> dict[str, object]:
+    """A config without the paths of the machine that trained it."""
+    return {k: v for k, v in config.items() if k not in ("_name_or_path", "name_or_path")}

@@ -1,0 +1,230 @@
+"""Do MotionLoRAs move the camera as the clips they learned from did (Sec. 4.3, arXiv 2307.04725)?
+
+A similarity transform is fitted to the flow of every animation (``evaluation/camera.py``); what counts
+is its sign, and its size beside that of the clips that were learned from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from animatediff.errors import InputError
+from animatediff.evaluation.camera import SIGNS, CameraMotion, camera_motion
+from animatediff.evaluation.intervals import Estimate, Share, median_of, ratio_of_medians
+from animatediff.evaluation.reports import Row
+from animatediff.world.protocol.subjects import (
+    Draw,
+    Frames,
+    Subject,
+    Watch,
+    nobody,
+    seen_in_each,
+)
+
+ASKED_WAY = 0.9
+SIZE = (0.5, 2.0)
+HALVED = (0.3, 0.7)
+"""At least this share goes the asked way; the size over the clips'; the effect at scale 0.5."""
+
+_Cameras = Callable[[Draw], tuple[CameraMotion, ...]]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One MotionLoRA to judge.
+
+    Attributes:
+        pattern: what it learned.
+        draw: the model with it.
+        halved: the model with it at scale 0.5.
+        learned_from: the clips it learned from, as the camera filmed them.
+    """
+
+    pattern: str
+    draw: Draw
+    halved: Draw | None = None
+    learned_from: Sequence[Frames] = ()
+
+    def __post_init__(self) -> None:
+        if self.pattern not in SIGNS:
+            raise InputError(f"A camera move is one of {', '.join(SIGNS)}, not {self.pattern!r}.")
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several MotionLoRAs at once (their sum).
+
+    Attributes:
+        patterns: what they learned.
+        draw: the model with all of them.
+    """
+
+    patterns: tuple[str, ...]
+    draw: Draw
+
+
+@dataclass(frozen=True)
+class MoveMarks:
+    """The animations of one MotionLoRA together.
+
+    Attributes:
+        pattern: what it learned.
+        asked_way: animations whose rate has the asked sign.
+        rate: median rate along the pattern, for each second (``CameraMotion``).
+        learned_rate: the same of the clips it learned from.
+        size: the first over the second.
+        base_asked_way: animations of the base, without it, whose rate has that sign.
+        halved: the effect at scale 0.5 over that at scale 1, each the median of what it adds to the
+            rate of the same prompt without it.
+        cameras: each animation's.
+    """
+
+    pattern: str
+    asked_way: Share
+    rate: Estimate
+    learned_rate: Estimate
+    size: float
+    base_asked_way: Share
+    halved: Estimate | None
+    cameras: tuple[CameraMotion, ...]
+
+
+@dataclass(frozen=True)
+class TogetherMarks:
+    """The animations of several MotionLoRAs at once.
+
+    Attributes:
+        both: animations that go every asked way.
+        rates: the median rate along each pattern.
+    """
+
+    both: Share
+    rates: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class MotionLoraReport:
+    """Whether each learned its move, whether two add up, and whether half of one is half of it."""
+
+    moves: Mapping[str, MoveMarks]
+    together: Mapping[str, TogetherMarks]
+    subjects: tuple[Subject, ...] = field(default=())
+
+    def rows(self) -> tuple[Row, ...]:
+        """The lines of its table."""
+        rows: list[Row] = []
+        for name, marks in self.moves.items():
+            rows += [
+                Row(
+                    f"{name}: goes the asked way",
+                    str(marks.asked_way),
+                    f"at least {100 * ASKED_WAY:.0f} %",
+                    marks.asked_way.share >= ASKED_WAY,
+                ),
+                Row(
+                    f"{name}: median rate over that of the clips learned from",
+                    f"{marks.size:.2f} ({marks.rate.value:.4g} of {marks.learned_rate.value:.4g})",
+                    f"{SIZE[0]} to {SIZE[1]}",
+                    SIZE[0] <= marks.size <= SIZE[1],
+                ),
+                Row(f"{name}: the base goes that way without it", str(marks.base_asked_way)),
+            ]
+            if marks.halved is not None:
+                rows.append(
+                    Row(
+                        f"{name}: effect at scale 0.5 over that at 1",
+                        str(marks.halved),
+                        f"{HALVED[0]} to {HALVED[1]}",
+                        HALVED[0] <= marks.halved.value <= HALVED[1],
+                    )
+                )
+        for name, marks in self.together.items():
+            rates = "; ".join(f"{p} {rate.value:.4g}" for p, rate in marks.rates.items())
+            rows.append(
+                Row(
+                    f"{name}: shows both",
+                    f"{marks.both}; median rates {rates}",
+                    "more than half, and both medians that way",
+                    marks.both.share > 0.5 and all(r.value > 0 for r in marks.rates.values()),
+                )
+            )
+        return tuple(rows)
+
+
+def judge_motion_loras(
+    base: Draw,
+    moves: Mapping[str, Move],
+    subjects: Sequence[Subject],
+    *,
+    together: Mapping[str, Together] | None = None,
+    watch: Watch = nobody,
+) -> MotionLoraReport:
+    """Animate every prompt with every MotionLoRA, from the same noise, and measure the camera.
+
+    Args:
+        base: the model without any.
+        moves: by name, each with the clips it learned from.
+        subjects: prompts whose concepts no clip trained on has.
+        together: several at once, by name.
+        watch: told of the progress, one MotionLoRA after the other.
+
+    Raises:
+        InputError: there are no prompts, no MotionLoRA, or no clips that one learned from.
+    """
+    if not subjects or not moves:
+        raise InputError("MotionLoRAs are judged by prompts, and there must be one of each.")
+
+    def cameras(draw: Draw) -> tuple[CameraMotion, ...]:
+        return seen_in_each(draw, subjects, camera_motion, watch=watch)
+
+    without = cameras(base)
+    marks: dict[str, MoveMarks] = {}
+    learned: dict[tuple[str, int], list[float]] = {}
+    for name, move in moves.items():
+        if not move.learned_from:
+            raise InputError(f"The clips that {name} learned from are not here.")
+        key = (move.pattern, id(move.learned_from))
+        if key not in learned:
+            learned[key] = [camera_motion(f).along(move.pattern) for f in move.learned_from]
+        marks[name] = _marks(move, cameras(move.draw), without, learned[key], cameras)
+    return MotionLoraReport(
+        marks,
+        {name: _together(pair, cameras(pair.draw)) for name, pair in (together or {}).items()},
+        tuple(subjects),
+    )
+
+
+def _marks(
+    move: Move,
+    seen: tuple[CameraMotion, ...],
+    without: tuple[CameraMotion, ...],
+    learned: Sequence[float],
+    cameras: _Cameras,
+) -> MoveMarks:
+    def effect(drawn: Sequence[CameraMotion]) -> list[float]:
+        pairs = zip(drawn, without, strict=True)
+        return [its.along(move.pattern) - plain.along(move.pattern) for its, plain in pairs]
+
+    rates = [camera.along(move.pattern) for camera in seen]
+    halved = None
+    if move.halved is not None:
+        halved = ratio_of_medians(effect(cameras(move.halved)), reference=effect(seen))
+    rate, learned_rate = median_of(rates), median_of(learned)
+    return MoveMarks(
+        move.pattern,
+        Share.of(value > 0 for value in rates),
+        rate,
+        learned_rate,
+        rate.value / learned_rate.value if learned_rate.value else float("nan"),
+        Share.of(camera.along(move.pattern) > 0 for camera in without),
+        halved,
+        seen,
+    )
+
+
+def _together(pair: Together, seen: Sequence[CameraMotion]) -> TogetherMarks:
+    return TogetherMarks(
+        Share.of(all(camera.along(p) > 0 for p in pair.patterns) for camera in seen),
+        {p: median_of(camera.along(p) for camera in seen) for p in pair.patterns},
+    )

