@@ -1,4 +1,4 @@
-"""What a failure is to a user: one sentence on the error stream and one documented exit code."""
+"""Turn an exception into one sentence for the user and a documented exit code."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from collections.abc import Mapping
 TRACEBACK_VARIABLE = "ANIMATEDIFF_TRACEBACK"
 
 EXIT_CODES: Mapping[int, str] = {
-    0: "done",
-    1: "an unexpected error: a mistake of ours",
-    2: "an option, a value or a name that cannot be used",
-    3: "a file that is broken, or is not what was asked for",
+    0: "success",
+    1: "an unexpected error, which is a bug",
+    2: "an option, value or name that cannot be used",
+    3: "a file that is broken or of the wrong kind",
     4: "not enough memory",
-    5: "a result that cannot be written",
-    6: "numbers that stopped being numbers (NaN or infinity)",
-    7: "another process of the same run is gone",
+    5: "the result cannot be written",
+    6: "NaN or infinity in the result",
+    7: "another process of the same training run ended",
     130: "stopped by the user (Ctrl-C)",
-    143: "stopped by the system (SIGTERM), after saving",
+    143: "stopped by the system (SIGTERM) after saving",
 }
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 def report(error: BaseException) -> int:
-    """Print what went wrong in one sentence, and return the exit code.
+    """Print one sentence about an error and return its exit code.
 
     Set ``ANIMATEDIFF_TRACEBACK=1`` to see the traceback as well.
     """
     if os.environ.get(TRACEBACK_VARIABLE, "") not in ("", "0"):
         traceback.print_exception(error)
     code, sentence = explain(error)
-    # Written as bytes that any terminal can take: a prompt may hold what its encoding lacks.
+    # A prompt may contain characters that the terminal's encoding cannot print.
     encoding = sys.stderr.encoding or "utf-8"
     safe = sentence.encode(encoding, "backslashreplace").decode(encoding)
     print(f"animatediff: {safe}", file=sys.stderr)
@@ -49,7 +49,7 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return 130, "Stopped; nothing was written."
     if _is_out_of_memory(error):
-        return 4, "There is not enough memory; ask for fewer frames or a smaller size."
+        return 4, "Not enough memory; use fewer frames or a smaller size."
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         place = f" {error.filename}" if error.filename else " the result"
         return 5, f"Cannot write{place}: {error.strerror}."
