@@ -132,7 +132,7 @@ def build_part(path: Path, cls: type[M], config: Mapping[str, Any]) -> M:
         FileError: the configuration is no network's.
     """
     construct: Callable[[Mapping[str, Any]], M] = cls.from_config  # pyright: ignore[reportAttributeAccessIssue]
-    return _built(path, lambda: construct(config))
+    return build_from(path, lambda: construct(config))
 
 
 def build_text_encoder(path: Path, cls: type[C], config: Mapping[str, Any]) -> C:
@@ -143,10 +143,15 @@ def build_text_encoder(path: Path, cls: type[C], config: Mapping[str, Any]) -> C
     """
     from transformers.models.clip.configuration_clip import CLIPTextConfig
 
-    return _built(path, lambda: cls(CLIPTextConfig.from_dict(dict(config))))
+    return build_from(path, lambda: cls(CLIPTextConfig.from_dict(dict(config))))
 
 
-def _built(path: Path, build: Callable[[], M]) -> M:
+def build_from(path: Path, build: Callable[[], M]) -> M:
+    """A network without numbers, from whatever builds it; ``path`` is whose configuration it has.
+
+    Raises:
+        FileError: the configuration is no network's.
+    """
     try:
         with torch.device("meta"):
             return build()
