@@ -5,14 +5,14 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from animatediff.errors import InputError
-from animatediff.model.image_projections import LinearProjection, PatchProjection, Resampler
-from animatediff.model.image_prompt import (
+from animatediff.model.image_prompts.attention import (
     ImageAttention,
     ImagePrompt,
     ImageTokens,
     cross_attentions,
     load_branches,
 )
+from animatediff.model.image_prompts.projections import LinearProjection, PatchProjection, Resampler
 
 CROSS, FEATURES, PATCHES, FRAMES = 32, 24, 5, 3
 

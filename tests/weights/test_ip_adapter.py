@@ -4,17 +4,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.conftest import WIDTH, new_unet
 from transformers.models.clip.configuration_clip import CLIPVisionConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
 from animatediff.errors import FileError
-from animatediff.model.image_projections import LinearProjection, PatchProjection, Resampler
-from animatediff.model.image_prompt import cross_attentions
-from animatediff.weights.files import write_weights
-from animatediff.weights.image_encoder import clip_pixels, plan_image_encoder
-from animatediff.weights.ip_adapter import check_ip_adapter, load_ip_adapter, read_ip_adapter
-from tests.conftest import WIDTH, new_unet
+from animatediff.model.image_prompts.attention import cross_attentions
+from animatediff.model.image_prompts.projections import LinearProjection, PatchProjection, Resampler
+from animatediff.weights.image_prompts.image_encoder import clip_pixels, plan_image_encoder
+from animatediff.weights.image_prompts.ip_adapter import (
+    check_ip_adapter,
+    load_ip_adapter,
+    read_ip_adapter,
+)
+from animatediff.weights.storage.files import write_weights
 
 FEATURES = 24
 CPU = torch.device("cpu")

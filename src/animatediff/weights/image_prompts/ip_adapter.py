@@ -15,16 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.errors import FileError
-from animatediff.model.image_projections import (
+from animatediff.model.image_prompts.attention import (
+    ImageAttention,
+    cross_attentions,
+    load_branches,
+)
+from animatediff.model.image_prompts.projections import (
     HEAD_WIDTH,
     LinearProjection,
     PatchProjection,
     Resampler,
 )
-from animatediff.model.image_prompt import ImageAttention, cross_attentions, load_branches
-from animatediff.weights.files import Header, read_header, read_weights
-from animatediff.weights.fit import check_fit
 from animatediff.weights.inspect import check_kind, inspect_header
+from animatediff.weights.storage.completeness import check_fit
+from animatediff.weights.storage.files import Header, read_header, read_weights
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel

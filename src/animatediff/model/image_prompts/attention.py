@@ -74,11 +74,12 @@ class ImageAttention(nn.Module):
         tokens = images.tokens.to(query.dtype)
         key, value = self.to_k_ip(tokens), self.to_v_ip(tokens)
         frames, positions, _ = query.shape
-        split = [
+        query, key, value = (
             rearrange(x, "b s (n d) -> b n s d", n=heads).expand(frames, -1, -1, -1)
             for x in (query, key, value)
-        ]
-        gathered = rearrange(F.scaled_dot_product_attention(*split), "b n s d -> b s (n d)")
+        )
+        gathered = F.scaled_dot_product_attention(query, key, value)
+        gathered = rearrange(gathered, "b n s d -> b s (n d)")
         share = (images.scales * weight).to(query)[:, None, None]
         if images.mask is not None:
             share = share * _at_positions(images.mask, positions).to(query)[..., None]

@@ -142,11 +142,11 @@ class _Gather(nn.Module):
     ) -> Float[Tensor, "i t c"]:
         patches, queries = self.norm1(patches), self.norm2(queries)
         key, value = self.to_kv(torch.cat([patches, queries], dim=1)).chunk(2, dim=-1)
-        heads = [
+        query, key, value = (
             rearrange(x, "i s (n d) -> i n s d", n=self.heads)
             for x in (self.to_q(queries), key, value)
-        ]
-        gathered = F.scaled_dot_product_attention(*heads)
+        )
+        gathered = F.scaled_dot_product_attention(query, key, value)
         return self.to_out(rearrange(gathered, "i n t d -> i t (n d)"))
 
 

@@ -21,10 +21,10 @@ from PIL import Image
 from torch import Tensor
 
 from animatediff.errors import FileError
-from animatediff.weights.files import Header, read_header, read_json
+from animatediff.weights.image_model.parts import Part, build_from, pair
+from animatediff.weights.image_model.single_file import Source
 from animatediff.weights.inspect import check_kind, inspect_header
-from animatediff.weights.parts import Part, build_from, pair
-from animatediff.weights.single_file import Source
+from animatediff.weights.storage.files import Header, read_header, read_json
 
 if TYPE_CHECKING:
     from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection

@@ -1,0 +1,1 @@
+"""Image prompts (IP-Adapter): attention to pictures beside the text."""

@@ -1,0 +1,1 @@
+"""The files of image prompts: IP-Adapters, and the encoder that reads their pictures."""
