@@ -1,6 +1,7 @@
 """Worlds small enough to draw in a blink: random models in the layout of the real ones."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from tokenizers import pre_tokenizers
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
+
+# One thread for each worker of pytest-xdist, and for every process that a test starts.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.low_rank import LowRankSet, attention_projections

@@ -269,15 +269,13 @@ def doubled() -> bytes:
 def test_no_bomb_goes_off(bomb: str, tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
     path.write_bytes(BOMBS[bomb]())
-    began = time.monotonic()
     tracemalloc.start()
     try:
-        with pytest.raises(FileError) as caught:
+        with within(10), pytest.raises(FileError) as caught:
             converted_to_safetensors(path, tmp_path / "y")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert time.monotonic() - began < 15  # ten seconds, and a busy machine
     assert peak < 4 << 20
     assert "\n" not in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["x.ckpt"]
