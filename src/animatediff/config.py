@@ -35,19 +35,27 @@ def load_toml(path: str | Path, cls: type[T]) -> T:
         FileError: the file is missing, unreadable, over 1 MiB, or not TOML.
         InputError: a key is unknown (the nearest known one is named), missing, or of a wrong type.
     """
+    return from_table(read_toml(path), cls, source=str(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The table of a TOML file.
+
+    Raises:
+        FileError: the file is missing, unreadable, over 1 MiB, or not TOML.
+    """
     path = Path(path)
     try:
         size = path.stat().st_size
         if size > MAX_TOML_BYTES:
             raise FileError(f"{path} has {size} bytes, and a configuration has at most 1 MiB.")
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
     except UnicodeDecodeError:
         raise FileError(f"{path} is not TOML: it is not UTF-8 text.") from None
     except tomllib.TOMLDecodeError as error:
         raise FileError(f"{path} is not TOML: {_sentence(str(error))}") from None
-    return from_table(table, cls, source=str(path))
 
 
 def from_table(table: Mapping[str, Any], cls: type[T], *, source: str) -> T:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from tests.weights import synthetic
 from tests.weights.synthetic import SAMPLES, Sample
 
 from animatediff.apps.animate import AnimateOptions
+from animatediff.apps.declared import all_options
 from animatediff.errors import FileError
 from animatediff.weights.builtin import BUILTIN
 from animatediff.weights.families import FAMILIES
@@ -234,7 +234,7 @@ def test_seven_gigabytes_are_looked_at_without_reading_them(tmp_path: Path) -> N
 
 
 def test_every_option_that_is_recommended_exists() -> None:
-    known = {field.name.replace("_", "-") for field in fields(AnimateOptions)} | {"lora"}
+    known = {row.flag.removeprefix("--") for row in all_options(AnimateOptions)}
     known |= {name.removesuffix("s") for name in known}
     named = {facts.option.removeprefix("--") for facts in KINDS.values() if facts.option}
     assert named <= known

@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
-
+from animatediff.apps.declared import FieldsOf, Given
 from animatediff.apps.destination import plan_destination, slug
-from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
-from animatediff.errors import InputError, OutputError
-from animatediff.sampling.keyframes import InterpolationName
-from animatediff.sampling.request import AnimationRequest, EmphasisName, NumericsName, SchedulerName
+from animatediff.config import dump_toml, from_table, read_toml
+from animatediff.errors import InputError, OutputError, reason_of
+from animatediff.options.declaration import Option
+from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.travel_files import Travel, read_travel_file
 
 MAX_SEEDS = 64
@@ -24,100 +23,117 @@ MAX_SEEDS = 64
 
 @dataclass(frozen=True)
 class AnimateOptions:
-    """What ``animatediff animate`` takes; whatever is left out is the model's own choice."""
+    """What ``animatediff animate`` takes: the request's options, and those declared here."""
 
-    prompt: Annotated[Positional[str], arg(metavar="PROMPT")] = ""
-    """What to draw, in quotes; with keyframes, what holds throughout."""
-    output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
-    """The file to write; without it, the prompt and the seed name a new one here."""
-    formats: Annotated[str | None, optional("LIST", name="format")] = None
-    """mp4, gif, webp, apng, webm or png, or several with commas; else what FILE ends in."""
-    frames: Annotated[int | None, optional("N")] = None
-    """How many frames; left out, as many as the motion module was trained on."""
-    fps: Annotated[str | None, optional("RATE", default=AnimationRequest.fps)] = None
-    """Frames a second; a fraction such as 24000/1001 is exact."""
-    size: Annotated[str | None, optional("WxH")] = None
-    """Pixels, such as 128x128; multiples of 8."""
-    width: Annotated[int | None, optional("N")] = None
-    """Pixels across, instead of --size."""
-    height: Annotated[int | None, optional("N")] = None
-    """Pixels down, instead of --size."""
-    steps: Annotated[int | None, optional("N")] = None
-    """Denoising steps; left out, as many as the motion module's authors take."""
-    guidance: Annotated[float | None, optional("X")] = None
-    """How strongly the prompt pulls; 1 is not at all, and left out it is the motion module's."""
-    seeds: Annotated[UseAppendAction[tuple[str, ...]], arg(name="seed", metavar="N")] = ()
-    """Where the noise starts (0); -1 draws one. Several, repeated or with commas, are written
-    one by one, and side by side in a labelled grid."""
-    negative: Annotated[str | None, optional("TEXT")] = None
-    """What not to draw."""
-    prompts: Annotated[Path | None, optional("FILE")] = None
-    """Keyframes, for a prompt that changes over the frames: A1111's lines, FizzNodes' or Deforum's
-    table, or a project of animatediff-cli-prompt-travel."""
+    request: Annotated[Given, FieldsOf(AnimationRequest)] = field(default_factory=Given)
+    travel: Annotated[
+        Path | None,
+        Option(
+            "Keyframes in a file: A1111's lines, FizzNodes' or Deforum's table, or a project of "
+            "animatediff-cli-prompt-travel.",
+            group="Prompt",
+            name="prompts",
+            metavar="FILE",
+            foreign=("prompt-travel", "prompt-map", "prompt-file", "prompts-file"),
+        ),
+    ] = None
     keyframes: Annotated[
-        UseAppendAction[tuple[str, ...]], arg(name="keyframe", metavar="FRAME:TEXT")
+        tuple[str, ...],
+        Option(
+            "One keyframe, such as '8: a hare', '50%: a hare' or '1.5s: a hare'.",
+            group="Prompt",
+            name="keyframe",
+            metavar="FRAME:TEXT",
+            foreign=("keyframes",),
+        ),
     ] = ()
-    """One keyframe, such as '8: a hare', '50%: a hare' or '1.5s: a hare'; may be repeated."""
-    interpolation: Annotated[
-        InterpolationName | None, optional("NAME", default=AnimationRequest.interpolation)
-    ] = None
-    """From one keyframe to the next: linear, slerp (along the arc) or step."""
-    hold: Annotated[float | None, optional("X", default=AnimationRequest.hold)] = None
-    """The share of the way to the next keyframe over which nothing changes yet."""
-    closed_loop: FlagCreatePairsOff[bool] = False
-    """After the last keyframe, go back to the first."""
-    model: Annotated[str | None, optional("NAME", default=AnimationRequest.model)] = None
-    """The image model: a name that `animatediff models` lists, or a folder."""
-    motion: Annotated[str | None, optional("NAME", default=AnimationRequest.motion)] = None
-    """The motion module: a name, a file, or none."""
-    loras: Annotated[UseAppendAction[tuple[str, ...]], arg(name="lora", metavar="NAME:SCALE")] = ()
-    """A style to add, a name or a file and how much of it; may be repeated."""
-    vae: Annotated[str | None, optional("NAME")] = None
-    """An autoencoder instead of the model's own: a name, a file or a folder."""
-    embeddings: Annotated[
-        UseAppendAction[tuple[str, ...]], arg(name="embedding", metavar="NAME")
+    seeds: Annotated[
+        tuple[str, ...],
+        Option(
+            "Seed of the noise; -1 draws one. Several, repeated or with commas, are written one by "
+            "one, and side by side in a labelled grid.",
+            group="Sampling",
+            name="seed",
+            metavar="N",
+            foreign=("seeds", "random-seed", "noise-seed", "S"),
+            common=True,
+            unset="0",
+        ),
     ] = ()
-    """A textual inversion that the prompt may name, a name or a file; may be repeated."""
-    clip_skip: Annotated[int | None, optional("N")] = None
-    """1 reads the text encoder's last layer, 2 the one before; left out it is the model's own."""
-    emphasis: Annotated[
-        EmphasisName | None, optional("NAME", default=AnimationRequest.emphasis)
+    size: Annotated[
+        str | None,
+        Option(
+            "Width and height in pixels, such as 128x128; multiples of 8.",
+            group="Output",
+            metavar="WxH",
+            foreign=("resolution", "res", "image-size"),
+            common=True,
+            unset="the model's own",
+        ),
     ] = None
-    """How (weights:1.2) in prompts count: as in a1111, as in comfy, or none at all."""
-    adapter: Annotated[str | None, optional("FILE:ALPHA")] = None
-    """A domain adapter, a file and how much of it."""
-    motion_loras: Annotated[
-        UseAppendAction[tuple[str, ...]], arg(name="motion-lora", metavar="FILE:SCALE")
-    ] = ()
-    """A motion pattern to add to the motion module; may be repeated."""
-    guidance_from: Annotated[
-        float | None, optional("T", default=AnimationRequest.guidance_from)
+    output: Annotated[
+        Path | None,
+        Option(
+            "The file to write.",
+            group="Output",
+            metavar="FILE",
+            aliases=("-o",),
+            foreign=("out", "outfile", "out-file", "save", "save-path", "savename", "outdir"),
+            common=True,
+            unset="a new file here, named after the prompt and the seed",
+        ),
     ] = None
-    """The timestep, of 1,000, from which on guidance counts; at 400 a fifth of the predictions less."""
-    motion_guidance: Annotated[float | None, optional("X", default="as their files say")] = None
-    """How strongly guidance pulls towards the motion of MotionLoRAs, as a share of how it pulls towards
-    the prompt."""
-    family: Annotated[str | None, optional("NAME", default=AnimationRequest.family)] = None
-    """The motion module's family, where its file does not say it: v1, v2, v3, lightning-4step, ..."""
-    numerics: Annotated[
-        NumericsName | None, optional("NAME", default=AnimationRequest.numerics)
+    formats: Annotated[
+        str | None,
+        Option(
+            "mp4, gif, webp, apng, webm or png, or several with commas.",
+            group="Output",
+            name="format",
+            metavar="LIST",
+            foreign=("formats", "save-format", "ext", "output-format"),
+            unset="what FILE ends in",
+        ),
     ] = None
-    """faithful normalises as the module was trained, diffusers as diffusers does."""
-    scheduler: Annotated[SchedulerName | None, optional("NAME")] = None
-    """The sampler: ddim, euler, euler-a, dpm++2m-karras, unipc or lcm; left out, the motion
-    module's."""
-    free_init: Annotated[int | None, optional("N", default=AnimationRequest.free_init)] = None
-    """FreeInit: draw N times, each from the slow parts of the last; steadier, N times as long."""
-    device: Annotated[str, arg(metavar="NAME")] = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto is fp16 on a GPU, bf16 on a CPU that computes in it, and fp32 on others."""
-    threads: Annotated[int | None, optional("N", default="one for each core")] = None
-    """CPU threads; fewer leave the rest of a busy machine alone."""
-    progress: Style = "auto"
-    """A bar on a terminal, JSON lines for programs, or none."""
-    preview: Annotated[Path | None, optional("FILE")] = None
-    """A PNG of all frames, rewritten while denoising."""
+    preview: Annotated[
+        Path | None,
+        Option("A PNG of all frames, rewritten while denoising.", group="Output", metavar="FILE"),
+    ] = None
+    config: Annotated[
+        Path | None,
+        Option(
+            "Read options from a TOML file that --save-config wrote; options of the command line "
+            "override it.",
+            group="Output",
+            metavar="FILE",
+            foreign=("config-file", "settings", "inference-config", "C"),
+        ),
+    ] = None
+    save_config: Annotated[
+        Path | None,
+        Option("Write the options to a TOML file for --config.", group="Output", metavar="FILE"),
+    ] = None
+    device: Annotated[
+        str,
+        Option(
+            "auto, cpu, cuda, cuda:1 or mps.",
+            group="Machine",
+            metavar="NAME",
+            foreign=("gpu", "cuda", "device-id", "gpu-id"),
+        ),
+    ] = "auto"
+    threads: Annotated[
+        int | None,
+        Option(
+            "CPU threads; fewer leave the rest of a busy machine alone.",
+            group="Machine",
+            foreign=("num-threads",),
+            unset="one for each core",
+        ),
+    ] = None
+    progress: Annotated[
+        Style,
+        Option("A bar on a terminal, JSON lines for programs, or none.", group="Machine"),
+    ] = "auto"
 
 
 def animate(options: AnimateOptions) -> None:
@@ -128,9 +144,7 @@ def animate(options: AnimateOptions) -> None:
     """
     from animatediff.video import FORMATS
 
-    settings: dict[str, Any] = request_settings(options)
-    seeds = parse_seeds(options.seeds)
-    requests = [AnimationRequest(**{**settings, **seed}).validated() for seed in seeds]
+    requests = requests_of(options)
     several = len(requests) > 1
     name = slug(requests[0].prompt or next(iter(requests[0].prompts.values())))
     destination = plan_destination(
@@ -145,6 +159,8 @@ def animate(options: AnimateOptions) -> None:
         raise OutputError(
             f"There is no folder {options.preview.parent} for the preview; create it."
         )
+    if options.save_config is not None:
+        save_config(requests, options.save_config)
     with open_progress(options.progress) as progress:
         progress.stage("load")
         from animatediff.weights.builtin import resolve_model, resolve_motion
@@ -155,9 +171,7 @@ def animate(options: AnimateOptions) -> None:
         from animatediff.apps.render import render
         from animatediff.runtime import Runtime
 
-        runtime = Runtime(
-            device=options.device, precision=options.precision, threads=options.threads
-        )
+        runtime = Runtime(device=options.device, precision=first.precision, threads=options.threads)
         render(
             requests,
             destination=destination,
@@ -167,53 +181,72 @@ def animate(options: AnimateOptions) -> None:
         )
 
 
-def request_settings(options: AnimateOptions) -> dict[str, Any]:
-    """The fields of ``AnimationRequest`` that the options set; the rest keep the request's default.
+def requests_of(options: AnimateOptions) -> list[AnimationRequest]:
+    """The requests that a command line makes, one for each seed: of ``--config``, then the options.
 
     Raises:
-        InputError: ``--size`` is not WxH, or is given together with --width or --height; there is
-            nothing to draw; or a keyframe cannot be one.
-        FileError: ``--prompts`` cannot be read.
+        InputError: an option cannot be used, or there is nothing to draw.
+        FileError: ``--config`` or ``--prompts`` cannot be read.
     """
-    width, height = options.width, options.height
-    if options.size is not None:
-        if width is not None or height is not None:
-            raise InputError("Give --size, or --width and --height, but not both.")
-        width, height = parse_size(options.size)
-    travel = read_keyframes(options)
-    if not options.prompt.strip() and not travel.prompts:
+    base = read_config(options.config) if options.config is not None else AnimationRequest("")
+    request = replace(base, **options.request.values, **_size(options), **_travel(options))
+    if not request.prompt.strip() and not request.prompts:
         raise InputError("There is no PROMPT; say in quotes what to draw, or give --prompts.")
+    return [replace(request, **seed).validated() for seed in parse_seeds(options.seeds)]
+
+
+def read_config(path: Path) -> AnimationRequest:
+    """The request of a TOML file, with an empty prompt if it has none.
+
+    Raises:
+        FileError: the file cannot be read.
+        InputError: a key is unknown, or a value has the wrong type.
+    """
+    return from_table({"prompt": "", **read_toml(path)}, AnimationRequest, source=str(path))
+
+
+def save_config(requests: Sequence[AnimationRequest], path: Path) -> None:
+    """Write a request as TOML that ``read_config`` reads back as an equal one.
+
+    Raises:
+        InputError: there are several requests.
+        OutputError: the file cannot be written.
+    """
+    if len(requests) > 1:
+        raise InputError("--save-config writes one request; give one --seed.")
+    request = requests[0]
+    whole = request.rate.denominator == 1
+    fps = request.rate.numerator if whole else str(request.rate)
+    text = dump_toml({**asdict(request), "fps": fps})
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {reason_of(error)}.") from None
+
+
+def _size(options: AnimateOptions) -> dict[str, int]:
+    """Width and height, if ``--size`` is given."""
+    if options.size is None:
+        return {}
+    if options.request.values.keys() & {"width", "height"}:
+        raise InputError("Give --size, or --width and --height, but not both.")
+    width, height = parse_size(options.size)
+    return {"width": width, "height": height}
+
+
+def _travel(options: AnimateOptions) -> dict[str, Any]:
+    """What keyframes of the command line or of ``--prompts`` set; other options override the file."""
+    travel = read_keyframes(options)
     fields = {
-        "prompt": options.prompt,
-        "negative_prompt": options.negative,
         "prompts": travel.prompts or None,
-        "interpolation": options.interpolation or travel.interpolation,
-        "hold": travel.hold if options.hold is None else options.hold,
-        "closed_loop": options.closed_loop or travel.closed_loop,
-        "model": options.model,
-        "motion": options.motion,
-        "loras": options.loras or None,
-        "vae": options.vae,
-        "embeddings": options.embeddings or None,
-        "clip_skip": options.clip_skip,
-        "emphasis": options.emphasis,
-        "adapter": options.adapter,
-        "motion_loras": options.motion_loras or None,
-        "family": options.family,
-        "numerics": options.numerics,
-        "num_frames": options.frames,
-        "fps": options.fps,
-        "width": width,
-        "height": height,
-        "steps": options.steps,
-        "guidance": options.guidance,
-        "guidance_from": options.guidance_from,
-        "motion_guidance": options.motion_guidance,
-        "scheduler": options.scheduler,
-        "free_init": options.free_init,
-        "precision": options.precision,
+        "interpolation": travel.interpolation,
+        "hold": travel.hold,
+        "closed_loop": travel.closed_loop,
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    given = options.request.values
+    return {n: value for n, value in fields.items() if value is not None and n not in given}
 
 
 def read_keyframes(options: AnimateOptions) -> Travel:
@@ -223,10 +256,10 @@ def read_keyframes(options: AnimateOptions) -> Travel:
         InputError: both are given, or one cannot be a keyframe.
         FileError: the file cannot be read, or a line of it cannot be what it should.
     """
-    if options.prompts is not None and options.keyframes:
+    if options.travel is not None and options.keyframes:
         raise InputError("Give --prompts or --keyframe, but not both.")
-    if options.prompts is not None:
-        return read_travel_file(options.prompts)
+    if options.travel is not None:
+        return read_travel_file(options.travel)
     found: dict[str, str] = {}
     for word in options.keyframes:
         key, sign, text = word.partition(":")

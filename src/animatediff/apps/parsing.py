@@ -11,10 +11,11 @@ import io
 import re
 import sys
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
+from animatediff.apps.declared import declares_options, parse_declared
 from animatediff.config import nearest
 from animatediff.errors import InputError
 
@@ -51,6 +52,25 @@ def parse(options: type[T], arguments: Sequence[str], *, command: str, summary: 
             value that does not fit.
         SystemExit: with code 0, after ``--help`` was printed.
     """
+
+    def read(surface: type[Any], words: Sequence[str]) -> tuple[Any, list[str]]:
+        return _read(surface, words, command=command, summary=summary)
+
+    if declares_options(options):
+        return parse_declared(
+            options, arguments, command=command, summary=summary, parse_surface=read
+        )
+    value, unknown = read(options, arguments)
+    if unknown:
+        action = next((word for word in arguments[:1] if not word.startswith("-")), None)
+        raise InputError(_unknown(unknown[0], options, command, action))
+    return value
+
+
+def _read(
+    options: type[T], arguments: Sequence[str], *, command: str, summary: str
+) -> tuple[T, list[str]]:
+    """What tyro makes of the words, and the words that it does not know."""
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -67,10 +87,7 @@ def parse(options: type[T], arguments: Sequence[str], *, command: str, summary: 
             raise
         raise InputError(_box_to_sentence(box.getvalue(), command)) from None
     sys.stderr.write(box.getvalue())
-    if unknown:
-        action = next((word for word in arguments[:1] if not word.startswith("-")), None)
-        raise InputError(_unknown(unknown[0], options, command, action))
-    return value
+    return value, unknown
 
 
 def _unknown(word: str, options: type, command: str, action: str | None) -> str:
@@ -81,8 +98,9 @@ def _unknown(word: str, options: type, command: str, action: str | None) -> str:
     # A command that takes an action word lists its options under that.
     if action is not None and set(known) <= {"-h", "--help"}:
         known = _option_names(options, command, [action])
-    close = nearest(name, known)
-    remedy = f"did you mean {close}?" if close else f"see animatediff {command} --help."
+    plain = {flag.lstrip("-"): flag for flag in known}
+    close = nearest(name.lstrip("-"), plain)
+    remedy = f"did you mean {plain[close]}?" if close else f"see animatediff {command} --help."
     return f"{command} has no option {name}; {remedy}"
 
 

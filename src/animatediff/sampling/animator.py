@@ -23,6 +23,7 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.fast.plain_norms import plain_norms
 from animatediff.model.low_rank import Host, exchanged, merged, merged_weights
 from animatediff.model.weight_delta import merged_deltas
+from animatediff.options.checks import check_multiple
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
 from animatediff.sampling.conditions import read_conditions
@@ -43,12 +44,7 @@ from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import Report, load_request
 from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.report import report_on
-from animatediff.sampling.request import (
-    AnimationRequest,
-    check_multiple,
-    parse_adapter,
-    parse_lora,
-)
+from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
 from animatediff.sampling.schedulers import SAMPLERS, Sampler
 from animatediff.sampling.wildcards import resolve_wildcards
 from animatediff.video import Video

@@ -6,17 +6,23 @@ Importing it needs neither torch nor a model, so that a request that cannot be i
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from animatediff.config import from_table, nearest
+from animatediff.config import from_table
 from animatediff.errors import InputError
+from animatediff.options.checks import (
+    check_declared,
+    check_integer,
+    check_list,
+    check_number,
+    check_text,
+)
+from animatediff.options.declaration import Option
 from animatediff.sampling.keyframes import (
-    INTERPOLATION_NAMES,
     InterpolationName,
     checked_prompts,
     joined,
@@ -27,19 +33,21 @@ from animatediff.sampling.prompt_syntax import take_loras
 SchedulerName = Literal["ddim", "euler", "euler-a", "dpm++2m-karras", "unipc", "lcm"]
 SCHEDULER_NAMES: tuple[str, ...] = get_args(SchedulerName)
 EmphasisName = Literal["a1111", "comfy", "none"]
-EMPHASIS_NAMES: tuple[str, ...] = get_args(EmphasisName)
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 NumericsName = Literal["faithful", "diffusers"]
 NUMERICS_NAMES: tuple[str, ...] = get_args(NumericsName)
 
 SCHEMA = 1
 MAX_PROMPT = 10_000
+MAX_NAME = 1000
 MAX_FRAMES = 1024
 MAX_SIZE = 2048
 MAX_STEPS = 999
 """One less than the steps of diffusion: DDIM's timesteps begin one above an even spacing."""
 MAX_LCM_STEPS = 100
 """The steps that latent consistency models were distilled from."""
+MAX_SEED = 2**63 - 1
+MIN_FPS = 0.1
+MAX_FPS = 120
 MAX_GUIDANCE = 100.0
 MAX_GUIDANCE_FROM = 1000
 MAX_MOTION_GUIDANCE = 1.0
@@ -55,76 +63,350 @@ MAX_JSON = 1 << 20
 class AnimationRequest:
     """Everything that determines an animation: the same request gives the same frames.
 
-    Attributes:
-        prompt: what to draw, in at most 10,000 characters; ``docs/guides/prompts.md`` has the syntax.
-        negative_prompt: what not to draw.
-        prompts: keyframes, each a frame (``16``, ``50%`` or ``1.5s``) and what to draw there, after
-            ``prompt``, which then holds throughout; without any, ``prompt`` is all.
-        interpolation: of the text encoder's states between keyframes: along the line, along the arc
-            (``slerp``), or not at all (``step``).
-        hold: the share of the way to the next keyframe over which nothing changes yet, below 1.
-        closed_loop: after the last keyframe, go back to the first.
-        model: the image model: a built-in name, one in a model folder, a file or a diffusers folder.
-        motion: the motion module: a built-in name, a file, or ``none``.
-        loras: styles to add, each ``name-or-file:scale``; a scale of 1 may be left out.
-        vae: an autoencoder to use instead of the model's own; an empty text is none.
-        embeddings: textual inversions that the prompts may name, each a name or a file.
-        clip_skip: 1 reads the text encoder's last layer, 2 the one before; ``None`` is the model's
-            own.
-        emphasis: how weights in prompts count: as in ``a1111``, as in ``comfy``, or not at all.
-        adapter: a domain adapter, ``file:alpha`` (Eq. 4); an alpha of 1 may be left out, and an
-            empty text is none.
-        motion_loras: motion patterns to add, each ``file:scale``.
-        family: the motion module's family, for files that do not say it; ``auto`` tells it.
-        numerics: ``faithful`` normalises as the family was trained, ``diffusers`` as diffusers does.
-        num_frames: 1 to 1024; ``None`` is as many as the motion module was trained on.
-        fps: frames a second, 1/10 to 120; text such as ``24000/1001`` is exact.
-        width: pixels, a multiple of 8 up to 2048; ``None`` is the model's own.
-        height: likewise.
-        steps: denoising steps, 1 to 999; ``None`` is as many as the motion module's authors take.
-        guidance: how strongly the prompt pulls (arXiv 2207.12598); 1 is not at all, ``None`` is the
-            motion module's own.
-        guidance_from: the timestep, of 1,000, from which on guidance counts; below it a step predicts
-            one clip instead of two (arXiv 2404.07724). 0 is at all of them.
-        motion_guidance: how strongly guidance pulls towards the motion of MotionLoRAs, as a share of
-            how it pulls towards the prompt, 0 to 1; ``None`` is what their files say, which is 0, as in
-            the paper, where they say nothing.
-        scheduler: the sampler; ``None`` is that of the motion module's authors.
-        free_init: how many times the clip is drawn, each time from the slow parts of the last, 1 to
-            10; 1 is without FreeInit (arXiv 2312.07537).
-        seed: where the noise starts, 0 to 2**63 - 1.
-        precision: ``auto`` is fp16 on a GPU, bf16 on a CPU that computes in it, and fp32 on others.
+    Every field declares its ``Option``: what it means, its range, and its name on the command line.
+    The command line, TOML files, the JSON schema and the docs are generated from them.
     """
 
-    prompt: str
-    negative_prompt: str = ""
-    prompts: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
-    interpolation: InterpolationName = "linear"
-    hold: float = 0.0
-    closed_loop: bool = False
-    model: str = "emoji"
-    motion: str = "emoji"
-    loras: tuple[str, ...] = ()
-    vae: str = ""
-    embeddings: tuple[str, ...] = ()
-    clip_skip: int | None = None
-    emphasis: EmphasisName = "a1111"
-    adapter: str = ""
-    motion_loras: tuple[str, ...] = ()
-    family: str = "auto"
-    numerics: NumericsName = "faithful"
-    num_frames: int | None = None
-    fps: Fraction | int | float | str = 8
-    width: int | None = None
-    height: int | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    guidance_from: float = 0.0
-    motion_guidance: float | None = None
-    scheduler: SchedulerName | None = None
-    free_init: int = 1
-    seed: int = 0
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    prompt: Annotated[
+        str,
+        Option(
+            "What to draw, in quotes. With keyframes, this part of the prompt holds in every frame.",
+            group="Prompt",
+            metavar="PROMPT",
+            positional=True,
+            common=True,
+            most_characters=MAX_PROMPT,
+        ),
+    ]
+    negative_prompt: Annotated[
+        str,
+        Option(
+            "What not to draw.",
+            group="Prompt",
+            name="negative",
+            metavar="TEXT",
+            foreign=("negative-prompt", "n-prompt", "neg", "neg-prompt", "uncond", "n"),
+            common=True,
+            most_characters=MAX_PROMPT,
+        ),
+    ] = ""
+    prompts: Annotated[
+        Mapping[str, str],
+        Option(
+            "Keyframes: what to draw from which frame on. A key is a frame (16), a part of the "
+            "animation (50%) or a time (1.5s).",
+            group="Prompt",
+            by_hand=True,
+        ),
+    ] = field(default_factory=dict[str, str], hash=False)
+    interpolation: Annotated[
+        InterpolationName,
+        Option(
+            "How the prompt changes between keyframes: linear, slerp (along the arc) or step.",
+            group="Prompt",
+            metavar="NAME",
+            foreign=("prompt-interpolation",),
+        ),
+    ] = "linear"
+    hold: Annotated[
+        float,
+        Option(
+            "Share of the way to the next keyframe during which the prompt does not change yet.",
+            group="Prompt",
+            foreign=("prompt-fixed-ratio",),
+            least=0,
+            most=0.999,
+        ),
+    ] = 0.0
+    closed_loop: Annotated[
+        bool, Option("Return to the first keyframe after the last one.", group="Prompt")
+    ] = False
+    model: Annotated[
+        str,
+        Option(
+            "The image model: a name that `animatediff models` lists, a file, or a diffusers folder.",
+            group="Model",
+            metavar="NAME",
+            foreign=(
+                "ckpt",
+                "checkpoint",
+                "base-model",
+                "model-path",
+                "sd-model",
+                "dreambooth-path",
+                "pretrained-model-path",
+                "pretrained-model-name-or-path",
+                "m",
+            ),
+            common=True,
+            most_characters=MAX_NAME,
+        ),
+    ] = "emoji"
+    motion: Annotated[
+        str,
+        Option(
+            "The motion module: a name, a file, or none.",
+            group="Motion",
+            metavar="NAME",
+            foreign=("motion-module", "motion-model", "motion-adapter", "mm", "motion-module-path"),
+            common=True,
+            most_characters=MAX_NAME,
+        ),
+    ] = "emoji"
+    loras: Annotated[
+        tuple[str, ...],
+        Option(
+            "A LoRA to add: a name or a file, and its scale.",
+            group="Model",
+            name="lora",
+            metavar="NAME:SCALE",
+            foreign=(
+                "loras",
+                "lora-path",
+                "lora-model-path",
+                "lora-weights",
+                "lora-scale",
+                "lora-alpha",
+            ),
+            common=True,
+            most_items=MAX_LORAS,
+            most_characters=MAX_NAME,
+            item="LoRA",
+        ),
+    ] = ()
+    vae: Annotated[
+        str,
+        Option(
+            "An autoencoder to use instead of the model's own: a name, a file or a folder.",
+            group="Model",
+            metavar="NAME",
+            foreign=("vae-path", "vae-ckpt"),
+            most_characters=MAX_NAME,
+        ),
+    ] = ""
+    embeddings: Annotated[
+        tuple[str, ...],
+        Option(
+            "A textual inversion that the prompts may name: a name or a file.",
+            group="Model",
+            name="embedding",
+            metavar="NAME",
+            foreign=("embeddings", "textual-inversion", "ti"),
+            most_items=MAX_EMBEDDINGS,
+            most_characters=MAX_NAME,
+            item="embedding",
+        ),
+    ] = ()
+    clip_skip: Annotated[
+        int | None,
+        Option(
+            "Which layer of the text encoder is read: 1 is the last, 2 the one before.",
+            group="Model",
+            foreign=("clipskip", "clip-stop-at-last-layers"),
+            least=1,
+            most=MAX_CLIP_SKIP,
+            unset="the model's own",
+        ),
+    ] = None
+    emphasis: Annotated[
+        EmphasisName,
+        Option(
+            "How (weights:1.2) in prompts count: as in a1111, as in comfy, or none at all.",
+            group="Prompt",
+            metavar="NAME",
+        ),
+    ] = "a1111"
+    adapter: Annotated[
+        str,
+        Option(
+            "A domain adapter and its alpha (Eq. 4).",
+            group="Motion",
+            metavar="FILE:ALPHA",
+            foreign=(
+                "domain-adapter",
+                "domain-lora",
+                "adapter-lora",
+                "adapter-lora-path",
+                "adapter-lora-scale",
+            ),
+            most_characters=MAX_NAME,
+        ),
+    ] = ""
+    motion_loras: Annotated[
+        tuple[str, ...],
+        Option(
+            "A MotionLoRA to add to the motion module, and its scale.",
+            group="Motion",
+            name="motion-lora",
+            metavar="FILE:SCALE",
+            foreign=("motion-loras", "motion-module-lora", "motion-module-lora-configs"),
+            most_items=MAX_LORAS,
+            most_characters=MAX_NAME,
+            item="MotionLoRA",
+        ),
+    ] = ()
+    family: Annotated[
+        str,
+        Option(
+            "The motion module's family, if its file does not tell: v1, v2, v3, lightning-4step, ...",
+            group="Motion",
+            metavar="NAME",
+            foreign=("motion-version", "mm-version"),
+            most_characters=100,
+        ),
+    ] = "auto"
+    numerics: Annotated[
+        NumericsName,
+        Option(
+            "Group normalisation: faithful normalises as the module was trained, diffusers as "
+            "diffusers does.",
+            group="Motion",
+            metavar="NAME",
+        ),
+    ] = "faithful"
+    num_frames: Annotated[
+        int | None,
+        Option(
+            "How many frames to draw.",
+            group="Output",
+            name="frames",
+            foreign=(
+                "L",
+                "length",
+                "num-frames",
+                "video-length",
+                "n-frames",
+                "frame-count",
+                "video-frames",
+            ),
+            common=True,
+            least=1,
+            most=MAX_FRAMES,
+            unset="as many as the motion module was trained on",
+        ),
+    ] = None
+    fps: Annotated[
+        Fraction | int | float | str,
+        Option(
+            "Frames a second. A fraction such as 24000/1001 is exact.",
+            group="Output",
+            metavar="RATE",
+            foreign=("frame-rate", "framerate", "rate"),
+            least=MIN_FPS,
+            most=MAX_FPS,
+        ),
+    ] = 8
+    width: Annotated[
+        int | None,
+        Option(
+            "Width, instead of --size.",
+            group="Output",
+            foreign=("W",),
+            unit="pixels",
+            least=8,
+            most=MAX_SIZE,
+            multiple_of=8,
+            unset="the model's own",
+        ),
+    ] = None
+    height: Annotated[
+        int | None,
+        Option(
+            "Height, instead of --size.",
+            group="Output",
+            foreign=("H",),
+            unit="pixels",
+            least=8,
+            most=MAX_SIZE,
+            multiple_of=8,
+            unset="the model's own",
+        ),
+    ] = None
+    steps: Annotated[
+        int | None,
+        Option(
+            "Denoising steps.",
+            group="Sampling",
+            foreign=("num-inference-steps", "inference-steps", "sampling-steps", "ddim-steps"),
+            common=True,
+            least=1,
+            most=MAX_STEPS,
+            unset="the motion module's",
+        ),
+    ] = None
+    guidance: Annotated[
+        float | None,
+        Option(
+            "Guidance scale: how strongly the prompt pulls (arXiv 2207.12598). 1 turns guidance off.",
+            group="Sampling",
+            foreign=("cfg", "cfg-scale", "guidance-scale", "scale", "unconditional-guidance-scale"),
+            common=True,
+            least=0,
+            most=MAX_GUIDANCE,
+            unset="the motion module's",
+        ),
+    ] = None
+    guidance_from: Annotated[
+        float,
+        Option(
+            "The timestep, of 1,000, down to which guidance is applied; below it a step predicts one "
+            "clip instead of two (arXiv 2404.07724). At 400 this saves a fifth of the predictions.",
+            group="Sampling",
+            metavar="T",
+            least=0,
+            most=MAX_GUIDANCE_FROM,
+        ),
+    ] = 0.0
+    motion_guidance: Annotated[
+        float | None,
+        Option(
+            "How strongly guidance pulls towards the motion of MotionLoRAs, as a share of the "
+            "guidance towards the prompt.",
+            group="Motion",
+            least=0,
+            most=MAX_MOTION_GUIDANCE,
+            unset="as their files say",
+        ),
+    ] = None
+    scheduler: Annotated[
+        SchedulerName | None,
+        Option(
+            "The sampler: ddim, euler, euler-a, dpm++2m-karras, unipc or lcm.",
+            group="Sampling",
+            metavar="NAME",
+            foreign=("sampler", "sampler-name", "sampling-method", "scheduler-type"),
+            unset="the motion module's",
+        ),
+    ] = None
+    free_init: Annotated[
+        int,
+        Option(
+            "FreeInit rounds: draw the clip N times, each time from the low frequencies of the last "
+            "(arXiv 2312.07537). Steadier, and N times as long. 1 is without FreeInit.",
+            group="Sampling",
+            foreign=("freeinit", "freeinit-iters", "free-init-iters", "num-iters"),
+            least=1,
+            most=MAX_ROUNDS,
+        ),
+    ] = 1
+    seed: Annotated[
+        int,
+        Option(
+            "Seed of the noise.",
+            group="Sampling",
+            by_hand=True,
+            least=0,
+            most=MAX_SEED,
+        ),
+    ] = 0
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        Option(
+            "auto is fp16 on a GPU, bf16 on a CPU that computes in it, and fp32 on others.",
+            group="Machine",
+            foreign=("dtype", "fp16", "half", "no-half", "mixed-precision"),
+        ),
+    ] = "auto"
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -175,69 +457,34 @@ class AnimationRequest:
         Raises:
             InputError: a value cannot be used; the sentence says which, and what can.
         """
-        for name in ("prompt", "negative_prompt"):
-            _check_text(name, getattr(self, name), most=MAX_PROMPT)
         prompts = checked_prompts(self.prompts)
+        check_declared(self)
         for key, text in prompts.items():
-            _check_text(f"text of the keyframe {key}", text, most=MAX_PROMPT)
-        _check_choice("interpolation", self.interpolation, INTERPOLATION_NAMES)
-        _check_number("hold", self.hold, least=0, most=0.999)
-        if not isinstance(self.closed_loop, bool):  # pyright: ignore[reportUnnecessaryIsInstance] - from anywhere
-            raise InputError(f"closed_loop = {self.closed_loop!r:.40} is neither true nor false.")
+            check_text(f"text of the keyframe {key}", text, most=MAX_PROMPT)
         for name in ("model", "motion"):
-            _check_text(name, getattr(self, name), most=1000)
             if not getattr(self, name).strip():
                 raise InputError(f"The {name} is empty; name one, such as emoji.")
-        _check_loras(self.loras)
-        _check_loras(self.styles)
-        _check_text("vae", self.vae, most=1000)
-        if len(self.embeddings) > MAX_EMBEDDINGS:
-            raise InputError(
-                f"{len(self.embeddings)} embeddings were given, and at most {MAX_EMBEDDINGS} can be."
-            )
-        for name in self.embeddings:
-            _check_text("embedding", name, most=1000)
-        if self.clip_skip is not None:
-            _check_integer("clip_skip", self.clip_skip, least=1, most=MAX_CLIP_SKIP)
-        _check_choice("emphasis", self.emphasis, EMPHASIS_NAMES)
-        _check_loras(self.motion_loras, what="MotionLoRA")
-        _check_text("adapter", self.adapter, most=1000)
+        for lora in (*self.loras, *self.styles):
+            parse_lora(lora)
+        for pattern in self.motion_loras:
+            parse_lora(pattern, what="MotionLoRA")
         parse_adapter(self.adapter)
-        _check_text("family", self.family, most=100)
-        _check_choice("numerics", self.numerics, NUMERICS_NAMES)
-        if self.num_frames is not None:
-            _check_integer("num_frames", self.num_frames, least=1, most=MAX_FRAMES)
-        _check_number("fps", float(self.rate), least=0.1, most=120)
+        check_list("LoRA", self.styles, most=MAX_LORAS)
+        check_number("fps", float(self.rate), least=MIN_FPS, most=MAX_FPS)
         if self.num_frames is not None:
             positions_of(prompts, num_frames=self.num_frames, rate=self.rate)
-        for name in ("width", "height"):
-            _check_size(name, getattr(self, name))
-        if self.steps is not None:
-            most = MAX_LCM_STEPS if self.scheduler == "lcm" else MAX_STEPS
-            where = " with lcm" if self.scheduler == "lcm" else ""
-            _check_integer("steps", self.steps, least=1, most=most, where=where)
-        if self.guidance is not None:
-            _check_number("guidance", self.guidance, least=0, most=MAX_GUIDANCE)
-        _check_number("guidance_from", self.guidance_from, least=0, most=MAX_GUIDANCE_FROM)
+        if self.steps is not None and self.scheduler == "lcm":
+            check_integer("steps", self.steps, least=1, most=MAX_LCM_STEPS, where=" with lcm")
         if self.guidance_from and self.guidance == 1:
             raise InputError(
                 "With a guidance of 1 there is none to leave out; give another guidance, "
                 "or a guidance_from of 0."
-            )
-        if self.motion_guidance is not None:
-            _check_number(
-                "motion_guidance", self.motion_guidance, least=0, most=MAX_MOTION_GUIDANCE
             )
         if self.motion_guidance and self.guidance == 1:
             raise InputError(
                 "With a guidance of 1 nothing pulls towards the motion either; give another guidance, "
                 "or a motion_guidance of 0."
             )
-        if self.scheduler is not None:
-            _check_choice("scheduler", self.scheduler, SCHEDULER_NAMES)
-        _check_integer("free_init", self.free_init, least=1, most=MAX_ROUNDS)
-        _check_integer("seed", self.seed, least=0, most=2**63 - 1)
-        _check_choice("precision", self.precision, PRECISIONS)
         return replace(
             self,
             fps=self.rate,
@@ -306,7 +553,7 @@ def parse_lora(spec: str, *, what: str = "LoRA") -> tuple[str, float]:
         ) from None
     if not name.strip():
         raise InputError(f"The {what} {spec!r:.80} has no name; write, for example, noto:0.8.")
-    _check_number(
+    check_number(
         f"The scale of the {what} {name!r:.80}", scale, least=-MAX_LORA_SCALE, most=MAX_LORA_SCALE
     )
     return name, scale
@@ -319,65 +566,3 @@ def parse_adapter(spec: str) -> tuple[str, float]:
         InputError: the alpha is not a number of a sensible size.
     """
     return parse_lora(spec, what="domain adapter") if spec else ("", 0.0)
-
-
-def _check_text(name: str, text: object, *, most: int) -> None:
-    if not isinstance(text, str):
-        raise InputError(f"{name} = {text!r:.40} is not text.")
-    if len(text) > most:
-        raise InputError(f"The {name} has {len(text)} characters; shorten it to {most} or fewer.")
-    if any("\ud800" <= c <= "\udfff" for c in text):
-        raise InputError(f"The {name} is not valid Unicode text; type it again.")
-
-
-def _check_loras(loras: object, *, what: str = "LoRA") -> None:
-    if not isinstance(loras, tuple | list):
-        raise InputError(f"The {what}s {loras!r:.40} are not a list of name:scale.")
-    if len(loras) > MAX_LORAS:
-        raise InputError(f"{len(loras)} {what}s were given, and at most {MAX_LORAS} can be added.")
-    for spec in loras:
-        _check_text(what, spec, most=1000)
-        parse_lora(spec, what=what)
-
-
-def _check_integer(name: str, value: object, *, least: int, most: int, where: str = "") -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f"{name} = {value!r:.40} is not a whole number.")
-    if not least <= value <= most:
-        raise InputError(f"{name} = {value} is out of range; choose {least} to {most}{where}.")
-
-
-def _check_number(name: str, value: object, *, least: float, most: float) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise InputError(f"{name} = {value!r:.40} is not a finite number.")
-    if not least <= value <= most:
-        raise InputError(f"{name} = {value:g} is out of range; choose {least:g} to {most:g}.")
-
-
-def _check_size(name: str, value: object) -> None:
-    if value is None:
-        return
-    _check_integer(name, value, least=8, most=MAX_SIZE)
-    check_multiple(name, value, of=8)
-
-
-def check_multiple(name: str, value: Any, *, of: int) -> None:
-    """Refuse a size that the latents cannot stand for.
-
-    Raises:
-        InputError: it is no multiple; the nearest ones are named.
-    """
-    if value % of:
-        below = value - value % of
-        choices = [n for n in (below, below + of) if 0 < n <= MAX_SIZE]
-        raise InputError(
-            f"{name} = {value} is not a multiple of {of}; choose {' or '.join(map(str, choices))}."
-        )
-
-
-def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value in known:
-        return
-    close = nearest(str(value), known)
-    hint = f"did you mean {close}?" if close else f"it is one of {', '.join(known)}."
-    raise InputError(f"{name} = {value!r:.40} is unknown; {hint}")

@@ -1,0 +1,39 @@
+"""Options of other programs that ``animate`` has no counterpart for, each with what to do instead.
+
+Options that have a counterpart under another name are listed with it, as ``Option.foreign``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_MEMORY = (
+    "memory needs no option here: models run in half precision on a GPU. "
+    "If it is not enough, draw fewer --frames or a smaller --size."
+)
+_IMAGE = "starting from a picture is not supported yet; describe it in the prompt."
+_CONTROL = "ControlNet is not supported yet."
+_LOOP = (
+    "GIF, WebP and APNG always repeat. A seamless loop is not supported yet; "
+    "--closed-loop returns to the first keyframe of a travelling prompt."
+)
+_ATTENTION = "the fastest attention of torch is always used."
+
+SENTENCES: Mapping[str, str] = {
+    **dict.fromkeys(("medvram", "lowvram", "medvram-sdxl", "cpu-offload", "offload"), _MEMORY),
+    **dict.fromkeys(("enable-model-cpu-offload", "vae-tiling", "vae-slicing"), _MEMORY),
+    **dict.fromkeys(("xformers", "opt-sdp-attention", "flash-attn", "without-xformers"), _ATTENTION),
+    **dict.fromkeys(("image", "init-image", "init", "input-image", "init-img", "img"), _IMAGE),
+    **dict.fromkeys(("image-path", "denoising-strength", "strength"), _IMAGE),
+    **dict.fromkeys(("control", "controlnet", "control-image", "controlnet-path"), _CONTROL),
+    **dict.fromkeys(("loop", "loops", "looping", "loop-count", "loop-number", "seamless"), _LOOP),
+    **dict.fromkeys(("n-iter", "batch-count", "num-images", "num-videos", "n-samples"), (
+        "for several animations give several seeds, such as --seed 1,2,3."
+    )),
+    **dict.fromkeys(("eta",), "choose a sampler with --scheduler; euler-a adds noise at each step."),
+}  # fmt: skip
+
+
+def foreign_sentence(name: str, *, command: str) -> str:
+    """What to do instead of an option without a counterpart, given without dashes; may be empty."""
+    return SENTENCES.get(name.lower(), "") if command == "animate" else ""
