@@ -11,8 +11,8 @@ import pytest
 from av.video.reformatter import Colorspace
 from tests.cases import saturated_colours, untagged_high_definition
 
-from animatediff.data.decoding import decode
-from animatediff.data.media import Media
+from animatediff.data.decoding.frames import decode
+from animatediff.data.decoding.media import Media
 from animatediff.video import Video
 
 LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114)}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tests.cases import videos_with_a_display_matrix as cases
 
-from animatediff.data.confined import Decoder
-from animatediff.data.decoding import decode
-from animatediff.data.media import Media
+from animatediff.data.decoding.confined import Decoder
+from animatediff.data.decoding.frames import decode
+from animatediff.data.decoding.media import Media
 from animatediff.video import Video
 
 

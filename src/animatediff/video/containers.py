@@ -34,6 +34,7 @@ from animatediff.video.facts import (
     folder_facts,
     picture_facts,
 )
+from animatediff.video.pictures import count_frames, shown
 from animatediff.video.upright import upright_of
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
@@ -313,21 +314,21 @@ def _read_codec(path: Path, max_pixels: int) -> tuple[Frames, Fraction]:
 def _read_pillow(path: Path, facts: Facts, max_pixels: int) -> tuple[Frames, Fraction]:
     """GIF, WebP and PNG, with the equal frames that were merged as many as they were."""
     with Image.open(path, formats=["GIF", "WEBP", "PNG"]) as picture:
-        count = int(getattr(picture, "n_frames", 1))
+        count = count_frames(picture)
         _within(path, picture.width * picture.height * count, max_pixels)
-        shown: list[UInt8[np.ndarray, "height width 3"]] = []
+        pictures: list[UInt8[np.ndarray, "height width 3"]] = []
         durations: list[float] = []
         for frame in ImageSequence.Iterator(picture):
-            shown.append(np.array(frame.convert("RGB")))
+            pictures.append(shown(frame))
             durations.append(float(frame.info.get("duration", 0)) or 100.0)
     fps = _rate_of(facts) or Fraction(round(1000 / float(np.median(durations)) * 100), 100)
     ends = np.round(np.cumsum(durations) / 1000 * float(fps)).astype(int)
     repeats = np.maximum(1, np.diff(ends, prepend=0))
     wanted = _whole_number(facts.get("frames"))
-    if wanted is not None and wanted >= len(shown):
+    if wanted is not None and wanted >= len(pictures):
         repeats[-1] = max(1, repeats[-1] + wanted - int(repeats.sum()))
-    _within(path, shown[0].size // 3 * int(repeats.sum()), max_pixels)
-    return np.repeat(np.stack(shown), repeats, axis=0), fps
+    _within(path, pictures[0].size // 3 * int(repeats.sum()), max_pixels)
+    return np.repeat(np.stack(pictures), repeats, axis=0), fps
 
 
 def _read_folder(folder: Path, facts: Facts, max_pixels: int) -> tuple[Frames, Fraction]:
@@ -346,7 +347,7 @@ def _pictures(paths: Iterable[Path], max_pixels: int) -> Iterator[UInt8[np.ndarr
         with Image.open(path, formats=["PNG"]) as picture:
             total += picture.width * picture.height
             _within(path, total, max_pixels)
-            yield np.array(picture.convert("RGB"))
+            yield shown(picture)
 
 
 def _within(path: Path, pixels: int, max_pixels: int) -> None:

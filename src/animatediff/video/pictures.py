@@ -30,7 +30,7 @@ MAX_PIXELS = 1 << 26
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 """Formats whose further pictures are frames; in TIFF they are pages, in JPEG (MPO) a gain map, a
 depth map or the view of the other eye, and viewers show the first alone."""
-_ORIENTATION = 0x0112
+_ORIENTATION, _SUBFILE = 0x0112, 0x00FE
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -135,6 +135,8 @@ def shown(picture: Image.Image, *, background: Colour = WHITE) -> Pixels:
         OSError, SyntaxError, ValueError: what Pillow raises on a broken file.
     """
     picture.load()
+    if picture.format == "TIFF" and getattr(picture, "tag_v2", {}).get(_SUBFILE) == 1:
+        raise ValueError("its first picture is a preview, as in a camera's raw file")
     alpha = _alpha_of(picture)
     pixels = np.asarray(_in_srgb(_in_eight_bits(picture), picture.info.get("icc_profile")))
     if alpha is not None:

@@ -14,6 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.cases import (
+    jpeg_turned_by_exif,
+    phone_jpeg_with_a_gain_map,
+    pictures_in_other_colours,
+)
 
 from animatediff.data.checking.clip_facts import cuts_in, survey
 from animatediff.data.decoding.confined import Decoder
@@ -27,7 +32,7 @@ REFUSALS = {
     "bomb.mp4": "16,777,216 pixels a frame",
     "concat.mp4": "only points to other files",
     "cut short.mp4": "cut short",
-    "drawing.mp4": "only points to other files",
+    "drawing.mp4": "is a drawing",
     "empty.mp4": "is empty",
     "half.avi": "cut short",
     "half.mp4": "no index",
@@ -277,3 +282,33 @@ def test_cuts_are_jumps_and_not_shaking_or_flashes() -> None:
     assert cuts_in([*calm, 0.3, *calm[1:]]) == [11]
     assert cuts_in([0.0, *[0.2, 0.25] * 8]) == []
     assert cuts_in([*calm, 0.3, 0.3, *calm[1:]]) == []
+
+
+def test_pictures_are_clips_as_a_viewer_shows_them(tmp_path: Path) -> None:
+    turned = jpeg_turned_by_exif.write(tmp_path / "a.jpg", orientation=6)
+    phone = phone_jpeg_with_a_gain_map.write(tmp_path / "b.jpg", orientation=6)
+    with Decoder() as decoder:
+        for path in (turned, phone):
+            facts, _ = decoder.survey(Media(path))
+            assert (facts.width, facts.height, facts.frames) == (64, 96, 1)
+        frames = decoder.decode(Media(tmp_path, pictures=(phone, turned))).frames
+        assert frames.shape == (2, 96, 64, 3)
+    deep = decode(Media(pictures_in_other_colours.write_deep(tmp_path / "c.png"))).frames
+    assert abs(int(deep[0, 0, 128, 0]) - 128) <= 1
+    icc = pictures_in_other_colours.profile(pictures_in_other_colours.EXCHANGED)
+    red = np.full((8, 8, 3), (255, 0, 0), np.uint8)
+    wide = pictures_in_other_colours.write_wide(tmp_path / "d.png", red, icc)
+    assert decode(Media(wide)).frames[0, 0, 0].tolist() == [0, 0, 255]
+
+
+def test_an_animation_is_turned_in_every_frame(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.roll(jpeg_turned_by_exif.stored(), i, 1)) for i in range(3)]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, options in {"a.png": {}, "a.webp": {"lossless": True}}.items():
+        path = tmp_path / name
+        frames[0].save(path, save_all=True, append_images=frames[1:], exif=exif, **options)
+        video = decode(Media(path))
+        assert video.frames.shape == (3, 96, 64, 3)
+        for frame, stored in zip(video.frames, frames, strict=True):
+            assert np.array_equal(frame, np.rot90(np.asarray(stored), -1))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.cases import folders_with_links, unlisted_suffixes
 
 from animatediff.data.decoding.frames import decode
 from animatediff.data.layouts.detect import list_clips
@@ -310,3 +311,79 @@ def test_numbered_pictures_with_their_own_texts_are_pictures(
     assert list_clips(folder, layout="frames").entries[0].media.pictures[2].name == "2.png"
     (folder / "0.txt").write_text("a dog")
     assert [e.key for e in list_clips(tmp_path).entries] == ["dog/0", "dog/1", "dog/2"]
+
+
+def test_files_are_clips_by_what_is_in_them(tmp_path: Path) -> None:
+    listing = list_clips(unlisted_suffixes.write(tmp_path / "data"))
+    found = {entry.media.path.name: entry for entry in listing.entries}
+    assert set(found) == {*unlisted_suffixes.READABLE, *unlisted_suffixes.UNSUPPORTED}
+    for name in unlisted_suffixes.READABLE:
+        assert decode(found[name].media).frames.shape[1:] == (48, 64, 3)
+    for name in unlisted_suffixes.UNSUPPORTED:
+        with pytest.raises(
+            FileError, match=r"not supported; save it as|only a preview|a preview, as"
+        ):
+            decode(found[name].media)
+    assert listing.notes == ("1 file is neither clips nor captions, and left out: archive.zip",)
+    assert len(list_clips(tmp_path / "data" / "b.m2ts")) == 1
+
+
+def test_members_of_an_archive_are_clips_by_what_is_in_them(tmp_path: Path) -> None:
+    folder = unlisted_suffixes.write(tmp_path / "data")
+    with tarfile.open(tmp_path / "00000.tar", "w") as tar:
+        for number, name in enumerate((*unlisted_suffixes.READABLE, "h.heic")):
+            tar.add(folder / name, f"{number}.v2{Path(name).suffix or '.img'}")
+            add(tar, f"{number}.txt", b"a clip")
+    listing = list_clips(tmp_path / "00000.tar")
+    assert (len(listing), listing.broken) == (8, ())
+    for entry in listing.entries[:-1]:
+        assert decode(entry.media).frames.shape[1:] == (48, 64, 3)
+
+
+def test_a_folder_that_several_links_lead_to_is_listed_once(tmp_path: Path) -> None:
+    listing = list_clips(folders_with_links.write(tmp_path))
+    assert sorted(e.key for e in listing.entries) == sorted((*folders_with_links.NAMES, "gone"))
+    assert any("loop is a link to a folder that is listed already" in n for n in listing.notes)
+    with pytest.raises(FileError, match=r"gone\.png"):
+        decode(next(e.media for e in listing.entries if e.key == "gone"))
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_listed(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (in_folder(clips) / "lost+found").mkdir()
+    closed(monkeypatch, clips / "lost+found")
+    listing = list_clips(clips)
+    assert (len(listing), listing.broken) == (2, ())
+    assert listing.notes == ("lost+found cannot be read (permission denied), and is left out",)
+    closed(monkeypatch, clips)
+    with pytest.raises(FileError, match=r"clips cannot be read \(permission denied\)"):
+        list_clips(clips)
+
+
+def test_a_table_that_cannot_be_read_is_one_sentence(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_metadata_jsonl(clips)
+    own = Path.open
+
+    def denied(path: Path, *arguments: object, **named: object) -> object:
+        if path.name == "metadata.jsonl":
+            raise PermissionError(13, "Permission denied", str(path))
+        return own(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(FileError, match=r"metadata\.jsonl cannot be read \(permission denied\)"):
+        list_clips(clips)
+
+
+def closed(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """As where its owner is somebody else; root, who runs tests in containers, may read everything."""
+    own = Path.iterdir
+
+    def iterdir(path: Path) -> object:
+        if path == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return own(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)

@@ -16,7 +16,7 @@ from torch import Tensor
 from animatediff.data.checking.clip_facts import ClipFacts
 from animatediff.data.checking.quarantine import MAX_BAD
 from animatediff.data.decoding.frames import frames_within
-from animatediff.data.decoding.media import Frames, Media
+from animatediff.data.decoding.media import READER, Frames, Media
 from animatediff.data.layouts.listing import ClipEntry
 from animatediff.errors import FileError, InputError, reason_of
 
@@ -153,6 +153,7 @@ def sample_key(
     """A sample's name: a hash of its clip's bytes, its window, its words and what it is made with."""
     decides = [source, entry.text, f"{start:.4f}", count, entry.repeats, dict(entry.facts)]
     decides += [entry.media.strip, str(entry.media.fps), kind_of_shards(options, encoder)]
+    decides += [READER]
     text = json.dumps(decides, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 

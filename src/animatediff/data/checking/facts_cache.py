@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from animatediff.data.checking.clip_facts import ClipFacts
+from animatediff.data.decoding.media import READER
 from animatediff.errors import OutputError, reason_of
 
 SURVEYS = "surveys.jsonl"
@@ -37,7 +38,8 @@ class Surveys:
         self._known[clip] = facts
         if self._path is None:
             return
-        line = json.dumps({"clip": clip, "facts": asdict(facts)}) + "\n"
+        row = {"clip": clip, "reader": READER, "facts": asdict(facts)}
+        line = json.dumps(row) + "\n"
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line)
@@ -47,13 +49,15 @@ class Surveys:
 
 
 def read_surveys(path: Path) -> dict[str, ClipFacts]:
-    """What earlier runs saw; what a kill tore is passed over."""
+    """What earlier runs saw; lines that a kill tore, or an older reader wrote, are passed over."""
     known: dict[str, ClipFacts] = {}
     if not path.exists():
         return known
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             row = json.loads(line)
+            if row["reader"] != READER:
+                continue
             known[row["clip"]] = ClipFacts(**row["facts"] | {"cuts": tuple(row["facts"]["cuts"])})
         except (ValueError, KeyError, TypeError):
             continue

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from animatediff.data.decoding.media import Media
 from animatediff.errors import FileError
+from animatediff.video.pictures import unsupported_picture
 
 _MAGIC = (
     (0, b"\x1a\x45\xdf\xa3", "matroska"),
@@ -15,34 +16,80 @@ _MAGIC = (
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
     (0, b"OggS", "ogg"),
     (0, b"\x00\x00\x01\xba", "mpeg"),
+    (0, b"\x00\x00\x01\xb3", "mpegvideo"),
+    (0, b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02", "mxf"),
+    (0, b"YUV4MPEG2 ", "yuv4mpegpipe"),
     (8, b"AVI ", "avi"),
     (8, b"WEBP", "picture"),
     (0, b"GIF8", "picture"),
     (0, b"\x89PNG\r\n\x1a\n", "picture"),
     (0, b"\xff\xd8\xff", "picture"),
-    (0, b"BM", "picture"),
-    *((4, box, "mov") for box in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")),
+    (0, b"II*\0", "picture"),
+    (0, b"MM\0*", "picture"),
+    (0, b"II+\0", "picture"),
+    (0, b"MM\0+", "picture"),
 )
-_TS_PACKET = 188
-_ELSEWHERE = (b"#EXTM3U", b"ffconcat", b"<svg", b"<?xml", b"<SMIL", b"<MPD", b"[playlist]")
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+"""What the first box of an MP4 or MOV may be called."""
+_LARGEST_FIRST_BOX = 1 << 24
+"""Of those that come before the pictures; letters of a text would say more."""
+_AVIF = (b"avif", b"avis", b"mif1", b"msf1")
+_SOUND = (b"M4A ", b"M4B ", b"M4P ")
+_BITMAP_HEADS = (12, 40, 52, 56, 64, 108, 124)
+_TRANSPORT = ((188, 0), (192, 4))
+"""The length of a packet of MPEG-TS and where its mark is: plain, and as cameras and discs have it."""
+HEAD = 1024
+"""Bytes of a file that are looked at."""
+_ELSEWHERE = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<SMIL", b"<MPD", b"[playlist]")
+
+
+def kind_of(head: bytes) -> str | None:
+    """The demuxer that a file needs, or ``picture``; ``None`` if it is no video and no picture.
+
+    Args:
+        head: its first ``HEAD`` bytes.
+    """
+    if unsupported_picture(head):
+        return None
+    for place, magic, container in _MAGIC:
+        if head[place : place + len(magic)] == magic:
+            return container
+    if head[4:8] == b"ftyp" and head[8:12] in _AVIF:
+        return "picture"
+    first = int.from_bytes(head[:4], "big")
+    if head[4:8] == b"mdat" or (head[4:8] in _BOXES and first < _LARGEST_FIRST_BOX):
+        return None if head[8:12] in _SOUND and head[4:8] == b"ftyp" else "mov"
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BITMAP_HEADS:
+        return "picture"
+    for length, place in _TRANSPORT:
+        marks = head[place::length]
+        if len(marks) > 1 and set(marks) == {0x47}:
+            return "mpegts"
+    return None
 
 
 def container_of(file: BinaryIO, media: Media) -> str:
-    """The demuxer that a file needs, by its first bytes."""
-    head = file.read(_TS_PACKET + 1)
+    """The demuxer that a file needs, by its first bytes.
+
+    Raises:
+        FileError: it is empty, cut short, or nothing that can be decoded.
+    """
+    head = file.read(HEAD)
     if not head:
         raise FileError(f"{media.path} is empty; get it again.")
-    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
-        return "picture"
-    for place, magic, container in _MAGIC:
-        if head[place : place + len(magic)] == magic:
-            if container == "mov":
-                _check_boxes(file, media)
-            elif container == "avi":
-                _check_extent(file, media, 8 + int.from_bytes(head[4:8], "little"))
-            return container
-    if len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == 0x47:
-        return "mpegts"
+    container = kind_of(head)
+    if container == "mov":
+        _check_boxes(file, media)
+    elif container == "avi":
+        _check_extent(file, media, 8 + int.from_bytes(head[4:8], "little"))
+    if container is not None:
+        return container
+    if known := unsupported_picture(head):
+        raise FileError(f"{media.path} is {known}.")
+    if b"<svg" in head:
+        raise FileError(
+            f"{media.path} is a drawing (SVG), which is not supported; save it as PNG or JPEG."
+        )
     if head.lstrip().startswith(_ELSEWHERE):
         raise FileError(f"{media.path} only points to other files; give those instead.")
     raise FileError(f"{media.path} is not a video or picture that can be read.")

@@ -15,6 +15,8 @@ from animatediff.errors import FileError
 Picture = UInt8[np.ndarray, "height width 3"]
 Frames = UInt8[np.ndarray, "frames height width 3"]
 
+READER = 2
+"""Counts up when files are read differently: what was kept of them before is made again."""
 FRAMES_RATE = Fraction(8)
 """The rate of numbered pictures that do not say theirs."""
 

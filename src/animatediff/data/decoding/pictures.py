@@ -18,22 +18,20 @@ from animatediff.data.decoding.media import (
     Picture,
     check_bound,
 )
-from animatediff.data.decoding.plain_screen import on_white
 from animatediff.errors import FileError
-
-PICTURE_FORMATS = ("GIF", "PNG", "WEBP", "JPEG", "AVIF", "BMP")
+from animatediff.video.pictures import count_frames, open_picture, shown
 
 
 def animated(file: BinaryIO, media: Media, limits: Limits) -> Opened:
     """A still, an animation of GIF, WebP, PNG or AVIF, or a tall strip of frames."""
     file.seek(0)
-    picture = Image.open(file, formats=PICTURE_FORMATS)
+    picture = open_picture(file)
     area = picture.width * picture.height // max(1, media.strip)
     check_bound(media, area, limits.frame_pixels, "pixels a frame", "shrink it")
     if media.strip:
         frames, rate = _strip(picture, media), media.fps or FRAMES_RATE
     else:
-        count = int(getattr(picture, "n_frames", 1))
+        count = count_frames(picture)
         check_bound(media, count, limits.frames, "frames", "cut it into clips")
         rate = _animation_rate(picture, count)
         frames = _played(picture, count, rate, media, limits)
@@ -73,13 +71,12 @@ def _played(
     for index in range(count):
         length = _shown_for(picture, index) / 1000 if count > 1 else 1 / float(rate)
         check_bound(media, time, limits.seconds, "seconds", "cut it into clips")
-        yield _drawn(picture.copy(), time, length)
+        yield _drawn(picture, time, length)
         time += length
 
 
 def _drawn(picture: Image.Image, time: float, length: float) -> Frame:
-    rgba = np.asarray(picture.convert("RGBA"))
-    rgb = Image.fromarray(on_white(rgba))
+    rgb = Image.fromarray(shown(picture))
 
     def drawn(width: int, height: int) -> Picture:
         if (width, height) == rgb.size:
@@ -96,7 +93,7 @@ def numbered(media: Media, limits: Limits) -> Opened:
 
     def frames() -> Iterator[Frame]:
         for index, path in enumerate(media.pictures):
-            with path.open("rb") as file, Image.open(file, formats=PICTURE_FORMATS) as picture:
+            with path.open("rb") as file, open_picture(file) as picture:
                 area = picture.width * picture.height
                 check_bound(media, area, limits.frame_pixels, "pixels a frame", "shrink it")
                 yield _drawn(picture, float(index / rate), float(1 / rate))

@@ -1,9 +1,9 @@
-"""Colours as a plain screen on white paper shows them: HDR is toned down, glass is seen through."""
+"""HDR video brought into the range of a plain screen."""
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Float, UInt16
 
 from animatediff.data.decoding.media import Picture
 
@@ -13,12 +13,6 @@ _TO_709 = np.array(
 """From the primaries of BT.2020 to those of BT.709 (ITU-R BT.2087)."""
 _WHITE, _PEAK = 203.0, 1000.0
 """Nits of a white page in HDR (ITU-R BT.2408), and of what becomes the brightest white here."""
-
-
-def on_white(rgba: UInt8[np.ndarray, "height width 4"]) -> Picture:
-    """A picture that can be seen through, on white."""
-    alpha = rgba[..., 3:].astype(np.uint16)
-    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def for_a_plain_screen(coded: UInt16[np.ndarray, "height width 3"], transfer: str) -> Picture:

@@ -18,9 +18,10 @@ from animatediff.data.decoding.media import (
     Picture,
     check_bound,
 )
-from animatediff.data.decoding.plain_screen import for_a_plain_screen, on_white
+from animatediff.data.decoding.plain_screen import for_a_plain_screen
 from animatediff.errors import FileError
 from animatediff.video.colours import matrix_of
+from animatediff.video.pictures import on_background
 from animatediff.video.upright import upright_of
 
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -171,7 +172,7 @@ def _scaled(picture: Any, width: int, height: int) -> Picture:
     if (matrix := matrix_of(picture)) is not None:
         how["src_colorspace"] = matrix
     if any(part.is_alpha for part in picture.format.components):
-        return on_white(picture.reformat(format="rgba", **how).to_ndarray())
+        return on_background(picture.reformat(format="rgba", **how).to_ndarray())
     transfer = _HDR.get(int(picture.color_trc or 0))
     if transfer is not None:
         return for_a_plain_screen(picture.reformat(format="rgb48le", **how).to_ndarray(), transfer)

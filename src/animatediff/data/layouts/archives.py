@@ -7,18 +7,22 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from animatediff.data.decoding.containers import HEAD
 from animatediff.data.decoding.media import Media
 from animatediff.data.layouts.listing import (
     CAPTION_COLUMNS,
     CAPTION_SUFFIXES,
     MAX_CAPTION_BYTES,
-    PICTURES,
-    VIDEOS,
     BrokenRow,
     ClipEntry,
     Rows,
     flat,
     json_object,
+)
+from animatediff.data.layouts.media_files import (
+    is_no_clip,
+    kind_by_name,
+    kind_of_content,
 )
 from animatediff.errors import FileError
 
@@ -32,6 +36,7 @@ def read_webdataset(source: Path, rows: Rows) -> None:
         )
         parts: dict[str, dict[str, tarfile.TarInfo]] = {}
         texts: dict[str, dict[str, bytes]] = {}
+        clips: dict[str, list[str]] = {}
         try:
             with tarfile.open(shard, "r:") as tar:
                 for member in tar:
@@ -43,6 +48,8 @@ def read_webdataset(source: Path, rows: Rows) -> None:
                         stream = tar.extractfile(member)
                         content = stream.read(MAX_CAPTION_BYTES + 1) if stream else b""
                         texts.setdefault(stem, {})[suffix] = content
+                    elif _is_clip(tar, member):
+                        clips.setdefault(stem, []).append(suffix)
         except (OSError, tarfile.TarError) as error:
             reason = f"{shard} is broken ({error}); clips after that are lost, so get it again."
             rows.broken.append(BrokenRow(shard.name, reason))
@@ -51,7 +58,13 @@ def read_webdataset(source: Path, rows: Rows) -> None:
             rows.add(
                 where,
                 partial(
-                    _member_entry, shard, prefix + stem, members, texts.get(stem, {}), where=where
+                    _member_entry,
+                    shard,
+                    prefix + stem,
+                    members,
+                    clips.get(stem, []),
+                    texts.get(stem, {}),
+                    where=where,
                 ),
             )
 
@@ -63,15 +76,23 @@ def _split_member(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}", f"{dot}{suffix}".lower()
 
 
+def _is_clip(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
+    """Whether a member is a video or picture, by its name or, where that says nothing, its content."""
+    if is_no_clip(member.name) or kind_by_name(member.name):
+        return not is_no_clip(member.name)
+    stream = tar.extractfile(member)
+    return stream is not None and kind_of_content(stream.read(HEAD)) is not None
+
+
 def _member_entry(
     shard: Path,
     key: str,
     members: Mapping[str, tarfile.TarInfo],
+    shown: list[str],
     texts: Mapping[str, bytes],
     *,
     where: str,
 ) -> ClipEntry:
-    shown = [suffix for suffix in members if suffix in VIDEOS | PICTURES]
     if len(shown) != 1:
         raise FileError(f"{where} has {len(shown)} videos or pictures, and a clip has one.")
     facts = json_object(texts[".json"], where=f"{where}.json") if ".json" in texts else {}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from animatediff.data.layouts.archives import read_webdataset
 from animatediff.data.layouts.folders import FRAME_FACTS, read_folder, read_frames
-from animatediff.data.layouts.listing import PICTURES, VIDEOS, ClipEntry, Layout, Listing, Rows
+from animatediff.data.layouts.listing import ClipEntry, Layout, Listing, Rows
+from animatediff.data.layouts.media_files import kind_by_name, media_kind
 from animatediff.data.layouts.tables import (
     csv_columns,
     lists_in,
@@ -22,7 +23,7 @@ from animatediff.data.layouts.tables import (
     read_webvid,
 )
 from animatediff.data.layouts.trainer_settings import read_toml
-from animatediff.errors import FileError, InputError
+from animatediff.errors import FileError, InputError, reason_of
 
 OURS = frozenset({"quarantine.jsonl", "surveys.jsonl", "metrics.jsonl"})
 """Files that our own commands leave in a folder; they list no clips."""
@@ -42,9 +43,14 @@ def list_clips(data: Path, *, layout: Layout | None = None, videos: Path | None 
     """
     if not data.exists():
         raise InputError(f"There is no {data}; give a folder of clips, or a table of them.")
-    layout, source = (layout, _source_for(layout, data)) if layout else layout_of(data)
-    rows = Rows(videos or (source if source.is_dir() else source.parent))
-    _READERS[layout](source, rows)
+    try:
+        layout, source = (layout, _source_for(layout, data)) if layout else layout_of(data)
+        rows = Rows(videos or (source if source.is_dir() else source.parent))
+        _READERS[layout](source, rows)
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"{error.filename or data} cannot be read ({reason_of(error)}).") from None
     entries = tuple(_with_unique_keys(rows.entries))
     if not entries and not rows.broken:
         raise InputError(f"{data} holds no clips; see `animatediff dataset check --help`.")
@@ -69,7 +75,7 @@ def layout_of(data: Path) -> tuple[Layout, Path]:
         found.append(("lists", data))
     if next(data.rglob("*.tar"), None) is not None:
         found.append(("webdataset", data))
-        if loose := next((p for p in data.rglob("*") if p.suffix.lower() in VIDEOS), None):
+        if loose := next((p for p in data.rglob("*") if kind_by_name(p) == "video"), None):
             found.append(("folder", loose))
     if len(found) > 1:
         names = " and ".join(
@@ -107,9 +113,9 @@ def _layout_of_file(path: Path) -> tuple[Layout, Path]:
             raise FileError(
                 f"{path} line 1 names neither file_name nor videoid and name among its columns."
             )
-        case suffix if suffix in VIDEOS | PICTURES:
-            return "folder", path
         case _:
+            if media_kind(path):
+                return "folder", path
             known = ", ".join((*_TABLES, ".tar"))
             raise InputError(f"{path} is no list of clips ({known}) and no clip.")
 

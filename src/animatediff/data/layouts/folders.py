@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,12 @@ from animatediff.data.decoding.media import Media
 from animatediff.data.layouts.listing import (
     CAPTION_SUFFIXES,
     MAX_CAPTION_BYTES,
-    PICTURES,
-    VIDEOS,
     ClipEntry,
     Rows,
     json_object,
 )
-from animatediff.errors import FileError
+from animatediff.data.layouts.media_files import first_bytes, is_no_clip, media_kind
+from animatediff.errors import FileError, reason_of
 
 FOLDER_CAPTIONS = ("caption.txt", "prompt.txt")
 FRAME_FACTS = "frames.json"
@@ -31,28 +30,85 @@ def read_folder(source: Path, rows: Rows) -> None:
     if source.is_file():
         rows.add(source.name, partial(_file_entry, source, source.parent, CAPTION_SUFFIXES))
         return
-    add_folder(source, source, rows, suffixes=CAPTION_SUFFIXES)
+    add_folder(source, rows, suffixes=CAPTION_SUFFIXES)
 
 
 def add_folder(
-    folder: Path,
     root: Path,
     rows: Rows,
     *,
     suffixes: tuple[str, ...],
     change: Callable[[ClipEntry], ClipEntry] = lambda entry: entry,
 ) -> None:
-    """List a folder and the folders in it; ``change`` is what every entry goes through."""
-    paths = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    pictures = [p for p in paths if p.suffix.lower() in PICTURES and p.is_file()]
-    if folder != root and _are_frames(folder, pictures):
-        rows.add(str(folder), lambda: change(frames_entry(folder, root)))
-        pictures = []
-    for path in paths:
-        if path.is_dir():
-            add_folder(path, root, rows, suffixes=suffixes, change=change)
-        elif path.suffix.lower() in VIDEOS or path in pictures:
+    """List a folder and the folders in it, each once, however many links lead to it.
+
+    Args:
+        root: the folder.
+        rows: what is found is added to these.
+        suffixes: how the names of captions end.
+        change: what every entry goes through.
+
+    Raises:
+        FileError: the folder itself cannot be read.
+    """
+    left_out: list[str] = []
+    listed: set[Path] = set()
+    for folder in _folders(root, rows, listed):
+        paths = _visible(folder)
+        files = [path for path in paths if not path.is_dir()]
+        kinds = {path: media_kind(path) for path in files}
+        clips = [path for path in files if kinds[path]]
+        pictures = [path for path in clips if kinds[path] == "picture"]
+        if folder != root and _are_frames(folder, pictures):
+            rows.add(str(folder), lambda f=folder: change(frames_entry(f, root)))
+            clips = [path for path in clips if path not in pictures]
+        for path in clips:
             rows.add(str(path), lambda p=path: change(_file_entry(p, root, suffixes)))
+        left_out += [
+            path.name
+            for path in files
+            if not kinds[path] and not is_no_clip(path) and b"\0" in first_bytes(path)
+        ]
+    if left_out:
+        count = f"{len(left_out)} files are" if len(left_out) > 1 else "1 file is"
+        rows.notes.append(f"{count} neither clips nor captions, and left out: {_some(left_out)}")
+
+
+def _folders(root: Path, rows: Rows, listed: set[Path]) -> Iterator[Path]:
+    """A folder and the folders in it, by name; real ones before links to them."""
+    waiting = [root]
+    links: list[Path] = []
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop()
+        real = folder.resolve()
+        if real in listed:
+            rows.notes.append(
+                f"{folder.relative_to(root)} is a link to a folder that is listed already"
+            )
+            continue
+        listed.add(real)
+        try:
+            inside = [path for path in _visible(folder) if path.is_dir()]
+        except OSError as error:
+            if folder == root:
+                raise FileError(f"{root} cannot be read ({reason_of(error)}).") from None
+            rows.notes.append(
+                f"{folder.relative_to(root)} cannot be read ({reason_of(error)}), and is left out"
+            )
+            continue
+        yield folder
+        inside.reverse()
+        waiting += [path for path in inside if not path.is_symlink()]
+        links += [path for path in inside if path.is_symlink()]
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _some(names: list[str], *, most: int = 5) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def read_frames(source: Path, rows: Rows) -> None:
@@ -86,7 +142,7 @@ def frames_entry(folder: Path, root: Path) -> ClipEntry:
     Raises:
         FileError: they are none, or are not what the folder says of them.
     """
-    pictures = [p for p in folder.iterdir() if p.suffix.lower() in PICTURES]
+    pictures = [p for p in _visible(folder) if media_kind(p) == "picture"]
     if not pictures:
         raise FileError(f"{folder} holds no pictures.")
     numbered = {path: _NUMBERED.match(path.stem) for path in pictures}

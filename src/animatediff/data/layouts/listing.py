@@ -15,8 +15,6 @@ from animatediff.errors import FileError
 
 Layout = Literal["folder", "frames", "metadata", "webvid", "jsonl", "toml", "lists", "webdataset"]
 
-VIDEOS = frozenset(".mp4 .m4v .mov .webm .mkv .avi .mpg .mpeg .ts .flv .wmv .ogv .gif".split())
-PICTURES = frozenset(".png .jpg .jpeg .webp .avif .bmp".split())
 CAPTION_COLUMNS = ("text", "caption", "prompt")
 CAPTION_SUFFIXES = (".txt", ".caption")
 MAX_CAPTION_BYTES = 64 << 10

@@ -72,4 +72,4 @@ def _read_block(block: dict[str, Any], source: Path, rows: Rows, *, number: int)
         return
     suffix = str(block.get("caption_extension", ".txt"))
     suffix = suffix if suffix.startswith(".") else f".{suffix}"
-    add_folder(place, place, rows, suffixes=(suffix,), change=change)
+    add_folder(place, rows, suffixes=(suffix,), change=change)
