@@ -12,6 +12,7 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cases import text_with_a_byte_order_mark
 
 from animatediff.config import MAX_TOML_BYTES, dump_toml, load_toml, nearest
 from animatediff.errors import FileError, InputError
@@ -157,3 +158,8 @@ def test_what_toml_cannot_say_is_refused():
 def test_the_nearest_name_is_offered_only_when_it_is_near():
     assert nearest("guidence", ["guidance", "steps"]) == "guidance"
     assert nearest("xyz", ["guidance", "steps"]) is None
+
+
+def test_toml_from_windows_is_read(tmp_path: Path) -> None:
+    path = text_with_a_byte_order_mark.write(tmp_path / "run.toml", 'name = "a"\n')
+    assert load_toml(path, Run) == Run("a")

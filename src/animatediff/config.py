@@ -49,7 +49,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         size = path.stat().st_size
         if size > MAX_TOML_BYTES:
             raise FileError(f"{path} has {size} bytes, and a configuration has at most 1 MiB.")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
     except UnicodeDecodeError:

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from tests.cases import text_with_a_byte_order_mark
 from tests.effort import within
 
 from animatediff.errors import FileError, InputError
@@ -117,3 +118,10 @@ def test_a_thousand_million_combinations_cost_what_one_does(folder: Path) -> Non
         found = {resolve_wildcards(template, seed=seed, folder=folder) for seed in range(5)}
     assert len(found) == 5
     assert found == {resolve_wildcards(template, seed=seed, folder=folder) for seed in range(5)}
+
+
+def test_no_byte_order_mark_comes_into_the_prompt(folder: Path) -> None:
+    for name, text in {"a": "fox\n", "b": "# list\nfox\n", "c": "fox\n\ufefffox\n"}.items():
+        text_with_a_byte_order_mark.write(folder / f"{name}.txt", text)
+        for seed in range(4):
+            assert resolve_wildcards(f"__{name}__", seed=seed, folder=folder) == "fox"

@@ -128,12 +128,13 @@ class _Chooser:
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise FileError(f"{path} is over 16 MiB, which no list of words is.")
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except OSError as error:
             raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
         except UnicodeDecodeError:
             raise FileError(f"{path} is not UTF-8 text.") from None
-        lines = [line.strip() for line in text.splitlines()]
+        # Lists that were joined have a byte order mark in the middle, too.
+        lines = [line.replace("\ufeff", "").strip() for line in text.splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
         if not lines:
             raise FileError(f"{path} has no line to choose.")

@@ -54,7 +54,7 @@ def folder_facts(path: Path) -> Facts:
     """
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path.name} has more than {MAX_BYTES} bytes")
-    return facts_of(_json(path.read_text(encoding="utf-8")))
+    return facts_of(_json(path.read_text(encoding="utf-8-sig")))
 
 
 def picture_facts(picture: Image.Image) -> Facts:

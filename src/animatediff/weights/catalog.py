@@ -74,7 +74,7 @@ def published(name: str) -> Published:
 
 def _read(path: Path) -> Mapping[str, Published]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise FileError(
             f"{path} is not a catalogue in TOML: {str(error).splitlines()[0]}."

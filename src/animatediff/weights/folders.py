@@ -136,7 +136,7 @@ def _extra_places(root: Path, role: Role) -> Iterator[Path]:
     if not path.is_file() or path.stat().st_size > 1 << 20:
         return
     try:
-        table: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        table: Any = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         raise FileError(f"{path} cannot be read as YAML; correct or remove it.") from None
     for section in table.values() if isinstance(table, dict) else ():

@@ -66,7 +66,7 @@ def clip_tokenizer(*, pad: str = END) -> CLIPTokenizer:
 
 
 def _merges(path: Path) -> list[tuple[str, ...]]:
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
     return [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
 
 

@@ -222,7 +222,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise FileError(f"{path} is over 16 MiB, which no configuration is.")
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
     except (ValueError, RecursionError):
