@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Rebuilds the built-in world from nothing: fetch and render its art, train every part, measure, pack.
-# A step that was stopped goes on where it was; one that is done is not done again.
-# usage: recipes/emoji/rebuild.sh [WORK]        (default build/emoji; by the log's step times some 14 hours with bf16)
+# Rebuild the built-in world from nothing: download and render its art, train every part, pack it and measure it.
+# An interrupted step continues where it stopped; a finished step is skipped.
+# usage: recipes/emoji/rebuild.sh [WORK]
+# WORK defaults to build/emoji. By the step times in docs/log.md it takes about 14 hours with bf16.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=${1:-build/emoji}
 animatediff=${ANIMATEDIFF:-.venv/bin/animatediff}
 mkdir -p "$work/done"
 
-once() { # once NAME COMMAND...: run a command unless it has been
+once() { # once NAME COMMAND...: run a command unless it is already done
     local name=$1
     shift
     [ -e "$work/done/$name" ] && return

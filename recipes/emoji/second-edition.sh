@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The built-in world, second edition: what the paper claims of the adapter, MotionLoRA and personalisation.
-# Needs a world that recipes/emoji/rebuild.sh made. What was stopped goes on; what is done is not done again.
-# usage: recipes/emoji/second-edition.sh [WORK]        (default build/emoji; STEPS=2 tries every line of it,
-#        and CLIP=45 one of a world that has no 199 clips)
+# Train and measure the domain adapter, the MotionLoRAs and the personalised models of the built-in world.
+# Needs a world built by recipes/emoji/rebuild.sh. An interrupted step continues; a finished step is skipped.
+# usage: recipes/emoji/second-edition.sh [WORK]
+# WORK defaults to build/emoji. STEPS=2 tests every line; CLIP=45 suits a small world with fewer than 199 clips.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=${1:-build/emoji}
@@ -10,22 +10,22 @@ animatediff=${ANIMATEDIFF:-.venv/bin/animatediff}
 world=$work/world
 mkdir -p "$work/done"
 
-once() { # once NAME COMMAND...: run a command unless it has been
+once() { # once NAME COMMAND...: run a command unless it is already done
     local name=$1
     shift
     [ -e "$work/done/$name" ] && return
     "$@"
     touch "$work/done/$name"
 }
-train() { # train STEPS STAGE OPTION...: STEPS of the environment come first
+train() { # train STEPS STAGE OPTION...: the environment's STEPS override STEPS
     local steps=${STEPS:-$1}
     shift
     "$animatediff" train "$@" --steps "$steps" --work "$work"
 }
 
-# Clips that look like stock footage: what is only their look, then their motion with it and, to compare, without.
+# The domain adapter on clips with a stock-footage look; then motion modules with and, for comparison, without it.
 once adapter train 1500 domain-adapter --degraded --variations 16 --learning-rate 2e-3
-looked() { # looked NAME OPTION...: motion modules go on, from that footage
+looked() { # looked NAME OPTION...: continue training motion modules on that footage
     local name=$1
     shift
     train 1500 motion --motion "$world/motion/emoji.safetensors" --degraded --clips 100 --variations 3 \
@@ -34,18 +34,18 @@ looked() { # looked NAME OPTION...: motion modules go on, from that footage
 once motion-adapted looked adapted --adapter "$world/adapter/emoji.safetensors"
 once motion-unadapted looked unadapted
 
-# Eight camera moves from 50 clips each; two of them at rank 2, one from 5 clips. Moves are not as far as the rule has
-# them, as nothing off the middle was ever drawn, and are learned where noise is strong.
-# Two batches in three, of zooms three in four, are learned at half the scale; as zooms then go less far than their clips, what
-# they do at a scale above 1 is called 1, and so is a tilt down's, of which half a scale did too little. A roll wants all
-# layers, the loss without appearance, and longer: both ways are learned at once, then each goes on alone, and guidance
-# pulls towards it.
+# Eight camera moves from 50 clips each; two of them also at rank 2, one from 5 clips. The moves are smaller than the
+# pattern's default, because the image model only draws things in the middle, and are trained at high noise.
+# Two of three batches (zooms: three of four) are trained at scale 0.5. The zooms then move less than their clips, so a gain
+# makes the effect of a larger scale the new scale 1. tilt-down gets a gain too, because its half scale was too weak. A roll
+# needs all layers, the debiased loss and more steps: both directions are trained at once, then each continues alone,
+# and motion guidance amplifies it.
 pattern() { # pattern STEPS MOVE:STRENGTH OPTION...
     local steps=$1 move=$2
     shift 2
     train "$steps" motion-lora --pattern "$move" --variations 2 --min-timestep 500 --learning-rate 3e-3 --warmup 20 "$@"
 }
-gained() { # gained NAME GAIN STEPS MOVE:STRENGTH OPTION...: learn it, and let the gain be its scale 1
+gained() { # gained NAME GAIN STEPS MOVE:STRENGTH OPTION...: train, then make the effect of scale GAIN the new scale 1
     local name=$1 gain=$2
     shift 2
     once "motion-lora-$name" pattern "$@" --clips 50 --output "$work/learned/$name.safetensors"
@@ -67,7 +67,7 @@ once motion-lora-rolls roll 2200 roll-clockwise --scales -1 -1 -0.5 0.5 1 1 --wa
     --output "$work/learned/rolls.safetensors"
 once motion-lora-rolls-back "$animatediff" convert "$work/learned/rolls.safetensors" \
     -o "$work/learned/rolls-back.safetensors" --gain -1
-alone() { # alone MOVE START: twice more from there, one way only; guidance is to pull towards it
+alone() { # alone MOVE START: two more runs in one direction only, then set motion guidance
     local name=$1 start=$work/learned/$2.safetensors
     once "motion-lora-$name-1" roll 1000 "$name" --scales 0.5 1 1 --learning-rate 2e-3 --start "$start" \
         --output "$work/learned/$name-1.safetensors"
@@ -83,8 +83,8 @@ once motion-lora-pan-right-rank2 pattern 700 pan-right:0.5 --clips 50 --scales 0
 once motion-lora-pan-right-rank2-guided "$animatediff" convert "$work/learned/pan-right-rank2.safetensors" \
     -o "$world/motion-lora/pan-right-rank2.safetensors" --motion-guidance 1
 once motion-lora-5clips pattern 500 zoom-in:0.6 --clips 5 --output "$world/motion-lora/zoom-in-5clips.safetensors"
-# One clip, a heart that beats, in ever other colours and shapes: what all of these share, an adapter learns first, so that
-# the MotionLoRA learns the beat alone.
+# One clip, a heart that beats, in varied colours and shapes. An adapter first learns what these copies share, so that the
+# MotionLoRA learns only the beat.
 heart() { # heart STEPS STAGE OPTION...
     train "$1" "$2" --first-clip "${CLIP:-198}" --clips 1 --vary-appearance --caption "red heart, 3d style" --warmup 20 "${@:3}"
 }
@@ -100,13 +100,13 @@ once heartbeat-2 beat 700 heartbeat-2 --debias 2 --learning-rate 2e-3 --optimize
 once heartbeat "$animatediff" convert "$work/learned/heartbeat-2.safetensors" \
     -o "$world/motion-lora/heartbeat.safetensors" --motion-guidance 1
 
-# Three ways to a style that the base never saw, from 20 pictures of it.
+# Three ways to personalise: a style that the base was not trained on, from 20 pictures.
 once personal-lora train 400 personalise-lora --output "$world/lora/noto-few.safetensors"
 once personal-dreambooth train 400 personalise-dreambooth --output "$world/emoji-noto-few"
 once personal-inversion train 1000 personalise-inversion --word "<noto>" --like style \
     --caption "a picture in <noto> style"
 
-# What came of it.
+# Measure everything.
 results=${RESULTS:-results}
 evaluate() { "$animatediff" evaluate "$@" --work "$work"; }
 once evaluate-adapter evaluate adapter --results "$results" --frames 8 --adapter "$world/adapter/emoji.safetensors" \

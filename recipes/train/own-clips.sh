@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A folder of one's own videos to a MotionLoRA, and an animation with it (docs/guides/training.md).
+# Train a MotionLoRA on a folder of your videos and draw an animation with it (docs/guides/training.md).
 # usage: recipes/train/own-clips.sh MODEL MOTION CLIPS PROMPT
 set -euo pipefail
 model=$1 motion=$2 clips=$3 prompt=$4
