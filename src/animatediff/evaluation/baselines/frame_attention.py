@@ -7,7 +7,7 @@ are exchanged, and only for a while; queries, keys and values are the image mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,7 @@ class FrameAttention:
 @contextmanager
 def reading_other_frames(
     unet: UNet2DConditionModel, gather: Gather, *, clip: Clip
-) -> Iterator[None]:
+) -> Generator[None]:
     """While this lasts, the self-attention of ``unet`` reads the frames that ``gather`` chooses.
 
     Args:

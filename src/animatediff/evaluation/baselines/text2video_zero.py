@@ -4,9 +4,9 @@ An anchor frame is denoised down to noise level t0. The other frames are copies 
 constant flow, and noised again up to t1 > t0. All are then denoised together, with self-attention that
 reads the anchor. Longer videos are made in chunks, each beside the same anchor, which is not shown.
 
-Where the paper and the released code differ, this follows the code, whose numbers are compared: the flow
-is in pixels of a 512 x 512 grid whatever the size of the picture, the anchor is dropped, and every chunk
-draws the same noise.
+Where the paper and the released code differ, this follows the code, whose numbers are compared: the
+flow is in pixels of a 512 x 512 grid whatever the size of the picture, the anchor is dropped, and every
+chunk draws the same noise.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.errors import Cancelled, InputError
+from animatediff.evaluation.baselines.ddim import ddim
 from animatediff.evaluation.baselines.frame_attention import first_frame, reading_other_frames
 from animatediff.model.clip import Clip
 
@@ -110,12 +111,8 @@ def text2video_zero(
         InputError: the options cannot be used.
         Cancelled: ``should_stop`` said so.
     """
-    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-
     options = (options or ZeroOptions()).validated()
-    scheduler = DDIMScheduler.from_config(
-        {**scheduler_config, "set_alpha_to_one": False, "steps_offset": 1, "clip_sample": False}
-    )
+    scheduler = ddim(scheduler_config)
     scheduler.set_timesteps(options.steps)
     run = _Run(unet, states.to(unet.dtype), scheduler, options, foreground, should_stop or _never)
     shown: list[Frames] = []
