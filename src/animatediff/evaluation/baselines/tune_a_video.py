@@ -1,9 +1,9 @@
 """Tune-A-Video (Wu et al., arXiv 2212.11565): an image model fine-tuned on one video, then edited.
 
 The image model is inflated: self-attention reads the first frame and the previous one, ResNet norms
-cover all frames, and each transformer block gets an attention along the frames. Only the queries of both
-spatial attentions and the whole temporal attention learn, from the one video. Other prompts are drawn
-from the DDIM inversion of that video.
+cover all frames, and each transformer block gets an attention along the frames. Only the queries of
+both spatial attentions and the whole temporal attention learn, from the one video. Other prompts are
+drawn from the DDIM inversion of that video.
 
 As in the released code, the temporal attention has no positions, its output weight starts at zero and
 its output bias does not, and its norm stays as it was initialised.
