@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -22,6 +23,12 @@ from animatediff.model.low_rank import LowRankSet, attention_projections
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.motion import write_motion
 from animatediff.weights.storage.files import write_weights
+
+# A busy machine must not fail a test: no example has a deadline, and slow drawing is no fault.
+hypothesis.settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any-machine")
 
 WIDTH = 32
 """Of the text encoder's states, and of the first block of the U-Net."""
