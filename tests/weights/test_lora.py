@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import save_file
+from tests.cases import loras_of_a_flavour_nobody_knows
 from tests.weights import synthetic
 from torch import Tensor, nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
@@ -17,6 +18,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelW
 
 from animatediff.errors import FileError
 from animatediff.model.weight_delta import merged_deltas
+from animatediff.weights.inspect import inspect
 from animatediff.weights.lora import Style, fit_lora, read_lora
 from animatediff.weights.names.lora import layer_names
 
@@ -31,10 +33,16 @@ SAMPLES = (
     "lokr",
     "dora",
     "oft",
+    "oft-diag",
+    "oft-kohya",
     "ia3",
     "full-diff",
     "lora-peft",
     "lora-peft-raw",
+    "lora-peft-named",
+    "lora-comfy",
+    "lora-comfy-sdxl",
+    "lora-lycoris",
     "lora-diffusers",
     "lora-diffusers-old",
     "lora-lcm",
@@ -63,8 +71,11 @@ def networks(base: str, size: synthetic.Size = "small") -> dict[str, nn.Module]:
 def layers_of(name: str, size: synthetic.Size = "small") -> int:
     """How many layers a sample is for, counted by one piece that every layer has once."""
     marks = ("lora_up.weight", "lora.up.weight", "_lora.up.weight", "lora_B.weight", ".up.weight")
-    marks = (*marks, "hada_w1_a", "lokr_w1", "oft_blocks", "on_input", ".diff")
-    return sum(key.endswith(marks) for key in synthetic.shapes_of(name, size))
+    marks = (*marks, "hada_w1_a", "lokr_w1", "oft_blocks", "oft_diag", "on_input", ".diff")
+    marks = (*marks, ".diff_b") if name.startswith("lora-comfy") else marks
+    return sum(
+        key.replace(".mystyle", "").endswith(marks) for key in synthetic.shapes_of(name, size)
+    )
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -111,9 +122,12 @@ def change_of(path: Path, small: dict[str, nn.Module], *, scale: float) -> tuple
         "lokr",
         "dora",
         "oft",
+        "oft-diag",
+        "oft-kohya",
         "ia3",
         "full-diff",
         "lora-peft",
+        "lora-peft-named",
         "lora-diffusers-old",
     ],
 )
@@ -142,7 +156,12 @@ def test_the_numbers_of_a_file_are_those_of_its_formula(
             moved = base + low_rank(16)
             lengths = (moved**2).sum(dim=1, keepdim=True).sqrt()
             wanted = w[f"{STEM}.dora_scale"] * moved / lengths - base
-        case "oft":
+        case "oft-diag":  # R is in the file, and its transpose turns the outputs of each block
+            turns = [rotation.T for rotation in w[f"{STEM}.oft_diag"]]
+            wanted = torch.block_diag(*turns) @ base - base
+        case "oft" | "oft-kohya":
+            stem = STEM.replace("lora_unet", "oft_unet") if name == "oft-kohya" else STEM
+            w |= {f"{STEM}.{piece}": w[f"{stem}.{piece}"] for piece in ("oft_blocks", "alpha")}
             blocks, eye = w[f"{STEM}.oft_blocks"], torch.eye(8, dtype=torch.float64)
             skew = blocks - blocks.transpose(1, 2)
             bound = float(w[f"{STEM}.alpha"]) * len(base)
@@ -154,6 +173,9 @@ def test_the_numbers_of_a_file_are_those_of_its_formula(
             wanted = base * w[f"{STEM}.weight"]
         case "full-diff":
             wanted = w[f"{STEM}.diff"]
+        case "lora-peft-named":
+            start = f"base_model.model.{LAYER}"
+            wanted = w[f"{start}.lora_B.mystyle.weight"] @ w[f"{start}.lora_A.mystyle.weight"]
         case "lora-peft":
             wanted = w[f"unet.{LAYER}.lora_B.weight"] @ w[f"unet.{LAYER}.lora_A.weight"]
         case _:
@@ -313,3 +335,46 @@ def test_no_name_means_two_layers(base: str) -> None:
     unet = [name for name in names if name.startswith("lora_unet_")]
     ldm = [name for name in unet if "put_blocks" in name]
     assert len({names[name] for name in ldm}) == len(ldm)
+
+
+def test_rotations_that_are_orthogonal_keep_the_lengths_of_columns(
+    tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    """Cayley's transform of a skew matrix is a rotation, so W and R W have equal Gram matrices."""
+    w = synthetic.tensors("oft")
+    blocks = w[f"{STEM}.oft_blocks"].double()
+    skew, eye = blocks - blocks.mT, torch.eye(blocks.shape[-1], dtype=torch.float64)
+    rotations = torch.linalg.solve(eye - skew, eye + skew)  # these commute
+    path = tmp_path / "a.safetensors"
+    save_file(
+        {f"{STEM}.oft_diag": rotations.float().contiguous(), f"{STEM}.alpha": torch.ones(())}, path
+    )
+    own, change = change_of(path, small, scale=1.0)
+    assert change.abs().max() > 1e-3
+    moved = own + change
+    assert torch.allclose(moved.T @ moved, own.T @ own, atol=1e-4)
+    save_file({f"{STEM}.oft_blocks": blocks.float().contiguous()}, path)
+    _, by_blocks = change_of(path, small, scale=1.0)
+    assert torch.allclose(by_blocks, change, atol=1e-5)
+
+
+def test_coverage_counts_modules_whose_change_is_computed(
+    tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    """A module of which only alpha is known was counted, and nothing of it changed."""
+    path = loras_of_a_flavour_nobody_knows.write(tmp_path / "a.safetensors", STEM, known=False)
+    with pytest.raises(FileError, match="is not a LoRA"):
+        read_lora(path)
+    assert inspect(path).kind == "unknown"
+    path = loras_of_a_flavour_nobody_knows.write(tmp_path / "b.safetensors", STEM, known=True)
+    style = load(path, small)
+    assert style.coverage == "1/2 modules"
+    assert any("of no supported flavour" in note for note in style.notes)
+
+
+def test_a_file_of_two_adapters_is_refused(tmp_path: Path) -> None:
+    weights = synthetic.tensors("lora-peft-named")
+    weights |= {key.replace("mystyle", "other"): tensor for key, tensor in weights.items()}
+    save_file(weights, tmp_path / "a.safetensors")
+    with pytest.raises(FileError, match="holds 2 adapters, mystyle and other"):
+        read_lora(tmp_path / "a.safetensors")

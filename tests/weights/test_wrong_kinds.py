@@ -65,6 +65,7 @@ def test_only_low_rank_files_on_attentions_fit_two_roles() -> None:
         "domain-adapter-kohya": ("lora",),
         "lora-peft": ("adapter",),
         "lora-peft-raw": ("adapter",),
+        "lora-peft-named": ("adapter",),
         "lora-diffusers": ("adapter",),
         "lora-diffusers-old": ("adapter",),
         "lora-ours": ("adapter",),

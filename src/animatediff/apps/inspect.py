@@ -98,8 +98,9 @@ def what_to_do(found: Inspection) -> str:
     from animatediff.weights.inspection.kinds import KINDS
 
     family = FAMILIES.get(found.family)
-    if family is not None and found.kind == "motion" and family.refusal:
-        return f"it cannot be used yet: {family.refusal}"
+    refusal = family.refusal if family is not None and found.kind == "motion" else found.refusal
+    if refusal:
+        return f"it cannot be used yet: {refusal}"
     if found.kind in ("other", "unknown"):
         return "it cannot be used here"
     uses = [KINDS[kind].use for kind in (found.kind, *found.alternatives)]

@@ -170,14 +170,9 @@ class OrthogonalDelta:
     def of(self, weight: Tensor, *, scale: float) -> Tensor:
         """s·(R - I)·W, or for a butterfly what its rotations, each taken s of the way, change."""
         own = weight.float()
-        rotations = self._rotations(outputs=len(own))
-        identity = torch.eye(rotations.shape[-1], device=own.device)
-        rotations = scale * rotations + (1 - scale) * identity
+        rotations = _part_of_the_way(self._rotations(outputs=len(own)), scale)
         if self.blocks.ndim == 3:
-            count = len(rotations)
-            turned = rearrange(own, "(k n) ... -> k n ...", k=count)
-            turned = torch.einsum("knm,kn...->km...", rotations, turned)
-            turned = rearrange(turned, "k m ... -> (k m) ...")
+            turned = _rotated(own, rotations)
         else:
             turned = own
             for factor, rotation in enumerate(rotations):
@@ -196,6 +191,22 @@ class OrthogonalDelta:
             skew = skew * torch.where(most > 0, shrink, 1.0)
         identity = torch.eye(skew.shape[-1], device=skew.device)
         return (identity + skew) @ torch.linalg.inv(identity - skew)
+
+
+@dataclass(frozen=True)
+class RotationDelta:
+    """(Rᵀ - I)·W with R itself, as older LyCORIS writes OFT (``oft_diag``).
+
+    Attributes:
+        rotations: R within each block of outputs, ``[blocks, n, n]``, any rescaling included.
+    """
+
+    rotations: Tensor
+
+    def of(self, weight: Tensor, *, scale: float) -> Tensor:
+        """s·(Rᵀ - I)·W."""
+        own = weight.float()
+        return _rotated(own, _part_of_the_way(self.rotations.float(), scale)) - own
 
 
 @dataclass(frozen=True)
@@ -287,6 +298,19 @@ def _scaled(product: Tensor, alpha: Number | None, *, rank: int) -> Tensor:
 def _product(factors: tuple[Tensor, ...]) -> Tensor:
     first = factors[0].float()
     return first if len(factors) == 1 else first @ factors[1].float()
+
+
+def _part_of_the_way(rotations: Tensor, scale: float) -> Tensor:
+    """s·R + (1 - s)·I."""
+    identity = torch.eye(rotations.shape[-1], device=rotations.device)
+    return scale * rotations + (1 - scale) * identity
+
+
+def _rotated(weight: Tensor, rotations: Tensor) -> Tensor:
+    """Each block of rows multiplied by the transpose of its own matrix."""
+    blocks = rearrange(weight, "(k n) ... -> k n ...", k=len(rotations))
+    turned = torch.einsum("knm,kn...->km...", rotations, blocks)
+    return rearrange(turned, "k m ... -> (k m) ...")
 
 
 def _butterfly(weight: Tensor, rotation: Tensor, *, factor: int) -> Tensor:

@@ -27,11 +27,12 @@ from animatediff.model.weight_delta import (
     KroneckerDelta,
     LowRankDelta,
     OrthogonalDelta,
+    RotationDelta,
     WeightDelta,
     shaped_like,
 )
 from animatediff.weights.inspect import check_kind, inspect_header
-from animatediff.weights.names.lora import find_layer, layer_names, split_name
+from animatediff.weights.names.lora import find_layer, layer_names, read_names
 from animatediff.weights.storage.completeness import counted
 from animatediff.weights.storage.files import Header, read_header, read_json, read_weights
 
@@ -46,12 +47,14 @@ class LoraFile:
         header: its file's.
         layers: for every layer that it names, the file's name of each piece.
         config: what its trainer wrote beside or into it, in PEFT's words.
+        without_change: layers that it names, and of whose change it has no known piece.
         unread: what in it is no piece of a LoRA.
     """
 
     header: Header
     layers: Mapping[str, Mapping[str, str]]
     config: Mapping[str, Any]
+    without_change: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
     @property
@@ -103,15 +106,16 @@ class LoraPlan:
             )
         if unread:
             notes.append(
-                f"The LoRA {name} also has {counted(unread)} of no known flavour, which "
+                f"The LoRA {name} also has {counted(unread)} of no supported flavour, which "
                 f"{'was' if len(unread) == 1 else 'were'} left out."
             )
         return tuple(notes)
 
     @property
     def coverage(self) -> str:
-        """How much of the file the model has room for."""
-        return f"{len(self.places)}/{len(self.places) + len(self.absent)} modules"
+        """How many of the modules that the file names it changes."""
+        named = len(self.places) + len(self.absent) + len(self.lora.without_change)
+        return f"{len(self.places)}/{named} modules"
 
 
 @dataclass(frozen=True)
@@ -142,21 +146,18 @@ def read_lora(path: Path) -> LoraFile:
     # A domain adapter is an image LoRA too; what is not recognised may still be of a known flavour.
     if found.kind not in ("lora", "adapter", "unknown"):
         check_kind(found, "lora")
-    layers: dict[str, dict[str, str]] = {}
-    for name in header.shapes:
-        split = split_name(name)
-        if split is not None:
-            layers.setdefault(split[0], {})[split[1]] = name
-    # A bare weight means something only beside the mark of (IA)3, and else is a model's own.
-    layers = {stem: pieces for stem, pieces in layers.items() if set(pieces) != {"gain"}}
-    if 2 * sum(map(len, layers.values())) < len(header.shapes) or not layers:
+    names = read_names(header.shapes)
+    if not names.usable:
         raise FileError(
             f"{path} is not a LoRA: its names end neither in .lora_down.weight nor in those of "
             "another flavour that is known."
         )
-    pieces = {key for layer in layers.values() for key in layer.values()}
-    unread = tuple(name for name in header.shapes if name not in pieces)
-    return LoraFile(header, layers, _config(header), unread)
+    if len(names.adapters) > 1:
+        raise FileError(
+            f"{path} holds {len(names.adapters)} adapters, {names.adapters[0]:.60} and "
+            f"{names.adapters[1]:.60} among them; save each in a file of its own."
+        )
+    return LoraFile(header, names.layers, _config(header), names.without_change, names.unread)
 
 
 def fit_lora(lora: LoraFile, networks: Mapping[str, nn.Module]) -> LoraPlan:
@@ -258,6 +259,8 @@ def _delta(pieces: Pieces, *, alpha: float | None) -> WeightDelta | None:
             delta = GainDelta(pieces["gain"], on_input=not mark.is_meta and bool(mark.any()))
         case ["oft_blocks"] | ["oft_blocks", "rescale"]:
             delta = OrthogonalDelta(pieces["oft_blocks"], factor, pieces.get("rescale"))
+        case ["oft_diag"]:
+            delta = RotationDelta(pieces["oft_diag"])
         case _:
             raise ValueError(f"it has {', '.join(sorted(pieces))}, which together are no change")
     if magnitude is None:

@@ -159,6 +159,58 @@ def oft(size: Size, *, blocks: int = 8) -> Shapes:
     return shapes
 
 
+def oft_diag(size: Size, *, blocks: int = 8) -> Shapes:
+    """Older LyCORIS' OFT: the rotations themselves, and an alpha that means nothing."""
+    return {
+        name.replace(".oft_blocks", ".oft_diag"): shape
+        for name, shape in oft(size, blocks=blocks).items()
+    }
+
+
+def oft_kohya(size: Size, *, blocks: int = 8) -> Shapes:
+    """OFT in kohya's own names, which begin otherwise than those of a LoRA."""
+    return {
+        name.replace("lora_unet_", "oft_unet_"): shape
+        for name, shape in oft(size, blocks=blocks).items()
+    }
+
+
+def lycoris_text(size: Size) -> Shapes:
+    """A LoCon of the U-Net and the text encoder, as LyCORIS without kohya's scripts names them."""
+    pairs = kohya(_transformer_layers("sd15", size), rank=16, prefix="lycoris")
+    return pairs | kohya(_text_layers("sd15", size), rank=16, prefix="lycoris")
+
+
+def comfy_extracted(base: str, *, rank: int = 16) -> Callable[[Size], Shapes]:
+    """What ComfyUI extracts: the U-Net as in the single file, and text encoders by its own names."""
+
+    def shapes(size: Size) -> Shapes:
+        names = set(unet_shapes(base, size))
+        layers = {
+            ldm_unet_name(f"{path}.weight", names).removesuffix(".weight"): shape
+            for path, shape in _transformer_layers(base, size).items()
+        }
+        words = ("lora_down", "lora_up")
+        pairs = dotted_names(layers, rank=rank, prefix="diffusion_model.", words=words)
+        encoders = {"clip_l": "sd15", "clip_g": "sdxl-2"} if base == "sdxl" else {"clip_l": "sd15"}
+        for encoder, which in encoders.items():
+            prefix = f"text_encoders.{encoder}.transformer."
+            layers = _text_layers(which, size)
+            pairs |= dotted_names(layers, rank=rank, prefix=prefix, words=words)
+        pairs["text_encoders.clip_l.transformer.text_model.final_layer_norm.diff_b"] = (768,)
+        return pairs
+
+    return shapes
+
+
+def peft_named(layers: Callable[[Size], Shapes], *, adapter: str) -> Callable[[Size], Shapes]:
+    """PEFT's names with that of an adapter in each, as ``state_dict`` has them."""
+    return lambda size: {
+        re.sub(r"\.(lora_[AB])\.", rf".\1.{adapter}.", name): shape
+        for name, shape in layers(size).items()
+    }
+
+
 def ia3(size: Size) -> Shapes:
     """LyCORIS' (IA)^3: a factor for each output."""
     shapes: Shapes = {}

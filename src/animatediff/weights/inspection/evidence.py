@@ -12,6 +12,7 @@ from functools import cached_property
 
 from animatediff.weights.inspection.name_rules import Fragments
 from animatediff.weights.names.layouts import TRAINERS_WRAPPERS
+from animatediff.weights.names.low_rank import without_adapter
 
 _MOST_LETTERS = 200
 """Of a name; those of published files have at most 150."""
@@ -27,7 +28,9 @@ class Evidence:
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         prefix = _shared_wrapper(shapes)
-        self.shapes = {n.removeprefix(prefix): s for n, s in shapes.items()} if prefix else shapes
+        plain = {without_adapter(n).removeprefix(prefix): s for n, s in shapes.items()}
+        # Of two adapters in one file, both kinds of name are kept.
+        self.shapes = plain if len(plain) == len(shapes) else shapes
 
     @cached_property
     def names(self) -> str:

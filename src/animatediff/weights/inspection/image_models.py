@@ -32,7 +32,10 @@ def image_model(found: Inspection, evidence: Evidence) -> Inspection:
         "^conditioner.embedders.#.transformer."
     ):
         return replace(
-            found, family="sdxl-refiner", reasons=(*found.reasons, "it is SDXL's refiner")
+            found,
+            family="sdxl-refiner",
+            reasons=(*found.reasons, "it is SDXL's refiner"),
+            refusal="it cannot draw alone; use the base model",
         )
     if short and (several or evidence.has("label_emb.#.#.weight$", "^add_embedding.")):
         base, because = "sdxl", "it has SDXL's three blocks and conditions on sizes"
@@ -48,6 +51,12 @@ def image_model(found: Inspection, evidence: Evidence) -> Inspection:
     version = {9: "inpainting", 8: "instruct-pix2pix", 5: "depth"}.get(reads[1], "")
     if version:
         read.append(f"its first convolution reads {reads[1]} channels, as {version} models")
+    refusal = (
+        f"it takes {reads[1]} channels, as models for inpainting or editing do; a model that draws "
+        "from text takes 4"
+        if version
+        else ""
+    )
     if found.kind == "checkpoint":
         lacking = [
             what
@@ -58,6 +67,8 @@ def image_model(found: Inspection, evidence: Evidence) -> Inspection:
             if not evidence.has(*names)
         ]
         warnings += [f"it has no {what} of its own" for what in lacking]
+        if "text encoder" in lacking:
+            refusal = refusal or "it has no text encoder, so it cannot read a prompt"
     return replace(
         found,
         family=base,
@@ -65,6 +76,7 @@ def image_model(found: Inspection, evidence: Evidence) -> Inspection:
         version=version,
         reasons=(*found.reasons, because, *read),
         warnings=tuple(warnings),
+        refusal=refusal,
     )
 
 
@@ -191,4 +203,7 @@ def learned_words(evidence: Evidence) -> Inspection | None:
         layout="diffusers",
         reasons=("it holds nothing but vectors as wide as a text encoder's words",),
     )
+    if len(shapes) > 1:
+        several = f"it holds {len(shapes)} words; save each in a file of its own"
+        return replace(embedding(found, evidence, {}), refusal=several)
     return embedding(found, evidence, {})

@@ -12,7 +12,9 @@ from animatediff.weights.inspection.kinds import BASE_OF_WIDTH, BASE_TITLES, Kin
 from animatediff.weights.inspection.motion import MIDDLES, blocks_of_base
 from animatediff.weights.inspection.name_rules import FLAVOURS, NAMINGS, Trait
 from animatediff.weights.inspection.result import Inspection
+from animatediff.weights.names.lora import read_names
 from animatediff.weights.names.low_rank import FACTOR_ENDINGS
+from animatediff.weights.names.recognise import recognise
 
 _DOWN = FACTOR_ENDINGS["down"]
 _SAID: Mapping[str, Kind] = {"domain-adapter": "adapter", "adapter": "adapter", "lora": "lora"}
@@ -34,8 +36,10 @@ def motion_lora(found: Inspection, evidence: Evidence, metadata: Mapping[str, st
     if layout == "ours" and own in FAMILIES:
         family, base, also = own, FAMILIES[own].base, ()
     middle = "with" if mid else "without"
+    readable = recognise(evidence.shapes, kind="motion-lora") is not None
     return replace(
         found,
+        refusal="" if readable else "it has other changes than low-rank pairs",
         family=family,
         version="motiondirector" if everywhere else "",
         layout=layout,
@@ -53,6 +57,10 @@ def motion_lora(found: Inspection, evidence: Evidence, metadata: Mapping[str, st
 
 def image_lora(found: Inspection, evidence: Evidence, metadata: Mapping[str, str]) -> Inspection:
     """Which flavour an image LoRA is of and which image model it is for; or a domain adapter."""
+    names = read_names(evidence.shapes)
+    if not names.usable:
+        because = f"its changes are of no supported flavour, such as {names.unread[0]:.100}"
+        return replace(found, kind="unknown", reasons=(*found.reasons, because))
     flavour, naming = _first(FLAVOURS, evidence), _first(NAMINGS, evidence)
     base, why = _lora_base(evidence)
     ranks = evidence.sizes(0, *_DOWN, ".hada_w1_b", ".lokr_w2_b", ".lokr_w1_b")

@@ -341,9 +341,18 @@ NAMINGS: tuple[Trait, ...] = (
     Trait(
         "kohya-sgm",
         "its names are kohya's, with SDXL's blocks as in the single file",
-        ("^lora_unet_input_blocks_#", "^lora_unet_output_blocks_#", "^lora_unet_middle_block_#"),
+        (
+            *("^lora_unet_input_blocks_#", "^lora_unet_output_blocks_#"),
+            *("^lora_unet_middle_block_#", "^oft_unet_input_blocks_#"),
+        ),
     ),
-    Trait("kohya", "its names are kohya's", ("^lora_unet_", "^lora_te_", "^lora_te#_", "^lora_te")),
+    Trait(
+        "kohya",
+        "its names are kohya's",
+        ("^lora_unet_", "^lora_te_", "^lora_te#_", "^lora_te", "^oft_unet_"),
+    ),
+    Trait("lycoris", "its names are LyCORIS'", ("^lycoris_",)),
+    Trait("comfy", "its names are ComfyUI's", ("^text_encoders.clip_",)),
     Trait("peft", "its names are PEFT's (lora_A, lora_B)", (".lora_A.", ".lora_B.")),
     Trait(
         "diffusers",

@@ -36,6 +36,7 @@ class Inspection:
         num_tensors: how many tensors it holds.
         num_bytes: its size.
         warnings: what to know before using it.
+        refusal: why nothing here takes it although its kind is known; empty if something does.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Inspection:
     num_tensors: int = 0
     num_bytes: int = 0
     warnings: tuple[str, ...] = ()
+    refusal: str = ""
 
     @property
     def title(self) -> str:

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from torch import nn
 
 from animatediff.weights.image_model.single_file import UNET, unet_sources
-from animatediff.weights.names.low_rank import FACTOR_ENDINGS
+from animatediff.weights.names.low_rank import FACTOR_ENDINGS, adapter_in, without_adapter
 
 _PIECES = {
     **FACTOR_ENDINGS,
     "mid": (".lora_mid.weight",),
-    "magnitude": (
-        ".dora_scale",
-        ".lora_magnitude_vector",
-        ".lora_magnitude_vector.weight",
-        ".lora_magnitude_vector.default.weight",
-    ),
+    "magnitude": (".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight"),
     "difference": (".diff", ".w_norm"),
     "bias_difference": (".diff_b", ".b_norm"),
     "oft_blocks": (".oft_blocks",),
+    "oft_diag": (".oft_diag",),
     "rescale": (".rescale",),
     "on_input": (".on_input",),
     **{
@@ -45,10 +42,63 @@ _PROCESSOR = re.compile(r"(.+)\.processor\.(to_q|to_k|to_v|to_out)")
 _WRAPPERS = ("base_model.model.", "unet.", "diffusion_model.", UNET)
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+_UNET_PREFIXES = ("lora_unet_", "oft_unet_", "lycoris_", "lycoris_unet_")
+"""What comes before a layer's name with underscores: kohya's, kohya's for OFT, and LyCORIS'."""
+_COMFY_ENCODERS = {"text_encoder": ("clip_l", "clip_h"), "text_encoder_2": ("clip_g",)}
+"""What ComfyUI calls the text encoders: that of Stable Diffusion 1, that of 2, and SDXL's second."""
+_NO_CHANGE_ALONE = frozenset({"alpha", "rescale", "gain"})
+"""Pieces that change nothing by themselves; a bare weight may be a model's own."""
+
+
+@dataclass(frozen=True)
+class LoraNames:
+    """The names of a whole file, read as those of a LoRA.
+
+    Attributes:
+        layers: for every layer with a change, the file's name of each piece.
+        without_change: layers that are named and whose pieces are no change of a known flavour.
+        unread: names that are no piece of a change.
+        adapters: the names of PEFT's adapters in it.
+    """
+
+    layers: Mapping[str, Mapping[str, str]]
+    without_change: tuple[str, ...]
+    unread: tuple[str, ...]
+    adapters: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether most of the file is pieces of changes, as in a LoRA."""
+        pieces = sum(map(len, self.layers.values()))
+        return pieces > 0 and 2 * pieces >= pieces + len(self.unread)
+
+
+def read_names(names: Iterable[str]) -> LoraNames:
+    """Read the names of a whole file as those of a LoRA; the recogniser and the loader both do."""
+    layers: dict[str, dict[str, str]] = {}
+    unread: list[str] = []
+    adapters: dict[str, None] = {}
+    for name in names:
+        split = split_name(name)
+        if split is None:
+            unread.append(name)
+            continue
+        layers.setdefault(split[0], {})[split[1]] = name
+        if (adapter := adapter_in(name)) is not None:
+            adapters[adapter] = None
+    without: list[str] = []
+    for stem, pieces in list(layers.items()):
+        if pieces.keys() <= _NO_CHANGE_ALONE:
+            unread += pieces.values()
+            if "alpha" in pieces:
+                without.append(stem)
+            del layers[stem]
+    return LoraNames(layers, tuple(without), tuple(unread), tuple(adapters))
 
 
 def split_name(name: str) -> tuple[str, str] | None:
     """The layer, as the file calls it, and the piece; nothing if the name is no LoRA's."""
+    name = without_adapter(name)
     for ending, piece in _ENDINGS:
         if name.endswith(ending) and len(name) > len(ending):
             stem = name.removesuffix(ending)
@@ -102,20 +152,25 @@ def _unet_names(unet: nn.Module, paths: Iterable[str]) -> dict[str, str]:
             if dotted is not None:
                 names.setdefault(dotted, layer)
                 underscored = dotted.replace(".", "_")
-                names.setdefault(f"lora_unet_{underscored}", layer)
-                names.setdefault(f"lycoris_{underscored}", layer)
+                for prefix in _UNET_PREFIXES:
+                    names.setdefault(f"{prefix}{underscored}", layer)
     return names
 
 
 def _text_names(network: str, paths: Iterable[str], *, alone: bool) -> dict[str, str]:
     names: dict[str, str] = {}
     number = "2" if network == "text_encoder_2" else "1"
-    prefixes = (f"lora_te{number}_", *(("lora_te_",) if number == "1" else ()))
+    prefixes = (f"lora_te{number}_", f"lycoris_te{number}_")
+    prefixes += ("lora_te_", "lycoris_te_", "lycoris_") if number == "1" else ("lycoris_te_2_",)
+    comfy = _COMFY_ENCODERS[network]
     for path in paths:
         layer, bare = f"{network}:{path}", path.removeprefix("text_model.")
         nested = bare if bare.startswith("text_projection") else f"text_model.{bare}"
         for dotted in {bare, nested}:
             names[f"{network}.{dotted}"] = layer
+            for encoder in comfy:
+                names[f"text_encoders.{encoder}.transformer.{dotted}"] = layer
+                names[f"{encoder}.transformer.{dotted}"] = layer
             for prefix in prefixes:
                 names[prefix + dotted.replace(".", "_")] = layer
             if alone:

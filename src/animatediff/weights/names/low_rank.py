@@ -24,12 +24,12 @@ Factor = Literal["down", "up", "alpha"]
 
 FACTOR_ENDINGS: Mapping[Factor, tuple[str, ...]] = {
     "down": (
-        *(".lora_down.weight", ".lora_A.default.weight", ".lora_A.weight"),
+        *(".lora_down.weight", ".lora_A.weight"),
         *(".lora_linear_layer.down.weight", ".lora.down.weight", "_lora.down.weight"),
         ".down.weight",
     ),
     "up": (
-        *(".lora_up.weight", ".lora_B.default.weight", ".lora_B.weight"),
+        *(".lora_up.weight", ".lora_B.weight"),
         *(".lora_linear_layer.up.weight", ".lora.up.weight", "_lora.up.weight"),
         ".up.weight",
     ),
@@ -40,6 +40,12 @@ and our own; the shorter endings last, for they are the ends of others."""
 _FACTORS: Mapping[str, Factor] = {
     ending: factor for factor, endings in FACTOR_ENDINGS.items() for ending in endings
 }
+
+_ADAPTER = re.compile(
+    r"(?P<piece>\.lora_(?:[AB]|embedding_[AB]|magnitude_vector))\.(?!weight$)(?P<adapter>[^.]+)"
+    r"(?P<end>\.weight)?$"
+)
+"""The end of a name that PEFT has written for an adapter with a name, be it ``default``."""
 
 _KOHYA_PREFIX = "lora_unet_"
 _WORDS = (
@@ -78,6 +84,19 @@ class LowRankName:
     def ours(self) -> str:
         """Our name."""
         return our_factor(self.host, self.factor)
+
+
+def without_adapter(name: str) -> str:
+    """A tensor's name without the name of PEFT's adapter: ``lora_A.style.weight``, ``lora_A.weight``."""
+    if ".lora_" not in name:
+        return name
+    return _ADAPTER.sub(lambda match: match["piece"] + (match["end"] or ""), name)
+
+
+def adapter_in(name: str) -> str | None:
+    """The name of PEFT's adapter within a tensor's name."""
+    match = _ADAPTER.search(name)
+    return match["adapter"] if match else None
 
 
 def our_factor(host: str, factor: Factor) -> str:
@@ -152,6 +171,7 @@ def _foreign_host(host: str, *, kind: Kind, layout: Layout) -> str:
 
 
 def _factor_of(name: str) -> tuple[str, str, Factor] | None:
+    name = without_adapter(name)
     for marker, factor in _FACTORS.items():
         if name.endswith(marker):
             return name.removesuffix(marker), marker, factor
