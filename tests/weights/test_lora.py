@@ -374,7 +374,8 @@ def test_coverage_counts_modules_whose_change_is_computed(
 
 def test_a_file_of_two_adapters_is_refused(tmp_path: Path) -> None:
     weights = synthetic.tensors("lora-peft-named")
-    weights |= {key.replace("mystyle", "other"): tensor for key, tensor in weights.items()}
+    weights |= {key.replace("mystyle", "other"): tensor.clone() for key, tensor in weights.items()}
     save_file(weights, tmp_path / "a.safetensors")
     with pytest.raises(FileError, match="holds 2 adapters, mystyle and other"):
         read_lora(tmp_path / "a.safetensors")
+    assert "holds 2 adapters" in inspect(tmp_path / "a.safetensors").refusal

@@ -61,6 +61,9 @@ def image_lora(found: Inspection, evidence: Evidence, metadata: Mapping[str, str
     if not names.usable:
         because = f"its changes are of no supported flavour, such as {names.unread[0]:.100}"
         return replace(found, kind="unknown", reasons=(*found.reasons, because))
+    if len(names.adapters) > 1:
+        several = f"it holds {len(names.adapters)} adapters; save each in a file of its own"
+        found = replace(found, refusal=several)
     flavour, naming = _first(FLAVOURS, evidence), _first(NAMINGS, evidence)
     base, why = _lora_base(evidence)
     ranks = evidence.sizes(0, *_DOWN, ".hada_w1_b", ".lokr_w2_b", ".lokr_w1_b")

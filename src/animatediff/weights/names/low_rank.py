@@ -87,7 +87,7 @@ class LowRankName:
 
 
 def without_adapter(name: str) -> str:
-    """A tensor's name without the name of PEFT's adapter: ``lora_A.style.weight``, ``lora_A.weight``."""
+    """A tensor's name without that of PEFT's adapter: ``lora_A.weight`` for ``lora_A.x.weight``."""
     if ".lora_" not in name:
         return name
     return _ADAPTER.sub(lambda match: match["piece"] + (match["end"] or ""), name)
