@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,10 @@ from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.motion_lora import MotionLora
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.guidance import DECIDED, guided_to_motion, while_noisy
+from animatediff.sampling.around.guidance import classifier_free
+from animatediff.sampling.around.motion_guidance import DECIDED, guided_to_motion
+from animatediff.sampling.around.while_noisy import while_noisy
+from animatediff.sampling.ask import WITH_PROMPT, WITHOUT_PROMPT, Ask
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.storage.files import write_weights
 
@@ -138,20 +142,20 @@ def test_it_pulls_only_while_layouts_are_decided() -> None:
         yield
         lasts.append("all")
 
-    def without(latents: Tensor, timestep: Tensor, step: int) -> Tensor:
-        assert lasts[-1] == "less"
-        return latents + 1
+    def predict_noise(ask: Ask) -> Tensor:
+        moved = {WITHOUT_PROMPT.start: "less", WITH_PROMPT.start: "all"}
+        assert lasts[-1] == moved[ask.rows.start]
+        return ask.latents + (1 if ask.rows == WITHOUT_PROMPT else 3)
 
-    def along(latents: Tensor, timestep: Tensor, step: int) -> Tensor:
-        assert lasts[-1] == "all"
-        return latents + 3
+    noisy = partial(guided_to_motion, guidance=classifier_free(2.5), unmoved=unmoved)
+    predict = while_noisy(noisy, least=DECIDED, then=lambda inner: lambda ask: ask.latents)(
+        predict_noise
+    )
 
-    def otherwise(latents: Tensor, timestep: Tensor, step: int) -> Tensor:
-        return latents
+    def at(timestep: float, step: int) -> float:
+        start, frames = torch.zeros(1, 1, 1, 1, 1), torch.arange(1)
+        return predict(Ask(start, torch.tensor(timestep), step, WITH_PROMPT, frames)).item()
 
-    noisy = guided_to_motion(without, along, scale=2.5, unmoved=unmoved)
-    predict = while_noisy(noisy, otherwise)
-    start = torch.zeros(1, 1, 1, 1, 1)
-    assert predict(start, torch.tensor(999.0), 0).item() == 1 + 2.5 * 2
-    assert predict(start, torch.tensor(DECIDED), 4).item() == 1 + 2.5 * 2
-    assert predict(start, torch.tensor(DECIDED - 1), 5).item() == 0
+    assert at(999.0, 0) == 1 + 2.5 * 2
+    assert at(DECIDED, 4) == 1 + 2.5 * 2
+    assert at(DECIDED - 1, 5) == 0

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from animatediff.errors import InputError
 from animatediff.sampling.animator import Animator, load_request
-from animatediff.sampling.conditions import read_conditions
+from animatediff.sampling.conditions import read_texts
 from animatediff.sampling.metadata import describe
 from animatediff.sampling.prompts import Conditioning
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.settled import settle
 from animatediff.sampling.travel import Blend, plan_travel, travelled
 from animatediff.video import read_metadata
 
@@ -120,8 +121,8 @@ def test_texts_of_any_length_have_as_many_chunks(
 ) -> None:
     """Keyframes of 10, 80 and 200 tokens, and no negative prompt."""
     prompts = {"0": "a " * 10, "1": "a " * 80, "3": "a " * 200}
-    asked = animator.resolved(replace(travelling, prompt="", prompts=prompts))
-    (now,) = read_conditions(asked, base=animator.base, words=())
+    asked = settle(replace(travelling, prompt="", prompts=prompts), animator.model)
+    (now,) = read_texts(asked, base=animator.base, words=()).parts
     room = animator.base.tokenizer.model_max_length
     chunks = math.ceil(200 / (room - 2))
     assert now.states.shape[:3] == (2, 4, chunks * room)
@@ -134,8 +135,8 @@ def test_keyframes_may_change_over_the_steps_too(
     animator: Animator, travelling: AnimationRequest
 ) -> None:
     prompts = {"0": "a [fox:ox:0.5]", "3": "an ox"}
-    asked = animator.resolved(replace(travelling, prompt="", prompts=prompts))
-    first, second = read_conditions(asked, base=animator.base, words=())
+    asked = settle(replace(travelling, prompt="", prompts=prompts), animator.model)
+    first, second = read_texts(asked, base=animator.base, words=()).parts
     assert (first.last_step, second.last_step) == (1, 2)
     assert not torch.equal(first.states[1, 0], second.states[1, 0])
     assert torch.equal(first.states[1, 3], second.states[1, 3])

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.model.low_rank import LowRankSet
+from animatediff.sampling.around.guidance import classifier_free, guided
+from animatediff.sampling.ask import Ask
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
-from animatediff.sampling.guidance import guided
 from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.schedulers import SAMPLERS, Sampler
 from animatediff.training.lessons.clips import ClipLesson
@@ -75,29 +76,32 @@ def _drawn(
     device = base.unet.device
     text = lesson.embed(["", prompt])
 
-    def model(latents: Tensor, timestep: Tensor, step: int) -> Tensor:
-        del step
-        times = timestep.to(device).expand(len(latents))
-        return lesson.predict_noise(latents.to(base.unet.dtype), times, text).float()
+    def model(ask: Ask) -> Tensor:
+        times = ask.timestep.to(device).expand(len(ask.latents))
+        return lesson.predict_noise(ask.latents.to(base.unet.dtype), times, text).float()
 
     side = ground.size // base.pixels_per_latent
+    noise = initial_noise(
+        seed,
+        num_frames=lesson.fetch.num_frames,
+        channels=cast(int, base.unet.config["in_channels"]),
+        height=side,
+        width=side,
+    )
+    sampler = Sampler(
+        SAMPLERS["ddim"],
+        betas=prepared.betas or ground.image_betas(),
+        prediction=lesson.prediction,
+        steps=STEPS,
+        seed=seed,
+        device=device,
+    )
+    latents, first = sampler.start(noise.to(device))
     latents = denoise(
-        initial_noise(
-            seed,
-            num_frames=lesson.fetch.num_frames,
-            channels=cast(int, base.unet.config["in_channels"]),
-            height=side,
-            width=side,
-        ).to(device),
-        predict_noise=guided(model, scale=GUIDANCE),
-        sampler=Sampler(
-            SAMPLERS["ddim"],
-            betas=prepared.betas or ground.image_betas(),
-            prediction=lesson.prediction,
-            steps=STEPS,
-            seed=seed,
-            device=device,
-        ),
+        latents,
+        first=first,
+        predict_noise=guided(model, guidance=classifier_free(GUIDANCE)),
+        sampler=sampler,
         on_step=_ignore,
         should_stop=lambda: False,
     )

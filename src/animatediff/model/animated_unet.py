@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from einops import rearrange
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from animatediff.errors import InputError
 from animatediff.model.clip import Clip
+from animatediff.model.control.residuals import Residuals
 from animatediff.model.graft import Graft, Grafts
 from animatediff.model.motion_module import MotionModule, NormScope
 from animatediff.model.norms import normalise_over_frames
@@ -147,6 +148,7 @@ class AnimatedUNet(nn.Module):
         encoder_hidden_states: Tensor,
         *,
         added_cond_kwargs: Mapping[str, Tensor] | None = None,
+        residuals: Residuals | None = None,
     ) -> Float[Tensor, "b c f h w"]:
         """The noise in every frame of ``latents``.
 
@@ -157,9 +159,11 @@ class AnimatedUNet(nn.Module):
                 frame as ``b f n d`` or ``(b f) n d``.
             added_cond_kwargs: SDXL's ``text_embeds`` and ``time_ids``, one row for each clip or
                 frame.
+            residuals: what control networks add to the image model's features.
 
         Raises:
-            InputError: a condition has rows for neither the clips nor the frames.
+            InputError: a condition has rows for neither the clips nor the frames, or residuals are
+                for a U-Net with another number of skip connections.
         """
         clips, _, frames, _, _ = latents.shape
         self.clip.num_frames = frames
@@ -173,6 +177,7 @@ class AnimatedUNet(nn.Module):
                 for name, value in (added_cond_kwargs or {}).items()
             },
             return_dict=False,
+            **_as_diffusers(residuals or Residuals(), skips=_num_skips(self.unet)),
         )[0]
         return rearrange(noise, "(b f) c h w -> b c f h w", f=frames)
 
@@ -228,6 +233,33 @@ class AnimatedUNet(nn.Module):
                 ")",
             ]
         )
+
+
+def _num_skips(unet: UNet2DConditionModel) -> int:
+    """Skip connections: one of the first convolution, and of each ResNet and downsampler."""
+    blocks: Any = unet.down_blocks
+    return 1 + sum(len(block.resnets) + len(block.downsamplers or ()) for block in blocks)
+
+
+def _as_diffusers(residuals: Residuals, *, skips: int) -> dict[str, Any]:
+    """Residuals as the arguments of diffusers' U-Net; none if there is nothing to add.
+
+    diffusers adds to skip connections and to the middle block only if it is given both.
+    """
+    found: dict[str, Any] = {}
+    if residuals.blocks:
+        found["down_intrablock_additional_residuals"] = list(residuals.blocks)
+    given = residuals.skips if residuals.mid is None else (*residuals.skips, residuals.mid)
+    if given:
+        nothing = given[0].new_zeros(())
+        found["down_block_additional_residuals"] = residuals.skips or (nothing,) * skips
+        found["mid_block_additional_residual"] = nothing if residuals.mid is None else residuals.mid
+    if residuals.skips and len(residuals.skips) != skips:
+        raise InputError(
+            f"These residuals are for an image model with {len(residuals.skips)} skip connections, "
+            f"and this one has {skips}; use a control network for this image model."
+        )
+    return found
 
 
 def _timestep_per_frame(

@@ -9,60 +9,43 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.fast.plain_norms import plain_norms
-from animatediff.model.low_rank import Host, exchanged, merged, merged_weights
-from animatediff.model.weight_delta import merged_deltas
-from animatediff.options.checks import check_multiple
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
-from animatediff.sampling.conditions import read_conditions
+from animatediff.sampling.around.guidance import classifier_free, guided
+from animatediff.sampling.around.motion_guidance import DECIDED, guided_to_motion
+from animatediff.sampling.around.rescale import rescaled
+from animatediff.sampling.around.while_noisy import unwrapped, while_noisy
+from animatediff.sampling.around.windows import over_windows
+from animatediff.sampling.ask import Around
+from animatediff.sampling.changed_weights import Unmoved, changed_weights
+from animatediff.sampling.conditions import read_texts
 from animatediff.sampling.decode import decode
-from animatediff.sampling.denoise import denoise
-from animatediff.sampling.free_init import in_rounds
-from animatediff.sampling.guidance import (
-    Latents,
-    PredictNoise,
-    by_step,
-    guided,
-    guided_to_motion,
-    model_noise,
-    while_noisy,
-)
+from animatediff.sampling.draw import draw_latents
 from animatediff.sampling.loading import Loaded, load_parts
 from animatediff.sampling.memory import memory_named
-from animatediff.sampling.metadata import Report, load_request
-from animatediff.sampling.noise import initial_noise
+from animatediff.sampling.metadata import load_request
+from animatediff.sampling.model_noise import model_noise
 from animatediff.sampling.report import report_on
 from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
-from animatediff.sampling.schedulers import SAMPLERS, Sampler
-from animatediff.sampling.wildcards import resolve_wildcards
+from animatediff.sampling.settled import Model, Settled, settle
+from animatediff.sampling.watch import Watch
 from animatediff.video import Video
 from animatediff.weights.adapters import LoadedLowRank
-from animatediff.weights.builtin import resolve_lora
 from animatediff.weights.families import Family, Numerics
 from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.lora import Style, fit_lora, read_lora
 from animatediff.weights.motion import AUTO
 from animatediff.weights.textual_inversion import Word
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 __all__ = ["Animation", "Animator", "Progress", "load_request"]
-
-PREVIEW_FRAMES = 4
-_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 @dataclass(frozen=True)
@@ -186,26 +169,36 @@ class Animator:
             NumericalError: NaN or infinity, named by its step.
             MemoryLimitError: the request needs more memory than there is.
         """
-        asked, request = request.validated(), self.resolved(request)
-        tell, stop = on_step or _ignore, should_stop or _never
+        settled = settle(request, self.model)
         with ExitStack() as stack:
             stack.enter_context(memory_named("The animation"))
-            # Merged into the weights, a LoRA costs nothing at the steps.
-            styles = [(self._style(path).changes, scale) for path, scale in _loras_of(request)]
-            stack.enter_context(merged_deltas(styles))
-            # Sums are rounded, so the same MotionLoRAs are always added in the same order.
-            branches = sorted(self._scales(request), key=_file_of)
-            unmoved = self._unmoved(request, branches)
-            for each, scale in branches:
-                each.grafts.scale = scale
-                if scale != 0:
-                    stack.enter_context(merged(each.grafts))
+            unmoved = stack.enter_context(
+                changed_weights(
+                    settled,
+                    styles=[(self._style(path), scale) for path, scale in settled.styles],
+                    adapter=self.adapter,
+                    motion_loras=self.motion_loras,
+                )
+            )
             stack.callback(plain_norms(self.animated).remove)
             stack.enter_context(torch.inference_mode())
-            made = self._animate(request, tell, stop, unmoved=unmoved)
-        resolved = _typed(request)
-        template = {name: text for name, text in _typed(asked).items() if text != resolved[name]}
-        return replace(made, report=replace(made.report, template=template))
+            watch = Watch(settled, self.base.vae, on_step or _ignore, should_stop or _never)
+            return self._animate(settled, watch, unmoved)
+
+    def resolved(self, request: AnimationRequest) -> AnimationRequest:
+        """The request with every choice that was left to the model filled in.
+
+        Raises:
+            InputError: the request cannot be, or is for another model or precision.
+        """
+        return settle(request, self.model).request
+
+    @property
+    def model(self) -> Model:
+        """What the loaded files decide of a request."""
+        return Model.of(
+            self.base, family=self.family, loaded=self.loaded, motion_loras=self.motion_loras
+        )
 
     def _style(self, path: Path) -> Style:
         """A LoRA, read at its first use.
@@ -218,212 +211,59 @@ class Animator:
             self.loras[path] = plan.load(device=self.base.unet.device)
         return self.loras[path]
 
-    def _scales(self, request: AnimationRequest) -> list[tuple[LoadedLowRank, float]]:
-        """How much a request asks of the domain adapter and of every MotionLoRA."""
-        scales = [scale for _, scale in map(parse_lora, request.motion_loras)]
-        if self.adapter is None:
-            return list(zip(self.motion_loras, scales, strict=True))
-        alpha = parse_adapter(request.adapter)[1]
-        return [(self.adapter, alpha), *zip(self.motion_loras, scales, strict=True)]
-
-    def _unmoved(
-        self, request: AnimationRequest, branches: Sequence[tuple[LoadedLowRank, float]]
-    ) -> dict[Host, Tensor]:
-        """The weights without the share of MotionLoRAs that guidance pulls to; none if it is 0."""
-        if request.guidance == 1:
-            return {}
-
-        def pull(each: LoadedLowRank) -> float:
-            asked = request.motion_guidance
-            return each.file.motion_guidance if asked is None else asked
-
-        moves = [(each, scale) for each, scale in branches if each is not self.adapter]
-        if not any(scale * pull(each) for each, scale in moves):
-            return {}
-        return merged_weights([(each.grafts, scale * (1 - pull(each))) for each, scale in moves])
-
-    def _animate(
-        self,
-        request: AnimationRequest,
-        on_step: Callable[[Progress], None],
-        should_stop: Callable[[], bool],
-        *,
-        unmoved: dict[Host, Tensor],
-    ) -> Animation:
-        """The order of work: text, what is wrapped around the model, noise, steps, pictures."""
+    def _animate(self, settled: Settled, watch: Watch, unmoved: Unmoved | None) -> Animation:
+        """Text, what is wrapped around the model, latents, frames: the order of work."""
         clock = [time.perf_counter()]
-        assert request.guidance is not None
-        assert request.steps is not None
-        assert request.num_frames is not None
-        steps, rounds, num_frames = request.steps, request.free_init, request.num_frames
-        over_steps = read_conditions(request, base=self.base, words=self.words)
-
-        def noise_of(clips: slice) -> PredictNoise:
-            return by_step(
-                [
-                    (now.last_step, model_noise(self.animated, text=now.states, added=now.added))
-                    for now in (texts.of(clips) for texts in over_steps)
-                ]
-            )
-
-        predict_noise = noise_of(slice(None))
-        if request.guidance != 1:
-            along = noise_of(slice(1, 2))
-            predict_noise = guided(predict_noise, scale=request.guidance)
-            if unmoved:
-                towards = guided_to_motion(
-                    noise_of(slice(0, 1)),
-                    along,
-                    scale=request.guidance,
-                    unmoved=partial(exchanged, unmoved),
-                )
-                predict_noise = while_noisy(towards, predict_noise)
-            predict_noise = while_noisy(predict_noise, along, least=request.guidance_from)
-
-        def draw(start: Latents, number: int) -> Latents:
-            def denoised(step: int, guess: Tensor) -> None:
-                done, sheet = number * steps + step, lambda: self._preview(guess, request)
-                on_step(Progress("denoise", done, rounds * steps, sheet))
-
-            return denoise(
-                start,
-                predict_noise=predict_noise,
-                sampler=self._sampler(request),
-                on_step=denoised,
-                should_stop=should_stop,
-            )
-
-        def decoded(done: int) -> None:
-            sheet = lambda: self._preview(latents, request)  # noqa: E731
-            on_step(Progress("decode", done, num_frames, sheet))
-
+        texts = read_texts(settled, base=self.base, words=self.words)
+        predict_noise = model_noise(self.animated, texts=texts)
+        for around in wrappers(settled, unmoved=unmoved):
+            predict_noise = around(predict_noise)
         clock.append(time.perf_counter())
-        latents = in_rounds(
-            self._noise(request),
-            rounds=rounds,
-            draw=draw,
-            noised=lambda latents, noise: self._sampler(request).noised(latents, noise),
-            fresh=lambda number: self._noise(request, number=number),
+        latents = draw_latents(
+            settled, base=self.base, family=self.family, predict_noise=predict_noise, watch=watch
         )
         clock.append(time.perf_counter())
-        frames = decode(latents, vae=self.base.vae, on_step=decoded, should_stop=should_stop)
+        frames = decode(
+            latents,
+            vae=self.base.vae,
+            on_step=lambda done: watch.decoded(done, latents),
+            should_stop=watch.should_stop,
+        )
         clock.append(time.perf_counter())
-        return Animation(
-            video=Video(frames, request.rate),
-            request=request,
-            latents=latents.cpu(),
-            report=self._report(request, clock=clock),
-        )
-
-    def resolved(self, request: AnimationRequest) -> AnimationRequest:
-        """The request with every choice that was left to the model filled in.
-
-        Raises:
-            InputError: the request cannot be, or is for another model or precision.
-        """
-        request = request.validated()
-        asked = Loaded.of(request)
-        request = replace(
-            request,
-            prompt=resolve_wildcards(request.prompt, seed=request.seed),
-            negative_prompt=resolve_wildcards(request.negative_prompt, seed=request.seed),
-            prompts={
-                key: resolve_wildcards(text, seed=request.seed)
-                for key, text in request.prompts.items()
-            },
-        )
-        if asked != self.loaded:
-            raise InputError(
-                f"The request is for {asked}, and this animator has {self.loaded}; "
-                "load another animator for it."
-            )
-        precision = _PRECISIONS[self.animated.unet.dtype]
-        if request.precision not in ("auto", precision):
-            raise InputError(
-                f"The request is for precision {request.precision}, and this animator runs in "
-                f"{precision}; load another animator for it."
-            )
-        unit = self.base.pixels_per_latent
-        own = self.base.unet.config["sample_size"]
-        # Some modules know only smaller pictures than their image model, and none larger ones.
-        side = min(own * unit, self.family.size) if isinstance(own, int) else self.family.size
-        width, height = request.width or side, request.height or side
-        check_multiple("width", width, of=unit)
-        check_multiple("height", height, of=unit)
-        return replace(
-            request,
-            num_frames=request.num_frames or self.family.num_frames,
-            width=width,
-            height=height,
-            steps=self.family.steps if request.steps is None else request.steps,
-            guidance=float(self.family.guidance if request.guidance is None else request.guidance),
-            scheduler=request.scheduler or self.family.scheduler,  # pyright: ignore[reportArgumentType] - one of its own names
-            precision=precision,  # pyright: ignore[reportArgumentType] - one of its own names
-        ).validated()
-
-    def _noise(self, request: AnimationRequest, *, number: int = 0) -> Latents:
-        unit = self.base.pixels_per_latent
-        assert request.num_frames is not None
-        assert request.width is not None
-        assert request.height is not None
-        noise = initial_noise(
-            request.seed,
-            num_frames=request.num_frames,
-            channels=self.base.unet.config["in_channels"],
-            height=request.height // unit,
-            width=request.width // unit,
-            number=number,
-        )
-        return noise.to(self.base.unet.device)
-
-    def _sampler(self, request: AnimationRequest) -> Sampler:
-        assert request.scheduler is not None
-        assert request.steps is not None
-        return Sampler(
-            SAMPLERS[request.scheduler],
-            betas=self.family.betas,
-            prediction=str(self.base.scheduler_config.get("prediction_type", "epsilon")),
-            steps=request.steps,
-            seed=request.seed,
-            device=self.base.unet.device,
-            spacing=self.family.spacing,
-            lcm_steps=self.family.lcm_steps,
-        )
-
-    def _preview(self, latents: Float[Tensor, "1 c f h w"], request: AnimationRequest) -> Image:
-        """A few frames, evenly spaced, as one picture."""
-        assert request.num_frames is not None
-        count = min(PREVIEW_FRAMES, request.num_frames)
-        chosen = torch.linspace(0, request.num_frames - 1, count).round().long()
-        few = latents[:, :, chosen.to(latents.device)]
-        return Video(decode(few, vae=self.base.vae), request.rate).contact_sheet()
-
-    def _report(self, request: AnimationRequest, *, clock: Sequence[float]) -> Report:
-        return report_on(
-            request,
+        report = report_on(
+            settled,
             loaded=self.loaded,
             family=self.family,
             notes=self.notes,
-            styles={path: self._style(path) for path, _ in _loras_of(request)},
+            styles={path: self._style(path) for path, _ in settled.styles},
             files=self.files,
             device=self.base.unet.device,
             clock=clock,
         )
+        video = Video(frames, settled.request.rate)
+        return Animation(video, settled.request, latents.cpu(), report)
 
 
-def _loras_of(request: AnimationRequest) -> list[tuple[Path, float]]:
-    """The files of a request's LoRAs, and how much of each."""
-    return [(resolve_lora(name), scale) for name, scale in map(parse_lora, request.styles)]
+def wrappers(settled: Settled, *, unmoved: Unmoved | None) -> list[Around]:
+    """What is wrapped around the model's prediction, the innermost first.
 
-
-def _typed(request: AnimationRequest) -> dict[str, str]:
-    """Every text in which wildcards may leave a choice open."""
-    keyframes = {f"prompts.{key}": text for key, text in request.prompts.items()}
-    return {"prompt": request.prompt, "negative_prompt": request.negative_prompt, **keyframes}
-
-
-def _file_of(wanted: tuple[LoadedLowRank, float]) -> str:
-    return str(wanted[0].file.header.path)
+    Args:
+        settled: the request.
+        unmoved: takes off the share of MotionLoRAs that guidance pulls to.
+    """
+    request = settled.request
+    guidance = rescaled(classifier_free(settled.guidance), share=request.guidance_rescale)
+    to_prompt = partial(guided, guidance=guidance)
+    to_motion = (
+        to_prompt
+        if unmoved is None
+        else partial(guided_to_motion, guidance=guidance, unmoved=unmoved)
+    )
+    pull = while_noisy(to_motion, least=DECIDED, then=to_prompt)
+    return [
+        while_noisy(pull, least=request.guidance_from) if settled.is_guided else unwrapped,
+        partial(over_windows, windows=settled.windows),
+    ]
 
 
 def _ignore(progress: Progress) -> None:

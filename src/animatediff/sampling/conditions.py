@@ -1,20 +1,21 @@
-"""What the denoiser attends to: the texts of a request, over its steps and over its frames."""
+"""The text conditioning of an animation: of every row, frame and step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from einops import repeat
+from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.errors import InputError
+from animatediff.sampling.ask import Ask
 from animatediff.sampling.keyframes import positions_of
 from animatediff.sampling.prompt_syntax import scheduled, take_loras
 from animatediff.sampling.prompts import Conditioning, encode_prompts
-from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.settled import Settled
 from animatediff.sampling.travel import plan_travel, travelled
 from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.textual_inversion import Word
@@ -25,47 +26,84 @@ MAX_TEXTS = 2000
 
 @dataclass(frozen=True)
 class Conditions:
-    """Texts for a number of steps, as the image model takes them.
+    """The texts of consecutive steps, as the image model takes them.
 
     Attributes:
         last_step: the last step, from 1, that they are for.
-        states: a row for each clip of the batch: the negative prompt's, if it counts, and the prompt's;
-            ``b f n d`` where the prompt changes over the frames.
-        added: what SDXL is given besides.
+        states: the text encoder's states of each row, ``r n d``; ``r f n d`` if the prompt changes
+            over the frames.
+        added: SDXL's further conditioning of each row, ``r p``; ``text_embeds`` is ``r f p`` if the
+            prompt changes over the frames.
     """
 
     last_step: int
-    states: Float[Tensor, "b ..."]
-    added: dict[str, Tensor]
-
-    def of(self, clips: slice) -> Conditions:
-        """Those of some clips of the batch."""
-        added = {name: rows[clips] for name, rows in self.added.items()}
-        return replace(self, states=self.states[clips], added=added)
+    states: Float[Tensor, "r ..."]
+    added: Mapping[str, Tensor]
 
 
-def read_conditions(
-    request: AnimationRequest, *, base: BaseModel, words: Sequence[Word]
-) -> list[Conditions]:
-    """The texts of a request, encoded, in the order of the steps.
+@dataclass(frozen=True)
+class Texts:
+    """The conditioning of an animation by text, to be looked up with an ask.
+
+    Attributes:
+        parts: in the order of the steps.
+        first_row: the number of the row that tensors begin with: 0 (without the prompt), or 1 (with
+            it) if nothing is guided.
+    """
+
+    parts: tuple[Conditions, ...]
+    first_row: int
+
+    def at(self, ask: Ask) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the text states and SDXL's further conditioning for an ask.
+
+        States are ``b n d``, or ``b f n d`` if the prompt changes over the frames. The rest has a row
+        for each clip, or for each frame of each clip, ``(b f) p``.
+        """
+        now = next((part for part in self.parts if ask.step < part.last_step), self.parts[-1])
+        rows = slice(ask.rows.start - self.first_row, ask.rows.stop - self.first_row)
+        states = now.states[rows]
+        if states.ndim == 4:
+            states = states[:, ask.frames]
+        added = {name: value[rows] for name, value in now.added.items()}
+        for name, value in added.items():
+            if value.ndim == 3:
+                added[name] = rearrange(value[:, ask.frames], "b f p -> (b f) p")
+        return states, added
+
+    def to(self, dtype: torch.dtype) -> Texts:
+        """The same texts as numbers of another type."""
+        parts = [
+            replace(
+                part,
+                states=part.states.to(dtype),
+                added={
+                    name: value.to(part.states.device, dtype) for name, value in part.added.items()
+                },
+            )
+            for part in self.parts
+        ]
+        return replace(self, parts=tuple(parts))
+
+
+def read_texts(settled: Settled, *, base: BaseModel, words: Sequence[Word]) -> Texts:
+    """Encode the texts of a request.
 
     Args:
-        request: with every choice filled in.
+        settled: the request.
         base: the image model.
         words: learned words that the texts may name.
 
     Raises:
         InputError: a text is too long, or changes in too many places.
     """
-    assert request.steps is not None
-    assert request.num_frames is not None
-    is_guided = request.guidance != 1
+    request = settled.request
     keyframes = request.keyframes
-    positions = positions_of(keyframes, num_frames=request.num_frames, rate=request.rate)
+    positions = positions_of(keyframes, num_frames=settled.num_frames, rate=request.rate)
     typed = [(False, keyframes[key]) for key in positions]
-    if is_guided:
+    if settled.is_guided:
         typed.insert(0, (True, request.negative_prompt))
-    plans = [(negative, _over_steps(take_loras(text)[0], request)) for negative, text in typed]
+    plans = [(negative, _over_steps(take_loras(text)[0], settled)) for negative, text in typed]
     # All are encoded together, so that all have as many chunks.
     distinct = list(dict.fromkeys((negative, text) for negative, plan in plans for _, text in plan))
     if len(distinct) > MAX_TEXTS:
@@ -84,7 +122,7 @@ def read_conditions(
     known = dict(zip(distinct, encoded, strict=True))
     blends = plan_travel(
         list(positions.values()),
-        num_frames=request.num_frames,
+        num_frames=settled.num_frames,
         hold=request.hold,
         closed_loop=request.closed_loop,
     )
@@ -98,17 +136,16 @@ def read_conditions(
         texts = [text for negative, text in now if not negative]
         if request.prompts:
             texts = [travelled(texts, blends, interpolation=request.interpolation)]
-            without = [_for_every_frame(text, request.num_frames) for text in without]
-        found.append(_together([*without, *texts], end, request))
-    return found
+            without = [_for_every_frame(text, settled.num_frames) for text in without]
+        found.append(_together([*without, *texts], end, settled))
+    return Texts(tuple(found), first_row=0 if settled.is_guided else 1)
 
 
-def _over_steps(text: str, request: AnimationRequest) -> list[tuple[int, str]]:
+def _over_steps(text: str, settled: Settled) -> list[tuple[int, str]]:
     """The text with its edits made, each version with the last step that it is for."""
-    assert request.steps is not None
-    if request.emphasis == "none":
-        return [(request.steps, text)]
-    return scheduled(text, steps=request.steps)
+    if settled.request.emphasis == "none":
+        return [(settled.steps, text)]
+    return scheduled(text, steps=settled.steps)
 
 
 def _for_every_frame(text: Conditioning, num_frames: int) -> Conditioning:
@@ -119,12 +156,14 @@ def _for_every_frame(text: Conditioning, num_frames: int) -> Conditioning:
     )
 
 
-def _together(
-    texts: Sequence[Conditioning], last_step: int, request: AnimationRequest
-) -> Conditions:
-    added = {name: torch.cat([text.added[name] for text in texts]) for name in texts[0].added}
-    if added:
-        size = (request.height, request.width)
+def _together(texts: Sequence[Conditioning], last_step: int, settled: Settled) -> Conditions:
+    """The rows of several texts, below one another."""
+    added = {name: [text.added[name] for text in texts] for name in texts[0].added}
+    # For every frame, each text is one row of many; otherwise it is one row by itself.
+    together = torch.stack if settled.request.prompts else torch.cat
+    rows = {name: together(values) for name, values in added.items()}
+    if rows:
+        size = (settled.height, settled.width)
         # Original size, what was cropped from the top and the left, and the size to draw.
-        added["time_ids"] = torch.tensor([[*size, 0, 0, *size]] * len(texts))
-    return Conditions(last_step, torch.cat([text.states for text in texts]), added)
+        rows["time_ids"] = torch.tensor([[*size, 0, 0, *size]] * len(texts))
+    return Conditions(last_step, torch.cat([text.states for text in texts]), rows)

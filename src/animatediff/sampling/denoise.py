@@ -1,55 +1,61 @@
-"""The loop at the heart of it all: from noise to latents, step by step (arXiv 2010.02502).
+"""The denoising loop: from noise to latents, step by step (arXiv 2010.02502).
 
-Whatever else bears on the result is wrapped around ``predict_noise``, in the order that
-``animator`` writes down.
+Guidance, windows and the like are wrapped around ``predict_noise``; ``animator.py`` lists the order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.errors import Cancelled, NumericalError
-from animatediff.sampling.guidance import PredictNoise
+from animatediff.sampling.ask import WITH_PROMPT, Ask, PredictNoise
 from animatediff.sampling.schedulers import Sampler
 
 
 def denoise(
-    noise: Float[Tensor, "1 c f h w"],
+    latents: Float[Tensor, "1 c f h w"],
     *,
+    first: int = 0,
     predict_noise: PredictNoise,
     sampler: Sampler,
     on_step: Callable[[int, Tensor], None],
     should_stop: Callable[[], bool],
 ) -> Float[Tensor, "1 c f h w"]:
-    """The latents of an animation, from unit noise.
+    """Denoise the latents of an animation, from the step ``first`` on.
 
     Args:
-        noise: unit Gaussian noise in fp32.
+        latents: where to start, in fp32, with ``first``: what ``Sampler.start`` returned.
+        first: the first step to take, from 0; the number of steps if there is nothing left to do.
         predict_noise: the model and all that is wrapped around it.
         sampler: how a prediction becomes a step.
-        on_step: told after each step how many are done, and what the latents will probably become.
+        on_step: called after each step with how many are done and what the latents will probably
+            become.
         should_stop: asked before each step.
 
     Raises:
-        Cancelled: ``should_stop`` said so.
+        Cancelled: ``should_stop`` returned true.
         NumericalError: a step gave NaN or infinity.
     """
-    latents = sampler.start(noise)
-    for step, timestep in enumerate(sampler.timesteps):
+    steps = len(sampler.timesteps)
+    frames = torch.arange(latents.shape[2])
+    for step in range(first, steps):
         if should_stop():
-            raise Cancelled(f"Cancelled after {step} of {len(sampler.timesteps)} steps.")
-        predicted = predict_noise(sampler.seen(latents, timestep), timestep, step)
+            raise Cancelled(f"Cancelled after {step} of {steps} steps.")
+        timestep = sampler.timesteps[step]
+        seen = sampler.seen(latents, timestep)
+        predicted = predict_noise(Ask(seen, timestep, step, WITH_PROMPT, frames))
         latents, guess = sampler.step(predicted, timestep, latents, step)
-        check_finite(latents, when=f"in denoising step {step + 1} of {len(sampler.timesteps)}")
+        check_finite(latents, when=f"in denoising step {step + 1} of {steps}")
         on_step(step + 1, guess)
     return latents
 
 
 def check_finite(numbers: Tensor, *, when: str) -> None:
-    """Stop before numbers that are none become black frames.
+    """Raise before NaN or infinity becomes black frames.
 
     Raises:
         NumericalError: there is a NaN or an infinity.

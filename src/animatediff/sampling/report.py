@@ -11,6 +11,7 @@ from animatediff.sampling.loading import Loaded
 from animatediff.sampling.metadata import Report, versions
 from animatediff.sampling.prompt_syntax import take_loras
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.settled import Settled
 from animatediff.weights.builtin import NO_MOTION
 from animatediff.weights.families import Family
 from animatediff.weights.lora import Style
@@ -18,7 +19,7 @@ from animatediff.weights.storage.files import sha256_of
 
 
 def report_on(
-    request: AnimationRequest,
+    settled: Settled,
     *,
     loaded: Loaded,
     family: Family,
@@ -31,7 +32,7 @@ def report_on(
     """The report on an animation that was made.
 
     Args:
-        request: with every choice filled in.
+        settled: the request.
         loaded: what the animator was loaded for.
         family: of its motion module.
         notes: what is to be known of its files.
@@ -46,8 +47,8 @@ def report_on(
     still = loaded.motion == NO_MOTION
     every = [
         *notes,
-        *_notes_on_loras(request, styles),
-        *([] if still else _notes_on_motion(request, family=family, loaded=loaded)),
+        *_notes_on_loras(settled.request, styles),
+        *([] if still else _notes_on_motion(settled, family=family, loaded=loaded)),
     ]
     read = {**files, **{f"lora:{path.stem}": path for path in styles}}
     stages = zip(("encode", "denoise", "decode"), clock, clock[1:], strict=False)
@@ -55,9 +56,9 @@ def report_on(
         notes=tuple(every),
         family="" if still else family.name,
         device=str(device),
-        precision=request.precision,
+        precision=settled.request.precision,
         versions=versions(),
-        template={},
+        template=dict(settled.template),
         coverage={path.stem: style.coverage for path, style in styles.items()},
         sha256s={role: sha256_of(path) for role, path in read.items()},
         seconds={stage: later - earlier for stage, earlier, later in stages},
@@ -71,23 +72,25 @@ def _notes_on_loras(request: AnimationRequest, styles: Mapping[Path, Style]) -> 
     return [*notes, *(note for style in styles.values() for note in style.notes)]
 
 
-def _notes_on_motion(request: AnimationRequest, *, family: Family, loaded: Loaded) -> list[str]:
+def _notes_on_motion(settled: Settled, *, family: Family, loaded: Loaded) -> list[str]:
     """Where a request leaves what the motion module was made for."""
     notes: list[str] = []
     if loaded.numerics != "faithful":
         notes.append("Normalisation is diffusers', which is not how every version was trained.")
-    drawn = request.num_frames or family.num_frames
-    if drawn > family.position_rows:
+    if len(settled.windows) > 1:
+        window = settled.windows[0].frames
+        shared = window.stop - settled.windows[1].frames.start
         notes.append(
-            f"The motion module knows clips of {family.position_rows} frames, "
-            f"and {drawn} were drawn."
+            f"The motion module has positions for {family.position_rows} frames, so the "
+            f"{settled.num_frames} frames were denoised in {len(settled.windows)} windows of "
+            f"{len(window)} frames that overlap by {shared}."
         )
-    elif family.num_frames < drawn:
+    elif family.num_frames < settled.num_frames:
         notes.append(
             f"The motion module was trained on clips of {family.num_frames} frames, "
-            f"and {drawn} were drawn."
+            f"and {settled.num_frames} were drawn."
         )
-    if family.companion and not request.styles:
+    if family.companion and not settled.styles:
         notes.append(
             f"{family.title} was trained with a LoRA of its own; without it pictures are "
             f"blurred: add --lora {family.companion}."

@@ -357,6 +357,17 @@ class AnimationRequest:
             most=MAX_GUIDANCE_FROM,
         ),
     ] = 0.0
+    guidance_rescale: Annotated[
+        float,
+        Option(
+            "Share of the guided prediction that is rescaled to the contrast of the unguided one "
+            "(arXiv 2305.08891). Use about 0.7 if a large guidance scale overexposes.",
+            group="Sampling",
+            foreign=("cfg-rescale", "rescale-cfg"),
+            least=0,
+            most=1,
+        ),
+    ] = 0.0
     motion_guidance: Annotated[
         float | None,
         Option(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,13 +138,36 @@ class Sampler:
         self.seed = seed
 
     @property
-    def timesteps(self) -> Sequence[Tensor]:
+    def timesteps(self) -> Tensor:
         """The noise levels at which the model is asked, from noise to picture."""
         return self.scheduler.timesteps
 
-    def start(self, noise: Float[Tensor, "1 c f h w"]) -> Float[Tensor, "1 c f h w"]:
-        """Unit noise, scaled as the first step expects it."""
-        return noise * self.scheduler.init_noise_sigma
+    def start(
+        self,
+        noise: Float[Tensor, "1 c f h w"],
+        *,
+        init: Float[Tensor, "1 c f h w"] | None = None,
+        strength: float = 1.0,
+    ) -> tuple[Float[Tensor, "1 c f h w"], int]:
+        """The latents to begin with, and the first step to take.
+
+        Args:
+            noise: unit Gaussian noise.
+            init: finished latents to begin from, for video-to-video and the like.
+            strength: the share of the steps that is taken; at 1 ``init`` does not count, at 0 the
+                result is ``init``.
+        """
+        steps = len(self.timesteps)
+        first = steps - round(strength * steps)
+        if init is None or first == 0:
+            return noise * self.scheduler.init_noise_sigma, 0
+        if first == steps:
+            return init, steps
+        if hasattr(self.scheduler, "set_begin_index"):  # DDIM keeps no count of its own
+            self.scheduler.set_begin_index(first)
+        levels = self.timesteps[first : first + 1].expand(noise.shape[2])
+        begun = self.scheduler.add_noise(_as_batch(init), _as_batch(noise), levels)
+        return _as_clip(begun), first
 
     def noised(
         self, latents: Float[Tensor, "1 c f h w"], noise: Float[Tensor, "1 c f h w"]

@@ -1,0 +1,56 @@
+"""One question to the model, as a value: which noise is in these latents?
+
+Whatever depends on the prompt, on the frames or on the step is looked up from the ask. So a wrapper
+changes the ask and never needs to know what else listens to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from animatediff.model.control.residuals import Residuals
+
+Latents = Float[Tensor, "b c f h w"]
+
+WITHOUT_PROMPT = slice(0, 1)
+WITH_PROMPT = slice(1, 2)
+BOTH = slice(0, 2)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question to the model.
+
+    Attributes:
+        latents: noisy latents, a clip for each row.
+        timestep: their noise level, of 1,000.
+        step: the denoising step, from 0.
+        rows: what the clips are conditioned on: ``WITHOUT_PROMPT``, ``WITH_PROMPT`` or ``BOTH``.
+        frames: which frames of the animation the latents hold.
+    """
+
+    latents: Latents
+    timestep: Tensor
+    step: int
+    rows: slice
+    frames: Int[Tensor, " f"]
+
+
+PredictNoise = Callable[[Ask], Latents]
+"""Predicts the noise in the latents of an ask."""
+
+Around = Callable[[PredictNoise], PredictNoise]
+"""Wraps one prediction in another; ``animator.py`` lists the order."""
+
+
+class Control(Protocol):
+    """A control network, or anything else that adds to features inside the image model."""
+
+    def __call__(self, ask: Ask, /) -> Residuals:
+        """What is added for an ask, a plane for each frame of each clip."""
+        ...

@@ -1,0 +1,77 @@
+"""Draw the latents of an animation: initial noise, a sampler, its steps, and FreeInit's rounds."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from animatediff.sampling.ask import Latents, PredictNoise
+from animatediff.sampling.denoise import denoise
+from animatediff.sampling.free_init import in_rounds
+from animatediff.sampling.noise import initial_noise
+from animatediff.sampling.schedulers import Sampler
+from animatediff.sampling.settled import Settled
+from animatediff.sampling.watch import Watch
+from animatediff.weights.families import Family
+from animatediff.weights.image_model.base_model import BaseModel
+
+
+def draw_latents(
+    settled: Settled, *, base: BaseModel, family: Family, predict_noise: PredictNoise, watch: Watch
+) -> Latents:
+    """Draw the latents that a request determines.
+
+    Args:
+        settled: the request.
+        base: the image model.
+        family: of the motion module; it has the noise schedule.
+        predict_noise: the model and all that is wrapped around it.
+        watch: is told of every step.
+
+    Raises:
+        Cancelled: whoever watches said so.
+        NumericalError: a step gave NaN or infinity.
+    """
+
+    def noise(number: int = 0) -> Latents:
+        unit = base.pixels_per_latent
+        drawn = initial_noise(
+            settled.request.seed,
+            num_frames=settled.num_frames,
+            channels=base.unet.config["in_channels"],
+            height=settled.height // unit,
+            width=settled.width // unit,
+            number=number,
+        )
+        return drawn.to(base.unet.device)
+
+    def sampler() -> Sampler:
+        return Sampler(
+            settled.sampler,
+            betas=family.betas,
+            prediction=str(base.scheduler_config.get("prediction_type", "epsilon")),
+            steps=settled.steps,
+            seed=settled.request.seed,
+            device=base.unet.device,
+            spacing=family.spacing,
+            lcm_steps=family.lcm_steps,
+        )
+
+    def draw(start: Latents, number: int) -> Latents:
+        chosen = sampler()
+        latents, first = chosen.start(start)
+        return denoise(
+            latents,
+            first=first,
+            predict_noise=predict_noise,
+            sampler=chosen,
+            on_step=partial(watch.denoised, number=number),
+            should_stop=watch.should_stop,
+        )
+
+    return in_rounds(
+        noise(),
+        rounds=settled.request.free_init,
+        draw=draw,
+        noised=lambda latents, noise: sampler().noised(latents, noise),
+        fresh=noise,
+    )

@@ -1,0 +1,185 @@
+"""A request with every choice made, checked once; nothing below ``Animator.animate`` decides anything.
+
+What a request leaves open is the model's own: frames, size, steps, guidance and sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from animatediff.errors import InputError
+from animatediff.options.checks import check_multiple
+from animatediff.sampling.around.windows import Window, plan_windows
+from animatediff.sampling.loading import Loaded
+from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
+from animatediff.sampling.schedulers import SAMPLERS, SamplerKind
+from animatediff.sampling.wildcards import resolve_wildcards
+from animatediff.weights.adapters import LoadedLowRank
+from animatediff.weights.builtin import NO_MOTION, resolve_lora
+from animatediff.weights.families import Family
+from animatediff.weights.image_model.base_model import BaseModel
+
+_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+OVERLAP = 4
+"""A window shares a frame in this many with the next: 4 of 16."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a loaded model decides of a request.
+
+    Attributes:
+        loaded: which files it has.
+        family: of its motion module.
+        precision: in which it runs.
+        pixels_per_latent: along a side.
+        side: the image model's own size in pixels.
+        motion_guidance: of each MotionLoRA, what its file says.
+    """
+
+    loaded: Loaded
+    family: Family
+    precision: str
+    pixels_per_latent: int
+    side: int
+    motion_guidance: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        base: BaseModel,
+        *,
+        family: Family,
+        loaded: Loaded,
+        motion_loras: Sequence[LoadedLowRank],
+    ) -> Model:
+        """What these files decide."""
+        unit, own = base.pixels_per_latent, base.unet.config["sample_size"]
+        return cls(
+            loaded=loaded,
+            family=family,
+            precision=_PRECISIONS[base.unet.dtype],
+            pixels_per_latent=unit,
+            # Some modules know only smaller pictures than their image model, and none larger ones.
+            side=min(own * unit, family.size) if isinstance(own, int) else family.size,
+            motion_guidance=tuple(each.file.motion_guidance for each in motion_loras),
+        )
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A request with every choice made.
+
+    Attributes:
+        request: as it is stored with the animation: no wildcard and nothing to choose is left. Read
+            from it only what was never optional.
+        num_frames, width, height, steps, guidance: as in a request.
+        sampler: the sampler.
+        styles: LoRAs and their scales.
+        alpha: the scale of the domain adapter, 0 without one.
+        motion_scales: the scale of each MotionLoRA.
+        motion_pulls: the motion guidance of each MotionLoRA.
+        windows: cover all frames; a single one unless the clip is longer than the motion module knows.
+        template: the texts in which wildcards were resolved, as they were typed.
+    """
+
+    request: AnimationRequest
+    num_frames: int
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    sampler: SamplerKind
+    styles: tuple[tuple[Path, float], ...]
+    alpha: float
+    motion_scales: tuple[float, ...]
+    motion_pulls: tuple[float, ...]
+    windows: tuple[Window, ...]
+    template: Mapping[str, str]
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether a clip without the prompt is predicted as well."""
+        return self.guidance != 1
+
+
+def settle(request: AnimationRequest, model: Model) -> Settled:
+    """Check a request against a model, and make every choice that it leaves open.
+
+    Raises:
+        InputError: a value cannot be used, or the request is for another model or precision.
+    """
+    family, unit = model.family, model.pixels_per_latent
+    num_frames = family.num_frames if request.num_frames is None else request.num_frames
+    steps = family.steps if request.steps is None else request.steps
+    guidance = family.guidance if request.guidance is None else request.guidance
+    scheduler = request.scheduler or family.scheduler
+    width = model.side if request.width is None else request.width
+    height = model.side if request.height is None else request.height
+    filled = replace(
+        request,
+        num_frames=num_frames,
+        width=width,
+        height=height,
+        steps=steps,
+        guidance=guidance,
+        scheduler=scheduler,  # pyright: ignore[reportArgumentType] - one of its own names
+    ).validated()
+    if Loaded.of(filled) != model.loaded:
+        raise InputError(
+            f"The request is for {Loaded.of(filled)}, and this animator has {model.loaded}; "
+            "load another animator for it."
+        )
+    if filled.precision not in ("auto", model.precision):
+        raise InputError(
+            f"The request is for precision {filled.precision}, and this animator runs in "
+            f"{model.precision}; load another animator for it."
+        )
+    check_multiple("width", width, of=unit)
+    check_multiple("height", height, of=unit)
+    final = _without_wildcards(replace(filled, guidance=float(guidance), precision=model.precision))  # pyright: ignore[reportArgumentType] - one of its own names
+    typed, found = _texts(filled), _texts(final)
+    pull = request.motion_guidance
+    return Settled(
+        request=final,
+        num_frames=num_frames,
+        width=width,
+        height=height,
+        steps=steps,
+        guidance=float(guidance),
+        sampler=SAMPLERS[scheduler],
+        styles=tuple((resolve_lora(name), scale) for name, scale in map(parse_lora, final.styles)),
+        alpha=parse_adapter(final.adapter)[1],
+        motion_scales=tuple(scale for _, scale in map(parse_lora, final.motion_loras)),
+        motion_pulls=tuple(own if pull is None else pull for own in model.motion_guidance),
+        windows=_windows(num_frames, family=family, loaded=model.loaded),
+        template={name: text for name, text in typed.items() if text != found[name]},
+    )
+
+
+def _windows(num_frames: int, *, family: Family, loaded: Loaded) -> tuple[Window, ...]:
+    """One window, unless there are more frames than the motion module has positions."""
+    knows_all = loaded.motion == NO_MOTION or num_frames <= family.position_rows
+    length = num_frames if knows_all else min(family.num_frames, family.position_rows)
+    return plan_windows(num_frames, length=length, overlap=length // OVERLAP)
+
+
+def _without_wildcards(request: AnimationRequest) -> AnimationRequest:
+    return replace(
+        request,
+        prompt=resolve_wildcards(request.prompt, seed=request.seed),
+        negative_prompt=resolve_wildcards(request.negative_prompt, seed=request.seed),
+        prompts={
+            key: resolve_wildcards(text, seed=request.seed) for key, text in request.prompts.items()
+        },
+    )
+
+
+def _texts(request: AnimationRequest) -> dict[str, str]:
+    """Every text in which wildcards may leave a choice open."""
+    keyframes = {f"prompts.{key}": text for key, text in request.prompts.items()}
+    return {"prompt": request.prompt, "negative_prompt": request.negative_prompt, **keyframes}

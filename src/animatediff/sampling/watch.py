@@ -1,0 +1,57 @@
+"""What a caller sees of an animation while it is made: progress, previews, and a way to cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from animatediff.sampling.animation import Progress
+from animatediff.sampling.decode import decode
+from animatediff.sampling.settled import Settled
+from animatediff.video import Video
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from PIL.Image import Image
+
+PREVIEW_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Reports the progress of one animation.
+
+    Attributes:
+        settled: the request.
+        vae: decodes previews.
+        on_step: called after every step.
+        should_stop: asked before every step.
+    """
+
+    settled: Settled
+    vae: AutoencoderKL
+    on_step: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+
+    def denoised(self, step: int, guess: Float[Tensor, "1 c f h w"], *, number: int) -> None:
+        """Report a denoising step of a FreeInit round, and what the latents will probably become."""
+        steps, rounds = self.settled.steps, self.settled.request.free_init
+        done = number * steps + step
+        self.on_step(Progress("denoise", done, rounds * steps, lambda: self._sheet(guess)))
+
+    def decoded(self, frame: int, latents: Float[Tensor, "1 c f h w"]) -> None:
+        """Report how many frames of the finished latents are decoded."""
+        frames = self.settled.num_frames
+        self.on_step(Progress("decode", frame, frames, lambda: self._sheet(latents)))
+
+    def _sheet(self, latents: Float[Tensor, "1 c f h w"]) -> Image:
+        """A few frames, evenly spaced, as one picture."""
+        frames = self.settled.num_frames
+        chosen = torch.linspace(0, frames - 1, min(PREVIEW_FRAMES, frames)).round().long()
+        few = latents[:, :, chosen.to(latents.device)]
+        return Video(decode(few, vae=self.vae), self.settled.request.rate).contact_sheet()
