@@ -25,6 +25,7 @@ from animatediff.model.norms import normalise_over_frames
 from animatediff.model.temporal_conv import TemporalConv
 
 if TYPE_CHECKING:
+    from diffusers.models.controlnets.controlnet import ControlNetModel
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 Branch = Literal["transformer", "convolution"]
@@ -41,11 +42,11 @@ class Site:
     layer: nn.Module
 
 
-def motion_sites(unet: UNet2DConditionModel, *, mid: bool) -> Iterator[Site]:
+def motion_sites(unet: UNet2DConditionModel | ControlNetModel, *, mid: bool) -> Iterator[Site]:
     """After each attention of a block, or after each ResNet where a block has none (Sec. 4.2).
 
     Stable Diffusion 1.5 has 20 such sites and SDXL 15; ``mid`` adds one, between the attention of
-    the middle block and the ResNet that follows it.
+    the middle block and the ResNet that follows it. A ControlNet has the down blocks' alone.
 
     Raises:
         InputError: ``mid`` is asked of a U-Net whose middle block has no attention, or is missing.
@@ -53,12 +54,12 @@ def motion_sites(unet: UNet2DConditionModel, *, mid: bool) -> Iterator[Site]:
     for side in ("down", "up"):
         if side == "up" and mid:
             yield _mid_site(unet)
-        for i, block in enumerate(getattr(unet, f"{side}_blocks")):
+        for i, block in enumerate(getattr(unet, f"{side}_blocks", ())):
             for j, layer in enumerate(getattr(block, "attentions", block.resnets)):
                 yield Site(f"{side}_{i}_{j}", block.resnets[j].out_channels, layer)
 
 
-def _mid_site(unet: UNet2DConditionModel) -> Site:
+def _mid_site(unet: UNet2DConditionModel | ControlNetModel) -> Site:
     attentions = getattr(unet.mid_block, "attentions", None)
     if not attentions:
         raise InputError(

@@ -6,6 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tests.weights.synthetic.control import (
+    control_lora,
+    controlnet,
+    ctrlora,
+    difference,
+    ldm_controlnet,
+    lllite,
+    sparse_control,
+    sparse_control_diffusers,
+    svd_controlnet,
+    t2i_adapter,
+    t2i_diffusers,
+    union,
+)
 from tests.weights.synthetic.image_models import (
     ldm_unet,
     ldm_vae,
@@ -49,15 +63,7 @@ from tests.weights.synthetic.motion_modules import (
     pia,
     whole_unet_ddp,
 )
-from tests.weights.synthetic.others import (
-    controlnet,
-    ip_adapter,
-    ldm_controlnet,
-    sparse_control,
-    sparse_control_diffusers,
-    taesd_diffusers,
-    taesd_part,
-)
+from tests.weights.synthetic.others import ip_adapter, taesd_diffusers, taesd_part
 from tests.weights.synthetic.sample import Sample, Shapes, Size
 
 
@@ -156,8 +162,26 @@ SAMPLES: Mapping[str, Sample] = {
     "sparse-rgb-diffusers": Sample("sparse-control", "v3", sparse_control_diffusers("rgb"), version="rgb", layout="diffusers", base="sd15"),
     "sparse-scribble-diffusers": Sample("sparse-control", "v3", sparse_control_diffusers("scribble"), version="scribble", layout="diffusers", base="sd15"),
     "controlnet": Sample("controlnet", "sd15", controlnet("sd15"), layout="diffusers", base="sd15"),
-    "controlnet-ldm": Sample("controlnet", "sd15", ldm_controlnet, layout="ldm", base="sd15", wrapper="state_dict"),
+    "controlnet-ldm": Sample("controlnet", "sd15", ldm_controlnet("sd15"), layout="ldm", base="sd15", wrapper="state_dict"),
+    "controlnet-ldm-bare": Sample("controlnet", "sd15", ldm_controlnet("sd15", prefix=""), layout="ldm", base="sd15", dtype="BF16"),
+    "controlnet-sd2": Sample("controlnet", "sd2", controlnet("sd2"), layout="diffusers", base="sd2"),
+    "controlnet-sd2-ldm": Sample("controlnet", "sd2", ldm_controlnet("sd2"), layout="ldm", base="sd2", dtype="F32"),
     "controlnet-sdxl": Sample("controlnet", "sdxl", controlnet("sdxl"), layout="diffusers", base="sdxl"),
+    "controlnet-sdxl-ldm": Sample("controlnet", "sdxl", ldm_controlnet("sdxl"), layout="ldm", base="sdxl"),
+    "control-difference": Sample("controlnet", "sd15", difference, version="difference", layout="ldm", base="sd15"),
+    "control-lora": Sample("controlnet", "sdxl", control_lora, version="control-lora", layout="ldm", base="sdxl"),
+    "control-union": Sample("controlnet", "sdxl", union(6), version="union", layout="diffusers", base="sdxl"),
+    "control-union-promax": Sample("controlnet", "sdxl", union(8), version="union-promax", layout="diffusers", base="sdxl"),
+    "control-lllite": Sample("controlnet", "", lllite, version="lllite", layout="kohya"),
+    "control-ctrlora": Sample("controlnet", "", ctrlora, version="ctrlora", layout="ldm"),
+    "control-svd": Sample("controlnet", "", svd_controlnet, version="svd", layout="diffusers"),
+    "t2i-adapter": Sample("t2i-adapter", "sd15", t2i_adapter("full"), version="full", layout="authors", base="sd15"),
+    "t2i-adapter-grey": Sample("t2i-adapter", "sd15", t2i_adapter("full", grey=True), version="full", layout="authors", base="sd15"),
+    "t2i-adapter-light": Sample("t2i-adapter", "sd15", t2i_adapter("light"), version="light", layout="authors", base="sd15"),
+    "t2i-adapter-diffusers": Sample("t2i-adapter", "sd15", t2i_diffusers("full"), version="full", layout="diffusers", base="sd15"),
+    "t2i-adapter-light-diffusers": Sample("t2i-adapter", "sd15", t2i_diffusers("light"), version="light", layout="diffusers", base="sd15"),
+    "t2i-adapter-sdxl": Sample("t2i-adapter", "sdxl", t2i_adapter("xl"), version="full", layout="authors", base="sdxl"),
+    "t2i-adapter-sdxl-diffusers": Sample("t2i-adapter", "sdxl", t2i_diffusers("xl"), version="full", layout="diffusers", base="sdxl"),
     "ip-adapter": Sample("ip-adapter", "sd15", ip_adapter("sd15"), layout="authors", base="sd15", wrapper="nested"),
     "ip-adapter-sdxl": Sample("ip-adapter", "sdxl", ip_adapter("sdxl"), layout="authors", base="sdxl", wrapper="nested"),
     # Textual inversions.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -19,6 +19,7 @@ from types import ModuleType
 WAITING = frozenset(
     {
         "diffusers.models.autoencoders",
+        "diffusers.models.controlnets",
         "diffusers.models.transformers",
         "diffusers.models.unets",
         # Of schedulers that are imported with the others; where SciPy is installed, it takes seconds.
@@ -33,12 +34,26 @@ _USED = (
     "transformers.models.clip.modeling_clip",
     "transformers.models.clip.tokenization_clip",
 )
+_CONTROL = (
+    "diffusers.models.adapter",
+    "diffusers.models.controlnets.controlnet",
+    "diffusers.models.controlnets.controlnet_union",
+)
 
 
 def import_networks() -> None:
     """Import what image models are made of; without effect if that was done before."""
+    _import(_USED)
+
+
+def import_control_networks() -> None:
+    """Import what control networks are made of; without effect if that was done before."""
+    _import(_CONTROL)
+
+
+def _import(names: Iterable[str]) -> None:
     with _waiting():
-        for name in _USED:
+        for name in names:
             importlib.import_module(name)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from animatediff.weights.inspection.control import control, t2i_adapter
 from animatediff.weights.inspection.evidence import Evidence
 from animatediff.weights.inspection.image_models import (
     autoencoder,
-    control,
     embedding,
     image_model,
     learned_words,
@@ -111,6 +111,8 @@ def _described(
             return image_model(found, evidence)
         case "sparse-control" | "controlnet":
             return control(found, evidence)
+        case "t2i-adapter":
+            return t2i_adapter(found, evidence)
         case "vae":
             return autoencoder(found, evidence)
         case "tiny-autoencoder":

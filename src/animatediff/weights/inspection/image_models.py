@@ -96,23 +96,6 @@ def _predicts(evidence: Evidence) -> list[str]:
     return []
 
 
-def control(found: Inspection, evidence: Evidence) -> Inspection:
-    """Which image model a ControlNet or SparseCtrl is for, and what its conditions are."""
-    found = with_text_width(found, evidence.shape("attn2.to_k.weight", least=2))
-    if found.kind == "controlnet":
-        return found
-    scribble = evidence.has("^controlnet_cond_embedding.conv_in.weight$")
-    version = "scribble" if scribble else "rgb"
-    embeds = "a stack of convolutions" if scribble else "one convolution"
-    return replace(
-        found,
-        family="v3",
-        base="sd15",
-        version=version,
-        reasons=(*found.reasons, f"its conditions pass through {embeds}, as in the {version} file"),
-    )
-
-
 def with_text_width(found: Inspection, key: tuple[int, ...] | None) -> Inspection:
     """The image model that reads text as wide as these keys do."""
     width = key[1] if key else None

@@ -73,6 +73,28 @@ RULES: tuple[Rule, ...] = (
         (("to_k_ip.weight$",),),
         layout="authors",
     ),
+    # Control networks that cannot be used here, before those whose names they share.
+    Rule(
+        "controlnet",
+        "its layers are ControlNet-LLLite's",
+        (("^lllite_unet_",),),
+        layout="kohya",
+        version="lllite",
+    ),
+    Rule(
+        "controlnet",
+        "it has a CtrLoRA's low-rank layers (lora_layer) on a ControlNet",
+        ((".lora_layer.",), ("zero_convs.#.#.weight$", "input_blocks.#.#.", ".input_hint_block.")),
+        layout="ldm",
+        version="ctrlora",
+    ),
+    Rule(
+        "controlnet",
+        "it has a ControlNet's outputs on layers of Stable Video Diffusion",
+        (("^controlnet_down_blocks.#.",), (".temporal_res_block.",)),
+        layout="diffusers",
+        version="svd",
+    ),
     # Models of other projects, some of whose names would pass for ours.
     Rule(
         "other",
@@ -135,13 +157,6 @@ RULES: tuple[Rule, ...] = (
         family="t5",
     ),
     Rule(
-        "other",
-        "it has the body of a T2I-Adapter",
-        (("^adapter.body.#.", "^body.#.block#.weight$"),),
-        family="t2i-adapter",
-    ),
-    # Control.
-    Rule(
         "sparse-control",
         "it has an embedding of conditions beside motion modules",
         (("^controlnet_cond_embedding.",), (MOTION_LAYOUTS["authors"].mark,)),
@@ -155,17 +170,36 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "controlnet",
-        "its layers are ControlNet-LLLite's",
-        (("^lllite_unet_",),),
-        layout="kohya",
-        version="lllite",
-    ),
-    Rule(
-        "controlnet",
         "it is marked as a low-rank ControlNet",
         (("^lora_controlnet$",),),
         layout="ldm",
         version="control-lora",
+    ),
+    Rule(
+        "controlnet",
+        "it is marked as differences from an image model's weights",
+        (("^difference$",), ("^control_model.",)),
+        layout="ldm",
+        version="difference",
+    ),
+    Rule(
+        "controlnet",
+        "it has an embedding for each type of hint (task_embedding)",
+        (("^task_embedding$",), ("^controlnet_down_blocks.#.weight$",)),
+        layout="diffusers",
+        version="union",
+    ),
+    Rule(
+        "t2i-adapter",
+        "it has the body of a T2I-Adapter, in diffusers' names",
+        (("^adapter.body.#.",),),
+        layout="diffusers",
+    ),
+    Rule(
+        "t2i-adapter",
+        "it has the body of a T2I-Adapter",
+        (("^body.#.block#.weight$", "^body.#.body.#.block#.weight$"),),
+        layout="authors",
     ),
     Rule(
         "controlnet",
@@ -333,7 +367,14 @@ VERSION_TITLES: Mapping[str, str] = {
     "training checkpoint": "a training checkpoint",
     "conv": "convolutions",
     **{name: name for name in ("inpainting", "instruct-pix2pix", "depth", "rgb", "scribble")},
-    **{name: name for name in ("encoder", "decoder", "lllite", "control-lora")},
+    **{name: name for name in ("encoder", "decoder", "full", "light")},
+    "lllite": "LLLite",
+    "ctrlora": "CtrLoRA",
+    "svd": "for Stable Video Diffusion",
+    "control-lora": "ControlLoRA",
+    "difference": "differences",
+    "union": "union",
+    "union-promax": "union, promax",
 }
 """What variants are called in a sentence, where they are worth a word."""
 
