@@ -54,7 +54,8 @@ def motion_sites(unet: UNet2DConditionModel | ControlNetModel, *, mid: bool) -> 
     for side in ("down", "up"):
         if side == "up" and mid:
             yield _mid_site(unet)
-        for i, block in enumerate(getattr(unet, f"{side}_blocks", ())):
+        blocks: Any = getattr(unet, f"{side}_blocks", ())
+        for i, block in enumerate(blocks):
             for j, layer in enumerate(getattr(block, "attentions", block.resnets)):
                 yield Site(f"{side}_{i}_{j}", block.resnets[j].out_channels, layer)
 

@@ -64,14 +64,16 @@ def plan_based(file: ControlFile, unet: UNet2DConditionModel) -> ControlPlan:
     origins = {name: _origin(named(name), shapes, name in base, adds=adds) for name in wanted}
     # Of a pair only what its product is can be compared with what is needed.
     seen = {
-        name: _shape(origin, shapes, wanted[name])
+        named(name): _shape(origin, shapes, wanted[name])
         for name, origin in origins.items()
         if origin.names or base.get(name) == wanted[name]
     }
     read = {stored for origin in origins.values() for stored in origin.names}
     spare = {n: s for n, s in shapes.items() if n not in read and n not in _MARKS}
     notes = check_fit(
-        Header(file.path, seen | spare, {}), wanted, role=f"{file.found.title} for this model"
+        Header(file.path, seen | spare, {}),
+        {named(name): shape for name, shape in wanted.items()},
+        role="a ControlNet for this model",
     )
     header = Header(file.path, {name: shapes[name] for name in read}, {})
 
