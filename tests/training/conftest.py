@@ -18,7 +18,7 @@ from animatediff.training.stages.setup import Setup
 from animatediff.training.stages.table import STAGES
 from animatediff.video import Video
 from animatediff.world.stages.image_stages import read_still_latents
-from animatediff.world.stages.motion_stages import read_clip_latents
+from animatediff.world.stages.moving_art import read_clip_latents
 
 PERSONAL = ("personalise-lora", "personalise-dreambooth")
 

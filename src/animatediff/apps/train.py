@@ -87,6 +87,9 @@ class Options:
     """The number of the first of them."""
     variations: Annotated[int, arg(metavar="N")] = 0
     """Different windows of each clip, each encoded once; 0 draws ever new ones."""
+    mix: Annotated[tuple[str, ...], arg(metavar="KIND:SHARE...")] = ()
+    """For motion on the built-in world: kinds of clips and how often each is seen, such as clips:0.55
+    stills:0.45; left out, its real clips alone."""
     degraded: bool = False
     """Give the built-in world's clips the marks of stock footage."""
     vary_appearance: bool = False

@@ -30,6 +30,18 @@ PATTERNS = (
 )
 """Each move and then the one that goes back."""
 
+WORDS = {
+    "zoom-in": "camera zooming in",
+    "zoom-out": "camera zooming out",
+    "pan-left": "camera panning left",
+    "pan-right": "camera panning right",
+    "tilt-up": "camera tilting up",
+    "tilt-down": "camera tilting down",
+    "roll-clockwise": "camera rolling clockwise",
+    "roll-anticlockwise": "camera rolling anticlockwise",
+}
+"""What a caption says of each move."""
+
 ZOOM = (1.3, 1.8)
 """How much larger things are at the end of a zoom than at its start."""
 TRAVEL = (0.15, 0.3)

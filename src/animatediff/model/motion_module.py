@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from animatediff.errors import InputError
 from animatediff.model.clip import Clip
+from animatediff.model.fast.plain_norms import in_plain_layout
+from animatediff.model.fast.products import attention_as_products
 from animatediff.model.fast.recompute import Keep, gated, kept, recomputed
 
 NormScope = Literal["frame", "video"]
@@ -115,9 +116,8 @@ def scaled_dot_product_attention(
 ) -> Float[Tensor, "b n f d"]:
     """Torch's attention, avoiding what its kernels do badly with many short sequences."""
     if query.device.type == "cpu" and query.dtype != torch.float32 and query.requires_grad:
-        # The fused kernel of the CPU is several times slower on the way back in half precision.
-        with sdpa_kernel(SDPBackend.MATH):
-            return F.scaled_dot_product_attention(query, key, value)
+        # The backward pass of the CPU's fused kernel is several times slower in half precision.
+        return attention_as_products(query, key, value)
     if query.device.type == "cuda":
         return attention_in_slices(query, key, value, limit=CUDA_GRID_LIMIT)
     return F.scaled_dot_product_attention(query, key, value)
@@ -273,4 +273,6 @@ def _group_norm(norm: nn.GroupNorm, images: Float[Tensor, "b c h w"]) -> Float[T
         standardised = F.group_norm(images, norm.num_groups, eps=norm.eps)
         weight, bias = (rearrange(x, "c -> c 1 1") for x in (norm.weight, norm.bias))
         return torch.addcmul(bias, standardised, weight).to(images.dtype)
+    if learns and images.device.type == "cpu" and images.dtype == torch.bfloat16:
+        return in_plain_layout(norm, images)
     return norm(images)

@@ -92,15 +92,15 @@ def frozen(animated: AnimatedUNet) -> AnimatedUNet:
 
 
 @pytest.mark.parametrize("scope", ["frame", "video"])
-@pytest.mark.parametrize("recompute", [True, False])
+@pytest.mark.parametrize(("recompute", "small"), [(True, False), (False, False), (False, True)])
 def test_gradients_of_motion_modules_are_those_of_the_plain_step(
-    scope: str, recompute: bool, new_motion: MakeMotion
+    scope: str, recompute: bool, small: bool, new_motion: MakeMotion
 ) -> None:
     animated = frozen(new_motion(mid=True))
     for module in animated.motion.values():
         vars(module)["norm_scope"] = scope
     plain = step(animated, animated.motion)
-    LightStep(animated.unet, animated=animated, recompute=recompute)
+    LightStep(animated.unet, animated=animated, recompute=recompute, small=small)
     assert difference(step(animated, animated.motion), plain) < TOLERANCE
 
 
@@ -152,12 +152,15 @@ def test_gradients_of_the_image_model_are_those_of_the_plain_step(new_motion: Ma
     assert difference(step(animated, animated.unet), plain) < TOLERANCE
 
 
-def test_in_half_precision_it_is_as_near_to_fp32_as_the_plain_step(new_motion: MakeMotion) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_in_half_precision_it_is_as_near_to_fp32_as_the_plain_step(
+    small: bool, new_motion: MakeMotion
+) -> None:
     animated = frozen(new_motion())
     exact = step(animated, animated.motion)
     with torch.autocast("cpu", torch.bfloat16):
         plain = step(animated, animated.motion)
-    LightStep(animated.unet, animated=animated)
+    LightStep(animated.unet, animated=animated, recompute=not small, small=small)
     with torch.autocast("cpu", torch.bfloat16):
         light = step(animated, animated.motion)
 

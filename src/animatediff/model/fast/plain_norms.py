@@ -21,12 +21,17 @@ SMALL = 1024
 """Maps of fewer pixels are normalised faster in plain layout."""
 
 
-def plain_norms(module: nn.Module) -> Replaced:
-    """Let the GroupNorms of ``module`` that are slow otherwise compute so, until this is removed."""
+def plain_norms(module: nn.Module, *, autocast: bool = False) -> Replaced:
+    """Let the GroupNorms of ``module`` that are slow otherwise compute so, until this is removed.
+
+    Args:
+        module: holds the layers.
+        autocast: whether layers with weights in fp32 see maps in bf16 too, as under autocast.
+    """
     replaced = Replaced()
     for layer in module.modules():
-        if isinstance(layer, nn.GroupNorm) and _is_slow(layer):
-            replaced.put(layer, partial(_plain, layer))
+        if isinstance(layer, nn.GroupNorm) and (_is_slow(layer) or (autocast and _on_cpu(layer))):
+            replaced.put(layer, partial(in_plain_layout, layer))
     return replaced
 
 
@@ -34,7 +39,14 @@ def _is_slow(layer: nn.GroupNorm) -> bool:
     return any(w.device.type == "cpu" and w.dtype == torch.bfloat16 for w in layer.parameters())
 
 
-def _plain(layer: nn.GroupNorm, images: Float[Tensor, "b c *rest"]) -> Float[Tensor, "b c *rest"]:
-    if images.shape[2:].numel() < SMALL:
+def _on_cpu(layer: nn.GroupNorm) -> bool:
+    return any(w.device.type == "cpu" for w in layer.parameters())
+
+
+def in_plain_layout(
+    layer: nn.GroupNorm, images: Float[Tensor, "b c *rest"]
+) -> Float[Tensor, "b c *rest"]:
+    """What ``layer`` computes, with bf16 maps of few pixels copied to plain layout first."""
+    if images.dtype == torch.bfloat16 and images.shape[2:].numel() < SMALL:
         images = images.contiguous()
     return F.group_norm(images, layer.num_groups, layer.weight, layer.bias, layer.eps)

@@ -14,11 +14,20 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from animatediff.model.fast.products import attention_as_products
 from animatediff.model.fast.recompute import recomputed
 
 
 class ClipAttention:
-    """diffusers' attention processor for self-attention, and for text of a clip or of a frame."""
+    """diffusers' attention processor for self-attention, and for text of a clip or of a frame.
+
+    Args:
+        products: compute plain products on a CPU, whatever they keep for the backward pass. At the
+            sizes of the built-in world they are faster than torch's fused attention.
+    """
+
+    def __init__(self, *, products: bool = False) -> None:
+        self.products = products
 
     def __call__(
         self,
@@ -39,7 +48,10 @@ class ClipAttention:
         query, key, value = attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text)
         query = rearrange(query, "(b f) s (n d) -> b n (f s) d", b=clips, n=attn.heads)
         key, value = (rearrange(x, "b s (n d) -> b n s d", n=attn.heads) for x in (key, value))
-        attended = attend(query, key, value, to_text=encoder_hidden_states is not None)
+        if self.products and query.device.type == "cpu":
+            attended = attention_as_products(query, key, value)
+        else:
+            attended = attend(query, key, value, to_text=encoder_hidden_states is not None)
         attended = rearrange(attended, "b n (f s) d -> (b f) s (n d)", f=frames)
         for layer in attn.to_out:
             attended = layer(attended)
@@ -63,7 +75,7 @@ def attend(
         return F.scaled_dot_product_attention(query, key, value)
     keys, width = key.shape[2:]
     if keys <= (2 * width if to_text else width):
-        return _as_products(query, key, value)
+        return attention_as_products(query, key, value)
     if query.dtype in (torch.bfloat16, torch.float16):
         return recomputed(_in_single_precision, query, key, value)
     return F.scaled_dot_product_attention(query, key, value)
@@ -73,17 +85,6 @@ def _in_single_precision(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The way back of the fused kernel of a CPU is several times slower in half precision."""
     single = (query.float(), key.float(), value.float())
     return F.scaled_dot_product_attention(*single).to(query.dtype)
-
-
-def _as_products(
-    query: Float[Tensor, "b n s d"], key: Float[Tensor, "b n t d"], value: Float[Tensor, "b n t d"]
-) -> Float[Tensor, "b n s d"]:
-    batch = query.shape[0]
-    query, key, value = (x.flatten(0, 1) for x in (query, key, value))
-    nothing = torch.empty(1, 1, 1, dtype=query.dtype, device=query.device)
-    scale = query.shape[-1] ** -0.5
-    scores = torch.baddbmm(nothing, query, key.mT, beta=0, alpha=scale)
-    return torch.bmm(scores.softmax(-1).to(value.dtype), value).unflatten(0, (batch, -1))
 
 
 def takes_shared_text(unet: UNet2DConditionModel) -> bool:

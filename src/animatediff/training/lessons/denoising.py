@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from animatediff.training.lessons.lesson import numbers_themselves
+from animatediff.training.lessons.lesson import Fetch, numbers_themselves
 from animatediff.training.lessons.objective import (
     Prediction,
     denoising_loss,
@@ -99,6 +99,7 @@ class DenoisingLesson:
             Diffusion 1), or the ``v_prediction`` of Stable Diffusion 2.
         min_snr: gamma of min-SNR weighting of noise; ``None`` is the paper's plain mean square.
         caption: makes a caption of a clip's facts.
+        fetch: chooses the clips of a batch; by default each in turn.
     """
 
     learns: nn.Module
@@ -111,8 +112,7 @@ class DenoisingLesson:
     prediction: Prediction = "epsilon"
     min_snr: float | None = None
     caption: Callable[..., str] = field(default=caption_of)
-
-    fetch = staticmethod(numbers_themselves)
+    fetch: Fetch = numbers_themselves
 
     def __post_init__(self) -> None:
         self.size = len(self.clips)

@@ -13,24 +13,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from animatediff.data.camera import PATTERNS
+from animatediff.data.camera import PATTERNS, WORDS
 from animatediff.data.clips import OwnClips
 from animatediff.data.footage import EncodedFootage, Footage
 from animatediff.errors import InputError
 from animatediff.training.lessons.clips import TrainingData
 from animatediff.world.art.clips import WorldClips
-
-WORDS = {
-    "zoom-in": "camera zooming in",
-    "zoom-out": "camera zooming out",
-    "pan-left": "camera panning left",
-    "pan-right": "camera panning right",
-    "tilt-up": "camera tilting up",
-    "tilt-down": "camera tilting down",
-    "roll-clockwise": "camera rolling clockwise",
-    "roll-anticlockwise": "camera rolling anticlockwise",
-}
-"""What a caption says of each move."""
 
 
 @dataclass(frozen=True)

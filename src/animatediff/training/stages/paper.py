@@ -159,7 +159,7 @@ def _lesson(
     setup = ground.setup
     animated = predict if isinstance(predict, AnimatedUNet) else None
     recompute = not setup.checkpointing and not setup.is_world  # whose model is small enough
-    LightStep(ground.base.unet, animated=animated, recompute=recompute)
+    LightStep(ground.base.unet, animated=animated, recompute=recompute, small=setup.is_world)
     alphas = alphas_bar(start=betas.start, end=betas.end, schedule=betas.schedule)
     if not 0 <= setup.min_timestep < len(alphas):
         raise InputError(

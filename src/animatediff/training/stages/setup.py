@@ -123,6 +123,7 @@ class Setup:
     variations: int = 0
     clips: int | None = None
     first_clip: int = 0
+    mix: tuple[str, ...] = ()
     degraded: bool = False
     vary_appearance: bool = False
     null_text: float = 0.1

@@ -90,7 +90,7 @@ def reading(names: str, prepare: Prepare) -> Prepare:
     return made_ready
 
 
-_MOTION = frozenset({"motion", "num_frames", "output"})
+_MOTION = frozenset({"motion", "mix", "num_frames", "output"})
 """What the rows that learn motion from the world's encoded clips can be told."""
 
 

@@ -16,6 +16,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.fast.folded_upsampling import fold_upsampling
 from animatediff.model.fast.frozen_convolution import forget_inputs
+from animatediff.model.fast.plain_norms import plain_norms
 from animatediff.model.fast.recompute import recompute_image_model
 from animatediff.model.fast.replaced import Replaced
 from animatediff.model.fast.shared_text import ClipAttention, takes_shared_text
@@ -38,6 +39,8 @@ class LightStep:
         animated: the motion modules on it, if there are any.
         recompute: whether the way back computes again what is cheap; not together with gradient
             checkpointing, which computes everything again.
+        small: whether the model is as small as the built-in world's, so that what is fastest may keep
+            more: attention as plain products, and norms of bf16 maps in plain layout.
     """
 
     def __init__(
@@ -46,11 +49,14 @@ class LightStep:
         *,
         animated: AnimatedUNet | None = None,
         recompute: bool = True,
+        small: bool = False,
     ) -> None:
         self._unet, self._animated = unet, animated
         self._processors = dict(unet.attn_processors)
         # Only where it was measured: on a GPU, adding up the kernels may cost what it saves.
         self._replaced = [fold_upsampling(unet)] if unet.device.type == "cpu" else list[Replaced]()
+        if small:
+            self._replaced.append(plain_norms(unet, autocast=True))
         if recompute:
             self._replaced += [recompute_image_model(unet), forget_inputs(unet)]
         self._modules = [
@@ -61,7 +67,8 @@ class LightStep:
         for module in self._modules:
             module.recomputes = True
         if takes_shared_text(unet):
-            processor: Any = ClipAttention()  # diffusers' annotation lists its own classes only
+            # diffusers' annotation lists its own classes only.
+            processor: Any = ClipAttention(products=small)
             unet.set_attn_processor(processor)
             if animated is not None:
                 animated.shares_text = True

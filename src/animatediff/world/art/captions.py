@@ -22,16 +22,34 @@ CLIP_TEMPLATES = (
     ("{label}", 7),
 )
 
+ACTED_TEMPLATES = (
+    ("{label}, {motion}, {style}", 40),
+    ("a {label} {motion}, {style}", 25),
+    ("{label} {motion}, {style}", 20),
+    ("{label} {motion}", 15),
+)
+"""Of clips of stills that act, which always tell what they do."""
+SAID_OTHERWISE = {
+    "bouncing up and down": ("bouncing up and down", "bouncing", "moving up and down"),
+    "swaying from side to side": ("swaying from side to side", "swaying"),
+    "growing and shrinking": ("growing and shrinking", "pulsing"),
+}
+"""Other words for the motions that are measured of real clips."""
+
 
 def caption_of(meta: dict[str, Any], *, draw: random.Random) -> str:
     """One caption of a still or clip, as a person might have typed it."""
     templates = CLIP_TEMPLATES if "motion" in meta else STILL_TEMPLATES
+    if "actions" in meta:
+        templates = ACTED_TEMPLATES
     texts, weights = zip(*templates, strict=True)
     template = draw.choices(texts, weights)[0]
     tag = draw.choice(meta["tags"]) if meta["tags"] else meta["label"]
-    return template.format(
-        label=meta["label"], style=meta["style_phrase"], tag=tag, motion=meta.get("motion", "")
-    )
+    motion = meta.get("motion", "")
+    choices = meta.get("actions") or SAID_OTHERWISE.get(motion)
+    if choices:
+        motion = draw.choice(choices)
+    return template.format(label=meta["label"], style=meta["style_phrase"], tag=tag, motion=motion)
 
 
 MANNERS = (

@@ -181,7 +181,8 @@ def _svg(icons: dict[str, Any], name: str) -> str:
     )
 
 
-def _render_svg(svg: str) -> UInt8[np.ndarray, "size size 4"]:
+def render_svg(svg: str) -> UInt8[np.ndarray, "size size 4"]:
+    """An SVG as straight-alpha pixels."""
     import resvg_py
 
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE))
@@ -199,7 +200,8 @@ def _squared(picture: Image.Image) -> UInt8[np.ndarray, "size size 4"]:
     return np.asarray(square)
 
 
-def _vector_stills(style: Style, packages: Path) -> Iterator[tuple[str, str]]:
+def vector_stills(style: Style, packages: Path) -> Iterator[tuple[str, str]]:
+    """Hexcode and SVG of every concept that a vector style draws."""
     icons = json.loads(read_member(style.package, "icons.json", packages))
     for code, name in sorted(_icon_names(style, icons, packages).items()):
         yield code, _svg(icons, name)
@@ -211,15 +213,15 @@ def render_stills(style: Style, packages: Path, folder: Path) -> int:
 
     def samples() -> Iterator[Sample]:
         if style.package.startswith("@iconify-json/"):
-            for code, svg in _vector_stills(style, packages):
+            for code, svg in vector_stills(style, packages):
                 yield Sample(
                     f"{code}.{style.name}".replace(".", "_"),
                     concepts[code].facts(style),
-                    _render_svg(svg),
+                    render_svg(svg),
                 )
             return
-        released = _released_by_microsoft(packages)
-        for code, picture in _raster_assets([style.package], packages):
+        released = released_by_microsoft(packages)
+        for code, picture in raster_assets([style.package], packages):
             if code in concepts and code in released:
                 with Image.open(io.BytesIO(picture), formats=["WEBP"]) as image:
                     pixels = _squared(image.convert("RGBA"))
@@ -228,14 +230,15 @@ def render_stills(style: Style, packages: Path, folder: Path) -> int:
     return write_shards(samples(), folder / style.name)
 
 
-def _released_by_microsoft(packages: Path) -> set[str]:
+def released_by_microsoft(packages: Path) -> set[str]:
     """The concepts that Microsoft's own set draws; the rest of the package comes from elsewhere."""
     flat = next(style for style in STYLES if style.name == "flat")
     icons = json.loads(read_member(flat.package, "icons.json", packages))
     return set(_icon_names(flat, icons, packages))
 
 
-def _raster_assets(names: list[str], packages: Path) -> Iterator[tuple[str, bytes]]:
+def raster_assets(names: list[str], packages: Path) -> Iterator[tuple[str, bytes]]:
+    """Hexcode and WebP file of everything in these packages."""
     for name in names:
         with open_package(name, packages) as archive:
             for member in archive:
@@ -291,7 +294,7 @@ def render_clips(packages: Path, folder: Path) -> int:
     names = [p.name for p in PACKAGES if "emoji-anim" in p.name]
     wanted = (
         (code, webp)
-        for code, webp in _raster_assets(names, packages)
+        for code, webp in raster_assets(names, packages)
         if code in concepts and code not in UNCLEARED_CLIPS
     )
     with ProcessPoolExecutor() as pool:

@@ -42,9 +42,11 @@ class LatentClips:
     ) -> Float[Tensor, "batch channels frames height width"]:
         """``num_frames`` in a row of each clip, from a random start.
 
-        The built-in world's clips loop without a seam, so a window may pass the end.
+        The built-in world's clips loop without a seam, so a window may pass the end. A clip whose
+        facts say ``loops: false`` is shown from its first frame.
         """
         begin = torch.rand(len(indices), generator=generator)
+        begin *= torch.tensor([self.meta[i].get("loops", True) for i in indices.tolist()])
         offsets = torch.arange(num_frames)
         lengths = self.lengths[indices][:, None]
         rows = ((begin[:, None] * lengths).long() + offsets) % lengths + self.starts[indices][
@@ -88,6 +90,18 @@ def read_latents(path: Path) -> LatentClips:
         frames = file.get_tensor("frames")
     lengths = torch.tensor([m.get("frames", 1) for m in meta])
     return LatentClips(frames, lengths.cumsum(0) - lengths, lengths, meta)
+
+
+def joined(parts: Sequence[LatentClips]) -> LatentClips:
+    """Several sets of clips as one."""
+    sizes = torch.tensor([len(part.frames) for part in parts])
+    begins = sizes.cumsum(0) - sizes
+    return LatentClips(
+        torch.cat([part.frames for part in parts]),
+        torch.cat([part.starts + begin for part, begin in zip(parts, begins, strict=True)]),
+        torch.cat([part.lengths for part in parts]),
+        [meta for part in parts for meta in part.meta],
+    )
 
 
 def chosen(clips: LatentClips, keep: Iterable[bool]) -> LatentClips:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import torch
 
-from animatediff.data.shards import read_shards
 from animatediff.errors import FileError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
 from animatediff.runtime import channels_last
 from animatediff.training.lessons.denoising import DenoisingLesson
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.lessons.lesson import TrainOptions, numbers_themselves
 from animatediff.training.lessons.objective import alphas_bar
 from animatediff.training.stages.motion_start import Start, given_motion
 from animatediff.training.stages.prepared import Prepared, world_facts
@@ -25,25 +24,15 @@ from animatediff.weights.families import FAMILIES
 from animatediff.world.stages.folder import (
     PREDICTION,
     image_model,
-    read_autoencoder,
     read_text,
     read_unet,
 )
-from animatediff.world.stages.latents import LatentClips, chosen, encode_clips
+from animatediff.world.stages.moving_art import training_clips
 
 FILES: dict[Branch, str] = {
     "transformer": "emoji.safetensors",
     "convolution": "emoji-conv.safetensors",
 }
-
-
-def read_clip_latents(work: Path) -> LatentClips:
-    """Every clip of every split as latents, encoded once."""
-    return encode_clips(
-        read_shards(work / "clips"),
-        channels_last(read_autoencoder(work)),
-        work / "latents-clips.safetensors",
-    )
 
 
 def prepare_transformer(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
@@ -79,27 +68,37 @@ def world_motion(work: Path, branch: Branch) -> Path:
 
 def _prepare(setup: Setup, options: TrainOptions, branch: Branch) -> Prepared:
     work = setup.work
-    clips = read_clip_latents(work)
+    mixture = training_clips(work, setup.mix)
     unet = channels_last(read_unet(image_model(work)).requires_grad_(False))
     torch.manual_seed(0)
     start = given_motion(setup, unet, branch=branch) or Start(
         AnimatedUNet(unet, branch=branch), FAMILIES["emoji"]
     )
-    LightStep(unet, animated=start.animated, recompute=False)  # of this size, memory is no matter
+    LightStep(unet, animated=start.animated, recompute=False, small=True)
     betas = start.family.betas
     lesson = DenoisingLesson(
         trainable(start.animated.motion),
         start.animated,
         read_text(work),
-        chosen(clips, (m["split"] == "train" for m in clips.meta)),
+        mixture.clips,
         alphas_bar(start=betas.start, end=betas.end, schedule=betas.schedule),
         num_frames=setup.num_frames,
         prediction=PREDICTION,
+        fetch=mixture.draw if setup.mix else numbers_themselves,
     )
     path = setup.output or world_motion(work, branch)
     return Prepared(
         lesson,
         lambda learned: start.keep(path, learned, options=options),
-        {"num_frames": str(setup.num_frames), **world_facts(work, "clips"), **start.facts},
+        {
+            "num_frames": str(setup.num_frames),
+            **_told(setup.mix),
+            **world_facts(work, "clips"),
+            **start.facts,
+        },
         betas=betas,
     )
+
+
+def _told(mix: tuple[str, ...]) -> dict[str, str]:
+    return {"mix": " ".join(mix)} if mix else {}

@@ -1,0 +1,88 @@
+"""Several kinds of clips in one training set, each with a fixed share of the samples.
+
+Motion modules that only ever see one kind of footage learn its look along with its motion
+(arXiv 2307.04725, Sec. 4.1). Mixing in stills and rendered motion of every style keeps the look of
+the image model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from animatediff.errors import InputError
+from animatediff.world.stages.latents import LatentClips, joined
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of clips.
+
+    Attributes:
+        name: e.g. ``clips`` or ``stills``.
+        share: how often a sample is of this kind, from 0 to 1.
+        clips: its clips.
+    """
+
+    name: str
+    share: float
+    clips: LatentClips
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Clips of several kinds, one after another, and which of them a batch shows.
+
+    Attributes:
+        clips: all of them.
+        shares: of each kind, adding up to 1.
+        counts: clips of each kind.
+    """
+
+    clips: LatentClips
+    shares: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    def draw(
+        self, indices: Int[Tensor, " batch"], generator: torch.Generator
+    ) -> Int[Tensor, " batch"]:
+        """Clips for a batch: each sample draws its kind by the shares, then a clip of that kind.
+
+        Args:
+            indices: only their number counts.
+            generator: draws kinds and clips.
+        """
+        count = len(indices)
+        kinds = torch.multinomial(
+            torch.tensor(self.shares), count, replacement=True, generator=generator
+        )
+        sizes = torch.tensor(self.counts)
+        starts = sizes.cumsum(0) - sizes
+        places = (torch.rand(count, generator=generator) * sizes[kinds]).long()
+        return starts[kinds] + places
+
+
+def mixed(kinds: Sequence[Kind]) -> Mixture:
+    """Put several kinds of clips together.
+
+    Raises:
+        InputError: a kind has no clips, or the shares do not add up to 1.
+    """
+    empty = [kind.name for kind in kinds if not len(kind.clips)]
+    if empty:
+        raise InputError(f"There are no clips of the kind {empty[0]}; leave it out of --mix.")
+    total = math.fsum(kind.share for kind in kinds)
+    if abs(total - 1) > 1e-6 or any(kind.share <= 0 for kind in kinds):
+        told = " ".join(f"{kind.name}:{kind.share:g}" for kind in kinds)
+        raise InputError(
+            f"The shares of --mix {told} must be above 0 and add up to 1, and add up to {total:g}."
+        )
+    clips = joined([kind.clips for kind in kinds])
+    return Mixture(
+        clips, tuple(kind.share for kind in kinds), tuple(len(kind.clips) for kind in kinds)
+    )
