@@ -57,7 +57,7 @@ def parse_mix(mix: tuple[str, ...]) -> list[tuple[KindName, float]]:
             share = float(number)
         except ValueError:
             share = math.nan
-        kind = next((known for known in _READ if known == name), None)
+        kind: KindName | None = next((known for known in _READ if known == name), None)
         if kind is None or not 0 < share <= 1:
             raise InputError(
                 f"--mix {word:.40} is not a kind of clips and its share; "
