@@ -36,7 +36,7 @@ from animatediff.sampling.model_noise import model_noise
 from animatediff.sampling.report import report_on
 from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
 from animatediff.sampling.settled import Model, Settled, settle
-from animatediff.sampling.watch import Watch
+from animatediff.sampling.watch import Watch, ignore, never
 from animatediff.video import Video
 from animatediff.weights.adapters import LoadedLowRank
 from animatediff.weights.families import Family, Numerics
@@ -182,7 +182,7 @@ class Animator:
             )
             stack.callback(plain_norms(self.animated).remove)
             stack.enter_context(torch.inference_mode())
-            watch = Watch(settled, self.base.vae, on_step or _ignore, should_stop or _never)
+            watch = Watch(settled, self.base.vae, on_step or ignore, should_stop or never)
             return self._animate(settled, watch, unmoved)
 
     def resolved(self, request: AnimationRequest) -> AnimationRequest:
@@ -264,12 +264,3 @@ def wrappers(settled: Settled, *, unmoved: Unmoved | None) -> list[Around]:
         while_noisy(pull, least=request.guidance_from) if settled.is_guided else unwrapped,
         partial(over_windows, windows=settled.windows),
     ]
-
-
-def _ignore(progress: Progress) -> None:
-    """Nobody watches."""
-    del progress
-
-
-def _never() -> bool:
-    return False

@@ -55,3 +55,13 @@ class Watch:
         chosen = torch.linspace(0, frames - 1, min(PREVIEW_FRAMES, frames)).round().long()
         few = latents[:, :, chosen.to(latents.device)]
         return Video(decode(few, vae=self.vae), self.settled.request.rate).contact_sheet()
+
+
+def ignore(progress: Progress) -> None:
+    """Nobody watches."""
+    del progress
+
+
+def never() -> bool:
+    """Nobody cancels."""
+    return False
