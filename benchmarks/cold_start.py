@@ -1,12 +1,13 @@
-"""From a cold start to the first denoising step, at real size, against diffusers, in one run.
+"""Time and memory from a cold start to the first denoising step, at real size, ours and diffusers'.
 
-A Stable Diffusion 1.5 checkpoint (2 GB, fp16, one file, the authors' names) and a v3 motion module
-(837 MB, fp16, the authors' names) of random numbers are written once. Then both implementations, in
-turn and each in a fresh process with nothing of the files in the page cache if it can be dropped,
-load them and take one denoising step of 2 frames at 64 px without guidance. Measured from outside:
-wall time until the first step begins and until the process ends, interpreter included, the
-processor's time, which other work on the machine disturbs less, and the peak of resident memory.
-Files mapped into memory count as resident too, which is to the disadvantage of whoever maps.
+A Stable Diffusion 1.5 checkpoint (2 GB, fp16, one file, the authors' names) and a v3 motion module (837
+MB, fp16, the authors' names) with random weights are written once. Then both implementations load them
+in fresh processes and take one denoising step of 2 frames at 64 px without guidance. The page cache is
+dropped before each process if possible. ``measure.py`` interleaves them and writes the report.
+
+Measured from outside, interpreter included: wall-clock time until the first step begins and until the
+process ends, processor time, and peak resident memory. Memory-mapped files count as resident, which is
+a disadvantage for an implementation that maps them.
 
     python benchmarks/cold_start.py --rounds 3
 """
@@ -17,13 +18,13 @@ import argparse
 import json
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, fields
 from pathlib import Path
+
+from measure import RESULTS, Report, Sample, interleaved
 
 OURS = """
 import sys, time
@@ -86,7 +87,7 @@ sys.exit(1)
 
 
 def drop_page_cache() -> bool:
-    """Forget every file in memory, where this process may."""
+    """Drop the page cache; returns whether this process may."""
     os.sync()
     try:
         Path("/proc/sys/vm/drop_caches").write_text("3")
@@ -95,21 +96,11 @@ def drop_page_cache() -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Run:
-    """One process, measured: seconds, and GiB of peak memory."""
-
-    begins: float
-    ends: float
-    processor: float
-    peak: float
-
-
-def measured(command: list[str], environment: dict[str, str]) -> Run:
-    """Run one process.
+def in_a_process(command: list[str], environment: dict[str, str]) -> Sample:
+    """Run one process and measure it from outside: seconds, and GiB of peak memory.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the process failed.
     """
     drop_page_cache()
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as log:
@@ -122,13 +113,20 @@ def measured(command: list[str], environment: dict[str, str]) -> Run:
             log.seek(0)
             sys.exit(log.read().decode()[-3000:])
         output.seek(0)
-        # The first number that it printed is the time at which its first step began.
+        # The process printed the time at which its first step began.
         begins = float(output.read().decode().split()[0]) - started
-    return Run(begins, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20)
+    return Sample(
+        {
+            "begins_s": begins,
+            "ends_s": seconds,
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "peak_gib": usage.ru_maxrss / 2**20,
+        }
+    )
 
 
 def write_configs(folder: Path) -> None:
-    """What diffusers needs beside the files to load them offline: configurations and a tokenizer."""
+    """Write the configurations and the tokenizer that diffusers needs to load the files offline."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from tests.weights import synthetic
     from transformers import CLIPTextConfig
@@ -172,7 +170,7 @@ def write_configs(folder: Path) -> None:
 
 
 def write_files(folder: Path) -> None:
-    """The checkpoint, the motion module and what diffusers needs beside them."""
+    """Write the checkpoint, the motion module and the configurations."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.weights import synthetic
 
@@ -185,16 +183,17 @@ def write_files(folder: Path) -> None:
 
 
 def main() -> None:
-    """Write the files, measure in turn, print one line of JSON."""
+    """Write the files, measure, write the report, and print where it is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
-    parser.add_argument("--files", type=Path, help="a folder to keep the files in, 3 GB")
+    parser.add_argument("--files", type=Path, help="a folder to keep the files in (3 GB)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the report")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = options.files or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        # In a process of its own, whose memory is free again when the others are measured.
+        # In a separate process, so that its memory is free again when the others are measured.
         writer = multiprocessing.get_context("spawn").Process(target=write_files, args=(folder,))
         writer.start()
         writer.join()
@@ -208,22 +207,27 @@ def main() -> None:
             "ours": [sys.executable, "-c", OURS, *arguments],
             "diffusers": [sys.executable, "-c", DIFFUSERS, *arguments, str(folder)],
         }
-        runs: dict[str, list[Run]] = {who: [] for who in commands}
-        for _ in range(options.rounds):
-            for who, command in commands.items():
-                runs[who].append(measured(command, environment))
-                print(who, runs[who][-1], file=sys.stderr, flush=True)
-    report: dict[str, object] = {"files_gb": round(gigabytes, 2), "precision": options.precision}
-    for field in fields(Run):
-        values = {who: [getattr(run, field.name) for run in runs[who]] for who in runs}
-        pairs = zip(values["ours"], values["diffusers"], strict=True)
-        ratios = [ours / theirs for ours, theirs in pairs]
-        report[field.name] = {
-            **{who: [round(value, 2) for value in all_] for who, all_ in values.items()},
-            "ratios": [round(ratio, 3) for ratio in ratios],
-            "median_ratio": round(statistics.median(ratios), 3),
-        }
-    print(json.dumps(report))
+        result = interleaved(
+            {
+                who: lambda command=command: in_a_process(command, environment)
+                for who, command in commands.items()
+            },
+            rounds=options.rounds,
+            on_run=lambda number, who, sample: print(
+                number + 1, who, dict(sample.numbers), file=sys.stderr, flush=True
+            ),
+        )
+    report = Report(
+        name="cold-start",
+        title="From a cold start to the first denoising step",
+        setting=(
+            f"Two files of {gigabytes:.2f} GB in total, {options.precision}, 2 frames at 64 px, each "
+            "run in a fresh process with the page cache dropped if possible."
+        ),
+        measured=result,
+        baseline="diffusers",
+    )
+    print(report.write(options.out))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Memory and time of the real model: Stable Diffusion 1.5 and its motion modules on a CPU.
+"""Memory and time of Stable Diffusion 1.5 with its motion modules on a CPU.
 
-Weights are random; they and the arithmetic are in fp32 (5.1 GB of weights). Memory does not depend
-on what the numbers are, so nothing is downloaded. Prints one line of JSON.
+Weights are random and in fp32 (5.1 GB). Memory does not depend on their values, so nothing is
+downloaded. Prints one line of JSON.
 
     python benchmarks/real_size.py --size 256 --frames 8 --steps 2
 """
@@ -14,12 +14,14 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
-from torch import nn
+from measure import timed
+from torch import Tensor, nn
 
 from animatediff.model import AnimatedUNet
 
@@ -27,7 +29,7 @@ CONFIG = Path(__file__).parents[1] / "tests" / "model" / "configs" / "sd15_unet.
 
 
 def random_weights(model: nn.Module) -> nn.Module:
-    """Storage for a model without any, filled in place: no second copy ever exists."""
+    """Give a model storage and random weights in place, without a second copy."""
     model.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
@@ -40,7 +42,7 @@ def random_weights(model: nn.Module) -> nn.Module:
 
 
 def animated_unet(config: Mapping[str, Any]) -> AnimatedUNet:
-    """The image U-Net with its 20 motion modules, frozen, none of its weights zero."""
+    """The image U-Net with its 20 motion modules, frozen, with no weight zero."""
     with torch.device("meta"):
         model = AnimatedUNet(UNet2DConditionModel(**config))
     return random_weights(model).eval().requires_grad_(False)
@@ -60,14 +62,18 @@ def measure(*, size: int, frames: int, steps: int, guidance: bool) -> dict[str, 
     generator = torch.Generator().manual_seed(1)
     latents = torch.randn(1, 4, frames, size // 8, size // 8, generator=generator)
     text = torch.randn(1, 77, 768, generator=generator)
-    times: list[float] = []
-    for timestep in scheduler.timesteps:
-        began = time.perf_counter()
+
+    def stepped(latents: Tensor, timestep: Tensor) -> Tensor:
         noise = model(latents, timestep, text)
         if guidance:  # one half after the other: half the memory of one batch of two
             noise = torch.lerp(model(latents, timestep, torch.zeros_like(text)), noise, 7.5)
-        latents = scheduler.step(noise, timestep, latents).prev_sample
-        times.append(time.perf_counter() - began)
+        return scheduler.step(noise, timestep, latents).prev_sample
+
+    times: list[float] = []
+    for timestep in scheduler.timesteps:
+        sample = timed(partial(stepped, latents, timestep))
+        times.append(sample.numbers["wall_s"])
+        latents = sample.outputs["output"]["output"]
     return {
         "image_parameters": sum(p.numel() for p in model.unet.parameters()),
         "motion_parameters": sum(p.numel() for p in model.motion.parameters()),
@@ -87,7 +93,7 @@ def measure(*, size: int, frames: int, steps: int, guidance: bool) -> dict[str, 
 
 
 def _peak_gib() -> float:
-    """The most memory this process ever held, as the operating system counts it."""
+    """The peak memory of this process, as the operating system counts it."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 

@@ -27,7 +27,7 @@ from animatediff.training.stages.setup import Setup
 from animatediff.training.stages.table import STAGES
 from animatediff.training.steps.light_step import LightStep
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "training_step.py"
+BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "training_step.py"
 MakeMotion = Callable[..., AnimatedUNet]
 TOLERANCE = 1e-5
 """Of the output and of the whole gradient in fp32, relative; in fp64 each parameter's is 1e-9."""

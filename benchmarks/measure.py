@@ -1,0 +1,474 @@
+"""Paired measurements: how fast one way of computing something is, compared with another.
+
+Machines differ and are rarely idle, so a time alone says little. Here the ways run in turn on one
+machine, in reverse order every second round. Results are ratios of medians. Outputs are compared in
+every round. The machine's ceilings (convolution, linear layer, attention) are measured in each round
+too, so that a time can be read as a share of what the machine can do. The report is a dated Markdown
+file in ``benchmarks/results/``.
+
+As a program it compares one denoising step of ours with diffusers', at the size of Stable Diffusion 1.5
+with random weights (5.1 GB in fp32; ``--width 0.25`` for a quick try)::
+
+    python benchmarks/measure.py --size 256 --frames 8 --threads 2 --rounds 5
+
+The other benchmarks use ``interleaved`` and ``Report``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import prod
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+RESULTS = Path(__file__).parent / "results"
+Kind = Literal["convolution", "linear", "attention"]
+KINDS: tuple[Kind, ...] = ("convolution", "linear", "attention")
+Outputs = Mapping[str, Mapping[str, Tensor]]
+"""Groups of named tensors; each group is compared as a whole."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of one way.
+
+    Attributes:
+        numbers: what was measured, by name and unit, such as ``wall_s``.
+        outputs: what was computed, to be compared with the first way's.
+    """
+
+    numbers: Mapping[str, float]
+    outputs: Outputs = field(default_factory=dict[str, Mapping[str, Tensor]])
+
+
+Way = Callable[[], Sample]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between the tensors of two ways.
+
+    Attributes:
+        largest: the largest absolute difference of two elements.
+        relative: the norm of the difference relative to the norm of the second way's tensors.
+    """
+
+    largest: float
+    relative: float
+
+    @classmethod
+    def between(cls, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Difference:
+        """The difference of all tensors together.
+
+        Raises:
+            ValueError: the two have different names.
+        """
+        if one.keys() != other.keys():
+            raise ValueError(f"Only one way computed {sorted(one.keys() ^ other.keys())}.")
+        largest, off, size = 0.0, 0.0, 0.0
+        for name, mine in one.items():
+            apart = mine.double() - other[name].double()
+            largest = max(largest, float(apart.abs().max()))
+            off += float(apart.square().sum())
+            size += float(other[name].double().square().sum())
+        return cls(largest, (off / size) ** 0.5 if size else float(off > 0))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One way relative to another: the ratio of the medians, and the extremes of the paired ratios."""
+
+    of_medians: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.of_medians:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Every run of every way, in rounds.
+
+    Attributes:
+        runs: the numbers of each way, one entry for each round.
+        differences: for each way but the first, and each group of outputs, one entry for each round.
+        ceilings: what the machine reached, in FLOP/s; empty if not measured.
+    """
+
+    runs: Mapping[str, Sequence[Mapping[str, float]]]
+    differences: Mapping[tuple[str, str], Sequence[Difference]]
+    ceilings: Mapping[Kind, float]
+
+    def values(self, way: str, number: str) -> list[float]:
+        """A number of one way in every round."""
+        return [run[number] for run in self.runs[way]]
+
+    def ratio(self, way: str, number: str, *, to: str) -> Ratio:
+        """A number of one way relative to another way's."""
+        ours, theirs = self.values(way, number), self.values(to, number)
+        pairs = [a / b for a, b in zip(ours, theirs, strict=True)]
+        return Ratio(median(ours) / median(theirs), min(pairs), max(pairs))
+
+
+def interleaved(
+    ways: Mapping[str, Way],
+    *,
+    rounds: int,
+    warmup: int = 0,
+    ceilings: Callable[[], Mapping[Kind, float]] | None = None,
+    on_run: Callable[[int, str, Sample], None] | None = None,
+) -> Measured:
+    """Run every way once a round, in reverse order every second round, and compare the outputs.
+
+    Args:
+        ways: what to run, by name; outputs are compared with the first way's.
+        rounds: how often.
+        warmup: runs of each way before the first round, which do not count.
+        ceilings: measures the machine, once a round; the best of each kind counts.
+        on_run: called after each run that counts.
+    """
+    for _ in range(warmup):
+        for run in ways.values():
+            run()
+    first, *others = ways
+    runs: dict[str, list[Mapping[str, float]]] = {way: [] for way in ways}
+    differences: dict[tuple[str, str], list[Difference]] = {}
+    best: dict[Kind, float] = {}
+    for number in range(rounds):
+        if ceilings is not None:
+            best = {kind: max(best.get(kind, 0.0), flops) for kind, flops in ceilings().items()}
+        outputs: dict[str, Outputs] = {}
+        for way in list(ways)[:: 1 if number % 2 == 0 else -1]:
+            sample = ways[way]()
+            runs[way].append(sample.numbers)
+            outputs[way] = sample.outputs
+            if on_run is not None:
+                on_run(number, way, sample)
+        for way in others:
+            for group, tensors in outputs[way].items():
+                found = Difference.between(outputs[first][group], tensors)
+                differences.setdefault((way, group), []).append(found)
+    return Measured(runs, differences, best)
+
+
+def timed(function: Callable[[], Tensor]) -> Sample:
+    """Run a function once: wall-clock and processor seconds, and its output."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    output = function()
+    if output.is_cuda:
+        torch.cuda.synchronize()
+    numbers = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+    return Sample(numbers, {"output": {"output": output.detach()}})
+
+
+def ceilings(dtype: torch.dtype, *, seconds: float = 0.3) -> dict[Kind, float]:
+    """The FLOP/s that this machine reaches now, by kind of layer, in shapes of Stable Diffusion 1.5.
+
+    Args:
+        dtype: of the arithmetic.
+        seconds: to spend on each kind.
+    """
+    draw = torch.Generator().manual_seed(0)
+    maps = torch.randn(2, 320, 32, 32, generator=draw).to(dtype)
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    kernel = torch.randn(320, 320, 3, 3, generator=draw).to(dtype)
+    tokens = torch.randn(1024, 1280, generator=draw).to(dtype)
+    weight = torch.randn(1280, 1280, generator=draw).to(dtype)
+    query = torch.randn(2, 8, 1024, 40, generator=draw).to(dtype)
+    layers: dict[Kind, tuple[Callable[[], Tensor], float]] = {
+        "convolution": (
+            lambda: F.conv2d(maps, kernel, padding=1),
+            2.0 * maps.numel() * 320 * 9,
+        ),
+        "linear": (lambda: F.linear(tokens, weight), 2.0 * tokens.numel() * 1280),
+        "attention": (
+            lambda: F.scaled_dot_product_attention(query, query, query),
+            4.0 * query.numel() * 1024,
+        ),
+    }
+    found: dict[Kind, float] = {}
+    with torch.inference_mode():
+        for kind, (layer, flops) in layers.items():
+            layer()
+            best, end = float("inf"), time.perf_counter() + seconds
+            while best == float("inf") or time.perf_counter() < end:
+                began = time.perf_counter()
+                layer()
+                best = min(best, time.perf_counter() - began)
+            found[kind] = flops / best
+    return found
+
+
+def flops_of(function: Callable[[], object]) -> dict[Kind, float]:
+    """The floating-point operations of a function, by kind of layer; it is run once."""
+    # torch counts the attention kernels of GPUs, but not that of CPUs.
+    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    counter = FlopCounterMode(display=False, custom_mapping={on_cpu: _attention_flops})
+    with counter:
+        function()
+    found: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
+    for operation, flops in counter.get_flop_counts().get("Global", {}).items():
+        name = str(operation)
+        kind: Kind = "linear"
+        if "conv" in name:
+            kind = "convolution"
+        elif "scaled_dot_product" in name:
+            kind = "attention"
+        found[kind] += flops
+    return found
+
+
+def _attention_flops(
+    query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object
+) -> int:
+    *batches, queries, width = query
+    return 2 * prod(batches) * queries * key[-2] * (width + value[-1])
+
+
+def least_seconds(flops: Mapping[Kind, float], ceilings: Mapping[Kind, float]) -> float:
+    """How long the work would take if every layer ran at its ceiling."""
+    return sum(count / ceilings[kind] for kind, count in flops.items() if count)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A dated Markdown file of one measurement.
+
+    Attributes:
+        name: of the measurement, as the file is called, such as ``denoising-step``.
+        title: its heading.
+        setting: what was measured, in sentences.
+        measured: the runs.
+        baseline: the way that ratios are relative to.
+        flops: the work of one run, to give the achieved share of the ceilings.
+    """
+
+    name: str
+    title: str
+    setting: str
+    measured: Measured
+    baseline: str
+    flops: Mapping[Kind, float] = field(default_factory=dict[Kind, float])
+
+    def markdown(self) -> str:
+        """The whole file."""
+        return "\n".join(
+            [
+                f"# {self.title}",
+                "",
+                f"{self.setting} {machine()}",
+                "",
+                f"`{shlex.join(['python', *_command()])}`",
+                "",
+                *self._medians(),
+                *self._differences(),
+                *self._ceilings(),
+                "## Every run",
+                "",
+                *self._runs(),
+                "",
+            ]
+        )
+
+    def write(self, folder: Path = RESULTS) -> Path:
+        """Write ``NAME_HARDWARE_DATE.md``; a second one of a day gets a number.
+
+        Returns:
+            Its path.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        hardware = "cuda" if torch.cuda.is_available() else "cpu"
+        stem = f"{self.name}_{hardware}_{datetime.now(UTC).date().isoformat()}"
+        path, number = folder / f"{stem}.md", 1
+        while path.exists():
+            number += 1
+            path = folder / f"{stem}-{number}.md"
+        path.write_text(self.markdown(), encoding="utf-8")
+        return path
+
+    def _numbers(self) -> list[str]:
+        return list(self.measured.runs[self.baseline][0])
+
+    def _medians(self) -> list[str]:
+        numbers = self._numbers()
+        lines = [
+            f"Medians, and in bold their ratio to {self.baseline} (in brackets the smallest and the "
+            "largest ratio of a round).",
+            "",
+            f"| way | {' | '.join(numbers)} |",
+            f"| --- |{' --- |' * len(numbers)}",
+        ]
+        for way in self.measured.runs:
+            cells: list[str] = []
+            for number in numbers:
+                cell = f"{median(self.measured.values(way, number)):.4g}"
+                if way != self.baseline:
+                    cell += f"; **{self.measured.ratio(way, number, to=self.baseline)}**"
+                cells.append(cell)
+            lines.append(f"| {way} | {' | '.join(cells)} |")
+        return [*lines, ""]
+
+    def _differences(self) -> list[str]:
+        lines = [
+            f"- {group} of {way} and {next(iter(self.measured.runs))}: at most "
+            f"{max(d.largest for d in found):.1e} apart, relative {max(d.relative for d in found):.1e}."
+            for (way, group), found in self.measured.differences.items()
+        ]
+        return ["Outputs, the largest difference of all rounds:", "", *lines, ""] if lines else []
+
+    def _ceilings(self) -> list[str]:
+        reached = self.measured.ceilings
+        if not reached:
+            return []
+        lines = ["Ceilings of this machine, the best of all rounds:", ""]
+        lines += [f"- {kind}: {flops / 1e9:.1f} GFLOP/s" for kind, flops in reached.items()]
+        if any(self.flops.values()):
+            least = least_seconds(self.flops, reached)
+            work = ", ".join(f"{kind} {flops / 1e9:.3g}" for kind, flops in self.flops.items())
+            lines += ["", f"Work of one run in GFLOP: {work}; at the ceilings {least:.3g} s.", ""]
+            lines += [
+                f"- {way} reaches {least / median(self.measured.values(way, 'wall_s')):.0%} of the "
+                "ceilings."
+                for way in self.measured.runs
+            ]
+        return [*lines, ""]
+
+    def _runs(self) -> list[str]:
+        numbers = self._numbers()
+        lines = [
+            f"| round | way | {' | '.join(numbers)} |",
+            f"| --- | --- |{' --- |' * len(numbers)}",
+        ]
+        rounds = len(self.measured.runs[self.baseline])
+        for number in range(rounds):
+            for way, runs in self.measured.runs.items():
+                cells = " | ".join(f"{runs[number][name]:.4g}" for name in numbers)
+                lines.append(f"| {number + 1} | {way} | {cells} |")
+        return lines
+
+
+def machine() -> str:
+    """The date, the processor, the versions and the load, in one sentence."""
+    import diffusers
+
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    return (
+        f"{datetime.now(UTC).date().isoformat()}, {_processor()}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads, load {load:.1f}; torch {torch.__version__}, diffusers "
+        f"{diffusers.__version__}, commit {_commit()}."
+    )
+
+
+def _processor() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    known = {name.strip(): value.strip() for name, value in facts.items()}
+    return (
+        f"{known.get('model name', platform.machine())} (family {known.get('cpu family', '?')}, "
+        f"model {known.get('model', '?')})"
+    )
+
+
+def _commit() -> str:
+    run = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    return run.stdout.strip() or "unknown"
+
+
+def _command() -> list[str]:
+    program = Path(sys.argv[0]).resolve()
+    root = Path(__file__).resolve().parents[1]
+    name = program.relative_to(root) if program.is_relative_to(root) else program.name
+    return [str(name), *sys.argv[1:]]
+
+
+def compare_steps(options: argparse.Namespace) -> Report:
+    """One denoising step of ours and of diffusers', with the same weights in the same process."""
+    from models import DTYPES, fill, make, predict, share_weights
+
+    torch.set_num_threads(options.threads)
+    dtype = DTYPES[options.precision]
+    ours, theirs = make("ours", width=options.width), make("diffusers", width=options.width)
+    fill(ours, dtype)
+    share_weights(theirs, ours)
+    steps = {
+        name: predict(model.eval(), size=options.size, frames=options.frames, dtype=dtype)
+        for name, model in (("ours", ours), ("diffusers", theirs))
+    }
+
+    def run(name: str) -> Sample:
+        with torch.inference_mode():
+            return timed(steps[name])
+
+    ways: dict[str, Way] = {name: lambda name=name: run(name) for name in steps}
+    with torch.inference_mode():
+        flops = flops_of(steps["ours"])
+    measured = interleaved(
+        ways,
+        rounds=options.rounds,
+        warmup=1,
+        ceilings=lambda: ceilings(dtype, seconds=options.ceiling_seconds),
+        on_run=_tell,
+    )
+    return Report(
+        name="denoising-step",
+        title="A denoising step, ours and diffusers'",
+        setting=(
+            f"One forward pass of one clip of {options.frames} frames at {options.size} px, "
+            f"{options.precision}, {options.width:g} times Stable Diffusion 1.5's channels, random "
+            "weights."
+        ),
+        measured=measured,
+        baseline="diffusers",
+        flops=flops,
+    )
+
+
+def _tell(number: int, way: str, sample: Sample) -> None:
+    numbers = ", ".join(f"{name} {value:.4g}" for name, value in sample.numbers.items())
+    print(f"round {number + 1}, {way}: {numbers}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Compare, write the report, and print where it is."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--size", type=int, default=256, help="pixels of a side")
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--width", type=float, default=1.0, help="of Stable Diffusion's channels")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ceiling-seconds", type=float, default=0.3, help="for each kind, a round")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the report")
+    options = parser.parse_args()
+    print(compare_steps(options).write(options.out))
+
+
+if __name__ == "__main__":
+    main()

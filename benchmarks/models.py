@@ -1,0 +1,106 @@
+"""Stable Diffusion 1.5's U-Net with motion modules, ours and diffusers', with random weights.
+
+Weights depend on their names alone, so both implementations get the same ones. The motion modules' norm
+is taken over the clip, as diffusers computes it, so that outputs can be compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_motion_model import UNetMotionModel
+from torch import Tensor, nn
+
+from animatediff.model import AnimatedUNet
+from animatediff.model.motion_module import frame_positions
+from animatediff.runtime import seeded
+from animatediff.weights.names.layouts import motion_name
+
+CONFIG = Path(__file__).parents[1] / "tests" / "model" / "configs" / "sd15_unet.json"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+Implementation = Literal["ours", "diffusers"]
+
+
+def make(implementation: Implementation, *, width: float = 1.0) -> nn.Module:
+    """The model without storage, frozen except for its motion modules.
+
+    Args:
+        implementation: whose code.
+        width: channels, relative to Stable Diffusion's.
+    """
+    config: dict[str, Any] = json.loads(CONFIG.read_text())
+    channels = tuple(int(c * width) for c in config["block_out_channels"])
+    with torch.device("meta"):
+        if implementation == "diffusers":
+            model = UNetMotionModel(
+                block_out_channels=channels,
+                cross_attention_dim=config["cross_attention_dim"],
+                num_attention_heads=config["attention_head_dim"],
+                use_motion_mid_block=False,
+            )
+            model.freeze_unet2d_params()
+            return model
+        config["block_out_channels"] = channels
+        unet = UNet2DConditionModel(**config)
+        return AnimatedUNet(unet.requires_grad_(False), norm_scope="video", device="meta")
+
+
+def fill(model: nn.Module, dtype: torch.dtype) -> None:
+    """Give the model storage, and weights that depend only on their names."""
+    model.to_empty(device="cpu").to(dtype)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            ours = our_name(name)
+            if parameter.ndim > 1:
+                std = parameter[0].numel() ** -0.5
+                parameter.normal_(std=std, generator=seeded("weight", ours))
+            else:
+                parameter.fill_(float("norm" in ours and ours.endswith("weight")))
+        for name, table in model.named_buffers():
+            assert name.endswith(".pe"), name
+            table.copy_(frame_positions(table.shape[1], table.shape[2])[None])
+
+
+def our_name(name: str) -> str:
+    """The name of a parameter in our model, from its name in either implementation."""
+    known = None if name.startswith("unet.") else motion_name(name.removeprefix("motion."))
+    if known is not None:
+        return f"motion.{known.ours}"
+    return f"unet.{name.removeprefix('unet.')}"
+
+
+def share_weights(model: nn.Module, source: nn.Module) -> None:
+    """Let a model without storage use another implementation's parameters, without a copy."""
+    dtype = next(source.parameters()).dtype
+    weights = {our_name(name): parameter for name, parameter in source.named_parameters()}
+    shared = {name: weights[our_name(name)] for name, _ in model.named_parameters()}
+    tables = {
+        name: frame_positions(table.shape[1], table.shape[2])[None].to(dtype)
+        for name, table in model.named_buffers()
+    }
+    model.load_state_dict(shared | tables, assign=True)
+
+
+def predict(
+    model: nn.Module, *, size: int, frames: int, dtype: torch.dtype
+) -> Callable[[], Tensor]:
+    """The forward pass of one clip of random latents.
+
+    Args:
+        model: of either implementation.
+        size: pixels of a side.
+        frames: of the clip.
+        dtype: of the latents and the text.
+    """
+    latents = torch.randn(1, 4, frames, size // 8, size // 8, generator=seeded("latents")).to(dtype)
+    text = torch.randn(1, 77, 768, generator=seeded("text")).to(dtype)
+    timestep = torch.tensor([500])
+    if isinstance(model, AnimatedUNet):
+        return lambda: model(latents, timestep, text)
+    texts = text.repeat_interleave(frames, dim=0)
+    return lambda: model(latents, timestep, texts, return_dict=False)[0]
