@@ -157,7 +157,7 @@ def test_an_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
 def test_what_is_not_frames_is_not_a_video() -> None:
     with pytest.raises(InputError, match="uint8"):
         Video(np.zeros((1, 8, 8, 3)), Fraction(8))
-    with pytest.raises(InputError, match="stands still"):
+    with pytest.raises(InputError, match="must be positive"):
         Video(smooth(), Fraction(0))
 
 

@@ -65,10 +65,10 @@ def test_tables_are_markdown_and_say_what_was_missed(tmp_path: Path):
 
 
 def test_what_is_no_result_is_named(tmp_path: Path):
-    with pytest.raises(FileError, match="holds no results"):
+    with pytest.raises(FileError, match="contains no results"):
         render_results(tmp_path)
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(FileError, match=r"x\.json is not a result"):
+    with pytest.raises(FileError, match=r"x\.json was not written by"):
         render_results(tmp_path)
 
 

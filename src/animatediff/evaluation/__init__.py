@@ -1,1 +1,1 @@
-"""How good an animation is: an independent scorer, motion and text measured, the protocol."""
+"""Metrics of animations: optical flow, camera motion, intervals, and tables of results."""

@@ -1,7 +1,8 @@
-"""How the camera moves in a clip: a similarity transform fitted to the flow between its frames.
+"""Camera motion of a clip: a similarity transform fitted to the optical flow between its frames.
 
-Frames that are drawn anew one by one differ by more than a camera moves between neighbours. So the fit
-goes from neighbours to frames ever farther apart, each time from where the last one says things went.
+Frames that are drawn one by one differ by more than the camera moves between neighbours. The fit
+therefore starts with neighbouring frames and continues with frames further apart, each time
+starting from the last fit.
 
 Signs are the camera's, as in ``data/camera.py``: zooming in, panning right, tilting up and rolling
 clockwise are positive, so things grow, move left, move down and turn anticlockwise.
@@ -28,10 +29,10 @@ Frames = UInt8[np.ndarray, "frames height width 3"]
 Flow = Float[np.ndarray, "height width 2"]
 
 GAPS = (1, 2, 4, 8)
-"""How many frames apart the compared ones are: half of the 16 of a clip at most."""
+"""How many frames apart the compared frames are: at most half of a clip of 16."""
 
 ROUNDS = 5
-"""Of reweighting: enough for what moves by itself to lose its say."""
+"""Iterations of reweighting, enough for moving things to lose their influence."""
 
 SIGNS = {
     "zoom-in": ("zoom", 1),
@@ -43,15 +44,15 @@ SIGNS = {
     "roll-clockwise": ("roll", 1),
     "roll-anticlockwise": ("roll", -1),
 }
-"""The rate that each pattern of ``data/camera.py`` is about, and its sign."""
+"""The rate that each pattern of ``data/camera.py`` changes, and its sign."""
 
 
 @dataclass(frozen=True)
 class CameraMotion:
-    """How a camera moves, for each second.
+    """Camera motion per second.
 
     Attributes:
-        zoom: the logarithm of how much larger things become.
+        zoom: logarithm of the growth of things.
         pan: to the right, in widths of the picture.
         tilt: upwards, in heights of the picture.
         roll: clockwise, in degrees.
@@ -63,18 +64,18 @@ class CameraMotion:
     roll: float
 
     def along(self, pattern: str) -> float:
-        """The rate that a pattern is about, positive the way it goes."""
+        """Return the rate that a pattern changes, positive in the pattern's direction."""
         name, sign = SIGNS[pattern]
         return sign * float(getattr(self, name))
 
 
 class Similarity(NamedTuple):
-    """Where a picture's points go, about its centre.
+    """A similarity transform about the picture's centre.
 
     Attributes:
-        zoom: the logarithm of the scale.
-        right: the shift of the centre, in pixels.
-        down: the same.
+        zoom: logarithm of the scale.
+        right: shift of the centre, in pixels.
+        down: shift of the centre, in pixels.
         turn: clockwise on the screen, in radians.
     """
 
@@ -84,7 +85,7 @@ class Similarity(NamedTuple):
     turn: float
 
     def matrix(self, side: int) -> Float[np.ndarray, "2 3"]:
-        """From a square's pixels to where they go, by their numbers."""
+        """Return the matrix from a square's pixel indices to their targets."""
         cos, sin = self._scaled_turn()
         centre = (side - 1) / 2
         right = self.right + centre * (1 - cos + sin)
@@ -92,7 +93,7 @@ class Similarity(NamedTuple):
         return np.array([[cos, -sin, right], [sin, cos, down]])
 
     def then(self, other: Similarity) -> Similarity:
-        """This, and the other after it."""
+        """Return this transform followed by another."""
         cos, sin = other._scaled_turn()
         return Similarity(
             self.zoom + other.zoom,
@@ -110,10 +111,10 @@ NOWHERE = Similarity(0.0, 0.0, 0.0, 0.0)
 
 
 def camera_motion(frames: Frames, *, fps: Fraction | float = FLOW_RATE) -> CameraMotion:
-    """How the camera moves over a clip: the median of what its pairs of frames show.
+    """Measure the camera motion of a clip: the median over its pairs of frames.
 
     Args:
-        frames: the clip; a still has no motion.
+        frames: the clip; a single frame has no motion.
         fps: its rate.
 
     Raises:
@@ -135,16 +136,16 @@ def registered(
     *,
     guess: Similarity = NOWHERE,
 ) -> Similarity:
-    """The similarity transform from one frame to another, by the flow that a guess leaves."""
+    """Fit the transform from one frame to another, starting from a guess."""
     near = carried(first, guess.matrix(len(first)))
     return guess.then(similarity_of(flow_between(near, second), weight=texture(near)))
 
 
 def similarity_of(flow: Flow, *, weight: Float[np.ndarray, "height width"]) -> Similarity:
-    """The zoom, shift and turn that explain a flow best.
+    """Fit zoom, shift and turn to a flow by iteratively reweighted least squares.
 
-    Least squares with weights, again and again with less weight on what does not fit (Cauchy), so that
-    a thing that moves by itself does not pass for the camera.
+    Pixels that do not fit get less weight (Cauchy), so a moving thing is not taken for camera
+    motion.
     """
     height, width = flow.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float64)
@@ -175,7 +176,7 @@ def similarity_of(flow: Flow, *, weight: Float[np.ndarray, "height width"]) -> S
 
 
 def texture(frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width"]:
-    """How much there is to see at each pixel: where all is even, a flow says nothing."""
+    """Weight of each pixel: its texture. In uniform areas, flow means nothing."""
     grey = frame.astype(np.float32).mean(axis=-1)
     down, across = np.gradient(grey)
     strength = np.hypot(down, across)

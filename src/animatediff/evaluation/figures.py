@@ -1,4 +1,4 @@
-"""Frames side by side with their labels: what a table of numbers cannot show."""
+"""Figures: frames side by side with labels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MARGIN, LABEL = 4, 16
 
 
 def labelled_grid(rows: Mapping[str, Sequence[Frame]], *, columns: Sequence[str]) -> Image.Image:
-    """A row of frames under each of its names, and a column under each of theirs.
+    """Draw a grid of frames with a name for each row and column.
 
     Args:
-        rows: frames of one size by the name of their row, one for each column.
-        columns: names of the columns.
+        rows: for each row name, frames of one size, one per column.
+        columns: column names.
 
     Raises:
         InputError: there is nothing to show, or the frames do not fill the grid.

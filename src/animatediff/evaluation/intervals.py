@@ -1,4 +1,4 @@
-"""Counts with their uncertainty, so that a share of 100 is never read as more than it is."""
+"""Counts, medians and means with their uncertainty."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from animatediff.errors import InputError
 
 
 def wilson_interval(count: int, *, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The Wilson score interval of a share (Wilson, 1927); (0, 1) where nothing was counted.
+    """Return the 95 % Wilson score interval of a share (Wilson, 1927); (0, 1) if nothing was counted.
 
     Raises:
         InputError: ``count`` is not between 0 and ``total``.
     """
     if not 0 <= count <= total:
-        raise InputError(f"A share needs 0 <= count <= total, and {count} of {total} is not one.")
+        raise InputError(f"A share needs 0 <= count <= total, but {count} of {total} was given.")
     if total == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf((1 + confidence) / 2)
@@ -29,7 +29,7 @@ def wilson_interval(count: int, *, total: int, confidence: float = 0.95) -> tupl
     centre = share + z * z / (2 * total)
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
-    # At the ends the interval touches 0 or 1 exactly; rounding must not say otherwise.
+    # At the ends the interval touches 0 or 1 exactly, whatever the rounding.
     low = 0.0 if count == 0 else max(0.0, (centre - spread) / scale)
     high = 1.0 if count == total else min(1.0, (centre + spread) / scale)
     return low, high
@@ -37,7 +37,7 @@ def wilson_interval(count: int, *, total: int, confidence: float = 0.95) -> tupl
 
 @dataclass(frozen=True)
 class Share:
-    """``count`` of ``total``, with its Wilson 95 % interval."""
+    """``count`` of ``total``, with its 95 % Wilson interval."""
 
     count: int
     total: int
@@ -47,7 +47,7 @@ class Share:
 
     @classmethod
     def of(cls, outcomes: Iterable[bool]) -> Share:
-        """The share of outcomes that are true."""
+        """Count the true outcomes."""
         listed = [bool(outcome) for outcome in outcomes]
         low, high = wilson_interval(sum(listed), total=len(listed))
         return cls(sum(listed), len(listed), sum(listed) / max(1, len(listed)), low, high)
@@ -61,7 +61,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A median or mean with a bootstrap 95 % interval over ``total`` items."""
+    """A median or mean with a 95 % bootstrap interval over ``total`` items."""
 
     value: float
     low: float
@@ -74,13 +74,13 @@ class Estimate:
 
 
 def median_of(values: Iterable[float], *, seed: int = 0) -> Estimate:
-    """The median, its interval by resampling the items."""
+    """Return the median, with an interval from resampling the items."""
     items = np.asarray(list(values), dtype=np.float64)
     return _estimate(np.median, items[None], seed=seed)
 
 
 def mean_of(values: Iterable[float], *, seed: int = 0) -> Estimate:
-    """The mean, its interval by resampling the items."""
+    """Return the mean, with an interval from resampling the items."""
     items = np.asarray(list(values), dtype=np.float64)
     return _estimate(np.mean, items[None], seed=seed)
 
@@ -88,7 +88,7 @@ def mean_of(values: Iterable[float], *, seed: int = 0) -> Estimate:
 def ratio_of_medians(
     values: Iterable[float], *, reference: Iterable[float], seed: int = 0
 ) -> Estimate:
-    """Median of ``values`` over median of ``reference``, resampled in pairs (same prompt)."""
+    """Return the ratio of two medians, resampled in pairs (same prompt)."""
     pairs = np.stack([np.fromiter(values, np.float64), np.fromiter(reference, np.float64)])
 
     def ratio(rows: Float[np.ndarray, "2 items"], axis: int) -> Float[np.ndarray, ""]:

@@ -1,6 +1,6 @@
-"""Animations drawn for the protocol, kept as files: a killed evaluation goes on where it was.
+"""A cache of animations drawn for the evaluation, so that an interrupted evaluation continues.
 
-Two questions that ask for the same animation draw it once.
+Two questions that need the same animation draw it once.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class KeptAnimations:
     """Frames by request, as PNG strips in a folder.
 
     Args:
-        folder: where they are kept.
-        fingerprint: what the drawings depend on besides the request: the weights' hashes.
+        folder: the cache.
+        fingerprint: hash of everything else the drawings depend on: the weights.
     """
 
     def __init__(self, folder: Path, *, fingerprint: str) -> None:
@@ -35,7 +35,7 @@ class KeptAnimations:
         self.fingerprint = fingerprint
 
     def frames(self, animator: Animator, request: AnimationRequest) -> Frames:
-        """The frames that ``animator`` draws for ``request``, drawn now if they never were."""
+        """Return the frames of a request from the cache, or let ``animator`` draw them."""
         path = self._path(request)
         if not path.exists():
             self._keep(animator.animate(request).video.frames, path)
@@ -59,7 +59,7 @@ class KeptAnimations:
 
 
 def fingerprint_of(files: list[Path]) -> str:
-    """One hash of the content of all files, in the order of their names."""
+    """Return one hash of the content of all files, in the order of their names."""
     digest = hashlib.sha256()
     for path in sorted(files):
         with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""How much a clip moves: optical flow of what is drawn, and whether it moves at all.
+"""Motion of a clip: optical flow of the foreground, and whether the clip is frozen.
 
-Real and generated clips are measured in one way: on white, at 128 px, between frames 1/8 s apart,
-over the pixels that differ from white. Flow is DIS (Kroeger et al., arXiv 1603.03590), by OpenCV.
+Real and generated clips are measured alike: on white, at 128 px, between frames 1/8 s apart, over
+pixels that differ from white. Flow is DIS (Kroeger et al., arXiv 1603.03590), by OpenCV.
 """
 
 from __future__ import annotations
@@ -29,26 +29,25 @@ def _cv2() -> Any:
         return importlib.import_module("cv2")
     except ImportError:
         raise InputError(
-            "Optical flow needs the package opencv-python-headless; "
-            "install it with `pip install 'animatediff[evaluate]'`."
+            "Optical flow needs the package opencv-python-headless; install the extra `evaluate`."
         ) from None
 
 
 def foreground_of(frames: Frames) -> Bool[np.ndarray, "frames height width"]:
-    """The pixels that differ from white in some channel by more than a tenth of full scale."""
+    """Return the pixels that differ from white in some channel by more than a tenth of full scale."""
     return frames.min(axis=-1) < 255 * (1 - INK_ABOVE)
 
 
 def foreground_flow(frames: Frames, *, fps: Fraction | float = FLOW_RATE) -> float:
-    """Mean length of the flow over the foreground, in px per 1/8 s of a 128 px picture.
+    """Return the mean length of the foreground's flow, in px per 1/8 s of a 128 px picture.
 
     Args:
-        frames: the clip on white, at least two frames for a flow other than 0.
-        fps: its rate; frames nearest to 1/8 s apart are compared, and the flow scaled to 1/8 s.
+        frames: the clip on white; a single frame has no flow.
+        fps: its rate. Frames nearest to 1/8 s apart are compared, and the flow is scaled to 1/8 s.
 
     Returns:
-        The mean over foreground pixels of each pair's first frame, then over pairs; 0 where there
-        is no foreground at all.
+        The mean over the foreground pixels of each pair's first frame, then over pairs; 0 without
+        any foreground.
     """
     stride = max(1, round(float(fps) / FLOW_RATE))
     eighths = stride * FLOW_RATE / float(fps)
@@ -67,7 +66,7 @@ def foreground_flow(frames: Frames, *, fps: Fraction | float = FLOW_RATE) -> flo
 def flow_between(
     first: UInt8[np.ndarray, "height width 3"], second: UInt8[np.ndarray, "height width 3"]
 ) -> Float[np.ndarray, "height width 2"]:
-    """Where each pixel of ``first`` went in ``second``: (x, y) in px, by DIS at its medium preset.
+    """Return where each pixel of ``first`` went in ``second``, (x, y) in px, by DIS (medium preset).
 
     Raises:
         InputError: OpenCV is not installed.
@@ -81,7 +80,7 @@ def flow_between(
 def carried(
     frame: UInt8[np.ndarray, "height width 3"], matrix: Float[np.ndarray, "2 3"]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The frame with each pixel where an affine map takes it; white comes in from outside.
+    """Move each pixel of a frame by an affine map; uncovered pixels are white.
 
     Raises:
         InputError: OpenCV is not installed.
@@ -93,7 +92,7 @@ def carried(
 
 
 def largest_change(frames: Frames) -> float:
-    """The largest mean absolute change of any frame from the first, as a share of full scale."""
+    """Return the largest mean absolute change of any frame from the first, as a share of full scale."""
     if len(frames) < 2:
         return 0.0
     difference = np.abs(frames[1:].astype(np.int16) - frames[:1])
@@ -101,12 +100,12 @@ def largest_change(frames: Frames) -> float:
 
 
 def is_frozen(frames: Frames) -> bool:
-    """Whether no frame differs from the first by 1 % of full scale."""
+    """Return whether every frame differs from the first by less than 1 % of full scale."""
     return largest_change(frames) < FROZEN_BELOW
 
 
 def resized(frames: Frames, *, side: int) -> Frames:
-    """Frames as squares of ``side`` px, averaged where they shrink."""
+    """Resize frames to squares of ``side`` px, averaging when shrinking."""
     if frames.shape[1:3] == (side, side):
         return frames
     return np.stack(

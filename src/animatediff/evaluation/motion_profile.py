@@ -1,7 +1,8 @@
-"""What happens from frame to frame, whatever a clip shows, and how like another clip's that is.
+"""Motion profile of a clip, independent of what it shows, and its similarity to another clip's.
 
-A similarity transform is fitted to the flow between neighbouring frames (``evaluation/camera.py``). Two
-clips that grow, move and turn at the same times have like courses, a heart and a fox alike.
+A similarity transform is fitted to the flow between neighbouring frames (``evaluation/camera.py``).
+Two clips that grow, move and turn at the same times have similar profiles, whether they show a
+heart or a fox.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from animatediff.evaluation.camera import registered
 from animatediff.evaluation.motion_metrics import SIZE, resized
 
 Course = Float[np.ndarray, "pairs 4"]
-"""Of each pair of frames: how it grows, goes right, goes down and turns, in pixels of a 128 px picture;
-growing and turning as they are felt a quarter of its side from the middle."""
+"""For each pair of frames: growth, shift right, shift down and turn.
+
+Units are pixels of a 128 px picture; growth and turn are measured a quarter of the side from the
+middle.
+"""
 
 ARM = SIZE / 4
 
 
 def course_of(frames: UInt8[np.ndarray, "frames height width 3"]) -> Course:
-    """The course of a clip; one of a single frame has none.
+    """Return the profile of a clip; that of a single frame is empty.
 
     Raises:
         InputError: OpenCV is not installed.
@@ -34,12 +38,12 @@ def course_of(frames: UInt8[np.ndarray, "frames height width 3"]) -> Course:
 
 
 def likeness(course: Course, other: Course) -> float:
-    """The cosine between two courses of as many frames, from -1 to 1; 0 where either stands still."""
+    """Return the cosine of two profiles of equal length, from -1 to 1; 0 if either stands still."""
     length = float(np.linalg.norm(course) * np.linalg.norm(other))
     return float((course * other).sum()) / length if length else 0.0
 
 
 def reach(course: Course, *, of: Course) -> float:
-    """How far a course goes the way of another, as a share of it (least squares)."""
+    """Return the extent of a profile along another, relative to that one (least squares)."""
     whole = float((of * of).sum())
     return float((course * of).sum()) / whole if whole else 0.0

@@ -1,4 +1,4 @@
-"""Results as files: a frozen dataclass, and the command and versions that made it, as one JSON."""
+"""Write results as JSON: a frozen dataclass, with the command and versions that produced it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _PACKAGES = ("animatediff", "torch", "diffusers", "transformers", "numpy", "open
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table of results.
+    """One row of a table of results.
 
     Attributes:
         name: what was measured.
-        measured: the number, with its interval.
-        target: what it should be; empty where nothing was promised.
-        met: whether it is; ``None`` where nothing was promised.
+        measured: the number with its interval.
+        target: what it should be; empty without a target.
+        met: whether the target is met; ``None`` without a target.
     """
 
     name: str
@@ -35,15 +35,15 @@ class Row:
 
 
 class Report(Protocol):
-    """Anything that can be shown as rows and written as JSON."""
+    """Anything with rows to print that can be written as JSON."""
 
     def rows(self) -> tuple[Row, ...]:
-        """The lines of its table."""
+        """Return the rows of its table."""
         ...
 
 
 def as_json(value: object) -> Any:
-    """Dataclasses, tuples and mappings as plain JSON values; NaN and infinity as ``null``."""
+    """Convert dataclasses, tuples and mappings to JSON values; NaN and infinity become ``null``."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: as_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -58,7 +58,7 @@ def as_json(value: object) -> Any:
 def write_report(
     report: Report, path: Path, *, question: str, command: Sequence[str], options: object
 ) -> Path:
-    """Write a report with what made it, whole or not at all.
+    """Write a report with its command and versions. The file is complete or absent.
 
     Raises:
         OutputError: the folder cannot be written.

@@ -13,7 +13,7 @@ _VERDICT = {True: "yes", False: "**no**", None: ""}
 
 
 def render_rows(rows: Iterable[Row]) -> str:
-    """A Markdown table of rows: what, measured, target, met."""
+    """Render rows as a Markdown table with the columns what, measured, target and met."""
     lines = ["| what | measured | target | met |", "|---|---|---|---|"]
     lines += [
         f"| {_cell(row.name)} | {_cell(row.measured)} | {_cell(row.target)} | {_VERDICT[row.met]} |"
@@ -23,14 +23,14 @@ def render_rows(rows: Iterable[Row]) -> str:
 
 
 def render_results(folder: Path) -> str:
-    """Every result of a folder as one Markdown text, a section per question.
+    """Render every result of a folder as Markdown, with one section per question.
 
     Raises:
-        FileError: the folder holds no result, or a file that is not one.
+        FileError: the folder contains no result, or a file that is not a result.
     """
     paths = sorted(folder.glob("*.json"))
     if not paths:
-        raise FileError(f"{folder} holds no results (*.json); run `animatediff evaluate` first.")
+        raise FileError(f"{folder} contains no results (*.json); run `animatediff evaluate` first.")
     return "\n\n".join(_section(path) for path in paths) + "\n"
 
 
@@ -40,7 +40,7 @@ def _section(path: Path) -> str:
         rows = [Row(**row) for row in content["rows"]]
         heading, command = str(content["question"]), " ".join(content["command"])
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
-        raise FileError(f"{path} is not a result that `animatediff evaluate` wrote.") from None
+        raise FileError(f"{path} was not written by `animatediff evaluate`.") from None
     return f"### {heading}\n\n`{command}`\n\n{render_rows(rows)}"
 
 

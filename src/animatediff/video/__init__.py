@@ -1,4 +1,4 @@
-"""A video as a value: its frames and its rate, read from and written to files that keep its story."""
+"""Videos: frames and their rate, read from and written to files with metadata."""
 
 from animatediff.video.containers import FORMATS, read_metadata
 from animatediff.video.facts import LEFT_OUT

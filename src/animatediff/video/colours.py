@@ -13,20 +13,20 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 _BT709, _UNSPECIFIED = 1, 2
-"""Of matrices, primaries and transfer functions alike (ITU-T H.273)."""
+"""BT.709's code for matrices, primaries and transfer functions (ITU-T H.273)."""
 _HIGH_DEFINITION = (1280, 577)
-"""Players take an untagged file of this width or height, or more, for BT.709, else for BT.601."""
+"""Players assume BT.709 for untagged files of at least this width or height, and BT.601 below."""
 
 
 def tag_bt709(stream: VideoStream) -> None:
-    """Name BT.709 with limited range as the colours of a stream that is about to be written."""
+    """Tag a stream that is about to be written as BT.709 with limited range."""
     codec: Any = stream.codec_context
     codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
     codec.color_range = int(ColorRange.MPEG)
 
 
 def in_bt709(frame: VideoFrame, *, pixels: str) -> VideoFrame:
-    """An RGB frame converted to YUV of BT.709 with limited range.
+    """Convert an RGB frame to YUV in BT.709 with limited range.
 
     Args:
         frame: the RGB frame.
@@ -38,7 +38,7 @@ def in_bt709(frame: VideoFrame, *, pixels: str) -> VideoFrame:
 
 
 def matrix_of(frame: VideoFrame) -> Colorspace | None:
-    """The matrix to decode a frame with where its file names none; ``None`` if the file names one.
+    """Return the matrix for decoding an untagged frame; ``None`` if the file names one.
 
     High-definition video without a tag is BT.709, as in mpv and VLC; smaller video is BT.601.
     """

@@ -1,8 +1,8 @@
-"""Files that hold a video: how each container is written and read, and where it keeps facts.
+"""Video containers: how each is written and read, and where it stores metadata.
 
-Every container carries the same facts as text, among them the exact rate and the true size, because
-none of them can be trusted with all of that: GIF counts in hundredths of a second, H.264 wants even
-sizes, and equal frames in a row are merged by GIF, WebP and APNG.
+Every container stores the same metadata as text, including the exact rate and size, because no
+container keeps all of that reliably: GIF counts in hundredths of a second, H.264 needs even sizes,
+and GIF, WebP and APNG merge equal consecutive frames.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _BROKEN = (
     *(FFmpegError, OSError, SyntaxError, ValueError, UnidentifiedImageError),
     Image.DecompressionBombError,
 )
-"""What the readers of containers raise on files that are not what they seem."""
+"""Exceptions that container readers raise on broken files."""
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -68,11 +68,11 @@ def write_video(
     kind: str | None,
     loop: int,
 ) -> Path:
-    """Write frames under ``path`` whole or not at all; returns what was written.
+    """Write frames under ``path``; returns the written path. The result is complete or absent.
 
     Raises:
         InputError: the format is unknown.
-        OutputError: the folder cannot be written or is full; nothing is left behind.
+        OutputError: the folder is read-only or full; nothing is left behind.
     """
     kind = (kind or path.suffix.lstrip(".")).lower()
     if kind not in FORMATS:
@@ -90,7 +90,7 @@ def write_video(
 
 
 def _published(path: Path, write: Callable[[Path], None]) -> Path:
-    """Write beside ``path`` under a passing name, then put it in place by one rename."""
+    """Write to a temporary name beside ``path``, then rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
@@ -119,14 +119,14 @@ def _discard(path: Path) -> None:
 
 
 def _clear_frames(folder: Path) -> None:
-    """Make way for new frames where a folder holds nothing but frames of ours."""
+    """Remove a folder that contains only our frames, to make room for new ones."""
     strangers = [
         p.name
         for p in folder.iterdir()
         if p.name != FRAME_FACTS and not (p.name.startswith("frame_") and p.suffix == ".png")
     ]
     if strangers:
-        raise OSError(17, f"the folder exists and holds other files, such as {strangers[0]}")
+        raise OSError(17, f"the folder exists and contains other files, such as {strangers[0]}")
     shutil.rmtree(folder)
 
 
@@ -139,7 +139,7 @@ def _sync(path: Path) -> None:
 
 
 def _write_codec(path: Path, frames: Frames, fps: Fraction, facts: Facts, *, kind: str) -> None:
-    """H.264 and VP9, whose colour planes are half as large: odd sizes repeat their last line."""
+    """Pad odd sizes by repeating the last line: H.264 and VP9 need even sizes."""
     codec, options = _CODECS[kind]
     _, height, width, _ = frames.shape
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -160,7 +160,7 @@ def _write_pillow(
 ) -> None:
     pictures = [Image.fromarray(frame) for frame in frames]
     options: dict[str, Any]
-    # Rounded ends, not rounded lengths, so that rounding does not add up.
+    # Round the ends, not the lengths, so that rounding errors do not add up.
     unit = 10 if kind == "gif" else 1
     ends = [round(Fraction(1000, unit) * i / fps) * unit for i in range(len(frames) + 1)]
     durations = [max(unit, end - start) for start, end in pairwise(ends)]
@@ -187,7 +187,7 @@ def _write_pillow(
 
 
 def _with_one_palette(pictures: list[Image.Image]) -> list[Image.Image]:
-    """All frames in the same 256 colours, chosen from all of them, so that none flickers."""
+    """Quantise all frames to the same 256 colours, chosen from all frames, to avoid flicker."""
     few = pictures[:: max(1, len(pictures) // 16)]
     strip = Image.new("RGB", (few[0].width, few[0].height * len(few)))
     for index, picture in enumerate(few):
@@ -220,10 +220,10 @@ def _write_folder(folder: Path, frames: Frames, facts: Facts) -> None:
 
 
 def read_video(path: Path, *, max_pixels: int) -> tuple[Frames, Fraction]:
-    """The frames of a file or folder and their rate.
+    """Read the frames of a file or folder, and their rate.
 
     Raises:
-        FileError: it is missing, broken, cut short, too large, or not a video.
+        FileError: the file is missing, broken, cut short, too large, or not a video.
     """
     kind = _kind_of(path)
     facts = read_metadata(path)
@@ -248,9 +248,11 @@ def read_video(path: Path, *, max_pixels: int) -> tuple[Frames, Fraction]:
 
 
 def read_metadata(path: str | Path) -> Facts:
-    """The facts that a video carries, their names in lower case; at most 1000, of 8 million letters.
+    """Read the metadata of a video, with lower-case names.
 
-    Where it carries more, the fact ``left out`` says how many.
+    At most 1000 entries of 8 million characters in total are read.
+
+    If there is more, the entry ``left out`` gives the number of omitted entries.
 
     Raises:
         FileError: the file is missing, broken, or not a video.
@@ -270,11 +272,14 @@ def read_metadata(path: str | Path) -> Facts:
 
 
 def _kind_of(path: Path) -> str:
-    """What a path holds, by its content."""
+    """Return the kind of container at a path, by its content."""
     if path.is_dir():
         if (path / FRAME_FACTS).is_file():
             return "folder"
-        raise FileError(f"{path} is a folder without {FRAME_FACTS}; it holds no frames of a video.")
+        raise FileError(
+            f"{path} is a folder without {FRAME_FACTS}, so it does not contain the "
+            "frames of a video."
+        )
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -286,15 +291,15 @@ def _kind_of(path: Path) -> str:
         return "mp4"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "webm"
-    what = "empty" if not head else "not a video that can be read"
-    raise FileError(f"{path} is {what}; {', '.join(FORMATS)} can be.")
+    what = "empty" if not head else "not a readable video"
+    raise FileError(f"{path} is {what}; supported are {', '.join(FORMATS)}.")
 
 
 def _read_codec(path: Path, max_pixels: int) -> tuple[Frames, Fraction]:
     pictures: list[UInt8[np.ndarray, "height width 3"]] = []
     with av.open(str(path)) as container:
         if not container.streams.video:
-            raise FileError(f"{path} holds no video stream.")
+            raise FileError(f"{path} contains no video stream.")
         stream = container.streams.video[0]
         area = stream.width * stream.height
         _within(path, area * max(1, stream.frames), max_pixels)
@@ -312,7 +317,7 @@ def _read_codec(path: Path, max_pixels: int) -> tuple[Frames, Fraction]:
 
 
 def _read_pillow(path: Path, facts: Facts, max_pixels: int) -> tuple[Frames, Fraction]:
-    """GIF, WebP and PNG, with the equal frames that were merged as many as they were."""
+    """Read GIF, WebP and PNG, restoring merged equal frames."""
     with Image.open(path, formats=["GIF", "WEBP", "PNG"]) as picture:
         count = count_frames(picture)
         _within(path, picture.width * picture.height * count, max_pixels)
@@ -353,13 +358,13 @@ def _pictures(paths: Iterable[Path], max_pixels: int) -> Iterator[UInt8[np.ndarr
 def _within(path: Path, pixels: int, max_pixels: int) -> None:
     if pixels > max_pixels:
         raise FileError(
-            f"{path} has {pixels:,} pixels or more, and at most {max_pixels:,} are decoded; "
-            "cut it or make it smaller."
+            f"{path} has {pixels:,} pixels or more; at most {max_pixels:,} are decoded. Cut it "
+            "or make it smaller."
         )
 
 
 def _size_of(facts: Facts, frames: Frames) -> tuple[int, int]:
-    """The true size, where an odd one was made even."""
+    """Crop to the true size, if an odd size was padded."""
     _, height, width, _ = frames.shape
     told = facts.get("size", "").partition("x")
     own = _whole_number(told[0]), _whole_number(told[2])

@@ -1,7 +1,7 @@
-"""The texts that a video's file carries, whoever wrote them: taken as data, and never too many.
+"""Metadata in video files, treated as untrusted data of limited size.
 
-What is no text, has no end, or is not what its container promises is left out, so that a file from
-elsewhere costs no more than its pictures do; how much was too much is one more fact.
+Entries that are not text, too long or malformed are left out, so that a foreign file costs no more
+than its pictures. One more entry gives the number of omitted entries.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Facts = dict[str, str]
 
 MAX_FACTS = 1000
 MAX_LETTERS = 8 << 20
-"""Of all texts of a file together; a request has at most one million."""
+"""Limit for all texts of a file together; a request has at most one million."""
 MAX_BYTES = 4 * MAX_LETTERS
 _MOST_PIXELS = 1 << 26
-"""Of a picture that is unpacked for the texts behind it."""
+"""Limit for a picture that is decompressed to reach the texts behind it."""
 LEFT_OUT = "left out"
-"""The fact of how many facts there were beyond these limits."""
+"""Name of the entry that counts the omitted entries."""
 EXIF_IFD, USER_COMMENT, UNICODE = 0x8769, 0x9286, b"UNICODE\0"
 
 
 def facts_of(table: object) -> Facts:
-    """The texts and numbers of a table, their names in lower case; nothing of anything else."""
+    """Return the texts and numbers of a table with lower-case names, and nothing else."""
     if not isinstance(table, Mapping):
         return {}
     facts: Facts = {}
@@ -47,10 +47,10 @@ def facts_of(table: object) -> Facts:
 
 
 def folder_facts(path: Path) -> Facts:
-    """What the JSON file of a folder of frames says.
+    """Read the JSON file of a folder of frames.
 
     Raises:
-        OSError, ValueError: it cannot be read, or is no JSON of a sensible size.
+        OSError, ValueError: it cannot be read, is too large, or is not JSON.
     """
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path.name} has more than {MAX_BYTES} bytes")
@@ -58,11 +58,11 @@ def folder_facts(path: Path) -> Facts:
 
 
 def picture_facts(picture: Image.Image) -> Facts:
-    """What a GIF, WebP or PNG says, in the place where each has room for text."""
+    """Read the text of a GIF, WebP or PNG from where each format stores it."""
     if picture.format == "PNG":
         if picture.width * picture.height > _MOST_PIXELS:
             return facts_of({k: v for k, v in picture.info.items() if isinstance(v, str)})
-        # The text may come after the picture data of an APNG's first frame.
+        # In an APNG, the text may follow the picture data of the first frame.
         return facts_of(getattr(picture, "text", {}))
     if picture.format == "GIF":
         comment = picture.info.get("comment", b"")
@@ -83,7 +83,7 @@ def _user_comment(picture: Image.Image) -> Any:
 
 
 def _remark(text: str) -> Facts:
-    """Our own JSON, or somebody else's remark."""
+    """Parse a comment: our JSON, or somebody else's text."""
     try:
         table = _json(text)
     except ValueError:
@@ -92,10 +92,10 @@ def _remark(text: str) -> Facts:
 
 
 def _json(text: str) -> Any:
-    """What JSON says.
+    """Parse JSON.
 
     Raises:
-        ValueError: it is none, or nested without end.
+        ValueError: it is not JSON, or is nested too deeply.
     """
     try:
         return json.loads(text)

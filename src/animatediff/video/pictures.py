@@ -1,8 +1,8 @@
-"""Pictures as a viewer shows them: the one way in which stills and animations are read.
+"""Read pictures as a viewer shows them; every still and animation is read through here.
 
-A file may ask to be turned (EXIF), name its own colours (an ICC profile), be transparent, have 16
-bits or inks, or carry a second picture that no viewer shows. Whatever reads a picture takes its
-pixels from ``shown``.
+A file can ask to be rotated (EXIF), have its own colour space (an ICC profile), be transparent,
+have 16 bits or CMYK inks, or contain a second picture that no viewer shows. Everything that reads a
+picture takes its pixels from ``shown``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ Colour = tuple[int, int, int]
 
 WHITE: Colour = (255, 255, 255)
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "BMP")
-"""What Pillow is allowed to open."""
+"""Formats that Pillow may open."""
 MAX_PIXELS = 1 << 26
 
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
-"""Formats whose further pictures are frames; in TIFF they are pages, in JPEG (MPO) a gain map, a
-depth map or the view of the other eye, and viewers show the first alone."""
+"""Formats whose further pictures are frames.
+
+In TIFF they are pages; in JPEG (MPO) a gain map, a depth map or the other eye's view. Viewers show
+only the first.
+"""
 _ORIENTATION, _SUBFILE = 0x0112, 0x00FE
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -41,7 +44,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _PLAIN = {"1": "L", "LA": "L", "La": "L", "P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBa": "RGB"}
-"""The mode of the colours alone, where a mode holds more, or less, than colours."""
+"""For each mode, the mode with only its colours."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _UNSUPPORTED = (
     (0, b"8BPS", "a Photoshop file"),
@@ -59,15 +62,15 @@ _UNSUPPORTED = (
 
 
 def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS, background: Colour = WHITE) -> Pixels:
-    """The pixels of a picture file, as a viewer shows it; of an animation, the first frame.
+    """Read the pixels of a picture file as a viewer shows it; of an animation, the first frame.
 
     Args:
-        path: the file; its content says what it is.
-        max_pixels: width x height that is decoded at most.
-        background: what transparent pixels are laid on.
+        path: the file; its format is recognised from its content.
+        max_pixels: largest width x height that is decoded.
+        background: colour behind transparent pixels.
 
     Raises:
-        FileError: it is missing, broken, too large, or not a picture that can be read.
+        FileError: the file is missing, broken, too large, or not a readable picture.
     """
     try:
         with path.open("rb") as file:
@@ -96,7 +99,7 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS, background: Colour
 
 
 def open_picture(file: BinaryIO) -> Image.Image:
-    """Open a picture by its content, its pixels still unread; viewers ignore what Pillow warns of.
+    """Open a picture by its content without reading its pixels; Pillow's warnings are ignored.
 
     Raises:
         UnidentifiedImageError, OSError, SyntaxError, ValueError: it is none of ``PICTURE_FORMATS``.
@@ -106,7 +109,7 @@ def open_picture(file: BinaryIO) -> Image.Image:
 
 
 def unsupported_picture(head: bytes) -> str | None:
-    """What a file is that viewers show and this package does not read, and what to do about it.
+    """Describe a file that viewers show but this package does not read, and what to do about it.
 
     Args:
         head: its first 64 bytes.
@@ -121,15 +124,15 @@ def unsupported_picture(head: bytes) -> str | None:
 
 
 def count_frames(picture: Image.Image) -> int:
-    """How many frames an opened picture is played with; 1 where the others are no frames."""
+    """Return the number of frames of an opened picture; 1 if the other pictures are not frames."""
     return int(getattr(picture, "n_frames", 1)) if picture.format in _ANIMATED else 1
 
 
 def shown(picture: Image.Image, *, background: Colour = WHITE) -> Pixels:
-    """An opened picture's present frame as a viewer shows it.
+    """Return the current frame of an opened picture as a viewer shows it.
 
-    Turned as its EXIF says, in sRGB by its ICC profile, 16 bits and inks brought to 8-bit RGB, and
-    transparent pixels on ``background``.
+    It is rotated by its EXIF, converted to 8-bit sRGB by its ICC profile, and put on
+    ``background``.
 
     Raises:
         OSError, SyntaxError, ValueError: what Pillow raises on a broken file.
@@ -146,7 +149,7 @@ def shown(picture: Image.Image, *, background: Colour = WHITE) -> Pixels:
 
 
 def on_background(rgba: UInt8[np.ndarray, "height width 4"], background: Colour = WHITE) -> Pixels:
-    """A picture with transparency, laid on a plain colour."""
+    """Put a picture with transparency on a plain colour."""
     alpha = rgba[..., 3:].astype(np.uint16)
     behind = np.array(background, np.uint16)
     return ((rgba[..., :3] * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8)
@@ -173,7 +176,7 @@ def _alpha_of(picture: Image.Image) -> UInt8[np.ndarray, "height width"] | None:
 
 
 def _in_eight_bits(picture: Image.Image) -> Image.Image:
-    """The colours alone, 8 bits each, still in the file's own colour space."""
+    """Return the colours as 8-bit values, still in the file's own colour space."""
     mode = picture.mode
     if mode.startswith("I"):
         values = np.asarray(picture).astype(np.int64)
@@ -200,7 +203,7 @@ def _in_srgb(picture: Image.Image, profile: object) -> Image.Image:
 
 @functools.lru_cache(maxsize=16)
 def _change_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The transform from a profile; ``None`` where it is sRGB, broken, or for another mode."""
+    """Return the transform from a profile; ``None`` if it is sRGB, broken, or for another mode."""
     if mode not in ("L", "RGB", "CMYK", "LAB"):
         return None
     try:
@@ -216,7 +219,7 @@ def _change_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | N
 
 
 def _changes_colours(change: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether a transform is more than rounding; profiles of sRGB go by many names."""
+    """Return whether a transform is more than rounding; sRGB profiles have many names."""
     steps = np.linspace(0, 255, 6 if mode == "RGB" else 216).astype(np.uint8)
     if mode == "RGB":
         samples = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)

@@ -1,4 +1,4 @@
-"""How a player turns and mirrors the frames of a video: its display matrix, in quarter turns."""
+"""Rotation and mirroring of video frames by their display matrix, in quarter turns."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Upright:
     """One of the eight ways to show a stored frame.
 
     Attributes:
-        swap: rows become columns first.
-        mirror: left and right are then exchanged.
-        flip: top and bottom are then exchanged.
+        swap: first exchange rows and columns.
+        mirror: then exchange left and right.
+        flip: then exchange top and bottom.
     """
 
     swap: bool = False
@@ -33,17 +33,17 @@ class Upright:
     def __call__(
         self, stored: UInt8[np.ndarray, "height width 3"]
     ) -> UInt8[np.ndarray, "shown_height shown_width 3"]:
-        """The frame as a player shows it."""
+        """Return the frame as a player shows it."""
         shown = stored.swapaxes(0, 1) if self.swap else stored
         shown = shown[:, ::-1] if self.mirror else shown
         return np.ascontiguousarray(shown[::-1] if self.flip else shown)
 
 
 def upright_of(frame: VideoFrame) -> Upright:
-    """How a decoded frame is to be shown; as it is stored where its file says nothing.
+    """Read how a decoded frame is to be shown; unchanged if its file has no display matrix.
 
     The matrix maps stored to shown pixels, ``x' = a x + c y`` and ``y' = b x + d y`` (ISO/IEC
-    14496-12, 6.2.2). Turns by other angles are rounded to quarters, as most players do.
+    14496-12, 6.2.2). Other angles are rounded to quarter turns, as in most players.
     """
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:

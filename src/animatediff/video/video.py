@@ -1,4 +1,4 @@
-"""``Video``: frames and a rate, saved whole or not at all, and several of them side by side."""
+"""``Video``: frames and a rate, and several videos side by side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABEL_HEIGHT = 18
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """Frames and how many of them are shown in a second.
+    """Frames and their rate.
 
     Attributes:
         frames: sRGB bytes.
@@ -41,11 +41,13 @@ class Video:
                 "uint8 of shape (frames, height, width, 3) is needed."
             )
         if self.fps <= 0:
-            raise InputError(f"A video of {self.fps} frames per second stands still; give more.")
+            raise InputError(
+                f"The rate of a video must be positive, not {self.fps} frames per second."
+            )
 
     @property
     def num_frames(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return len(self.frames)
 
     def save(
@@ -56,17 +58,18 @@ class Video:
         format: str | None = None,  # noqa: A002 - the word everybody uses
         loop: int = 0,
     ) -> Path:
-        """Write the video whole or not at all, with facts about it inside; returns what was written.
+        """Write the video with metadata and return its path. The result is complete or absent.
 
         Args:
-            path: the file; for ``png`` with several frames, a folder of that name without its suffix.
-            metadata: facts to keep, in any script and of any length.
-            format: one of ``FORMATS``; the path's suffix if absent.
-            loop: how often GIF, WebP and APNG play; 0 is for ever.
+            path: the file; for ``png`` with several frames, a folder of that name without its
+                suffix.
+            metadata: text entries, in any script and of any length.
+            format: one of ``FORMATS``; by default the path's suffix.
+            loop: how often GIF, WebP and APNG play; 0 is forever.
 
         Raises:
             InputError: the format is unknown.
-            OutputError: the folder cannot be written or is full; nothing is left behind.
+            OutputError: the folder is read-only or full; nothing is left behind.
         """
         return write_video(
             self.frames, self.fps, Path(path), metadata=metadata or {}, kind=format, loop=loop
@@ -77,8 +80,8 @@ class Video:
         """Read a video file, or a folder of PNG frames that ``save`` wrote.
 
         Args:
-            path: the file or folder; what it holds is told by its content.
-            max_pixels: width x height x frames that are decoded at most.
+            path: the file or folder; its format is recognised from its content.
+            max_pixels: largest width x height x frames that is decoded.
 
         Raises:
             FileError: it is missing, broken, cut short, too large, or not a video.
@@ -87,7 +90,7 @@ class Video:
         return cls(frames, fps)
 
     def contact_sheet(self, *, columns: int = 4) -> Image.Image:
-        """All frames as one picture, row by row."""
+        """Return all frames as one picture, row by row."""
         columns = min(columns, self.num_frames)
         rows = math.ceil(self.num_frames / columns)
         _, height, width, _ = self.frames.shape
@@ -99,15 +102,17 @@ class Video:
 
 
 def grid(videos: Sequence[Video], labels: Sequence[str]) -> Video:
-    """Videos side by side, each above its label, at the first one's rate.
+    """Put videos side by side with a label under each, at the first video's rate.
 
     A shorter video holds its last frame; a smaller one is centred on white.
 
     Raises:
-        InputError: there are no videos, or not as many labels.
+        InputError: there are no videos, or the number of labels differs.
     """
     if not videos or len(videos) != len(labels):
-        raise InputError(f"{len(videos)} videos cannot be shown above {len(labels)} labels.")
+        raise InputError(
+            f"{len(videos)} videos were given with {len(labels)} labels; give one label each."
+        )
     columns = math.ceil(math.sqrt(len(videos)))
     rows = math.ceil(len(videos) / columns)
     height = max(v.frames.shape[1] for v in videos) + LABEL_HEIGHT
