@@ -1,4 +1,4 @@
-"""What AnimateDiff learns, and where it is attached (Sec. 4.1-4.3)."""
+"""What AnimateDiff trains, and the layers it is attached to (Sec. 4.1-4.3)."""
 
 from animatediff.model.animated_unet import AnimatedUNet, Branch, Site, motion_sites
 from animatediff.model.clip import Clip

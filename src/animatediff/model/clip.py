@@ -1,8 +1,8 @@
-"""How many frames are folded into the batch: the one number that 2-D layers cannot know.
+"""The number of frames folded into the batch, which 2-D layers cannot know.
 
-The image model sees every frame as one more image (Sec. 4.2), ``(b f) c h w`` with the frames of
-one clip adjacent. Branches that mix frames read ``num_frames`` here; ``AnimatedUNet.forward``
-writes it.
+The image model sees every frame as one more image (Sec. 4.2), ``(b f) c h w`` with the frames of a
+clip adjacent. Branches that mix frames read ``num_frames`` here; ``AnimatedUNet.forward`` writes
+it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,6 @@ from dataclasses import dataclass
 
 @dataclass
 class Clip:
-    """The clip now being denoised, shared by every branch of one animated U-Net."""
+    """The clip that is being denoised, shared by every branch of an animated U-Net."""
 
     num_frames: int = 1

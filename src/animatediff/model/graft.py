@@ -1,8 +1,8 @@
-"""The one mechanism of AnimateDiff: an additive, removable branch on a frozen layer.
+"""``Graft``, the one mechanism of AnimateDiff: an additive, removable branch on a frozen layer.
 
-Everything that AnimateDiff learns (Guo et al., arXiv 2307.04725, Sec. 4) is such a branch: the
+Everything that AnimateDiff trains (Guo et al., arXiv 2307.04725, Sec. 4) is such a branch: the
 domain adapter, the motion module, MotionLoRA. The layer itself is never copied, subclassed or
-edited, so the image model's weights keep their names and a removed graft leaves no trace.
+edited, so the image model's weights keep their names, and a removed graft leaves no trace.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from animatediff.errors import InputError
 class Graft(nn.Module):
     """An additive, removable branch on the output of one frozen layer.
 
-    The host then returns ``output + scale * branch(input, output)``, where ``input`` is its first
-    positional argument. A scale of zero does not compute the branch at all.
+    The host returns ``output + scale * branch(input, output)``, where ``input`` is its first
+    positional argument. With a scale of zero the branch is not computed.
 
     Args:
         branch: a module called as ``branch(input, output)`` that returns a tensor shaped like
             ``output``.
-        scale: how much of the branch is added; may be changed at any time.
+        scale: factor of the branch; may be changed at any time.
     """
 
     def __init__(self, branch: nn.Module, *, scale: float = 1.0) -> None:
@@ -35,16 +35,16 @@ class Graft(nn.Module):
         self.branch = branch
         self.scale = scale
         self.checkpointed = False
-        """Recompute the branch in the backward pass instead of keeping its activations."""
+        """Recompute the branch in the backward pass instead of saving its activations."""
         self._handle: RemovableHandle | None = None
-        self._host: tuple[nn.Module, ...] = ()  # in a tuple, so that it is not our submodule
+        self._host: tuple[nn.Module, ...] = ()  # in a tuple, so that it is not a submodule
 
     @property
     def host(self) -> nn.Module:
         """The layer that carries this graft.
 
         Raises:
-            InputError: there is none now.
+            InputError: the graft has no host.
         """
         if not self._host:
             raise InputError("This graft has no host; attach() it first.")
@@ -52,25 +52,25 @@ class Graft(nn.Module):
 
     @property
     def attached(self) -> bool:
-        """Whether a host carries this graft now."""
+        """Whether the graft is attached to a host."""
         return self._handle is not None
 
     def attach(self, host: nn.Module) -> Graft:
-        """Add the branch to ``host``; returns the graft itself.
+        """Attach the branch to ``host``; returns the graft.
 
         Raises:
             InputError: the graft already has a host.
         """
         if self._handle is not None:
             raise InputError(
-                "This graft already has a host; remove() it before you attach it again."
+                "This graft already has a host; call remove() before you attach it again."
             )
         self._handle = host.register_forward_hook(self._add)
         self._host = (host,)
         return self
 
     def remove(self) -> None:
-        """Take the branch off its host, which is then what it was before; harmless if repeated."""
+        """Detach the branch from its host, which is then as before; may be called again."""
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
@@ -84,12 +84,12 @@ class Graft(nn.Module):
         if not isinstance(output, Tensor):  # or an output of one sample
             return type(output)(sample=self._add(host, inputs, output.sample))
         residual = self._residual(inputs[0], output)
-        # A branch in fp32 beside a host in bf16 must not change the precision that follows it.
+        # An fp32 branch on a bf16 host must not change the precision of what follows.
         return output + (self.scale * residual).to(output.dtype)
 
     def _residual(self, inputs: Tensor, output: Tensor) -> Tensor:
         if self.checkpointed and torch.is_grad_enabled():
-            # No branch draws random numbers, so their state need not be kept.
+            # No branch draws random numbers, so their state is not saved.
             return checkpoint(
                 self.branch, inputs, output, use_reentrant=False, preserve_rng_state=False
             )
@@ -101,10 +101,10 @@ class Graft(nn.Module):
 
 
 class Grafts(Mapping[str, Graft]):
-    """Grafts that belong together, by name: one scale, removed as one.
+    """Named grafts with one common scale, removed together.
 
     Raises:
-        InputError: there is nothing to graft on.
+        InputError: there are no hosts.
     """
 
     def __init__(self, grafts: Mapping[str, Graft]) -> None:
@@ -127,12 +127,12 @@ class Grafts(Mapping[str, Graft]):
 
     @property
     def attached(self) -> bool:
-        """Whether every graft has its host."""
+        """Whether every graft is attached."""
         return all(graft.attached for graft in self.values())
 
     @property
     def scale(self) -> float:
-        """How much of every branch is added; setting it takes effect at the next forward pass."""
+        """Scale of every branch; a change takes effect at the next forward pass."""
         return next(iter(self.values())).scale
 
     @scale.setter
@@ -151,6 +151,6 @@ class Grafts(Mapping[str, Graft]):
             graft.checkpointed = checkpointed
 
     def remove(self) -> None:
-        """Take every branch off its host."""
+        """Detach every branch."""
         for graft in self.values():
             graft.remove()

@@ -1,4 +1,4 @@
-"""The latent space of an autoencoder, typed: diffusers' own annotations leave out what it returns."""
+"""Typed access to an autoencoder's latent space; diffusers' annotations lack the return types."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def posterior_of(
     autoencoder: AutoencoderKL, pictures: Float[Tensor, "b 3 h w"]
 ) -> DiagonalGaussianDistribution:
-    """The distribution of the latents of pictures in [-1, 1]; not yet scaled."""
+    """Return the distribution of the latents of pictures in [-1, 1], not scaled."""
     return cast(Any, autoencoder.encode(pictures)).latent_dist
 
 
 def picture_of(
     autoencoder: AutoencoderKL, latents: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, "b 3 h w"]:
-    """The pictures of unscaled latents, about in [-1, 1]."""
+    """Decode unscaled latents to pictures, about in [-1, 1]."""
     return cast(Any, autoencoder).decode(latents).sample

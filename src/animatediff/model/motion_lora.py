@@ -1,8 +1,9 @@
 """MotionLoRA: a new motion pattern, such as a camera move, from few parameters and few clips.
 
 Low-rank branches on the temporal self-attentions of the motion modules; several add up: Sec. 4.3 of
-Guo et al., arXiv 2307.04725. Attention sees one place at a time. A motion that hangs on the place, such
-as a roll, also wants branches on the layers around it, which MotionDirector has (arXiv 2310.08465).
+Guo et al., arXiv 2307.04725. Attention sees one position of the picture at a time. A motion that
+depends on the position, such as a roll, also needs branches on the layers around it, as in
+MotionDirector (arXiv 2310.08465).
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from animatediff.model.low_rank import PROJECTIONS, LowRankSet
 from animatediff.model.motion_module import MotionModule, TemporalAttention
 
 MotionLayers = Literal["attention", "all"]
-"""Which layers of motion modules carry branches: attention's, as in the paper, or every linear one."""
+"""Layers of motion modules that carry branches: attention, as in the paper, or every linear layer."""
 
 
 def temporal_projections(animated_unet: AnimatedUNet) -> dict[str, nn.Module]:
-    """The q, k, v and output projections of every temporal attention, by motion weight path.
+    """Return the q, k, v and output projections of every temporal attention, by motion weight path.
 
     Raises:
-        InputError: the motion is the convolutional rival's, which has no attention.
+        InputError: the motion is a temporal convolution, which has no attention.
     """
     return {
         f"{path}.{projection}": attention.get_submodule(projection)
@@ -36,10 +37,10 @@ def temporal_projections(animated_unet: AnimatedUNet) -> dict[str, nn.Module]:
 
 
 def linear_layers(animated_unet: AnimatedUNet) -> dict[str, nn.Module]:
-    """Those of attention, of the feed-forward network, and the projections in and out, by path.
+    """Return every linear layer: attention, feed-forward, and the projections in and out, by path.
 
     Raises:
-        InputError: the motion is the convolutional rival's, which has no attention.
+        InputError: the motion is a temporal convolution, which has no attention.
     """
     layers = _motion_layers(animated_unet)
     return {path: layer for path, layer in layers if isinstance(layer, nn.Linear)}
@@ -65,15 +66,15 @@ _HOSTS: Mapping[MotionLayers, Callable[[AnimatedUNet], dict[str, nn.Module]]] = 
 class MotionLora(LowRankSet):
     """Low-rank grafts on q, k, v and output of every temporal attention, or on every linear layer.
 
-    Stable Diffusion 1.5 gets 281,600 parameters for each unit of rank, 302,080 with the middle
-    block (598,400 and 641,920 with all layers); the published MotionLoRAs have rank 64. Keys of the
-    state dict are those of ``motion_state_dict`` with ``weight`` replaced by ``down.weight`` and
+    Stable Diffusion 1.5 gets 281,600 parameters per unit of rank, 302,080 with the middle block
+    (598,400 and 641,920 with all layers); the published MotionLoRAs have rank 64. Keys of the state
+    dict are those of ``motion_state_dict`` with ``weight`` replaced by ``down.weight`` and
     ``up.weight``.
 
     Args:
         animated_unet: the model whose motion is adapted; it may carry other MotionLoRAs.
         rank: inner width of every branch.
-        scale: strength, live; strengths of several MotionLoRAs add up linearly.
+        scale: may be changed at any time; scales of several MotionLoRAs add up linearly.
         layers: ``attention``, as in the paper, or ``all``.
 
     Raises:

@@ -1,8 +1,8 @@
 """The motion module: a temporal Transformer that lets each spatial position attend across frames.
 
-It is the learned prior over motion of AnimateDiff (Guo et al., arXiv 2307.04725, Sec. 4.2 and Fig.
-3): sinusoidal positions tell frames apart, self-attention along the frames exchanges information
-between them, and a zero-initialised output projection makes training begin at the image model.
+It is AnimateDiff's learned motion prior (Guo et al., arXiv 2307.04725, Sec. 4.2 and Fig. 3).
+Sinusoidal positions distinguish the frames, self-attention along the frames exchanges information
+between them, and a zero-initialised output projection makes training start at the image model.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ NormScope = Literal["frame", "video"]
 """What one GroupNorm statistic covers: one frame, or all frames of a clip."""
 
 CUDA_GRID_LIMIT = 65_535
-"""The attention kernels of CUDA refuse more (batch x heads) than one grid dimension can hold."""
+"""CUDA's attention kernels refuse a larger (batch x heads), because of the grid's size."""
 
 
 def frame_positions(num_frames: int, channels: int) -> Float[Tensor, "f c"]:
-    """Sinusoids that number the frames: sine in even channels, cosine in odd ones.
+    """Return sinusoidal embeddings of the frame numbers: sine in even channels, cosine in odd ones.
 
     Wavelengths run geometrically from 2 pi to 20,000 pi (Vaswani et al., arXiv 1706.03762, Sec.
     3.5), so the table exists for any number of frames.
@@ -44,8 +44,8 @@ def frame_positions(num_frames: int, channels: int) -> Float[Tensor, "f c"]:
 class FramePositions(nn.Module):
     """Adds ``frame_positions`` to the tokens of every frame.
 
-    The table is kept between calls but is not a buffer: it is in no file, and a model built without
-    storage (on the meta device) needs nothing to fill it.
+    The table is cached between calls but is not a buffer: it is in no file, and a model on the meta
+    device needs nothing to fill it.
     """
 
     def __init__(self, channels: int, *, clip: Clip) -> None:
@@ -55,7 +55,7 @@ class FramePositions(nn.Module):
         self._table = torch.empty(0, channels)
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
-        """``tokens`` with the position of their frame added."""
+        """Return ``tokens`` plus the position of their frame."""
         table = self._table
         frames = self.clip.num_frames
         if (len(table), table.device, table.dtype) != (frames, tokens.device, tokens.dtype):
@@ -66,9 +66,9 @@ class FramePositions(nn.Module):
 
 
 class TemporalAttention(nn.Module):
-    """Self-attention along the frames, at each spatial position for itself.
+    """Self-attention along the frames, separately at each spatial position.
 
-    Tokens keep the order of the image model, ``(b f) s c``. Because heads are adjacent in ``c``,
+    Tokens keep the order of the image model, ``(b f) s c``. Heads are adjacent in ``c``, so
     position and head are one axis of a view: the activations are never permuted in memory.
 
     Raises:
@@ -91,7 +91,7 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
-        """What each token gathers from the other frames at its position."""
+        """Attend to the other frames at the same position."""
         tokens = self.pos_encoder(tokens)  # so that positions enter queries, keys and values alike
         query, key, value = self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
         return self.to_out[0](self._attend(query, key, value))
@@ -114,7 +114,7 @@ class TemporalAttention(nn.Module):
 def scaled_dot_product_attention(
     query: Float[Tensor, "b n f d"], key: Float[Tensor, "b n f d"], value: Float[Tensor, "b n f d"]
 ) -> Float[Tensor, "b n f d"]:
-    """Torch's attention, avoiding what its kernels do badly with many short sequences."""
+    """Compute attention, avoiding what torch's kernels do badly with many short sequences."""
     if query.device.type == "cpu" and query.dtype != torch.float32 and query.requires_grad:
         # The backward pass of the CPU's fused kernel is several times slower in half precision.
         return attention_as_products(query, key, value)
@@ -130,7 +130,7 @@ def attention_in_slices(
     *,
     limit: int,
 ) -> Float[Tensor, "b n f d"]:
-    """Torch's attention, with at most ``limit`` sequences in one call if there are more."""
+    """Compute torch's attention with at most ``limit`` sequences per call."""
     batch, heads = query.shape[:2]
     if batch * heads <= limit:
         return F.scaled_dot_product_attention(query, key, value)
@@ -140,19 +140,19 @@ def attention_in_slices(
 
 
 class GatedProjection(nn.Module):
-    """GEGLU: half of a projection, gated by the GELU of the other half (arXiv 2002.05202)."""
+    """GEGLU: half of a projection multiplied by the GELU of the other half (arXiv 2002.05202)."""
 
     def __init__(self, channels: int, *, width: int) -> None:
         super().__init__()
         self.proj = nn.Linear(channels, 2 * width)
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s w"]:
-        """The gated projection, ``width`` wide."""
+        """Return the gated projection, ``width`` wide."""
         return gated(self.proj(tokens))
 
 
 class FeedForward(nn.Module):
-    """The position-wise layer of a Transformer, four times as wide inside."""
+    """The feed-forward layer of a Transformer, four times as wide inside."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
-        """Each token, transformed by itself."""
+        """Transform each token by itself."""
         for layer in self.net:
             tokens = layer(tokens)
         return tokens
@@ -187,7 +187,7 @@ class TemporalTransformerBlock(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "bf s c"], *, keep: Keep = kept
     ) -> Float[Tensor, "bf s c"]:
-        """Tokens that know of the other frames; ``keep`` says what of them the way back finds."""
+        """Mix the frames; ``keep`` decides what the backward pass recomputes."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
             tokens = tokens + keep(nn.Sequential(norm, attention), tokens)
         return tokens + keep(nn.Sequential(self.ff_norm, self.ff), tokens)
@@ -204,7 +204,7 @@ class MotionModule(nn.Module):
         norm_groups: groups of the first normalisation.
         norm_scope: statistics of that normalisation per frame (SD 1.5) or per video (SDXL beta).
         attention_blocks: temporal self-attentions (SparseCtrl has one).
-        clip: tells how many frames are folded into the batch.
+        clip: gives the number of frames folded into the batch.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class MotionModule(nn.Module):
         self.norm_scope: NormScope = norm_scope
         self.clip = clip
         self.recomputes = False
-        """The way back finds the inputs of each norm and computes what followed a second time."""
+        """Save only the inputs of each norm; the backward pass recomputes what follows."""
         self.norm = nn.GroupNorm(norm_groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList(
@@ -239,7 +239,7 @@ class MotionModule(nn.Module):
     def forward(
         self, inputs: Tensor, output: Float[Tensor, "bf c h w"]
     ) -> Float[Tensor, "bf c h w"]:
-        """The residual that motion adds to ``output``; ``inputs``, the host's own, are not used."""
+        """Return the motion residual for ``output``; the host's ``inputs`` are not used."""
         height = output.shape[2]
         keep = recomputed if self.recomputes else kept
         tokens = keep(self._tokens, output)
@@ -255,11 +255,11 @@ class MotionModule(nn.Module):
 def group_norm(
     norm: nn.GroupNorm, frames: Float[Tensor, "bf c h w"], *, scope: NormScope, clip: Clip
 ) -> Float[Tensor, "bf c h w"]:
-    """``norm`` with statistics per frame, or over all frames of a clip."""
+    """Apply ``norm`` with statistics per frame, or over all frames of a clip."""
     if scope == "frame":
         return _group_norm(norm, frames)
     height = frames.shape[2]
-    # Frames below one another are one tall image; in channels-last memory that is only a view.
+    # Stacked vertically, frames are one tall image; in channels-last memory this is only a view.
     tall = rearrange(frames, "(b f) c h w -> b c (f h) w", f=clip.num_frames)
     return rearrange(_group_norm(norm, tall), "b c (f h) w -> (b f) c h w", h=height)
 
@@ -267,9 +267,9 @@ def group_norm(
 def _group_norm(norm: nn.GroupNorm, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     learns = torch.is_grad_enabled() and norm.weight.requires_grad
     if learns and not images.requires_grad and images.device.type == "cpu":
-        # The first site of a frozen U-Net. On the CPU and in channels-last memory, torch (2.13)
-        # reads an absent gradient and crashes when only the weights of a GroupNorm need one: scale
-        # apart.
+        # The first site of a frozen U-Net: on the CPU in channels-last layout, torch (2.13) reads
+        # an absent gradient and crashes if only the weights of a GroupNorm need one. Apply the
+        # scale separately.
         standardised = F.group_norm(images, norm.num_groups, eps=norm.eps)
         weight, bias = (rearrange(x, "c -> c 1 1") for x in (norm.weight, norm.bias))
         return torch.addcmul(bias, standardised, weight).to(images.dtype)

@@ -1,8 +1,8 @@
-"""Whether the image model's GroupNorms look at one frame or at a whole clip, by checkpoint family.
+"""Scope of the image model's GroupNorms, one frame or a whole clip, by checkpoint family.
 
 The first motion modules, and Hotshot-XL, were trained while the ResNets of the image model took
-their statistics over all frames of a clip; later ones per frame, as an image model does. This is
-the one place where that is chosen: two hooks on each layer, which show it a clip as one tall image.
+their statistics over all frames of a clip; later ones per frame, as in an image model. Two hooks on
+each layer implement it: they show the layer a clip as one tall image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def resnet_norms(unet: UNet2DConditionModel) -> Iterator[nn.GroupNorm]:
-    """Both norms of every ResNet, and the one before the last convolution."""
+    """Yield both norms of every ResNet, and the one before the last convolution."""
     from diffusers.models.resnet import ResnetBlock2D
 
     for layer in unet.modules():
@@ -46,7 +46,7 @@ class NormsOverFrames:
         return len(self._handles) // 2
 
     def remove(self) -> None:
-        """Give the layers their statistics per image back; harmless if repeated."""
+        """Restore statistics per image; may be called again."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

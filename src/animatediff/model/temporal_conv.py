@@ -1,8 +1,8 @@
-"""The convolutional rival of the motion module (Sec. 5.3 of Guo et al., arXiv 2307.04725).
+"""Temporal convolution, the baseline of the ablation in Sec. 5.3 of Guo et al., arXiv 2307.04725.
 
-The paper's ablation replaces temporal attention by 1-D convolution along the frames and finds that
-frames then become identical. That model was never released; this one differs from ``MotionModule``
-in nothing but the operator that mixes frames, at an equal number of parameters.
+The paper replaces temporal attention with a 1-D convolution along the frames and finds that frames
+then become identical. That model was never released. This one differs from ``MotionModule`` only in
+the operator that mixes frames, with the same number of parameters.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from animatediff.model.motion_module import FeedForward, NormScope, group_norm
 class FrameConvolution(nn.Module):
     """A convolution over three consecutive frames at each position, then a pointwise one.
 
-    It has 3 C^2 + C^2 weights, as many as the four projections of an attention. Beyond the first
-    and the last frame there are zeros.
+    It has 3 C^2 + C^2 weights, as many as the four projections of an attention. Frames are padded
+    with zeros.
     """
 
     def __init__(self, channels: int, *, clip: Clip) -> None:
@@ -31,8 +31,8 @@ class FrameConvolution(nn.Module):
         self.pointwise = nn.Linear(channels, channels)
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
-        """What each token gathers from the frames before and after, at its position."""
-        # Frames over positions form an image, channels last in memory: a view on both sides.
+        """Mix each token with the frames before and after, at the same position."""
+        # Frames times positions form an image, channels last in memory: a view in both directions.
         image = rearrange(tokens, "(b f) s c -> b c f s", f=self.clip.num_frames)
         mixed = rearrange(self.along_frames(image), "b c f s -> (b f) s c")
         return self.pointwise(nn.functional.silu(mixed))
@@ -51,7 +51,7 @@ class TemporalConvBlock(nn.Module):
         self.ff_norm = nn.LayerNorm(channels)
 
     def forward(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
-        """Tokens that know of the neighbouring frames."""
+        """Mix neighbouring frames."""
         for convolution, norm in zip(self.conv_blocks, self.norms, strict=True):
             tokens = tokens + convolution(norm(tokens))
         return tokens + self.ff(self.ff_norm(tokens))
@@ -64,8 +64,8 @@ class TemporalConv(nn.Module):
         channels: width C of the host's output; there are 22 C^2 + 21 C parameters.
         norm_groups: groups of the first normalisation.
         norm_scope: statistics of that normalisation per frame or per video.
-        conv_blocks: how many convolutions, each in the place of one temporal self-attention.
-        clip: tells how many frames are folded into the batch.
+        conv_blocks: number of convolutions, each in place of one temporal self-attention.
+        clip: gives the number of frames folded into the batch.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class TemporalConv(nn.Module):
     def forward(
         self, inputs: Tensor, output: Float[Tensor, "bf c h w"]
     ) -> Float[Tensor, "bf c h w"]:
-        """The residual that motion adds to ``output``; ``inputs``, the host's own, are not used."""
+        """Return the motion residual for ``output``; the host's ``inputs`` are not used."""
         height = output.shape[2]
         normed = group_norm(self.norm, output, scope=self.norm_scope, clip=self.clip)
         tokens = self.proj_in(rearrange(normed, "bf c h w -> bf (h w) c"))

@@ -1,1 +1,1 @@
-"""Fast paths: equal results with less time or memory, each removable."""
+"""Fast paths: the same results in less time or memory; each can be removed."""

@@ -1,9 +1,9 @@
-"""Upsampling to twice the size and a 3x3 convolution, as four 2x2 convolutions of the small map.
+"""Upsampling by two and a 3x3 convolution, computed as four 2x2 convolutions of the small map.
 
-Nearest-neighbour upsampling repeats every row and column, so a 3x3 kernel on the large map sees only
-2x2 different numbers: which, depends on whether a pixel's row and column are even or odd. Adding the
-kernel's weights that meet the same number gives four kernels of 2x2, and 16 products for every output
-and input channel where there were 36, on the way there and on the way back.
+Nearest-neighbour upsampling repeats every row and column, so a 3x3 kernel on the large map sees
+only 2x2 different values. Which ones depends on whether a pixel's row and column are even or odd.
+Adding the kernel's weights that meet the same value gives four 2x2 kernels: 16 products per output
+and input channel instead of 36, in the forward and the backward pass.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from animatediff.model.fast.replaced import Replaced
 
 PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
-"""Of a row and a column of the large map."""
+"""Parities of a row and a column of the large map."""
 
 
 def fold_upsampling(unet: UNet2DConditionModel) -> Replaced:
-    """Let the upsamplers of ``unet`` compute so, until the result is removed."""
+    """Fold the upsamplers of ``unet`` until the result is removed."""
     replaced = Replaced()
     for layer in unet.modules():
         if isinstance(layer, Upsample2D) and _is_plain(layer):
@@ -50,7 +50,7 @@ def _upsample(
 ) -> Float[Tensor, "bf d h2 w2"]:
     conv = layer.conv
     assert isinstance(conv, nn.Conv2d)
-    # A branch on the convolution must see the large map; and weights that learn are left in one piece.
+    # A branch on the convolution needs the large map, and trained weights must stay in one piece.
     carries = bool(vars(conv)["_forward_hooks"] or vars(conv)["_forward_pre_hooks"])
     if output_size is not None or carries or conv.weight.requires_grad:
         return Upsample2D.forward(layer, small, output_size)
@@ -60,7 +60,7 @@ def _upsample(
 def upsampled(
     small: Float[Tensor, "b c h w"], weight: Float[Tensor, "d c 3 3"], bias: Tensor | None
 ) -> Float[Tensor, "b d h2 w2"]:
-    """The 3x3 convolution, padded by zeros, of ``small`` made twice as large.
+    """Apply a zero-padded 3x3 convolution to ``small`` upsampled by two.
 
     Weights get no gradient.
     """
@@ -69,7 +69,7 @@ def upsampled(
 
 
 class _Folded(torch.autograd.Function):
-    """Keeps the weight alone, which is there anyway: the four kernels are added up again."""
+    """Saves only the weight, which exists anyway; the backward pass adds up the four kernels again."""
 
     @staticmethod
     def forward(ctx: Any, small: Tensor, weight: Tensor) -> Tensor:
@@ -97,11 +97,11 @@ class _Folded(torch.autograd.Function):
 
 
 def _kernel(weight: Float[Tensor, "d c 3 3"], row: int, column: int) -> Float[Tensor, "d c 2 2"]:
-    """The weights that meet the same number, added up, for a row and a column of this parity."""
+    """Add up the weights that meet the same value, for a row and a column of this parity."""
     return _added(_added(weight, row, dim=-2), column, dim=-1)
 
 
 def _added(weight: Tensor, parity: int, *, dim: int) -> Tensor:
-    """Two weights of three: in even rows the last two meet one number, in odd ones the first two."""
+    """Merge two of three weights: the last two in even rows, the first two in odd rows."""
     one, two, three = weight.split(1, dim=dim)
     return torch.cat([one + two, three] if parity else [one, two + three], dim=dim)

@@ -1,7 +1,7 @@
-"""A frozen convolution, which keeps nothing of what it was given.
+"""A frozen convolution that does not save its input for the backward pass.
 
-The gradient of its input needs the weight alone, but torch (2.13) keeps the input too, as if the weight
-learned; a frozen linear layer keeps nothing.
+The gradient of its input needs only the weight, but torch (2.13) saves the input too, as if the
+weight were trained. Frozen linear layers already save nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from animatediff.model.fast.replaced import Replaced
 
 
 def forget_inputs(model: nn.Module) -> Replaced:
-    """Let the frozen convolutions of ``model`` keep no inputs, until the result is removed."""
+    """Let the frozen convolutions of ``model`` save no inputs, until the result is removed."""
     replaced = Replaced()
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":

@@ -1,9 +1,9 @@
-"""GroupNorms of small maps in bf16 on a processor, computed in plain layout, which is faster there.
+"""GroupNorm of small bf16 maps on a CPU in contiguous layout, where it is faster.
 
-Convolutions run fastest with channels last. On a processor, torch (2.13) is then slow at normalising
-bf16 maps of fewer than 1,024 pixels: 7.6 ms of one core for 32 of 96 x 16 x 16, and 1.2 ms in plain
-layout with copies there and back. From 1,024 pixels up it is the other way round: for 16 of
-320 x 32 x 32, 1.4 and 17.6 ms.
+Convolutions run fastest in channels-last layout. On a CPU, torch (2.13) is then slow at normalising
+bf16 maps of fewer than 1,024 pixels: 7.6 ms of one core for 32 maps of 96 x 16 x 16, compared with
+1.2 ms in contiguous layout including the copies. From 1,024 pixels up it is the reverse: 1.4 and
+17.6 ms for 16 of 320 x 32 x 32.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from animatediff.model.fast.replaced import Replaced
 
 SMALL = 1024
-"""Maps of fewer pixels are normalised faster in plain layout."""
+"""Maps with fewer pixels are normalised faster in contiguous layout."""
 
 
 def plain_norms(module: nn.Module, *, autocast: bool = False) -> Replaced:

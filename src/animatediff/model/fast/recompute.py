@@ -1,11 +1,11 @@
-"""What a step keeps for its way back, and what it computes a second time instead.
+"""Activation checkpointing: which activations are saved, and which the backward pass recomputes.
 
-Backpropagation keeps what every layer was given. Most of that follows from a few tensors by cheap
-arithmetic: a norm or an activation from its input, the widest tensor of a Transformer, which is inside
-its feed-forward layer, from one an eighth as wide. A stretch of layers whose inputs alone are kept is
-computed again on the way back, up to the last layer of which something is needed: a frozen convolution
-or projection that ends a stretch needs nothing of what it was given, so it is not repeated. It is the
-checkpointing of Chen et al. (arXiv 1604.06174), with stretches chosen by what they cost.
+Backpropagation saves the input of every layer. Most of these follow from a few tensors by cheap
+arithmetic: a norm or an activation from its input, and the widest tensor of a Transformer, inside
+its feed-forward layer, from one an eighth as wide. A stretch of layers saves only its inputs and is
+recomputed in the backward pass, up to the last layer whose input is needed. A frozen convolution or
+projection at the end of a stretch needs no input, so it is not repeated. This is the checkpointing
+of Chen et al. (arXiv 1604.06174), with stretches chosen by their cost.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ Keep = Callable[[Stretch, Tensor], Tensor]
 
 
 def recomputed(stretch: Stretch, *inputs: Tensor) -> Tensor:
-    """``stretch(*inputs)``, of which only ``inputs`` are kept for the way back."""
+    """Compute ``stretch(*inputs)``, saving only ``inputs`` for the backward pass."""
     if not torch.is_grad_enabled():
         return stretch(*inputs)
-    # No layer draws random numbers (dropout is 0 wherever this is used), so their state is not kept.
+    # No layer draws random numbers (dropout is 0 here), so their state is not saved.
     return checkpoint(stretch, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
 def repeated(stretch: Stretch, inputs: Tensor) -> Tensor:
-    """``recomputed`` for a stretch in which nothing learns, with a fraction of its bookkeeping.
+    """Like ``recomputed``, for a stretch without trained weights, with less bookkeeping.
 
-    The whole stretch is computed again, so it ends before a convolution or projection.
+    The whole stretch is recomputed, so it must end before a convolution or projection.
     """
     if not (torch.is_grad_enabled() and inputs.requires_grad):
         return stretch(inputs)
@@ -52,7 +52,7 @@ def repeated(stretch: Stretch, inputs: Tensor) -> Tensor:
 
 
 class _Repeated(torch.autograd.Function):
-    """Keeps the inputs, and on the way back differentiates a second computation from them."""
+    """Saves the inputs; the backward pass computes the stretch again and differentiates it."""
 
     @staticmethod
     def forward(ctx: Any, stretch: Stretch, inputs: Tensor) -> Tensor:
@@ -72,16 +72,15 @@ class _Repeated(torch.autograd.Function):
 
 
 def kept(stretch: Stretch, inputs: Tensor) -> Tensor:
-    """``stretch(inputs)``, everything of it kept, as without this file."""
+    """Compute ``stretch(inputs)`` and save everything, as without this file."""
     return stretch(inputs)
 
 
 def recompute_image_model(unet: UNet2DConditionModel) -> Replaced:
-    """Let the ResNets and Transformers of ``unet`` keep little, until the result is removed.
+    """Let the ResNets and Transformers of ``unet`` save little, until the result is removed.
 
-    A ResNet keeps what its two norms are given; a feed-forward layer keeps its inner projection, and
-    not the gate's activation beside it. Layers that are computed otherwise than in Stable Diffusion
-    stay as they are.
+    A ResNet saves the inputs of its two norms. A feed-forward layer saves its inner projection, but
+    not the gate's activation. Layers that differ from Stable Diffusion's stay unchanged.
     """
     from diffusers.models.activations import GEGLU
     from diffusers.models.resnet import ResnetBlock2D
@@ -96,7 +95,7 @@ def recompute_image_model(unet: UNet2DConditionModel) -> Replaced:
 
 
 def _is_plain_resnet(layer: ResnetBlock2D) -> bool:
-    """Whether ``_resnet`` is what this ResNet computes."""
+    """Return whether ``_resnet`` computes the same as this ResNet."""
     return (
         layer.time_embedding_norm == "default"
         and layer.upsample is None
@@ -109,7 +108,7 @@ def _is_plain_resnet(layer: ResnetBlock2D) -> bool:
 def _resnet(
     layer: ResnetBlock2D, inputs: Float[Tensor, "bf c h w"], time: Float[Tensor, "bf t"] | None
 ) -> Float[Tensor, "bf d h w"]:
-    """Norm, SiLU, convolution, twice; the time enters between, the inputs are added at the end."""
+    """Apply norm, SiLU and convolution twice; add the time between them and the inputs at the end."""
 
     def normed(norm: nn.GroupNorm, inputs: Tensor) -> Tensor:
         again = recomputed if norm.weight.requires_grad else repeated
@@ -129,6 +128,6 @@ def _gated(layer: GEGLU, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s
 
 
 def gated(projected: Float[Tensor, "bf s w2"]) -> Float[Tensor, "bf s w"]:
-    """Half of a projection, gated by the GELU of the other half (arXiv 2002.05202)."""
+    """Multiply half of a projection by the GELU of the other half (arXiv 2002.05202)."""
     value, gate = projected.chunk(2, dim=-1)
     return value * F.gelu(gate)

@@ -1,7 +1,7 @@
-"""Layers that compute the same in another way for a while: what a fast path is made of.
+"""Layers whose forward function is replaced for a while; every fast path uses this.
 
-The layer keeps its class, its weights and their names, and its hooks run as ever; only what it does
-when called is another function, until ``remove``.
+A layer keeps its class, its weights and their names, and its hooks still run. Only its ``forward``
+is another function, until ``remove``.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from torch import nn
 
 
 class Replaced:
-    """Layers whose ``forward`` is another function until ``remove``."""
+    """Layers with a replaced ``forward``, until ``remove``."""
 
     def __init__(self) -> None:
         self._layers: list[nn.Module] = []
 
     def put(self, layer: nn.Module, forward: Callable[..., Any]) -> None:
-        """Let ``layer`` compute ``forward``, which must equal what it computes by itself."""
+        """Replace the forward function of ``layer`` with ``forward``, which must compute the same."""
         layer.forward = forward
         self._layers.append(layer)
 
     def remove(self) -> None:
-        """Let every layer compute by itself again; harmless if repeated."""
+        """Restore every layer's own forward function; may be called again."""
         for layer in self._layers:
             vars(layer).pop("forward", None)
         self._layers.clear()
@@ -33,4 +33,4 @@ class Replaced:
         return len(self._layers)
 
     def __repr__(self) -> str:
-        return f"{len(self)} layers compute in another way"
+        return f"{len(self)} layers with a replaced forward function"

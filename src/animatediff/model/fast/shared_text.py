@@ -1,7 +1,7 @@
-"""Attention of the image model to a text that all frames of a clip share.
+"""Cross-attention to a text that all frames of a clip share.
 
-Keys and values of the text are the same in every frame, so they are computed once for a clip, and the
-frames stand side by side as queries. The arithmetic of each token is unchanged.
+Keys and values of the text are the same in every frame, so they are computed once per clip, and the
+frames are concatenated as queries. The arithmetic per token is unchanged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ClipAttention:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Float[Tensor, "bf s c"]:
-        """What each token gathers; ``attention_mask`` and ``temb`` are not used here."""
+        """Compute attention; ``attention_mask`` and ``temb`` are not used."""
         del temb
         assert attention_mask is None, "frames are never masked"
         assert attn.to_k is not None
@@ -65,11 +65,11 @@ def attend(
     *,
     to_text: bool,
 ) -> Float[Tensor, "b n s d"]:
-    """Attention; on a CPU, as plain products where they keep no more for the way back.
+    """Compute attention; on a CPU, as plain products if they save no more for the backward pass.
 
-    Fused attention to a text keeps queries and result, and spends as much again on gradients of keys
-    and values that need none; products of few keys keep the scores instead. The choice depends on
-    shapes alone, so that numbers do not depend on whether anything learns.
+    Fused attention to a text saves queries and result, and computes gradients of keys and values
+    that are not needed. Plain products with few keys save the scores instead. The choice depends
+    only on shapes, so results do not depend on whether anything is trained.
     """
     if query.device.type != "cpu":
         return F.scaled_dot_product_attention(query, key, value)
@@ -82,13 +82,13 @@ def attend(
 
 
 def _in_single_precision(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The way back of the fused kernel of a CPU is several times slower in half precision."""
+    """In half precision, the backward pass of the CPU's fused kernel is several times slower."""
     single = (query.float(), key.float(), value.float())
     return F.scaled_dot_product_attention(*single).to(query.dtype)
 
 
 def takes_shared_text(unet: UNet2DConditionModel) -> bool:
-    """Whether every attention of ``unet`` is one that ``ClipAttention`` computes."""
+    """Return whether ``ClipAttention`` computes the same as every attention of ``unet``."""
     attentions = [layer for layer in unet.modules() if isinstance(layer, Attention)]
     return unet.encoder_hid_proj is None and all(_is_plain(layer) for layer in attentions)
 
