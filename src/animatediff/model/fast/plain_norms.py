@@ -22,11 +22,11 @@ SMALL = 1024
 
 
 def plain_norms(module: nn.Module, *, autocast: bool = False) -> Replaced:
-    """Let the GroupNorms of ``module`` that are slow otherwise compute so, until this is removed.
+    """Let the slow GroupNorms of ``module`` use contiguous layout, until the result is removed.
 
     Args:
-        module: holds the layers.
-        autocast: whether layers with weights in fp32 see maps in bf16 too, as under autocast.
+        module: contains the layers.
+        autocast: also replace fp32 layers, which get bf16 maps under autocast.
     """
     replaced = Replaced()
     for layer in module.modules():

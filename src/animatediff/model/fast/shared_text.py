@@ -19,10 +19,10 @@ from animatediff.model.fast.recompute import recomputed
 
 
 class ClipAttention:
-    """diffusers' attention processor for self-attention, and for text of a clip or of a frame.
+    """diffusers' attention processor for self-attention, and for text per clip or per frame.
 
     Args:
-        products: compute plain products on a CPU, whatever they keep for the backward pass. At the
+        products: compute plain products on a CPU, whatever they save for the backward pass. At the
             sizes of the built-in world they are faster than torch's fused attention.
     """
 
