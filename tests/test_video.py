@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.cases.file_names import NAMES
 
 from animatediff.errors import FileError, InputError, OutputError
-from animatediff.video import FORMATS, Video, grid, read_metadata
+from animatediff.video import FORMATS, Video, check_target, grid, read_metadata
 
 EXACT = {"webp", "apng", "png"}
 FACTS = {
@@ -47,6 +49,37 @@ def test_a_video_comes_back_from_every_container(tmp_path: Path, suffix: str, fp
         assert error == 0
     elif suffix != "gif":
         assert 10 * np.log10(255**2 / error) > 33
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_any_name_is_a_name(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg takes ``fox: a hare.mp4`` for an address, and image writers ``%03d`` for a number."""
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        path = Path(f"{name}.{suffix}")
+        check_target(path, kind=suffix, count=2)
+        assert not list(tmp_path.iterdir())
+        written = Video(smooth(frames=2), Fraction(8)).save(path, metadata={"prompt": "a fox"})
+        assert Video.load(written).num_frames == 2
+        assert read_metadata(written)["prompt"] == "a fox"
+        assert [p.name for p in tmp_path.iterdir()] == [written.name]
+        shutil.rmtree(written) if written.is_dir() else written.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("a" * 300 + ".mp4", "too long"), ("a\0b.mp4", "not a name"), ("taken.mp4", "a folder of")],
+)
+def test_a_name_that_cannot_be_written_is_known_before(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    (tmp_path / "taken.mp4").mkdir()
+    with pytest.raises(OutputError, match=words):
+        check_target(tmp_path / name, kind="mp4", count=2)
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="other files"):
+        check_target(tmp_path / "frames.png", kind="png", count=2)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -87,6 +87,42 @@ def test_a_preview_is_kept_up_to_date(tmp_path: Path, tiny: Run) -> None:
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_name_with_a_colon_is_a_name(tmp_path: Path, tiny: Run) -> None:
+    for name in ("fox: a hare.mp4", "100%.webm"):
+        assert main(["animate", "a fox", "-o", str(tmp_path / name), *tiny]) == 0
+        assert (tmp_path / name).is_file()
+
+
+def test_outputs_are_tried_before_anything_is_loaded(
+    tmp_path: Path, tiny: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("animatediff.apps.render.render", _not_reached)
+    (tmp_path / "taken.mp4").mkdir()
+    for words, sentence in (
+        (["-o", "a.mp4", "--preview", "."], "--preview . is a folder"),
+        (["-o", "a.mp4", "--preview", "nowhere/p.png"], "no folder nowhere for --preview"),
+        (["-o", "a.mp4", "--preview", "a" * 300], "name too long"),
+        (["-o", "taken.mp4", "--format", "mp4"], "taken.mp4 is a folder"),
+        (["-o", "taken", "--format", "mp4"], "there is a folder of that name"),
+        (["-o", f"{'a' * 300}.mp4"], "name too long"),
+    ):
+        monkeypatch.chdir(tmp_path)
+        assert main(["animate", "a fox", *words, *tiny]) in (2, 5)
+        assert sentence in capsys.readouterr().err
+
+
+def test_a_sheet_is_tried_before_clips_are_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"not looked at")
+    assert main(["dataset", "check", str(tmp_path), "--sheet", str(tmp_path)]) == 5
+    assert "--sheet" in capsys.readouterr().err
+
+
+def _not_reached(*_: object, **__: object) -> None:
+    raise AssertionError("something was loaded")
+
+
 def test_what_there_is_to_know_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert main(["models"]) == 0

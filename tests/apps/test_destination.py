@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from animatediff.apps.destination import Destination, plan_destination, slug
+from animatediff.apps.destination import Destination, check_room, plan_destination, slug
 from animatediff.errors import InputError, OutputError
 
 KNOWN = ("mp4", "gif", "webp")
@@ -112,3 +112,19 @@ def test_every_prompt_makes_a_name_that_stays_in_its_folder(prompt):
     name = slug(prompt)
     assert 0 < len(name.encode()) <= 160
     assert not set(name) & set('/\\:\0 .<>"|?*\n')
+
+
+def test_room_is_tried_in_the_nearest_folder_that_is_there(tmp_path):
+    check_room(tmp_path / "new" / "deep" / "a.safetensors", option="-o")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match=r"-o .*file is a file"):
+        check_room(tmp_path / "file" / "a.safetensors", option="-o")
+    with pytest.raises(OutputError, match="too long"):
+        check_room(tmp_path / ("a" * 300), option="-o")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder nobody can write")
+def test_room_that_even_root_does_not_have_is_named():
+    with pytest.raises(OutputError, match=r"-o .*cannot be written"):
+        check_room(Path("/proc/self/new/a.safetensors"), option="-o")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
+
 from animatediff.apps.destination import plan_destination
-from animatediff.apps.render import render
+from animatediff.apps.render import _watch, render
 from animatediff.runtime import Runtime
+from animatediff.sampling.animation import Progress as Step
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import FORMATS, Video
 
@@ -63,3 +66,29 @@ def test_choices_and_coverage_are_told_once(
     have, of = coverage[0].removeprefix("LoRA style: ").removesuffix(" modules").split("/")
     assert int(have) == int(of) > 0
     assert len(Video.load(tmp_path / "x-3.gif").frames) == 2
+
+
+def test_a_preview_that_cannot_be_written_any_more_is_a_warning(tmp_path: Path) -> None:
+    shown: list[int] = []
+
+    def preview_at(step: int) -> Step:
+        def sheet() -> Image.Image:
+            shown.append(step)
+            return Image.new("RGB", (8, 8))
+
+        return Step("denoise", step, 12, sheet)
+
+    listener = Listener()
+    folder = tmp_path / "there"
+    folder.mkdir()
+    watch = _watch(listener, folder / "p.png")
+    for step in (1, 2, 5):
+        watch(preview_at(step))
+    assert (folder / "p.png").is_file()
+    (folder / "p.png").unlink()
+    folder.rmdir()
+    for step in (6, 10, 12):
+        watch(preview_at(step))
+    assert shown == [1, 5, 10]
+    assert len(listener.told) == 1
+    assert "cannot be written (no such file or directory)" in listener.told[0]

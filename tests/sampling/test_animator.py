@@ -112,6 +112,21 @@ def test_progress_comes_with_a_preview(animator: Animator, request_of: Animation
     assert sizes == {(96, 32)}
 
 
+def test_a_preview_shows_all_frames(animator: Animator, request_of: AnimationRequest) -> None:
+    sheets: list[Any] = []
+
+    def watch(progress: Any) -> None:
+        sheets.append(progress.preview())
+
+    animator.animate(replace(request_of, num_frames=6), on_step=watch)
+    assert {sheet.size for sheet in sheets} == {(4 * 32, 2 * 32)}
+    with pytest.MonkeyPatch.context() as patch:  # large frames are shown small, but all of them
+        patch.setattr("animatediff.sampling.watch.PREVIEW_AREA", 1)
+        patch.setattr("animatediff.sampling.watch.PREVIEW_FRAMES", 2)
+        animator.animate(replace(request_of, num_frames=6), on_step=watch)
+    assert sheets[-1].size == (4 * 16, 2 * 16)
+
+
 def test_numbers_that_overflow_are_named_by_their_step(
     tiny_world: Path, tiny_motion: Path, request_of: AnimationRequest
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from animatediff.apps.declared import FieldsOf, Given
-from animatediff.apps.destination import plan_destination, slug
+from animatediff.apps.destination import check_writable, plan_destination, slug
 from animatediff.apps.progress import Style, open_progress
 from animatediff.config import dump_toml, from_table, read_toml
 from animatediff.errors import InputError, OutputError, reason_of
@@ -147,18 +147,17 @@ def animate(options: AnimateOptions) -> None:
     requests = requests_of(options)
     several = len(requests) > 1
     name = slug(requests[0].prompt or next(iter(requests[0].prompts.values())))
+    labels = ["", *(str(request.seed) for request in requests)] if several else [""]
     destination = plan_destination(
         options.output,
         formats=options.formats,
         known=FORMATS,
         name=name if several else f"{name}-{requests[0].seed}",
-        labels=["", *(str(request.seed) for request in requests)] if several else [""],
+        labels=labels,
     )
-    destination.check()
-    if options.preview is not None and not options.preview.parent.is_dir():
-        raise OutputError(
-            f"There is no folder {options.preview.parent} for the preview; create it."
-        )
+    destination.check(labels=labels, frames=requests[0].num_frames)
+    if options.preview is not None:
+        check_writable(options.preview, option="--preview")
     if options.save_config is not None:
         save_config(requests, options.save_config)
     with open_progress(options.progress) as progress:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from animatediff.apps.destination import check_room
 from animatediff.apps.parsing import optional
 
 
@@ -41,6 +42,7 @@ def convert(options: ConvertOptions) -> None:
     from animatediff.weights.motion import AUTO
     from animatediff.weights.names.layouts import KINDS
 
+    check_room(options.output, option="-o")
     done = written(
         options.file,
         options.output,

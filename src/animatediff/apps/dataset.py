@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from animatediff.apps.destination import check_writable
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
 from animatediff.errors import FileError, InputError
@@ -154,6 +155,8 @@ def _check(options: Check) -> int:
     from animatediff.data.checking.check import CheckOptions, check_clips, write_contact_sheet
 
     limits, rate = _limits(options), _rate(options.fps)
+    if options.sheet is not None:
+        check_writable(options.sheet, option="--sheet")
     listing = _listing(options)
     wanted = CheckOptions(
         fps=float(rate),

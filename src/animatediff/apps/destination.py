@@ -37,12 +37,19 @@ class Destination:
         stem = f"{self.stem}-{label}" if label else self.stem
         return tuple(self.folder / f"{stem}.{suffix}" for suffix in self.formats)
 
-    def check(self) -> None:
-        """Find out, by writing, that the folder takes files.
+    def check(self, *, labels: Sequence[str] = ("",), frames: int | None = None) -> None:
+        """Find out, by writing, that the folder takes files, and under these names.
+
+        Args:
+            labels: what tells apart the files that will be written.
+            frames: how many frames each will have; ``None`` if that is not known yet.
 
         Raises:
-            OutputError: the folder is missing, is not a folder, cannot be written, or is full.
+            OutputError: the folder is missing, is not a folder, cannot be written, or is full; or
+                a name cannot be used.
         """
+        from animatediff.video import check_target
+
         if not self.folder.is_dir():
             raise OutputError(f"There is no folder {self.folder}; create it or choose another.")
         try:
@@ -60,6 +67,68 @@ class Destination:
                 f"The disk of {self.folder} is full ({free >> 20} MiB free, "
                 f"{MIN_FREE_BYTES >> 20} MiB needed); free some or choose another folder."
             )
+        for kind, path in ((p.suffix[1:], p) for label in labels for p in self.paths(label=label)):
+            check_target(path, kind=kind, count=2 if frames is None else frames)
+
+
+def check_writable(path: Path, *, option: str) -> None:
+    """Find out, by writing, that a file can be written besides the results, and replaced later.
+
+    Args:
+        path: the file.
+        option: the option that names it, for the message.
+
+    Raises:
+        OutputError: it cannot; the message names the option.
+    """
+    try:
+        if path.is_dir():
+            raise OutputError(f"{option} {path} is a folder; give the name of a file.")
+        if not path.parent.is_dir():
+            raise OutputError(f"There is no folder {path.parent} for {option}; create it.")
+        existed = path.exists() or path.is_symlink()
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".animatediff-") as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+        if not existed:
+            path.touch()
+            path.unlink()
+    except OutputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise OutputError(
+            f"{option} {_short(path)} cannot be written ({reason}); choose another place."
+        ) from None
+
+
+def check_room(path: Path, *, option: str) -> None:
+    """Find out, by writing, that something can be made at a place whose folders may not exist yet.
+
+    Args:
+        path: the file or folder that will be made.
+        option: the option that names it, for the message.
+
+    Raises:
+        OutputError: a file is in the way, or the first folder that exists takes no files.
+    """
+    try:
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not folder.is_dir():
+            raise OutputError(f"{option} {path} cannot be made: {folder} is a file.")
+        in_place = path.is_dir()
+    except OutputError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise OutputError(f"{option} {_short(path)} cannot be made ({reason}).") from None
+    if not in_place:
+        check_writable(folder / path.name, option=option)
+
+
+def _short(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def plan_destination(
@@ -81,6 +150,7 @@ def plan_destination(
 
     Raises:
         InputError: a format is unknown, or ``output`` has no suffix and no format is given.
+        OutputError: ``output`` is not a name that a file can have.
     """
     asked = tuple(part.strip().lower().lstrip(".") for part in (formats or "").split(",") if part)
     suffix = output.suffix.lstrip(".").lower() if output else ""
@@ -95,7 +165,11 @@ def plan_destination(
     if output is None:
         return _unused(name, formats=chosen, labels=labels)
     stem = output.stem if suffix in known else output.name
-    if not stem or output.is_dir():
+    try:
+        is_folder = output.is_dir()
+    except OSError as error:
+        raise OutputError(f"{_short(output)} cannot be written ({reason_of(error)}).") from None
+    if not stem or is_folder:
         raise InputError(f"{output} is a folder; give a file name, such as {output / 'fox.mp4'}.")
     return Destination(output.parent, stem, chosen)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from animatediff.apps.destination import check_room
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
 from animatediff.sampling.request import SchedulerName
@@ -119,6 +120,7 @@ def evaluate(options: Options) -> int:
     from animatediff.runtime import Runtime
 
     Runtime(device=options.device, threads=options.threads).apply()
+    check_room(options.results / f"{options.question}.json", option="--results")
     with open_progress(options.progress) as progress:
         report = ANSWERS[options.question](options, progress)
         path = write_report(

@@ -53,6 +53,8 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         place = f" {error.filename}" if error.filename else " the result"
         return 5, f"Cannot write{place}: {error.strerror}."
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return 2, f"{error.filename!s:.60}... is longer than a name can be; check the options."
     what = _one_line(str(error))
     return 1, (
         f"An unexpected {type(error).__name__}{f' ({what})' if what else ''}; run again with "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from animatediff.apps.destination import GRID, Destination
 from animatediff.apps.progress import Progress
+from animatediff.errors import reason_of
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animation, Animator
 from animatediff.sampling.animator import Progress as Step
@@ -17,7 +19,7 @@ from animatediff.weights.builtin import NO_MOTION
 from animatediff.weights.families import Family
 
 PREVIEW_EVERY = 5
-"""Steps between two previews; each costs as much as decoding a few frames."""
+"""Steps between two previews after the first; each costs as much as decoding a few frames."""
 
 
 def render(
@@ -74,21 +76,44 @@ def choices(request: AnimationRequest) -> str:
 
 
 def _watch(progress: Progress, preview: Path | None) -> Callable[[Step], None]:
-    """Show every step, and now and then what it looks like."""
+    """Show every step, and after the first and every fifth what it looks like."""
     current = ""
 
     def on_step(step: Step) -> None:
-        nonlocal current
+        nonlocal current, preview
         if step.stage != current:
             current = step.stage
             progress.stage(step.stage, total=step.steps)
         progress.at(step.step)
-        if preview is not None and step.stage == "denoise" and step.step % PREVIEW_EVERY == 0:
-            temporary = preview.with_name(f".{preview.name}.tmp")
-            step.preview().save(temporary, "PNG")
-            temporary.replace(preview)
+        due = step.step == 1 or step.step % PREVIEW_EVERY == 0 or step.step == step.steps
+        if preview is not None and step.stage == "denoise" and due:
+            try:
+                _write_preview(step, preview)
+            except OSError as error:
+                note = (
+                    f"The preview {preview} cannot be written ({reason_of(error)}); it is left out."
+                )
+                progress.tell("note", note, {})
+                preview = None
 
     return on_step
+
+
+def _write_preview(step: Step, path: Path) -> None:
+    """Replace the preview whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    sheet = step.preview()
+    temporary = path.with_name(f".animatediff-preview-{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            sheet.save(file, "PNG")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _write_grid(

@@ -51,7 +51,7 @@ def rerun(options: RerunOptions) -> None:
     destination = plan_destination(
         options.output, formats=formats, known=FORMATS, name=f"{options.file.stem}-again"
     )
-    destination.check()
+    destination.check(frames=request.num_frames)
     with open_progress(options.progress) as progress:
         if LEFT_OUT in facts:
             note = f"{options.file} carries {facts[LEFT_OUT]} facts more than are read of a file."

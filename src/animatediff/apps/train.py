@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from animatediff.apps.destination import check_room
 from animatediff.apps.parsing import optional
 from animatediff.errors import InputError
 
@@ -199,6 +200,8 @@ def train_stage(options: Options) -> int:
             "leave out --validate or --shard."
         )
     stage = stage_named(options.stage)
+    if options.output is not None:
+        check_room(options.output, option="-o")
     processes = Processes()
     several = processes.count > 1
     device = processes.device if several else Runtime(device=options.device).torch_device()

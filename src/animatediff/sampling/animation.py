@@ -26,8 +26,8 @@ class Progress:
         stage: ``denoise`` or ``decode``.
         step: how many steps (or frames) of the stage are done.
         steps: of how many.
-        preview: draws a contact sheet of a few frames as they now look; only on demand, for it
-            costs as much as decoding those frames.
+        preview: draws a contact sheet of all frames as they now look; only on demand, for it
+            costs as much as decoding a few frames.
     """
 
     stage: str

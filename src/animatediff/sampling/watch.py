@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from animatediff.sampling.animation import Progress
 from animatediff.sampling.decode import decode
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from PIL.Image import Image
 
-PREVIEW_FRAMES = 4
+PREVIEW_FRAMES, PREVIEW_AREA = 4, 16 * 32 * 32
+"""How many latent pixels a preview decodes: those of so many frames, or so many in any case."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,16 @@ class Watch:
         self.on_step(Progress("decode", frame, frames, lambda: self._sheet(latents)))
 
     def _sheet(self, latents: Float[Tensor, "1 c f h w"]) -> Image:
-        """A few frames, evenly spaced, as one picture."""
-        frames = self.settled.num_frames
-        chosen = torch.linspace(0, frames - 1, min(PREVIEW_FRAMES, frames)).round().long()
-        few = latents[:, :, chosen.to(latents.device)]
-        return Video(decode(few, vae=self.vae), self.settled.request.rate).contact_sheet()
+        """All frames as one picture, so small that they cost as much as a few of full size."""
+        frames, height, width = latents.shape[2:]
+        most = max(PREVIEW_FRAMES * height * width, PREVIEW_AREA)
+        shrink = math.ceil(math.sqrt(frames * height * width / most))
+        if shrink > 1:
+            small = (max(1, height // shrink), max(1, width // shrink))
+            flat = rearrange(latents, "1 c f h w -> f c h w").float()
+            flat = functional.interpolate(flat, size=small, mode="area")
+            latents = rearrange(flat, "f c h w -> 1 c f h w")
+        return Video(decode(latents, vae=self.vae), self.settled.request.rate).contact_sheet()
 
 
 def ignore(progress: Progress) -> None:

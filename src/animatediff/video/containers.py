@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import pairwise
@@ -23,7 +24,7 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 
-from animatediff.errors import FileError, InputError, OutputError
+from animatediff.errors import FileError, InputError, OutputError, reason_of
 from animatediff.video.colours import in_bt709, matrix_of, tag_bt709
 from animatediff.video.facts import (
     EXIF_IFD,
@@ -91,7 +92,9 @@ def write_video(
 
 def _published(path: Path, write: Callable[[Path], None]) -> Path:
     """Write to a temporary name beside ``path``, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not after the name, which may be as long as a name can be.
+    mark = zlib.crc32(path.name.encode("utf-8", "surrogatepass"))
+    temporary = path.with_name(f".animatediff-{os.getpid()}-{mark:08x}.tmp")
     try:
         write(temporary)
         _sync(temporary)
@@ -111,6 +114,42 @@ def _published(path: Path, write: Callable[[Path], None]) -> Path:
     return path
 
 
+def _as_file(path: Path) -> str:
+    """A path for FFmpeg, which takes ``fox: a hare.mp4`` for an address of the protocol fox."""
+    return f"file:{path}"
+
+
+def check_target(path: Path, *, kind: str, count: int) -> None:
+    """Raise early if a video cannot take its place under ``path`` when it is finished.
+
+    Args:
+        path: the file that will be written.
+        kind: its format.
+        count: how many frames there will be; several PNGs are a folder.
+
+    Raises:
+        OutputError: the name cannot be used, or something is there that will not be replaced.
+    """
+    folder = kind == "png" and count > 1
+    target = path.with_suffix("") if folder else path
+    try:
+        there = target.lstat() if target.is_symlink() or target.exists() else None
+        if there is None:
+            target.touch()
+            target.unlink()
+        elif folder and target.is_dir():
+            _check_only_frames(target)
+        elif folder or target.is_dir():
+            what = "a file" if folder else "a folder"
+            raise OSError(17, f"there is {what} of that name")
+    except OSError as error:
+        raise OutputError(
+            f"{target} cannot be written ({reason_of(error)}); choose another name."
+        ) from None
+    except ValueError:  # a null character
+        raise OutputError(f"{target} is not a name that a file can have; choose another.") from None
+
+
 def _discard(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
@@ -120,6 +159,11 @@ def _discard(path: Path) -> None:
 
 def _clear_frames(folder: Path) -> None:
     """Remove a folder that contains only our frames, to make room for new ones."""
+    _check_only_frames(folder)
+    shutil.rmtree(folder)
+
+
+def _check_only_frames(folder: Path) -> None:
     strangers = [
         p.name
         for p in folder.iterdir()
@@ -127,7 +171,6 @@ def _clear_frames(folder: Path) -> None:
     ]
     if strangers:
         raise OSError(17, f"the folder exists and contains other files, such as {strangers[0]}")
-    shutil.rmtree(folder)
 
 
 def _sync(path: Path) -> None:
@@ -143,7 +186,7 @@ def _write_codec(path: Path, frames: Frames, fps: Fraction, facts: Facts, *, kin
     codec, options = _CODECS[kind]
     _, height, width, _ = frames.shape
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    with av.open(str(path), "w", format=kind, options=_MUXING[kind]) as container:
+    with av.open(_as_file(path), "w", format=kind, options=_MUXING[kind]) as container:
         container.metadata.update(facts)
         stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=options))
         stream.height, stream.width = even.shape[1:3]
@@ -263,7 +306,7 @@ def read_metadata(path: str | Path) -> Facts:
         if kind == "folder":
             return folder_facts(path / FRAME_FACTS)
         if kind in _CODECS:
-            with av.open(str(path)) as container:
+            with av.open(_as_file(path)) as container:
                 return facts_of(container.metadata)
         with Image.open(path, formats=["GIF", "WEBP", "PNG"]) as picture:
             return picture_facts(picture)
@@ -297,7 +340,7 @@ def _kind_of(path: Path) -> str:
 
 def _read_codec(path: Path, max_pixels: int) -> tuple[Frames, Fraction]:
     pictures: list[UInt8[np.ndarray, "height width 3"]] = []
-    with av.open(str(path)) as container:
+    with av.open(_as_file(path)) as container:
         if not container.streams.video:
             raise FileError(f"{path} contains no video stream.")
         stream = container.streams.video[0]
