@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cases import folders_with_links, unlisted_suffixes
+from tests.cases import folders_with_links, sd_scripts_settings, unlisted_suffixes
 
 from animatediff.data.decoding.frames import decode
 from animatediff.data.layouts.detect import list_clips
@@ -387,3 +387,13 @@ def closed(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         return own(path)
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
+
+
+def test_sd_scripts_settings_are_read_as_sd_scripts_reads_them(tmp_path: Path) -> None:
+    listing = list_clips(sd_scripts_settings.write(tmp_path))
+    assert {e.key: e.caption for e in listing.entries} == sd_scripts_settings.CAPTIONS
+    assert {e.repeats for e in listing.entries} == {1, 2}
+    with (tmp_path / "set.toml").open("a") as file:
+        file.write('  metadata_file = "meta.json"\n')
+    with pytest.raises(FileError, match="metadata_file, which is not read"):
+        list_clips(tmp_path / "set.toml")

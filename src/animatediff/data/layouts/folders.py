@@ -38,6 +38,8 @@ def add_folder(
     rows: Rows,
     *,
     suffixes: tuple[str, ...],
+    deep: bool = True,
+    first_line: bool = False,
     change: Callable[[ClipEntry], ClipEntry] = lambda entry: entry,
 ) -> None:
     """List a folder and the folders in it, each once, however many links lead to it.
@@ -46,6 +48,8 @@ def add_folder(
         root: the folder.
         rows: what is found is added to these.
         suffixes: how the names of captions end.
+        deep: whether the folders in it are listed, too.
+        first_line: whether a caption is the first line of its file alone.
         change: what every entry goes through.
 
     Raises:
@@ -53,7 +57,7 @@ def add_folder(
     """
     left_out: list[str] = []
     listed: set[Path] = set()
-    for folder in _folders(root, rows, listed):
+    for folder in _folders(root, rows, listed) if deep else [root]:
         paths = _visible(folder)
         files = [path for path in paths if not path.is_dir()]
         kinds = {path: media_kind(path) for path in files}
@@ -63,7 +67,7 @@ def add_folder(
             rows.add(str(folder), lambda f=folder: change(frames_entry(f, root)))
             clips = [path for path in clips if path not in pictures]
         for path in clips:
-            rows.add(str(path), lambda p=path: change(_file_entry(p, root, suffixes)))
+            rows.add(str(path), lambda p=path: change(_file_entry(p, root, suffixes, first_line)))
         left_out += [
             path.name
             for path in files
@@ -116,9 +120,11 @@ def read_frames(source: Path, rows: Rows) -> None:
     rows.add(source.name, partial(frames_entry, source, source.parent))
 
 
-def _file_entry(path: Path, root: Path, suffixes: tuple[str, ...]) -> ClipEntry:
+def _file_entry(
+    path: Path, root: Path, suffixes: tuple[str, ...], first_line: bool = False
+) -> ClipEntry:
     key = path.relative_to(root).with_suffix("").as_posix()
-    caption = _caption_beside(path, suffixes)
+    caption = _caption_beside(path, suffixes, first_line=first_line)
     return ClipEntry(key, Media(path), caption, origin=path.name)
 
 
@@ -168,21 +174,22 @@ def frames_entry(folder: Path, root: Path) -> ClipEntry:
     )
 
 
-def _caption_beside(path: Path, suffixes: tuple[str, ...]) -> str | None:
+def _caption_beside(path: Path, suffixes: tuple[str, ...], *, first_line: bool) -> str | None:
     for suffix in suffixes:
         text = path.with_suffix(suffix)
         if text != path and text.is_file():
-            return _caption_in(text)
+            return _caption_in(text, first_line=first_line)
     return None
 
 
-def _caption_in(path: Path) -> str:
+def _caption_in(path: Path, *, first_line: bool = False) -> str:
     with path.open("rb") as file:
         content = file.read(MAX_CAPTION_BYTES + 1)
     if len(content) > MAX_CAPTION_BYTES:
         raise FileError(f"{path} is over 64 KiB, which no caption is.")
     try:
-        return " ".join(content.decode("utf-8-sig").split())
+        text = content.decode("utf-8-sig")
+        return " ".join((text.partition("\n")[0] if first_line else text).split())
     except UnicodeDecodeError:
         raise FileError(f"{path} is not UTF-8 text.") from None
 

@@ -13,15 +13,22 @@ from animatediff.data.layouts.tables import read_jsonl
 from animatediff.errors import FileError
 
 _FOLDER_KEYS = ("video_directory", "image_directory", "image_dir", "path")
+_SD_SCRIPTS = "image_dir"
+"""The key of a folder in sd-scripts' files, and in no other trainer's."""
 _TABLE_KEYS = ("video_jsonl_file", "image_jsonl_file")
 _READ_KEYS = frozenset(
     {*_FOLDER_KEYS, *_TABLE_KEYS, "caption_extension", "num_repeats", "class_tokens"}
-    | {"caption_prefix", "subsets"}
+    | {"caption_prefix", "caption_suffix", "subsets"}
 )
 
 
 def read_toml(source: Path, rows: Rows) -> None:
-    """Folders, captions and repeats of the data set files of sd-scripts, musubi and diffusion-pipe."""
+    """Folders, captions and repeats of the data set files of sd-scripts, musubi and diffusion-pipe.
+
+    Of sd-scripts' folders only the pictures directly in them count, captions end in ``.caption``
+    unless the file says otherwise and are their first line, and prefix and suffix are joined with a
+    blank, as sd-scripts does it. The other two join a prefix without one.
+    """
     try:
         table = tomllib.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -47,13 +54,22 @@ def _read_block(block: dict[str, Any], source: Path, rows: Rows, *, number: int)
     repeats = block.get("num_repeats", 1)
     if not isinstance(repeats, int) or repeats < 1:
         raise FileError(f"{where} says num_repeats = {repeats!r:.40}, which is no whole number.")
-    prefix, default = str(block.get("caption_prefix", "")), block.get("class_tokens")
+    prefix, suffix = (str(block.get(f"caption_{end}", "")) for end in ("prefix", "suffix"))
+    default, sd_scripts = block.get("class_tokens"), _SD_SCRIPTS in block
+    if sd_scripts and "metadata_file" in block:
+        raise FileError(
+            f"{where} names a metadata_file, which is not read; put each caption beside its picture."
+        )
+    if sd_scripts and default is None:
+        default = ""  # where sd-scripts finds neither a caption nor class_tokens
 
     def change(entry: ClipEntry) -> ClipEntry:
         caption = entry.caption if entry.caption is not None else default
+        parts = (prefix, caption or "", suffix)
+        joined = " ".join(filter(None, parts)) if sd_scripts else "".join(parts)
         return replace(
             entry,
-            caption=prefix + caption if caption is not None else None,
+            caption=joined if caption is not None else None,
             repeats=repeats,
             origin=f"{where}: {entry.origin}",
         )
@@ -70,6 +86,13 @@ def _read_block(block: dict[str, Any], source: Path, rows: Rows, *, number: int)
         rows.entries += [change(entry) for entry in inner.entries]
         rows.broken += inner.broken
         return
-    suffix = str(block.get("caption_extension", ".txt"))
-    suffix = suffix if suffix.startswith(".") else f".{suffix}"
-    add_folder(place, rows, suffixes=(suffix,), change=change)
+    extension = str(block.get("caption_extension", ".caption" if sd_scripts else ".txt"))
+    extension = extension if extension.startswith(".") else f".{extension}"
+    add_folder(
+        place,
+        rows,
+        suffixes=(extension,),
+        deep=not sd_scripts,
+        first_line=sd_scripts,
+        change=change,
+    )
