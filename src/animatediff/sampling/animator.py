@@ -29,6 +29,7 @@ from animatediff.sampling.changed_weights import Unmoved, changed_weights
 from animatediff.sampling.conditions import read_texts
 from animatediff.sampling.decode import decode
 from animatediff.sampling.draw import draw_latents
+from animatediff.sampling.finish import finished
 from animatediff.sampling.loading import Loaded, load_parts
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import load_request
@@ -240,7 +241,7 @@ class Animator:
             device=self.base.unet.device,
             clock=clock,
         )
-        video = Video(frames, settled.request.rate)
+        video = finished(Video(frames, settled.request.rate), settled.request)
         return Animation(video, settled.request, latents.cpu(), report)
 
 
@@ -262,5 +263,5 @@ def wrappers(settled: Settled, *, unmoved: Unmoved | None) -> list[Around]:
     pull = while_noisy(to_motion, least=DECIDED, then=to_prompt)
     return [
         while_noisy(pull, least=request.guidance_from) if settled.is_guided else unwrapped,
-        partial(over_windows, windows=settled.windows),
+        partial(over_windows, plan=settled.windows),
     ]

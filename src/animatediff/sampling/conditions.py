@@ -124,7 +124,7 @@ def read_texts(settled: Settled, *, base: BaseModel, words: Sequence[Word]) -> T
         list(positions.values()),
         num_frames=settled.num_frames,
         hold=request.hold,
-        closed_loop=request.closed_loop,
+        closed_loop=request.closed_loop or request.loop,
     )
     found: list[Conditions] = []
     for end in sorted({end for _, plan in plans for end, _ in plan}):

@@ -29,6 +29,8 @@ from animatediff.sampling.keyframes import (
     positions_of,
 )
 from animatediff.sampling.prompt_syntax import take_loras
+from animatediff.sampling.windows.plan import WindowSchedule
+from animatediff.sampling.windows.weights import WindowWeights
 
 SchedulerName = Literal["ddim", "euler", "euler-a", "dpm++2m-karras", "unipc", "lcm"]
 SCHEDULER_NAMES: tuple[str, ...] = get_args(SchedulerName)
@@ -56,6 +58,7 @@ MAX_LORAS = 16
 MAX_EMBEDDINGS = 256
 MAX_CLIP_SKIP = 12
 MAX_LORA_SCALE = 100.0
+MAX_INTERPOLATE = 16
 MAX_JSON = 1 << 20
 
 
@@ -285,6 +288,86 @@ class AnimationRequest:
             unset="as many as the motion module was trained on",
         ),
     ] = None
+    loop: Annotated[
+        bool,
+        Option(
+            "Close the animation to a seamless loop: the last frame leads to the first, and so do "
+            "keyframes of the prompt.",
+            group="Motion",
+            foreign=("closed-loop-animation", "seamless", "looping"),
+        ),
+    ] = False
+    window_schedule: Annotated[
+        WindowSchedule | None,
+        Option(
+            "How context windows move from step to step: static, uniform or looped. A clip that is "
+            "longer than the motion module knows is denoised in windows.",
+            group="Motion",
+            metavar="NAME",
+            foreign=("context-schedule", "context-scheduler"),
+            unset="static; looped with --loop",
+        ),
+    ] = None
+    window_length: Annotated[
+        int | None,
+        Option(
+            "Frames of a context window.",
+            group="Motion",
+            foreign=("context-length", "context-frames", "context", "context-batch-size", "C"),
+            least=2,
+            most=MAX_FRAMES,
+            unset="as many as the motion module was trained on, if the clip is too long for it",
+        ),
+    ] = None
+    window_overlap: Annotated[
+        int | None,
+        Option(
+            "Frames that a context window shares with the next.",
+            group="Motion",
+            foreign=("context-overlap", "overlap", "O"),
+            least=0,
+            most=MAX_FRAMES,
+            unset="a quarter of the window",
+        ),
+    ] = None
+    window_stride: Annotated[
+        int,
+        Option(
+            "With a uniform or looped schedule, also denoise frames 2, 4, ... up to 2^(N - 1) apart "
+            "together.",
+            group="Motion",
+            foreign=("context-stride", "stride", "S"),
+            least=1,
+            most=6,
+        ),
+    ] = 1
+    window_weights: Annotated[
+        WindowWeights,
+        Option(
+            "How overlapping context windows are averaged: pyramid, flat or overlap-linear.",
+            group="Motion",
+            metavar="NAME",
+            foreign=("fuse-method", "context-fuse"),
+        ),
+    ] = "pyramid"
+    pingpong: Annotated[
+        bool,
+        Option(
+            "Play the animation forwards and then backwards.",
+            group="Output",
+            foreign=("boomerang", "ping-pong"),
+        ),
+    ] = False
+    interpolate: Annotated[
+        int,
+        Option(
+            "Multiply the frame rate by N: draw N - 1 frames between every two, by optical flow.",
+            group="Output",
+            foreign=("interp", "interp-x", "interpolation-factor", "rife", "film"),
+            least=1,
+            most=MAX_INTERPOLATE,
+        ),
+    ] = 1
     fps: Annotated[
         Fraction | int | float | str,
         Option(

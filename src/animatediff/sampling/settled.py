@@ -13,11 +13,11 @@ import torch
 
 from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
-from animatediff.sampling.around.windows import Window, plan_windows
 from animatediff.sampling.loading import Loaded
 from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
 from animatediff.sampling.schedulers import SAMPLERS, SamplerKind
 from animatediff.sampling.wildcards import resolve_wildcards
+from animatediff.sampling.windows.plan import WindowPlan
 from animatediff.weights.adapters import LoadedLowRank
 from animatediff.weights.builtin import NO_MOTION, resolve_lora
 from animatediff.weights.families import Family
@@ -25,7 +25,7 @@ from animatediff.weights.image_model.base_model import BaseModel
 
 _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 OVERLAP = 4
-"""A window shares a frame in this many with the next: 4 of 16."""
+"""Unless a request says otherwise, one frame in this many is shared with the next window."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Settled:
         alpha: the scale of the domain adapter, 0 without one.
         motion_scales: the scale of each MotionLoRA.
         motion_pulls: the motion guidance of each MotionLoRA.
-        windows: cover all frames; a single one unless the clip is longer than the motion module knows.
+        windows: what is denoised together at each step.
         template: the texts in which wildcards were resolved, as they were typed.
     """
 
@@ -98,7 +98,7 @@ class Settled:
     alpha: float
     motion_scales: tuple[float, ...]
     motion_pulls: tuple[float, ...]
-    windows: tuple[Window, ...]
+    windows: WindowPlan
     template: Mapping[str, str]
 
     @property
@@ -156,16 +156,47 @@ def settle(request: AnimationRequest, model: Model) -> Settled:
         alpha=parse_adapter(final.adapter)[1],
         motion_scales=tuple(scale for _, scale in map(parse_lora, final.motion_loras)),
         motion_pulls=tuple(own if pull is None else pull for own in model.motion_guidance),
-        windows=_windows(num_frames, family=family, loaded=model.loaded),
+        windows=_windows(final, num_frames, family=family, loaded=model.loaded),
         template={name: text for name, text in typed.items() if text != found[name]},
     )
 
 
-def _windows(num_frames: int, *, family: Family, loaded: Loaded) -> tuple[Window, ...]:
-    """One window, unless there are more frames than the motion module has positions."""
-    knows_all = loaded.motion == NO_MOTION or num_frames <= family.position_rows
-    length = num_frames if knows_all else min(family.num_frames, family.position_rows)
-    return plan_windows(num_frames, length=length, overlap=length // OVERLAP)
+def _windows(
+    request: AnimationRequest, num_frames: int, *, family: Family, loaded: Loaded
+) -> WindowPlan:
+    """The whole clip, unless it is longer than the motion module knows, or something else is asked.
+
+    Raises:
+        InputError: windows overlap by their whole length, or there is no motion to loop.
+    """
+    moves = loaded.motion != NO_MOTION
+    if request.loop and not moves:
+        raise InputError(
+            "--loop needs a motion module, as without one no frame knows of another; "
+            "name one with --motion."
+        )
+    if request.loop and request.window_schedule not in (None, "looped"):
+        raise InputError(
+            f"--loop needs looped windows, and --window-schedule is {request.window_schedule}; "
+            "leave one of them out."
+        )
+    too_long = moves and num_frames > family.position_rows
+    longest = min(family.num_frames, family.position_rows) if too_long else num_frames
+    length = min(request.window_length or longest, num_frames)
+    overlap = length // OVERLAP if request.window_overlap is None else request.window_overlap
+    if overlap >= length and length < num_frames:
+        raise InputError(
+            f"Context windows of {length} frames cannot overlap by {overlap}; "
+            f"use an overlap of at most {length - 1}."
+        )
+    return WindowPlan(
+        num_frames,
+        length=length,
+        overlap=min(overlap, length - 1),
+        schedule="looped" if request.loop else request.window_schedule or "static",
+        stride=request.window_stride,
+        weights=request.window_weights,
+    )
 
 
 def _without_wildcards(request: AnimationRequest) -> AnimationRequest:

@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
+from animatediff.errors import InputError
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.around.windows import Window, over_windows, plan_windows, pyramid
+from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import WITH_PROMPT, Ask
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import settle
-
-
-@settings(deadline=None)
-@given(num_frames=st.integers(1, 300), length=st.integers(2, 40), overlap=st.integers(0, 39))
-def test_windows_cover_every_frame(num_frames: int, length: int, overlap: int) -> None:
-    overlap = min(overlap, length - 1)
-    windows = plan_windows(num_frames, length=length, overlap=overlap)
-    size = min(length, num_frames)
-    assert {frame for window in windows for frame in window.frames} == set(range(num_frames))
-    assert all(len(window.frames) == len(window.weights) == size for window in windows)
-    assert all(weight > 0 for window in windows for weight in window.weights)
-    starts = [window.frames.start for window in windows]
-    assert starts == sorted(set(starts))
-    steps = [later - earlier for earlier, later in pairwise(starts)]
-    assert all(step == length - overlap for step in steps[:-1])
-    assert all(step <= length - overlap for step in steps)
-
-
-def test_the_last_window_is_moved_back_to_end_with_the_clip() -> None:
-    windows = plan_windows(48, length=16, overlap=4)
-    assert [window.frames.start for window in windows] == [0, 12, 24, 32]
-    assert windows[-1].frames.stop == 48
-    assert plan_windows(16, length=16, overlap=4) == (Window(range(16), pyramid(16)),)
-    assert len(plan_windows(28, length=16, overlap=4)) == 2
-
-
-def test_weights_are_a_pyramid() -> None:
-    assert pyramid(6) == (1, 2, 3, 3, 2, 1)
-    assert pyramid(5) == (1, 2, 3, 2, 1)
+from animatediff.sampling.windows.plan import WindowPlan
 
 
 def ask_of(num_frames: int) -> Ask:
@@ -58,15 +28,22 @@ def test_a_prediction_of_each_frame_by_itself_is_the_same_in_windows() -> None:
         return ask.latents.sin() + ask.frames[:, None, None]
 
     ask = ask_of(21)
-    for windows in (plan_windows(21, length=8, overlap=3), plan_windows(21, length=4, overlap=1)):
-        made = over_windows(of_each_frame, windows=windows)(ask)
-        assert torch.allclose(made, of_each_frame(ask), atol=1e-5)
+    for plan in (
+        WindowPlan(21, length=8, overlap=3),
+        WindowPlan(21, length=4, overlap=1),
+        WindowPlan(21, length=8, overlap=3, schedule="uniform", stride=2, weights="flat"),
+        WindowPlan(21, length=8, overlap=3, schedule="looped", weights="overlap-linear"),
+    ):
+        for step in range(4):
+            ask = replace(ask, step=step)
+            made = over_windows(of_each_frame, plan=plan)(ask)
+            assert torch.allclose(made, of_each_frame(ask), atol=1e-5)
 
 
 def test_where_windows_overlap_predictions_are_averaged_by_their_weights() -> None:
     numbers = iter([1.0, 4.0])
-    windows = plan_windows(6, length=4, overlap=2)
-    made = over_windows(lambda ask: torch.full_like(ask.latents, next(numbers)), windows=windows)(
+    plan = WindowPlan(6, length=4, overlap=2)
+    made = over_windows(lambda ask: torch.full_like(ask.latents, next(numbers)), plan=plan)(
         ask_of(6)
     )
     # Frames 2 and 3 are the last two of the first window and the first two of the second.
@@ -78,7 +55,7 @@ def test_one_window_is_the_prediction_itself() -> None:
     def predict(ask: Ask) -> Tensor:
         return ask.latents
 
-    assert over_windows(predict, windows=plan_windows(16, length=16, overlap=4)) is predict
+    assert over_windows(predict, plan=WindowPlan(16, length=16, overlap=4)) is predict
 
 
 def test_windows_come_by_themselves_and_only_where_positions_end(
@@ -87,7 +64,7 @@ def test_windows_come_by_themselves_and_only_where_positions_end(
     def windows(frames: int, maker: Animator = animator) -> int:
         motion = maker.loaded.motion
         asked = replace(request_of, num_frames=frames, motion=motion)
-        return len(settle(asked, maker.model).windows)
+        return len(settle(asked, maker.model).windows.at(0))
 
     assert [windows(frames) for frames in (1, 16, 17, 48)] == [1, 1, 2, 4]
     assert windows(48, Animator.load(str(tiny_world), motion="none")) == 1
@@ -132,3 +109,58 @@ def test_memory_does_not_grow_with_the_clip(animator: Animator, long: AnimationR
     animator.animate(replace(long, num_frames=48, guidance=3.0))
     hook.remove()
     assert given == [2 * 16] * 4
+
+
+def test_a_loop_has_no_first_frame(animator: Animator, long: AnimationRequest) -> None:
+    """Noise that is rolled by half the clip gives the same loop, rolled: no place is the end."""
+    plan = WindowPlan(16, length=16, overlap=4, schedule="looped")
+    rolled = [plan.at(step) for step in range(2)]
+    assert all(len(windows) == 2 for windows in rolled)
+    assert rolled[0][0].frames == tuple(range(16))
+    assert rolled[1][0].frames == (*range(8, 16), *range(8))
+    made = animator.animate(replace(long, num_frames=16, steps=2, loop=True))
+    plain = animator.animate(replace(long, num_frames=16, steps=2))
+    assert not torch.equal(made.latents, plain.latents)
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"loop": True, "window_schedule": "static"}, "leave one of them out"),
+        ({"window_length": 4, "window_overlap": 4}, "at most 3"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(
+    animator: Animator, long: AnimationRequest, more: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        animator.animate(replace(long, **more))
+
+
+def test_a_loop_without_motion_is_refused(tiny_world: Path, request_of: AnimationRequest) -> None:
+    still = Animator.load(str(tiny_world), motion="none")
+    asked = replace(request_of, model=str(tiny_world), motion="none", loop=True, num_frames=4)
+    with pytest.raises(InputError, match="--motion"):
+        still.animate(asked)
+
+
+def test_windows_may_be_chosen_for_a_clip_that_needs_none(
+    animator: Animator, long: AnimationRequest
+) -> None:
+    chosen = replace(long, num_frames=12, window_length=8, window_overlap=2)
+    plan = settle(chosen, animator.model).windows
+    assert [window.frames[0] for window in plan.at(0)] == [0, 4]
+
+
+def test_the_frames_are_played_as_asked(animator: Animator, long: AnimationRequest) -> None:
+    short = replace(long, num_frames=4)
+    plain = animator.animate(short).video
+    back = animator.animate(replace(short, pingpong=True)).video
+    assert back.num_frames == 6
+    assert (back.frames[:4] == plain.frames).all()
+    assert (back.frames[4:] == plain.frames[[2, 1]]).all()
+    more = animator.animate(replace(short, interpolate=2)).video
+    assert (more.num_frames, more.fps) == (7, 2 * plain.fps)
+    assert (more.frames[::2] == plain.frames).all()
+    closed = animator.animate(replace(short, interpolate=2, loop=True)).video
+    assert closed.num_frames == 8

@@ -1,0 +1,1 @@
+"""Context windows: which frames are denoised together, and how much each counts."""
