@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from tests.shapes import check_shapes
 from tokenizers import pre_tokenizers
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
@@ -17,6 +18,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 # One thread for each worker of pytest-xdist, and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+check_shapes()  # before anything of the package is imported
 
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.low_rank import LowRankSet, attention_projections

@@ -104,7 +104,7 @@ def is_frozen(frames: Frames) -> bool:
     return largest_change(frames) < FROZEN_BELOW
 
 
-def resized(frames: Frames, *, side: int) -> Frames:
+def resized(frames: Frames, *, side: int) -> UInt8[np.ndarray, "frames {side} {side} 3"]:
     """Resize frames to squares of ``side`` px, averaging when shrinking."""
     if frames.shape[1:3] == (side, side):
         return frames

@@ -21,6 +21,6 @@ def posterior_of(
 
 def picture_of(
     autoencoder: AutoencoderKL, latents: Float[Tensor, "b c h w"]
-) -> Float[Tensor, "b 3 h w"]:
+) -> Float[Tensor, "b 3 h2 w2"]:
     """Decode unscaled latents to pictures, about in [-1, 1]."""
     return cast(Any, autoencoder).decode(latents).sample

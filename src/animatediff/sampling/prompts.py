@@ -38,7 +38,7 @@ class Conditioning:
         num_tokens: tokens of the text itself.
     """
 
-    states: Float[Tensor, "1 n d"]
+    states: Float[Tensor, "1 n d"] | Float[Tensor, "1 f n d"]
     added: Mapping[str, Tensor]
     num_tokens: int
 

@@ -40,9 +40,9 @@ class ImageTokens:
         mask: where it counts, 0 to 1, for each frame or one for all; any size; ``None`` is everywhere.
     """
 
-    tokens: Float[Tensor, "bf t cross"]
+    tokens: Float[Tensor, "#bf t cross"]
     scales: Float[Tensor, " bf"]
-    mask: Float[Tensor, "bf h w"] | None = None
+    mask: Float[Tensor, "#bf h w"] | None = None
 
 
 def cross_attentions(unet: UNet2DConditionModel) -> Iterator[Attention]:

@@ -196,7 +196,7 @@ class Ground:
 
     def encode(
         self, pictures: Float[Tensor, "b 3 h w"], generator: torch.Generator
-    ) -> Float[Tensor, "b c h w"]:
+    ) -> Float[Tensor, "b c h2 w2"]:
         """Scaled latents, drawn from the encoder's distribution, a few pictures at a time."""
         vae = self.base.vae
         means, spreads = zip(

@@ -39,7 +39,7 @@ class ClipScores:
     smooth_all_pairs: float
 
 
-def text_score(embeddings: Float[Tensor, "frames 384"], prompt: Float[Tensor, 384]) -> float:
+def text_score(embeddings: Float[Tensor, "frames d"], prompt: Float[Tensor, " d"]) -> float:
     """100 times the mean cosine of frames, mapped to the words' space, to the prompt."""
     return 100 * float((F.normalize(embeddings, dim=1) @ F.normalize(prompt, dim=0)).mean())
 

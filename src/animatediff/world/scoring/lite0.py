@@ -118,7 +118,7 @@ class Lite0(nn.Module):
 
     def _descend(
         self, pictures: Float[Tensor, "n 3 h w"], *, last: int
-    ) -> tuple[Float[Tensor, "n c h w"], list[Tensor]]:
+    ) -> tuple[Float[Tensor, "n c h2 w2"], list[Tensor]]:
         """What the stages up to ``last`` make of pictures, and the pooled taps on the way."""
         mean = pictures.new_tensor(_IMAGENET_MEAN).view(1, 3, 1, 1)
         std = pictures.new_tensor(_IMAGENET_STD).view(1, 3, 1, 1)

@@ -72,8 +72,8 @@ class Judgement:
     """
 
     features: Float[Tensor, "n features"]
-    embeddings: Float[Tensor, "n 384"]
-    concepts: Int[Tensor, "n 5"]
+    embeddings: Float[Tensor, "n d"]
+    concepts: Int[Tensor, "n nearest"]
     styles: tuple[str, ...]
 
     def shows(self, concept: int, *, among: int = 5) -> Bool[Tensor, " n"]:

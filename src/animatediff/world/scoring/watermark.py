@@ -39,7 +39,9 @@ class WatermarkDetector:
     false_alarms: float
 
     @classmethod
-    def learned(cls, *, clean: Frames, marked: Frames) -> WatermarkDetector:
+    def learned(
+        cls, *, clean: Frames, marked: UInt8[np.ndarray, "others height width 3"]
+    ) -> WatermarkDetector:
         """Set the threshold on frames of both kinds.
 
         In the middle between them where they are apart, and else so that at most one in a hundred

@@ -22,7 +22,7 @@ from animatediff.runtime import computes_bf16, seeded
 from animatediff.weights.storage.files import write_weights
 from animatediff.world.art.stills import to_model_range
 
-Latent = Float[Tensor, "frames channels height width"]
+Latent = Float[Tensor, "frames channels h w"]
 
 
 @dataclass(frozen=True)

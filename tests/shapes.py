@@ -1,0 +1,77 @@
+"""Checks the shapes and dtypes that ``src`` annotates with jaxtyping in every call that a test makes.
+
+jaxtyping's import hook decorates every function and dataclass of the package. This module limits it
+to those whose annotations name an array, and to these annotations: the type checker checks all other
+types, tests pass stand-ins for them, and checking every call would double the time of the tests.
+Arrays in lists are not checked, because beartype looks at one item, drawn at random.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import jaxtyping
+from beartype import beartype
+from jaxtyping import AbstractArray, AbstractDtype, install_import_hook, jaxtyped
+
+
+def check_shapes() -> None:
+    """Check every module of the package that is imported after this call."""
+    jaxtyping.jaxtyped = _where_an_array_is_named
+    install_import_hook("animatediff", "tests.shapes.checked")
+
+
+def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add a check of the arrays that a function takes and returns."""
+    hints = function.__annotations__
+    function.__annotations__ = {name: hint for name, hint in hints.items() if _is_array(hint)}
+    return beartype(function)
+
+
+def _where_an_array_is_named(*, typechecker: Any) -> Callable[[Any], Any]:
+    """Apply ``jaxtyped`` to functions and dataclasses that name an array, and to nothing else."""
+
+    def decorate(thing: Any) -> Any:
+        return jaxtyped(thing, typechecker=typechecker) if _names_array(thing) else thing
+
+    return decorate
+
+
+def _names_array(thing: Any) -> bool:
+    """Whether a function or a dataclass has an array among its annotations.
+
+    Raises:
+        NameError: it has, but a name in the annotation is imported under ``TYPE_CHECKING`` only, which
+            jaxtyping would silently leave unchecked.
+    """
+    if isinstance(thing, property):
+        thing = thing.fget
+    thing = getattr(thing, "__func__", thing)
+    scope = vars(sys.modules[thing.__module__])
+    hints = [hint for hint in inspect.get_annotations(thing).values() if _mentions(hint, scope)]
+    return any(
+        _is_array(eval(hint, dict(scope)) if isinstance(hint, str) else hint) for hint in hints
+    )
+
+
+def _mentions(hint: Any, scope: Mapping[str, Any]) -> bool:
+    """Whether an annotation, evaluated or still a string, may contain an array."""
+    if not isinstance(hint, str):
+        return _is_array(hint)
+    named = (scope.get(name, getattr(jaxtyping, name, None)) for name in re.findall(r"\w+", hint))
+    return any(
+        _is_array(value) or (isinstance(value, type) and issubclass(value, AbstractDtype))
+        for value in named
+    )
+
+
+def _is_array(hint: Any) -> bool:
+    """Whether an annotation is an array, or a tuple or union that has one."""
+    if get_origin(hint) in (tuple, Union, UnionType):
+        return any(_is_array(part) for part in get_args(hint))
+    return isinstance(hint, type) and issubclass(hint, AbstractArray)
