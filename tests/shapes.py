@@ -3,7 +3,7 @@
 jaxtyping's import hook decorates every function and dataclass of the package. This module limits it
 to those whose annotations name an array, and to these annotations: the type checker checks all other
 types, tests pass stand-ins for them, and checking every call would double the time of the tests.
-Arrays in lists are not checked, because beartype looks at one item, drawn at random.
+Arrays in lists and the like are not checked, because beartype looks at one item, drawn at random.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def _mentions(hint: Any, scope: Mapping[str, Any]) -> bool:
 
 
 def _is_array(hint: Any) -> bool:
-    """Whether an annotation is an array, or a tuple or union that has one."""
-    if get_origin(hint) in (tuple, Union, UnionType):
-        return any(_is_array(part) for part in get_args(hint))
+    """Whether an annotation is an array, or a union or a tuple of known length that has one."""
+    parts = get_args(hint)
+    if get_origin(hint) in (tuple, Union, UnionType) and Ellipsis not in parts:
+        return any(_is_array(part) for part in parts)
     return isinstance(hint, type) and issubclass(hint, AbstractArray)

@@ -117,7 +117,7 @@ def test_an_ask_gets_the_text_of_its_rows_its_frames_and_its_step(ask: Ask) -> N
         )
 
     texts = Texts((part(1), part(4)), first_row=0)
-    some = replace(ask, frames=torch.tensor([1, 2]))
+    some = replace(ask, latents=ask.latents[:, :, 1:], frames=torch.tensor([1, 2]))
     states, added = texts.at(replace(some, rows=WITH_PROMPT))
     assert states.flatten().tolist() == [104, 105]
     assert added["text_embeds"].flatten().tolist() == [104, 105]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-Plane = Float[Tensor, "bf c h w"]
-"""Features of every frame, the frames of one clip adjacent."""
+Plane = Float[Tensor, "bf _ _ _"]
+"""Features of every frame, the frames of one clip adjacent; each layer has a size of its own."""
 
 
 @dataclass(frozen=True)
