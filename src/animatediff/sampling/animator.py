@@ -137,18 +137,15 @@ class Animator:
     @classmethod
     def for_request(cls, request: AnimationRequest, *, runtime: Runtime | None = None) -> Animator:
         """Load what a request names; raises as ``load`` does."""
-        return cls.load(
-            request.model,
-            motion=request.motion,
+        runtime = runtime or Runtime()
+        parts = load_parts(
+            Loaded.of(request),
             loras=request.loras,
-            vae=request.vae,
-            embeddings=request.embeddings,
-            adapter=request.adapter,
-            motion_loras=request.motion_loras,
-            family=request.family,
-            numerics=request.numerics,
+            adapter_alpha=parse_adapter(request.adapter)[1],
+            motion_lora_scales=[scale for _, scale in map(parse_lora, request.motion_loras)],
             runtime=runtime,
         )
+        return cls(runtime=runtime, **vars(parts))
 
     def animate(
         self,
@@ -198,7 +195,11 @@ class Animator:
     def model(self) -> Model:
         """What the loaded files decide of a request."""
         return Model.of(
-            self.base, family=self.family, loaded=self.loaded, motion_loras=self.motion_loras
+            self.base,
+            family=self.family,
+            loaded=self.loaded,
+            motion_loras=self.motion_loras,
+            words=self.words,
         )
 
     def _style(self, path: Path) -> Style:
@@ -238,6 +239,7 @@ class Animator:
             notes=self.notes,
             styles={path: self._style(path) for path, _ in settled.styles},
             files=self.files,
+            words=self.words,
             device=self.base.unet.device,
             clock=clock,
         )

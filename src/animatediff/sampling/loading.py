@@ -7,13 +7,14 @@ trained once, and never with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.runtime import Runtime
+from animatediff.sampling.learned_words import named_in_folders, read_named
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
 from animatediff.weights.adapters import (
@@ -49,15 +50,21 @@ class Loaded:
     motion_loras: tuple[str, ...]
     family: str
     numerics: Numerics
+    typed: tuple[str, ...] = field(default=(), compare=False)
+    """Those of the embeddings that no option names: prompts do, and they are in the folders."""
 
     @classmethod
     def of(cls, request: AnimationRequest) -> Loaded:
         """What a request needs to be loaded."""
+        own = {Path(name).stem.lower() for name in request.embeddings}
+        texts = (request.prompt, request.negative_prompt, *request.prompts.values())
+        typed = tuple(name for name in named_in_folders(texts) if name.lower() not in own)
         return cls(
             model=request.model,
             motion=request.motion,
             vae=request.vae,
-            embeddings=request.embeddings,
+            embeddings=(*request.embeddings, *typed),
+            typed=typed,
             adapter=parse_adapter(request.adapter)[0],
             motion_loras=tuple(name for name, _ in map(parse_lora, request.motion_loras)),
             family=request.family,
@@ -122,7 +129,11 @@ def load_parts(
         read_adapter(resolve_low_rank(loaded.adapter, kind="adapter")) if loaded.adapter else None
     )
     pattern_files = [read_motion_lora(path) for path in patterns]
-    word_files = [read_embedding(resolve("embedding", name)) for name in loaded.embeddings]
+    word_files = [
+        read_embedding(resolve("embedding", name))
+        for name in loaded.embeddings
+        if name not in loaded.typed
+    ]
     model = resolve_model(loaded.model)
     vae = resolve("vae", loaded.vae) if loaded.vae else None
     # To build a network imports libraries for seconds, in which the disk would have nothing to do.
@@ -154,6 +165,8 @@ def load_parts(
         base = plan.load(dtype=dtype, device=device)
         if module is not None:
             fill_motion(animated, module, dtype=dtype, device=device)
+        typed, word_notes = read_named(loaded.typed, base=base)
+        word_files += [file for file in typed if file.name not in {f.name for f in word_files}]
         words = add_words(base, word_files)
         read = {style.lora.header.path: style.load(device=device) for style in styles}
         for branches_of in (*low_rank, *([absorbed] if absorbed is not None else ())):
@@ -180,6 +193,7 @@ def load_parts(
             *(module.notes if module is not None else ()),
             *(note for added in (*low_rank, absorbed) if added is not None for note in added.notes),
             *(note for file in word_files for note in file.notes),
+            *word_notes,
         ),
     )
 

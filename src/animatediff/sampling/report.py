@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from animatediff.sampling.learned_words import unused_words
 from animatediff.sampling.loading import Loaded
 from animatediff.sampling.metadata import Report, versions
 from animatediff.sampling.prompt_syntax import take_loras
@@ -16,6 +17,7 @@ from animatediff.weights.builtin import NO_MOTION
 from animatediff.weights.families import Family
 from animatediff.weights.lora import Style
 from animatediff.weights.storage.files import sha256_of
+from animatediff.weights.textual_inversion import Word
 
 
 def report_on(
@@ -26,6 +28,7 @@ def report_on(
     notes: Sequence[str],
     styles: Mapping[Path, Style],
     files: Mapping[str, Path],
+    words: Sequence[Word],
     device: torch.device,
     clock: Sequence[float],
 ) -> Report:
@@ -38,6 +41,7 @@ def report_on(
         notes: what is to be known of its files.
         styles: the LoRAs of the request, by file.
         files: the weight files that every request uses, by role.
+        words: the textual inversions that are loaded.
         device: on which it ran.
         clock: seconds before encoding, denoising and decoding, and after.
 
@@ -48,6 +52,7 @@ def report_on(
     every = [
         *notes,
         *_notes_on_loras(settled.request, styles),
+        *_notes_on_words(settled, words),
         *([] if still else _notes_on_motion(settled, family=family, loaded=loaded)),
     ]
     read = {**files, **{f"lora:{path.stem}": path for path in styles}}
@@ -70,6 +75,14 @@ def _notes_on_loras(request: AnimationRequest, styles: Mapping[Path, Style]) -> 
     if take_loras(request.negative_prompt)[1]:
         notes.append("A LoRA in the negative prompt has no effect; name it in the prompt.")
     return [*notes, *(note for style in styles.values() for note in style.notes)]
+
+
+def _notes_on_words(settled: Settled, words: Sequence[Word]) -> list[str]:
+    request = settled.request
+    texts = [request.prompt, *request.prompts.values()]
+    if settled.is_guided:
+        return unused_words(words, texts=[*texts, request.negative_prompt], negative="")
+    return unused_words(words, texts=texts, negative=request.negative_prompt)
 
 
 def _notes_on_motion(settled: Settled, *, family: Family, loaded: Loaded) -> list[str]:

@@ -22,6 +22,7 @@ from animatediff.weights.adapters import LoadedLowRank
 from animatediff.weights.builtin import NO_MOTION, resolve_lora
 from animatediff.weights.families import Family
 from animatediff.weights.image_model.base_model import BaseModel
+from animatediff.weights.textual_inversion import Word
 
 _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 OVERLAP = 4
@@ -39,6 +40,7 @@ class Model:
         pixels_per_latent: along a side.
         side: the image model's own size in pixels.
         motion_guidance: of each MotionLoRA, what its file says.
+        words: names of its textual inversions, in lower case.
     """
 
     loaded: Loaded
@@ -47,6 +49,7 @@ class Model:
     pixels_per_latent: int
     side: int
     motion_guidance: tuple[float, ...]
+    words: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -56,6 +59,7 @@ class Model:
         family: Family,
         loaded: Loaded,
         motion_loras: Sequence[LoadedLowRank],
+        words: Sequence[Word] = (),
     ) -> Model:
         """What these files decide."""
         unit, own = base.pixels_per_latent, base.unet.config["sample_size"]
@@ -67,6 +71,7 @@ class Model:
             # Some modules know only smaller pictures than their image model, and none larger ones.
             side=min(own * unit, family.size) if isinstance(own, int) else family.size,
             motion_guidance=tuple(each.file.motion_guidance for each in motion_loras),
+            words=frozenset(word.name.lower() for word in words),
         )
 
 
@@ -129,11 +134,21 @@ def settle(request: AnimationRequest, model: Model) -> Settled:
         guidance=guidance,
         scheduler=scheduler,  # pyright: ignore[reportArgumentType] - one of its own names
     ).validated()
-    if Loaded.of(filled) != model.loaded:
+    asked = Loaded.of(filled)
+    # A word that only a prompt names is loaded with the first request, and may be used or not.
+    words = (*model.loaded.typed, *asked.typed)
+    wanted, own = (
+        replace(each, embeddings=tuple(name for name in each.embeddings if name not in words))
+        for each in (asked, model.loaded)
+    )
+    if wanted != own:
         raise InputError(
-            f"The request is for {Loaded.of(filled)}, and this animator has {model.loaded}; "
+            f"The request is for {asked}, and this animator has {model.loaded}; "
             "load another animator for it."
         )
+    # So that the file says which words were read, whatever folders another machine has.
+    used = tuple(name for name in asked.typed if name.lower() in model.words)
+    filled = replace(filled, embeddings=(*filled.embeddings, *used))
     if filled.precision not in ("auto", model.precision):
         raise InputError(
             f"The request is for precision {filled.precision}, and this animator runs in "

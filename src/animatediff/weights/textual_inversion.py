@@ -126,6 +126,16 @@ def add_words(base: BaseModel, files: Sequence[EmbeddingFile]) -> tuple[Word, ..
     return tuple(words)
 
 
+def check_widths(base: BaseModel, file: EmbeddingFile) -> None:
+    """Raise if a word was learned for another kind of model.
+
+    Raises:
+        FileError: its vectors are of another width.
+    """
+    encoders = {name: part for name, part in base.networks.items() if name != "unet"}
+    _check_widths(file, {n: _table(part).weight.shape[1] for n, part in encoders.items()})
+
+
 def _table(encoder: nn.Module) -> nn.Embedding:
     inner = getattr(encoder, "text_model", encoder)
     return cast(nn.Embedding, inner.get_submodule("embeddings.token_embedding"))
