@@ -231,7 +231,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     ),
     "a zip of zeros, compressed": lambda: compressed(64 << 20),
     "a member of four gigabytes": lambda: overstated(),
-    "two members of one name": lambda: doubled(),
+    "two members of the same name": lambda: doubled(),
     "a tar": lambda: b"\0" * 257 + b"ustar" + b"\0" * 250,
     "a zip inside of nothing": lambda: b"PK\x03\x04" + b"\0" * 100,
     "no end": lambda: as_zip(b"\x80\x02}"),
@@ -284,7 +284,7 @@ def test_no_bomb_goes_off(bomb: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ten_million_instructions_are_too_many(tmp_path: Path) -> None:
     (tmp_path / "x.ckpt").write_bytes(as_zip(b"\x80\x02" + b"N0" * 5_000_000 + b"}."))
-    with pytest.raises(FileError, match=r"longer than any table|given up"):
+    with pytest.raises(FileError, match=r"longer than any table|was stopped"):
         read_legacy_header(tmp_path / "x.ckpt")
 
 
@@ -413,7 +413,7 @@ def test_numbers_without_end_are_not_multiplied(tmp_path: Path) -> None:
     with within(0.5), pytest.raises(FileError, match="its entry a is wrong"):
         inspect(raw(tmp_path / "x", table, b"\0" * 4))
     table = f'{{"a":{{"dtype":"{"x" * 4_000_000}","shape":[1],"data_offsets":[0,4]}}}}'.encode()
-    with within(0.5), pytest.raises(FileError, match="which is not read"):
+    with within(0.5), pytest.raises(FileError, match="which is not supported"):
         inspect(raw(tmp_path / "x", table, b"\0" * 4))
 
 

@@ -1,7 +1,7 @@
-"""Whether a file has what is needed: what is missing refuses, the little that is too much is said.
+"""Check a file for completeness: missing tensors are an error, a few unknown ones a note.
 
-Programs leave small things of their own in files (a step counter, a mask, a trainer's marker), which
-harm nobody. Many unknown tensors are another model, whatever else fits.
+Programs add small things of their own to files (a step counter, a mask, a trainer's marker), which
+do no harm. Many unknown tensors mean that the file is a different model.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from animatediff.errors import FileError
 from animatediff.weights.storage.files import Header, shown
 
 MOST_NAMED = 5
-"""Of the tensors that a sentence is about; the others are counted."""
+"""How many tensor names an error lists; the others are counted."""
 MOST_UNKNOWN = 0.1
-"""Of a file's tensors, the part that may be unknown."""
+"""The share of a file's tensors that may be unknown."""
 
 
 def check_fit(
     header: Header, wanted: Mapping[str, tuple[int, ...]], *, role: str
 ) -> tuple[str, ...]:
-    """Compare a file's names and shapes with those that are needed.
+    """Compare a file's names and shapes with the required ones.
 
     Returns:
-        A sentence on the tensors that are too many, if there are a few.
+        A note about unknown tensors, if there are a few.
 
     Raises:
         FileError: a name is missing, a shape differs, or over a tenth of the file is unknown.
@@ -51,32 +51,32 @@ def check_fit(
 
 
 def check_unknown(path: Path, unknown: Sequence[str], *, of: int, role: str) -> tuple[str, ...]:
-    """Say what is left out of a file, unless it is too much to be left out.
+    """Describe the tensors that are left out of a file, unless there are too many.
 
     Args:
         path: the file.
-        unknown: the tensors that nothing is known of.
-        of: how many tensors count, these included.
-        role: what the file is taken for, such as ``a motion module``.
+        unknown: names of unknown tensors.
+        of: the total number of tensors, including unknown ones.
+        role: what the file should be, such as ``a motion module``.
 
     Returns:
-        A sentence, if there are any.
+        A note, if there are any.
 
     Raises:
-        FileError: they are over a tenth.
+        FileError: over a tenth of the tensors are unknown.
     """
     if not unknown:
         return ()
     if len(unknown) > MOST_UNKNOWN * of:
         raise FileError(f"{path} is not {role}: it has the unknown {counted(unknown)}.")
     return (
-        f"{path.name} also has {counted(unknown)}, which {role} has no use for and which "
+        f"{path.name} also has {counted(unknown)}, which {role} does not use and which "
         f"{'was' if len(unknown) == 1 else 'were'} left out.",
     )
 
 
 def counted(names: Sequence[str]) -> str:
-    """How many tensors, and the first five by name."""
+    """Return the number of tensors and the first five names."""
     listed = ", ".join(map(shown, names[:MOST_NAMED]))
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return f"{len(names)} tensor{'' if len(names) == 1 else 's'} ({listed}{more})"

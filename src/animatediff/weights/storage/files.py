@@ -1,7 +1,7 @@
-"""Safetensors files, behind a check of their header, and written whole or not at all.
+"""Read safetensors files after a check of their header, and write them completely or not at all.
 
-A header of safetensors is cheap to read and says everything but the numbers. Reading it ourselves
-first means that a broken, hostile or wrong file is named in a sentence before memory is spent on it:
+A safetensors header is cheap to read and describes everything except the values. We parse it
+ourselves first, so that a broken, hostile or wrong file is reported before memory is spent on it:
 the library accepts duplicate names, and takes a gigabyte to open a million empty tensors.
 """
 
@@ -34,9 +34,9 @@ MAX_JSON_BYTES = 16 << 20
 _MOST_AXES = 64
 _MOST_BYTES = 1 << 60
 _START = 512
-"""Bytes that tell one format from another."""
+"""First bytes of other formats."""
 _TEXT_OPCODES = tuple(bytes([code]) for code in b"(]}c)INSVFLlpdg")
-"""What a pickle of protocol 0 or 1 can begin with."""
+"""Possible first bytes of a pickle of protocol 0 or 1."""
 
 _BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 8),
@@ -48,14 +48,14 @@ _BITS = {
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself.
+    """The header of a safetensors file.
 
     Attributes:
         path: the file.
         shapes: the shape of every tensor, by name.
-        metadata: its free texts.
-        dtypes: the type of every tensor's numbers, in the format's words, by name.
-        begins: the byte of the file where every tensor's numbers begin, by name.
+        metadata: its text entries.
+        dtypes: the type of every tensor, in the format's words, by name.
+        begins: the byte of the file where every tensor starts, by name.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """The header of a safetensors file, checked against the file's size.
+    """Read the header of a safetensors file and check it against the file's size.
 
     Raises:
         FileError: the file is missing, truncated, of another kind, or breaks the format's rules.
@@ -84,9 +84,14 @@ def _header_of(file: BinaryIO, *, path: Path) -> Header:
     table = _parsed(file.read(start - 8), path=path)
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise FileError(f"{path} is not a valid safetensors file: its metadata are not texts.")
+        raise FileError(
+            f"{path} is not a valid safetensors file: its metadata contains "
+            "something other than text."
+        )
     if len(table) > MAX_TENSORS:
-        raise FileError(f"{path} holds {len(table)} tensors, and at most {MAX_TENSORS} are read.")
+        raise FileError(
+            f"{path} contains {len(table)} tensors; at most {MAX_TENSORS} are supported."
+        )
     entries = {name: _checked_entry(name, entry, path=path) for name, entry in table.items()}
     del table
     _check_extent((entry.span for entry in entries.values()), path=path, start=start, size=size)
@@ -100,7 +105,7 @@ def _header_of(file: BinaryIO, *, path: Path) -> Header:
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file begins as pickles do, torch's zip files among them; its name says nothing.
+    """Return whether a file starts like a pickle, including torch's zip files; its name is ignored.
 
     Raises:
         FileError: it is missing or cannot be read.
@@ -116,9 +121,9 @@ def _starts_as_pickle(start: bytes) -> bool:
     if start.startswith(b"PK\x03\x04") or start[257:262] == b"ustar":
         return True
     if start[:1] == b"\x80":  # then the protocol
-        # A header of 640 bytes begins so too, but no pickle goes on with five zeros.
+        # A header of 640 bytes starts the same way, but no pickle continues with five zeros.
         return start[1:2] <= b"\x05" and start[3:8] != bytes(5)
-    # The oldest protocols are text, and as the length of a header text is absurd.
+    # The oldest protocols are text; as the length of a header, text is absurdly large.
     return (
         len(start) >= 2
         and start[8:9] != b"{"
@@ -135,24 +140,24 @@ def read_weights(
     refuse_nan: bool = False,
     channels_last: bool = False,
 ) -> dict[str, Tensor]:
-    """All tensors of a file whose header was read; what is kept as it is stored is not copied.
+    """Read all tensors of a file whose header was read; values that keep their type are not copied.
 
     Args:
-        header: the file, and the names that are wanted.
-        dtype: of floating numbers, if not the file's.
-        device: where they go.
-        refuse_nan: whether NaN and infinity are damage.
-        channels_last: lay convolutions out so that they run fastest, as ``runtime`` does.
+        header: the file, and the names to read.
+        dtype: of floating-point tensors, if different from the file's.
+        device: where the tensors go.
+        refuse_nan: whether NaN and infinity are an error.
+        channels_last: store convolution weights in the layout that runs fastest, as in ``runtime``.
 
     Raises:
-        FileError: the file changed since, or holds a NaN or infinity and ``refuse_nan`` is set.
+        FileError: the file has changed, or contains NaN or infinity and ``refuse_nan`` is set.
     """
     weights: dict[str, Tensor] = {}
     try:
         with header.path.open("rb") as file:
             now = _header_of(file, path=header.path)
             mapped = Mapped(file)
-        # In the order of the file, so that a disk reads it in one go.
+        # Read in the order of the file, so that a disk reads sequentially.
         for name in sorted(header.shapes, key=lambda name: now.begins.get(name, 0)):
             if now.shapes.get(name) != tuple(header.shapes[name]):
                 raise FileError(f"{header.path} changed while it was read; load it again.")
@@ -161,8 +166,8 @@ def read_weights(
             floating = tensor.is_floating_point()
             if refuse_nan and floating and not is_finite(tensor):
                 raise FileError(
-                    f"{header.path} is damaged: {name} holds numbers that are not finite; "
-                    "get the file again."
+                    f"{header.path} is damaged: {name} contains NaN or infinity; get the file "
+                    "again."
                 )
             weights[name] = tensor.to(
                 device=device,
@@ -181,10 +186,10 @@ def read_weights(
 def write_weights(
     path: Path, weights: Mapping[str, Tensor], *, metadata: Mapping[str, str]
 ) -> Path:
-    """Write a safetensors file, under its name only once it is complete; returns its path.
+    """Write a safetensors file and return its path. The file is complete or absent.
 
     Raises:
-        OutputError: the folder cannot be written or is full; a file that was there is untouched.
+        OutputError: the folder is read-only or full; an existing file is unchanged.
     """
     temporary: str | None = None
     try:
@@ -202,10 +207,10 @@ def write_weights(
 
 
 def replace_by(temporary: Path, path: Path) -> None:
-    """Give a finished file beside ``path`` its name, so that a crash leaves the old or the new.
+    """Rename a finished file beside ``path`` to ``path``; a crash leaves the old or the new file.
 
     Raises:
-        OSError: the folder cannot be written or is full.
+        OSError: the folder is read-only or full.
     """
     temporary.chmod(0o644)
     _sync(temporary)
@@ -214,26 +219,26 @@ def replace_by(temporary: Path, path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The table that a JSON file holds.
+    """Read a JSON object from a file.
 
     Raises:
         FileError: the file is missing, over 16 MiB, or not a JSON object.
     """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise FileError(f"{path} is over 16 MiB, which no configuration is.")
+            raise FileError(f"{path} is over 16 MiB, too large for a configuration.")
         table = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
     except (ValueError, RecursionError):
         raise FileError(f"{path} is not JSON; get the file again.") from None
     if not isinstance(table, dict):
-        raise FileError(f"{path} holds no JSON object; get the file again.")
+        raise FileError(f"{path} contains no JSON object; get the file again.")
     return table
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, remembered while its size and time stay the same.
+    """Return the SHA-256 of a file, cached while its size and time stay the same.
 
     Raises:
         FileError: the file cannot be read.
@@ -247,13 +252,13 @@ def sha256_of(path: Path) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _sha256(path: Path, size: int, time: int) -> str:
-    del size, time  # they tell one version of the file from another
+    del size, time  # they identify a version of the file
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Entry(NamedTuple):
-    """One tensor in the header: with fifty thousand of them, every byte counts."""
+    """One tensor in the header; with fifty thousand of them, every byte counts."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -261,25 +266,24 @@ class _Entry(NamedTuple):
 
 
 def _header_end(file: BinaryIO, *, path: Path, size: int) -> int:
-    """Where the numbers start; the file is left where the header's JSON does."""
+    """Return where the values start; the file is left at the start of the header's JSON."""
     start = file.read(_START)
     first = start[:8]
     if first == b"version ":
-        raise FileError(f"{path} only points to weights stored by Git LFS; run git lfs pull.")
+        raise FileError(f"{path} is only a Git LFS pointer to weights; run git lfs pull.")
     if start.lstrip()[:9].lower() in (b"<!doctype", b"<html><he") or start.startswith(b"<html"):
-        raise FileError(f"{path} is a web page and not weights; download the file itself.")
+        raise FileError(f"{path} is a web page, not weights; download the file itself.")
     if _starts_as_pickle(start):
         raise FileError(
-            f"{path} is a pickle, which can run programs; make a safetensors file of it with "
-            "animatediff convert."
+            f"{path} is a pickle, which can run programs; convert it with animatediff convert."
         )
     if len(first) < 8:
         raise FileError(f"{path} is truncated: it has {size} bytes, too few for any weights.")
     length = int.from_bytes(first, "little")
     if length > MAX_HEADER_BYTES:
         raise FileError(
-            f"{path} is not a safetensors file: its header would have {length} bytes, "
-            f"and at most {MAX_HEADER_BYTES} are read."
+            f"{path} is not a safetensors file: its header would have {length} bytes; at most "
+            f"{MAX_HEADER_BYTES} are supported."
         )
     if 8 + length > size:
         raise FileError(
@@ -294,8 +298,10 @@ def _parsed(text: bytes, *, path: Path) -> dict[str, Any]:
     def compact(pairs: list[tuple[str, Any]]) -> Any:
         table = dict(pairs)
         if len(table) != len(pairs):
-            raise FileError(f"{path} is not a valid safetensors file: it names a tensor twice.")
-        # Asked for plainly: fifty thousand times, a pattern takes three times as long.
+            raise FileError(
+                f"{path} is not a valid safetensors file: it contains a tensor name twice."
+            )
+        # Compared in plain code: a pattern takes three times as long, fifty thousand times.
         dtype, shape, span = table.get("dtype"), table.get("shape"), table.get("data_offsets")
         if type(dtype) is str and type(shape) is list and type(span) is list and len(span) == 2:
             return _Entry(sys.intern(dtype), tuple(shape), (span[0], span[1]))
@@ -313,14 +319,14 @@ def _parsed(text: bytes, *, path: Path) -> dict[str, Any]:
 
 
 def _checked_entry(name: str, entry: Any, *, path: Path) -> _Entry:
-    """The entry, if its shape and its span in bytes agree."""
+    """Return the entry, if its shape and its byte range agree."""
     if isinstance(entry, _Entry):
         if entry.dtype not in _BITS:
             raise FileError(
-                f"{path} stores {shown(name)} as {shown(entry.dtype)}, which is not read."
+                f"{path} stores {shown(name)} as {shown(entry.dtype)}, which is not supported."
             )
         begin, end = entry.span
-        # Of unbounded numbers the product alone could take hours.
+        # With unbounded dimensions, computing the product alone could take hours.
         whole = len(entry.shape) <= _MOST_AXES and all(
             type(n) is int and 0 <= n < _MOST_BYTES for n in (*entry.shape, begin, end)
         )
@@ -330,7 +336,7 @@ def _checked_entry(name: str, entry: Any, *, path: Path) -> _Entry:
 
 
 def _check_extent(spans: Iterable[tuple[int, int]], *, path: Path, start: int, size: int) -> None:
-    """The tensors follow each other without hole or overlap, up to the file's last byte."""
+    """Check that the tensors follow each other without gap or overlap, up to the file's last byte."""
     here = 0
     for begin, end in sorted(spans):
         if begin != here:
@@ -347,7 +353,7 @@ def _check_extent(spans: Iterable[tuple[int, int]], *, path: Path, start: int, s
 
 
 def shown(name: str) -> str:
-    """Names are data from elsewhere: shortened, and without control characters."""
+    """Shorten a name from an untrusted file and remove control characters."""
     printable = "".join(c if c.isprintable() else "?" for c in name[:200])
     return printable if len(printable) <= 100 else f"{printable[:97]}..."
 

@@ -1,8 +1,8 @@
-"""Legacy pickles (``.ckpt``, ``.pt``, ``.pth``, ``.bin``) to safetensors, without unpickling them.
+"""Convert legacy pickles (``.ckpt``, ``.pt``, ``.pth``, ``.bin``) to safetensors without unpickling.
 
 A pickle is a program, and running a stranger's program is how model files do harm. Nothing here
-follows one: a confined child process reads the file as data (``legacy_child/``), from the one
-descriptor that was opened here, and hands back a table or a safetensors copy.
+runs one. A confined child process (``legacy_child/``) reads the file as data, from the one
+descriptor that was opened here, and returns a table or a safetensors copy.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _MAX_REPORT_BYTES = 64 << 20
 
 
 def read_legacy_header(path: Path) -> Header:
-    """What a pickle holds, as if it were a safetensors file; its numbers are not read.
+    """Read the table of tensors in a pickle, as if it were a safetensors header; no values are read.
 
     Raises:
-        FileError: the file is broken, holds no table of tensors, or names a program.
+        FileError: the file is broken, contains no table of tensors, or names a program.
     """
     with _opened(path) as file, tempfile.TemporaryFile() as table:
         _report(path, file, action="header", out=table)
@@ -45,18 +45,18 @@ def read_legacy_header(path: Path) -> Header:
 
 
 def converted_to_safetensors(path: Path, target: Path) -> Path:
-    """Write a safetensors copy of a pickle, under its name only once it is complete and checked.
+    """Write a safetensors copy of a pickle. The file appears only when it is complete and checked.
 
-    Names, shapes and numbers stay as they are, without the tables that trainers put around them
-    (``state_dict`` and the like); what is no tensor is left behind, but for small texts, which
-    become metadata. The SHA-256 of the pickle is in the metadata too.
+    Names, shapes and values stay the same, without the tables that trainers put around them
+    (``state_dict`` and the like). Everything else is dropped, except small texts, which become
+    metadata. The metadata also contains the SHA-256 of the pickle.
 
     Returns:
         ``target``.
 
     Raises:
-        FileError: the file is broken, holds no table of tensors, or names a program.
-        OutputError: the folder cannot be written or is full; a file that was there is untouched.
+        FileError: the file is broken, contains no table of tensors, or names a program.
+        OutputError: the folder is read-only or full; an existing file is unchanged.
     """
     temporary: Path | None = None
     try:
@@ -87,7 +87,7 @@ def _unwritable(target: Path, reason: str) -> OutputError:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Generator[BinaryIO]:
-    """The file, opened once: what is checked is what is read, whatever happens to the name."""
+    """Open the file once: the file that is checked is the file that is read."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -99,7 +99,7 @@ def _opened(path: Path) -> Generator[BinaryIO]:
 def _report(
     path: Path, file: BinaryIO, *, action: Literal["header", "convert"], out: IO[bytes]
 ) -> dict[str, Any]:
-    """Run the child on an open file; returns what it says, once it says nothing is wrong."""
+    """Run the child on an open file and return its report, if it reports no error."""
     seconds = _LEAST_SECONDS + os.fstat(file.fileno()).st_size // _BYTES_A_SECOND
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(
@@ -114,15 +114,16 @@ def _report(
             code = child.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             raise FileError(
-                f"{path} was given up after {seconds} seconds: it is not what weights look like."
+                f"Reading {path} was stopped after {seconds} seconds: it does not look like "
+                "weights."
             ) from None
         finally:
             child.kill()
             child.wait()
         if code:
             raise FileError(
-                f"{path} was given up: reading it took more memory or time than weights of its "
-                "size need, or it changed meanwhile."
+                f"Reading {path} was stopped: it took more memory or time than weights of its "
+                "size need, or the file changed meanwhile."
             )
         report = _json(errors, path=path)
     if "refused" in report:

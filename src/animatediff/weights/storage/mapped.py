@@ -1,7 +1,7 @@
-"""Tensors where they lie in a file: mapped into memory, and let go of once they were copied.
+"""Memory-mapped tensors, whose pages are released after they are copied.
 
-What is mapped costs memory only where it is read. A model that keeps the file's own numbers has them
-once; one that converts them would have both, if the file's were not let go of.
+Mapped files use memory only where they are read. A model that keeps the file's own types has the
+values once. One that converts them would have both copies, if the file's pages were not released.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ DTYPES: Mapping[str, torch.dtype] = {
     "F32": torch.float32,
     "F64": torch.float64,
 }
-"""The types of safetensors, in the format's words."""
+"""Types of safetensors, in the format's words."""
 
 
 class Mapped:
-    """A file in memory, of which nothing is read before it is touched.
+    """A memory-mapped file; nothing is read before it is accessed.
 
-    Tensors keep it mapped for as long as they live; writing to one changes it, and never the file.
+    Tensors keep the mapping alive. Writing to a tensor changes the tensor, never the file.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
     def tensor(self, dtype: torch.dtype, shape: tuple[int, ...], *, begin: int) -> Tensor:
-        """The tensor whose numbers begin at a byte of the file."""
+        """Return the tensor that starts at a byte of the file."""
         count = math.prod(shape)
         if count == 0:
             return torch.empty(shape, dtype=dtype)
         end = begin + count * dtype.itemsize
-        if begin % dtype.itemsize:  # not where a processor may want such numbers
+        if begin % dtype.itemsize:  # not where a processor needs alignment
             numbers = torch.frombuffer(bytearray(self._map[begin:end]), dtype=dtype)
         else:
             numbers = torch.frombuffer(self._map, dtype=dtype, count=count, offset=begin)
         return numbers.reshape(shape)
 
     def forget(self, *, begin: int, end: int) -> None:
-        """Let go of what was read between two bytes; it is read anew if it is touched again."""
+        """Release the pages between two bytes; they are read again when accessed."""
         if hasattr(self._map, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
             first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
             last = end // mmap.PAGESIZE * mmap.PAGESIZE
@@ -65,9 +65,9 @@ class Mapped:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no number is NaN or infinite: by the extremes, which NaN turns into NaN.
+    """Return whether no value is NaN or infinite, from the extremes, which are NaN if any value is.
 
-    One pass without a copy; asking every number takes ten times as long in half precision.
+    This is one pass without a copy; checking every value takes ten times as long in half precision.
     """
     if tensor.numel() == 0:
         return True

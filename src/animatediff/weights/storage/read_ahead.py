@@ -1,7 +1,7 @@
-"""Files on their way from the disk while something else is done: weights, while libraries load.
+"""Read weight files into the page cache while libraries are being imported.
 
-From a cold start both take seconds, and neither needs the other. Nothing is kept here: the system
-has the pages when they are read in earnest, and may drop them again if it needs the memory.
+From a cold start both take seconds, and neither needs the other. Nothing is stored here: the
+operating system caches the pages, and may drop them if it needs the memory.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from threading import Thread
 from animatediff.weights.builtin import ModelFile, ModelFolder
 
 PIECE = 16 << 20
-"""Bytes that are asked for at a time, so that other reading does not wait for gigabytes."""
+"""Bytes per read, small enough not to block other reads."""
 
 
 def first_read(model: ModelFolder | ModelFile, motion: Path | None) -> list[Path]:
-    """The files that an animation needs before its first step, in the order in which it does.
+    """Return the files that an animation needs before its first step, in the order of use.
 
     Raises:
         FileError: a part of the model is missing.
@@ -28,7 +28,7 @@ def first_read(model: ModelFolder | ModelFile, motion: Path | None) -> list[Path
 
 
 def read_ahead(paths: Iterable[Path]) -> Thread:
-    """Begin to read files in this order; whatever is wrong with one is for its reader to say."""
+    """Start reading files in this order; errors are left to the code that loads them."""
     thread = Thread(target=_ask_for, args=(tuple(dict.fromkeys(paths)),), daemon=True)
     thread.start()
     return thread
@@ -43,6 +43,6 @@ def _ask_for(paths: tuple[Path, ...]) -> None:
                 number, size = file.fileno(), os.fstat(file.fileno()).st_size
                 for begin in range(0, size, PIECE):
                     os.posix_fadvise(number, begin, PIECE, os.POSIX_FADV_WILLNEED)
-                    os.pread(number, 1, begin)  # waits until the piece begins to arrive
+                    os.pread(number, 1, begin)  # waits until the piece starts to arrive
         except OSError:
             continue

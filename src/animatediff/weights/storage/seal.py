@@ -1,4 +1,4 @@
-"""The hash of a file's tensors, which its metadata tell (ModelSpec 1.0.1) and any change breaks."""
+"""A hash of a file's tensors, stored in its metadata (ModelSpec 1.0.1)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 SEAL = "modelspec.hash_sha256"
-"""The key of the hash in a file's metadata."""
+"""The metadata key of the hash."""
 
 
 def seal_of(weights: Mapping[str, Tensor]) -> str:
-    """The hash of names and numbers, as metadata write it."""
+    """Return the hash of names and values, as metadata write it."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())
@@ -22,5 +22,5 @@ def seal_of(weights: Mapping[str, Tensor]) -> str:
 
 
 def resealed(metadata: Mapping[str, str], weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """The metadata of changed tensors: a seal, where there is one, is theirs."""
+    """Return metadata for changed tensors: if there was a hash, it is updated."""
     return {**metadata, **({SEAL: seal_of(weights)} if SEAL in metadata else {})}

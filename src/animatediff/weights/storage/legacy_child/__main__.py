@@ -1,4 +1,4 @@
-"""Starts the child: these few files become a package, and nothing else of ours can be imported."""
+"""Start the child: these few files become a package, and nothing else of ours can be imported."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""What names and calls in a pickle mean; nothing that they name is ever looked up or called."""
+"""Interpret names and calls in a pickle; nothing that they name is ever looked up or called."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ PLAIN_FUNCTIONS = {
     "torch.device",
     "torch.serialization._get_layout",
 }
-"""Functions and lower-case classes that trainers' settings contain; calling them is inert too."""
+"""Functions and lower-case classes that trainers' settings contain; calls of them are inert too."""
 
 RUNS_PROGRAMS = set(
     "_pickle asyncio bdb cloudpickle cProfile code codeop commands concurrent ctypes dill distutils "
@@ -93,16 +93,16 @@ RUNS_PROGRAMS = set(
     "signal site smtplib socket socketserver ssl subprocess sys tempfile test threading timeit trace "
     "turtle types urllib venv webbrowser xmlrpc zipimport _aix_support _osx_support _pyrepl".split()
 )
-"""Modules that no weights mention. Not the defence, for nothing runs: an honest word to the user."""
+"""Modules that no weights need. This is not the defence, because nothing runs; it informs the user."""
 
 
 def as_key(key: Any) -> Any:
-    """Keys of tables of weights are plain; others are only carried along."""
+    """Keys of weight tables are plain; other keys are only carried along."""
     return key if isinstance(key, (str, int, float, bytes, Global, type(None))) else Inert("key")
 
 
 def checked(name: Global) -> Global:
-    """The same name, unless no weights need it."""
+    """Return the name, unless no weights need it."""
     root = name.module.partition(".")[0]
     plain = name.name in PLAIN_BUILTINS if root in BUILTINS else root not in RUNS_PROGRAMS
     if not plain or not root:
@@ -111,7 +111,7 @@ def checked(name: Global) -> Global:
 
 
 def called(function: Any, arguments: Any) -> Any:
-    """What a call describes: a tensor, a table, or something inert; nothing is ever called."""
+    """Interpret a call as a tensor, a table, or something inert; nothing is ever called."""
     if not isinstance(arguments, tuple):
         raise TypeError
     if not isinstance(function, Global):
@@ -131,7 +131,7 @@ def called(function: Any, arguments: Any) -> Any:
 
 
 def made(cls: Any, parts: list[Any]) -> Any:
-    """An object of a class: a table, or something inert."""
+    """Interpret an object of a class as a table or something inert."""
     if not isinstance(cls, Global):
         return Inert("an object of another", [cls, *parts])
     path = f"{cls.module}.{cls.name}"
@@ -147,25 +147,25 @@ def made(cls: Any, parts: list[Any]) -> Any:
 
 
 def storage_of(key: Any) -> Any:
-    """The numbers that a persistent name of torch stands for."""
+    """Return the values that one of torch's persistent names stands for."""
     match key:
         case ("storage", Global() as kind, str() | int() as name, _, int() as count, *view):
             if view and view[0] is not None:
-                raise Refused("has a storage inside of another, as only torch before 0.4 wrote")
+                raise Refused("has a storage inside another one, as only torch before 0.4 wrote")
             dtype = STORAGES.get(kind.name) if kind.module in STORAGE_HOMES else None
             if dtype is None or count < 0:
-                raise Refused(f"stores numbers as {kind}, which safetensors has no word for")
+                raise Refused(f"stores values as {kind}, which safetensors does not support")
             return Storage(dtype, str(name), count)
         case ("module", *rest):
             return Inert("a module", list(rest))
         case _:
-            raise Refused("names its numbers in a way that is not torch's")
+            raise Refused("names its values in a way that torch does not use")
 
 
 def rebuilt(
     storage: Any = None, offset: Any = None, shape: Any = None, strides: Any = None, *_: Any
 ) -> TensorRef:
-    """The tensor that ``torch._utils._rebuild_tensor_v2`` describes."""
+    """Return the tensor that ``torch._utils._rebuild_tensor_v2`` describes."""
     return view_of(storage, offset, shape, strides, dtype=None)
 
 
@@ -179,20 +179,20 @@ def rebuilt_with_dtype(
     dtype: Any = None,
     *_: Any,
 ) -> TensorRef:
-    """The tensor that ``torch._utils._rebuild_tensor_v3`` describes: its storage is bytes."""
+    """Return the tensor that ``torch._utils._rebuild_tensor_v3`` describes: its storage is bytes."""
     known = DTYPES.get(dtype.name) if isinstance(dtype, Global) else None
     if known is None:
-        raise Refused(f"stores numbers as {dtype_name(dtype)}, which safetensors has no word for")
+        raise Refused(f"stores values as {dtype_name(dtype)}, which safetensors does not support")
     return view_of(storage, offset, shape, strides, dtype=known)
 
 
 def dtype_name(dtype: Any) -> str:
-    """What a dtype is called, if it is one."""
+    """Return the name of a dtype, if it is one."""
     return str(dtype) if isinstance(dtype, Global) else "something unknown"
 
 
 def view_of(storage: Any, offset: Any, shape: Any, strides: Any, *, dtype: str | None) -> TensorRef:
-    """A view that stays inside of its storage."""
+    """Return a view that stays inside its storage."""
     if isinstance(storage, Inert):
         raise Refused(f"has a tensor that depends on {shown(storage.name)}, which is not run")
     if not isinstance(storage, Storage):
@@ -207,17 +207,17 @@ def view_of(storage: Any, offset: Any, shape: Any, strides: Any, *, dtype: str |
     count = storage.count * ITEM[storage.dtype] // ITEM[dtype]
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     if math.prod(shape) and last >= count:
-        raise Refused("is damaged: a tensor reaches beyond its numbers")
+        raise Refused("is damaged: a tensor is larger than its values")
     return TensorRef(dtype, storage, offset, shape, strides)
 
 
 def first(value: Any = None, *_: Any) -> Any:
-    """A parameter is the tensor that it was made of."""
+    """Return the tensor inside a parameter."""
     return value
 
 
 def rebuilt_from_type(function: Any = None, cls: Any = None, arguments: Any = None, *_: Any) -> Any:
-    """A tensor that carried Python attributes, which are left behind."""
+    """Return a tensor without the Python attributes that it carried."""
     plain = ("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter")
     if isinstance(cls, Global) and f"{cls.module}.{cls.name}" not in plain:
         raise Refused(f"has a tensor that depends on {cls}, which is not run")

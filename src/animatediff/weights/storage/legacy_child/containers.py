@@ -1,4 +1,4 @@
-"""Where a pickle and the numbers of its tensors lie: in torch's zip file, or in its older format."""
+"""Locate a pickle and the values of its tensors, in torch's zip file or in its older format."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ PROTOCOL = 1001
 
 @dataclass(frozen=True)
 class Opened:
-    """A pickle that was followed, and where its storages lie.
+    """A parsed pickle, and the location of its storages.
 
     Attributes:
         root: what it describes.
-        place: the first byte of a storage and the checksum of its bytes, if one was written.
+        place: the first byte of a storage, and the checksum of its bytes if there is one.
     """
 
     root: Any
@@ -47,16 +47,16 @@ def open_zip(file: BinaryIO, data: mmap.mmap) -> Opened:
         raise Refused("is a damaged or truncated zip file; get the file again") from None
     infos = archive.infolist()
     if len(infos) > MAX_MEMBERS:
-        raise Refused(f"is a zip file of {len(infos)} members, more than any weights have")
+        raise Refused(f"is a zip file of {len(infos)} members, more than weights can have")
     members = {info.filename: info for info in infos}
     if len(members) != len(infos):
-        raise Refused("is a zip file with two members of one name, which torch never writes")
+        raise Refused("is a zip file with two members of the same name, which torch never writes")
     pickles = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
     if len(pickles) != 1:
         raise Refused("is a zip file without torch's table of tensors; unpack it first")
     root = pickles[0].removesuffix("data.pkl")
     if f"{root}constants.pkl" in members or any(n.startswith(f"{root}code/") for n in members):
-        raise Refused("is a TorchScript program and not a table of weights")
+        raise Refused("is a TorchScript program, not a table of weights")
     order = members.get(f"{root}byteorder")
     if order is not None and member_bytes(order, data, limit=16).strip() != b"little":
         raise Refused("was written on a machine with another order of bytes")
@@ -65,12 +65,12 @@ def open_zip(file: BinaryIO, data: mmap.mmap) -> Opened:
     def place(storage: Storage) -> tuple[int, int | None]:
         info = members.get(f"{root}data/{storage.key}")
         if info is None:
-            raise Refused("is damaged: the numbers of a tensor are missing; get the file again")
+            raise Refused("is damaged: the values of a tensor are missing; get the file again")
         start, size = member_span(info, data)
         if size < storage.count * ITEM[storage.dtype]:
-            raise Refused("is damaged: a tensor has fewer numbers than it says")
+            raise Refused("is damaged: a tensor has fewer values than its shape needs")
         if size != storage.count * ITEM[storage.dtype]:
-            return start, None  # the checksum is of more than the numbers
+            return start, None  # the checksum covers more than the values
         return start, info.CRC
 
     opened = interpret(io.BytesIO(pickle), limit=MAX_PICKLE_BYTES)
@@ -78,9 +78,9 @@ def open_zip(file: BinaryIO, data: mmap.mmap) -> Opened:
 
 
 def member_span(info: zipfile.ZipInfo, data: mmap.mmap) -> tuple[int, int]:
-    """Where a member's bytes lie in the file: torch stores them as they are."""
+    """Return where a member's bytes are in the file; torch stores them uncompressed."""
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-        raise Refused("has compressed numbers, which torch never writes")
+        raise Refused("has compressed values, which torch never writes")
     if info.flag_bits & 1:
         raise Refused("is encrypted")
     header = data[info.header_offset : info.header_offset + 30]
@@ -89,14 +89,16 @@ def member_span(info: zipfile.ZipInfo, data: mmap.mmap) -> tuple[int, int]:
     name, extra = struct.unpack("<HH", header[26:30])
     start = info.header_offset + 30 + name + extra
     if start + info.file_size > len(data):
-        raise Refused("is truncated: its zip file promises more than there is; get the file again")
+        raise Refused(
+            "is truncated: its zip directory lists more bytes than the file has; get the file again"
+        )
     return start, info.file_size
 
 
 def member_bytes(info: zipfile.ZipInfo, data: mmap.mmap, *, limit: int) -> bytes:
-    """A small member, whole."""
+    """Read a small member completely."""
     if info.file_size > limit:
-        raise Refused(f"has a member of {info.file_size} bytes where at most {limit} are read")
+        raise Refused(f"has a member of {info.file_size} bytes; at most {limit} are supported")
     start, size = member_span(info, data)
     content = data[start : start + size]
     if zlib.crc32(content) != info.CRC:
@@ -115,7 +117,7 @@ def open_old(data: mmap.mmap) -> Opened:
     root = interpret(data, limit=start + MAX_PICKLE_BYTES)
     keys = interpret(data, limit=data.tell() + MAX_PICKLE_BYTES)
     if not isinstance(keys, list) or not all(isinstance(key, (str, int)) for key in keys):
-        raise Refused("is damaged: its list of storages is not one; get the file again")
+        raise Refused("is damaged: its list of storages is invalid; get the file again")
     rank = {str(key): index for index, key in enumerate(keys)}
     return Opened(root, old_places(data, rank=rank, start=data.tell(), root=root))
 
@@ -123,7 +125,7 @@ def open_old(data: mmap.mmap) -> Opened:
 def old_places(
     data: mmap.mmap, *, rank: Mapping[str, int], start: int, root: Any
 ) -> Callable[[Storage], tuple[int, int | None]]:
-    """Storages follow each other, each after its count, so that all must be known to find one."""
+    """Locate storages, which follow each other, each after its size; all must be read to find one."""
     items = {storage.key: ITEM[storage.dtype] for storage in storages_in(root)}
     if set(items) != set(rank):
         raise Refused("is damaged: its storages are not those of its tensors; get the file again")
@@ -134,21 +136,21 @@ def old_places(
         count = int.from_bytes(head, "little", signed=True) if len(head) == 8 else -1
         end = here + 8 + count * items[key]
         if count < 0 or end > len(data):
-            raise Refused("is truncated: the numbers of a tensor are missing; get the file again")
+            raise Refused("is truncated: the values of a tensor are missing; get the file again")
         places[key] = (here + 8, count)
         here = end
 
     def place(storage: Storage) -> tuple[int, int | None]:
         begin, count = places[storage.key]
         if storage.count > count:
-            raise Refused("is damaged: a tensor has fewer numbers than it says")
+            raise Refused("is damaged: a tensor has fewer values than its shape needs")
         return begin, None
 
     return place
 
 
 def storages_in(root: Any) -> Iterator[Storage]:
-    """Every storage that anything mentions, also what is not kept."""
+    """Yield every storage that is mentioned, also those that are not used."""
     waiting, seen = [root], set[int]()
     while waiting:
         here = waiting.pop()
@@ -168,12 +170,14 @@ def storages_in(root: Any) -> Iterator[Storage]:
 
 
 def open_pickle(file: BinaryIO, data: mmap.mmap) -> Opened:
-    """Any of the formats, told apart by their first bytes."""
+    """Open any of the formats; the first bytes decide."""
     start = data[:512]
     if start.startswith(b"PK\x03\x04"):
         return open_zip(file, data)
     if start[257:262] == b"ustar":
-        raise Refused("is a tar file, as torch wrote them before 0.1.10; save it anew with torch")
+        raise Refused(
+            "is a tar file, as torch wrote them before 0.1.10; save it again with a newer torch"
+        )
     if start.startswith(b"\x80\x02\x8a\x0a" + MAGIC.to_bytes(10, "little")):
         return open_old(data)
     root = interpret(data, limit=MAX_PICKLE_BYTES)

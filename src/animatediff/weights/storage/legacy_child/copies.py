@@ -1,4 +1,4 @@
-"""A safetensors copy of the tensors: its header, and their numbers in order."""
+"""Write a safetensors copy of the tensors: the header, then their values in order."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ FORMATS: Mapping[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8:
 
 
 def header_of(found: Found, *, texts: Mapping[str, str], limit: int) -> tuple[bytes, list[str]]:
-    """The header of the copy, and the names in the order of their numbers."""
+    """Return the header of the copy, and the names in the order of their values."""
     table: dict[str, Any] = {"__metadata__": dict(texts)}
-    # Wide numbers first, so that each begins at a multiple of its own size.
+    # Wide types first, so that each tensor starts at a multiple of its own element size.
     names = sorted(found.tensors, key=lambda name: -ITEM[found.tensors[name].dtype])
     here = 0
     for name in names:
@@ -46,7 +46,7 @@ def header_of(found: Found, *, texts: Mapping[str, str], limit: int) -> tuple[by
 def write_tensors(
     found: Found, names: Sequence[str], opened: Opened, data: mmap.mmap, out: BinaryIO
 ) -> None:
-    """All numbers, contiguous and in order."""
+    """Yield all values, contiguous and in order."""
     checksums: dict[tuple[int, int], bool] = {}
     whole = memoryview(data)
     for name in names:
@@ -58,14 +58,14 @@ def write_tensors(
             checksums[start, size] = crc_of(numbers) == checksum
             if not checksums[start, size]:
                 raise Refused(
-                    f"is damaged: the numbers of {shown(name)} do not match their checksum; "
-                    "get the file again"
+                    f"is damaged: the values of {shown(name)} do not match their checksum; get "
+                    "the file again"
                 )
         write_view(tensor, numbers, out)
 
 
 def crc_of(numbers: memoryview) -> int:
-    """The checksum that zip files carry."""
+    """Compute the checksum that zip files carry."""
     value = 0
     for begin in range(0, len(numbers), CHUNK):
         value = zlib.crc32(numbers[begin : begin + CHUNK], value)
@@ -73,7 +73,7 @@ def crc_of(numbers: memoryview) -> int:
 
 
 def write_view(tensor: TensorRef, numbers: memoryview, out: BinaryIO) -> None:
-    """One tensor; if its strides are those of its shape, straight from the file."""
+    """Yield one tensor, directly from the file if it is contiguous."""
     item = ITEM[tensor.dtype]
     if not tensor.size:
         return
@@ -88,7 +88,7 @@ def write_view(tensor: TensorRef, numbers: memoryview, out: BinaryIO) -> None:
 
 
 def is_contiguous(tensor: TensorRef) -> bool:
-    """Whether the last index runs fastest, without holes."""
+    """Return whether the tensor is contiguous."""
     expected = 1
     for size, stride in zip(reversed(tensor.shape), reversed(tensor.strides), strict=True):
         if size != 1 and stride != expected:
@@ -98,7 +98,7 @@ def is_contiguous(tensor: TensorRef) -> bool:
 
 
 def contiguous(tensor: TensorRef, source: memoryview) -> bytearray:
-    """A strided tensor's numbers in order, copied along its longest axis at a time."""
+    """Yield a strided tensor's values in order, copied along its longest axis at a time."""
     shape, strides = tensor.shape, tensor.strides
     target_strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
     result = bytearray(tensor.size)

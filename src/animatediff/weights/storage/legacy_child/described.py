@@ -1,4 +1,4 @@
-"""What a pickle describes: names, storages, tensors, and placeholders; never an object of a class."""
+"""Descriptions of a pickle's content: names, storages, tensors and placeholders, never objects."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 class Refused(Exception):
-    """The file is not read, and why: the rest of a sentence that begins with its path."""
+    """The file cannot be read; the message continues a sentence that starts with its path."""
 
 
 @dataclass(frozen=True)
 class Global:
-    """A name that a pickle mentions; never the thing that it names."""
+    """A name in a pickle, never the thing that it names."""
 
     module: str
     name: str
@@ -24,7 +24,7 @@ class Global:
 
 @dataclass(eq=False)
 class Inert:
-    """What a call that is not understood would have made, and what went into it."""
+    """The result of a call that is not understood, with its arguments."""
 
     name: str
     parts: list[Any] = field(default_factory=list[Any])
@@ -32,7 +32,7 @@ class Inert:
 
 @dataclass(frozen=True)
 class Storage:
-    """Numbers in the file, before shapes."""
+    """Values in the file, without a shape."""
 
     dtype: str
     key: str
@@ -41,7 +41,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class TensorRef:
-    """A view of a storage: offset and strides count elements."""
+    """A view of a storage; offset and strides count elements."""
 
     dtype: str
     storage: Storage
@@ -51,7 +51,7 @@ class TensorRef:
 
     @property
     def size(self) -> int:
-        """Bytes, once it is written contiguously."""
+        """Size in bytes when written contiguously."""
         return math.prod(self.shape) * ITEM[self.dtype]
 
 
@@ -64,6 +64,6 @@ ITEM = {
 
 
 def shown(name: str) -> str:
-    """Names are data from elsewhere: shortened, and without control characters."""
+    """Shorten a name from an untrusted file and remove control characters."""
     printable = "".join(c if c.isprintable() else "?" for c in name[:400])
     return printable if len(printable) <= 100 else f"{printable[:97]}..."

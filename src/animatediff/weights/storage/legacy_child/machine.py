@@ -1,6 +1,6 @@
-"""The pickle machine, without the part that calls."""
+"""The pickle machine, without the part that calls functions."""
 
-# ruff: noqa: D102 - the machine's methods are its instructions, in the words of ``pickletools``
+# ruff: noqa: D102 - the methods are the machine's instructions, named as in ``pickletools``
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_OPCODES = 2_500_000
 
 
 def interpret(file: BinaryIO | mmap.mmap, *, limit: int) -> Any:
-    """What one pickle describes; the file is left behind its end."""
+    """Parse one pickle into a description; the file is left after its end."""
     machine = Machine()
     steps = 0
     try:
@@ -41,7 +41,7 @@ def interpret(file: BinaryIO | mmap.mmap, *, limit: int) -> Any:
                 return machine.stack.pop()
             machine.step(opcode.name, arg)
     except (ValueError, IndexError, TypeError, KeyError, OverflowError, UnicodeError):
-        raise Refused("is not a pickle that can be followed; get the file again") from None
+        raise Refused("is not a valid pickle; get the file again") from None
     raise Refused("is a pickle without an end; get the file again")
 
 
@@ -54,7 +54,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
 
     def step(self, name: str, arg: Any) -> None:
-        """Follow one instruction."""
+        """Execute one instruction."""
         if name in PUSHES:
             self.stack.append(arg)
         elif name in MAKES:
@@ -190,12 +190,12 @@ class Machine:
                 else:
                     target.parts.append(state)
             case dict() | TensorRef() | Storage():
-                pass  # what an OrderedDict or a tensor carries beside its content
+                pass  # attributes of an OrderedDict or a tensor
             case _:
                 raise TypeError
 
     def _replace(self, old: Inert, new: Any) -> None:
-        """Let a placeholder that turned out to be understood be what it stands for."""
+        """Replace a placeholder that turned out to be understood."""
         self.stack[-1] = new
         for key, value in self.memo.items():
             if value is old:
@@ -250,7 +250,7 @@ HANDLERS: Mapping[str, Callable[[Machine, Any], None]] = {
 
 
 def pairs(items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    """Keys and values that alternate."""
+    """Pair up alternating keys and values."""
     if len(items) % 2:
         raise IndexError
     return zip(items[::2], items[1::2], strict=True)

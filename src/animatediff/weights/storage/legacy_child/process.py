@@ -1,4 +1,4 @@
-"""The process: it limits itself, reads the file once, and reports in one line."""
+"""The child process: limits itself, reads the file once, and reports in one line."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SPARE_OUTPUT = 64 << 20
 
 
 def confine(size: int, *, seconds: int) -> None:
-    """Limit this process to what a file of that size can need, before any of it is read."""
+    """Limit this process to what a file of that size can need, before reading any of it."""
     try:
         import resource
-    except ImportError:  # Windows: its parent still watches the time
+    except ImportError:  # Windows: the parent process watches the time
         return
     limits = {
         "RLIMIT_AS": 2 * size + SPARE_MEMORY,
@@ -42,7 +42,7 @@ def confine(size: int, *, seconds: int) -> None:
 
 
 def run(action: str, file: BinaryIO, out: BinaryIO) -> dict[str, Any]:
-    """Read the file, write what was asked for; returns the report."""
+    """Read the file, write the requested output, and return the report."""
     size = os.fstat(file.fileno()).st_size
     if not size:
         raise Refused("is empty; get the file again")
@@ -54,7 +54,7 @@ def run(action: str, file: BinaryIO, out: BinaryIO) -> dict[str, Any]:
     header, names = header_of(found, texts=texts, limit=limit)
     if action == "header":
         for storage in {tensor.storage for tensor in found.tensors.values()}:
-            opened.place(storage)  # that the numbers are there
+            opened.place(storage)  # checks that the values are there
         table = {name: [t.dtype, list(t.shape)] for name, t in found.tensors.items()}
         report = {"tensors": table, "texts": found.texts}
         out.write(json.dumps(report).encode())
@@ -71,7 +71,7 @@ def run(action: str, file: BinaryIO, out: BinaryIO) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Be the process; the report is the one line on standard error."""
+    """Run the process; the report is the only line on standard error."""
     action, seconds = arguments
     file, out = sys.stdin.buffer, sys.stdout.buffer
     report: dict[str, Any]

@@ -1,4 +1,4 @@
-"""From whatever a trainer saved to the table of tensors inside of it."""
+"""Find the table of tensors in whatever a trainer saved."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ WRAPPERS = (
     *("state_dict", "controlnet", "model_state_dict", "params_ema", "params", "model", "module"),
     *("ema_state_dict", "ema", "unet"),
 )
-"""What trainers call the table of tensors inside of what they save, the more exact words first."""
+"""Names that trainers give to the table of tensors, the most specific first."""
 NOT_WEIGHTS = ("optimizer", "lr_scheduler", "callbacks", "loops", "scaler", "grad_scaler")
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a pickle holds that is worth keeping.
+    """The useful content of a pickle.
 
     Attributes:
         tensors: by name.
         texts: small plain entries beside them, such as a name or a step.
-        dropped: names of entries that are no tensors.
+        dropped: names of entries that are not tensors.
     """
 
     tensors: Mapping[str, TensorRef]
@@ -39,12 +39,12 @@ class Found:
 
 
 def find_tensors(root: Any) -> Found:
-    """The table of tensors inside of whatever was saved around it."""
+    """Find the table of tensors inside whatever was saved around it."""
     if isinstance(root, TensorRef):
-        raise Refused("holds a single tensor without a name, and no table of weights")
+        raise Refused("contains a single tensor without a name, and no table of weights")
     if not isinstance(root, dict):
         what = f"an object of {shown(root.name)}" if isinstance(root, Inert) else "no table"
-        raise Refused(f"holds {what} and not a table of weights; only its tensors can be used")
+        raise Refused(f"contains {what}, not a table of weights; only tensors can be used")
     table: dict[Any, Any] = root
     for _ in range(MAX_DEPTH):
         inner = wrapped_table(table)
@@ -60,7 +60,7 @@ def find_tensors(root: Any) -> Found:
 
 
 def wrapped_table(table: Mapping[Any, Any]) -> dict[Any, Any] | None:
-    """The table of tensors below one of the words that trainers use, if there is one."""
+    """Return the table of tensors below one of the usual names, if there is one."""
     for word in WRAPPERS:
         inner = table.get(word)
         if isinstance(inner, dict) and any(holds_tensor(value) for value in inner.values()):
@@ -78,16 +78,16 @@ def collect(
     dropped: list[str],
     depth: int,
 ) -> None:
-    """All tensors of a table and of the tables in it, by their path with dots."""
+    """Return all tensors of a table and its nested tables, by dotted path."""
     if depth > MAX_DEPTH:
         raise Refused("nests its tables deeper than any weights")
     for key, value in table.items():
         name = f"{prefix}{key}" if isinstance(key, (str, int)) else None
         if isinstance(value, TensorRef) and name is not None:
             if name in tensors:
-                raise Refused(f"has two tensors of the name {shown(name)}")
+                raise Refused(f"has two tensors named {shown(name)}")
             if len(tensors) >= MAX_TENSORS:
-                raise Refused(f"holds more than {MAX_TENSORS} tensors")
+                raise Refused(f"contains more than {MAX_TENSORS} tensors")
             tensors[name] = value
         elif isinstance(value, dict) and name is not None and is_weights(name):
             inner = f"{name}."
@@ -102,12 +102,12 @@ def collect(
 
 
 def is_weights(name: str | None) -> bool:
-    """Whether an entry is not one of those that trainers keep for themselves."""
+    """Return whether an entry is not one of a trainer's private entries."""
     return name is None or not name.startswith(NOT_WEIGHTS)
 
 
 def holds_tensor(value: Any) -> bool:
-    """Whether a tensor is somewhere below, as far as is worth looking."""
+    """Return whether there is a tensor somewhere below, up to a limited depth."""
     waiting, seen = [value], set[int]()
     while waiting and len(seen) < MAX_NODES:
         here = waiting.pop()
@@ -126,7 +126,7 @@ def holds_tensor(value: Any) -> bool:
 
 
 def texts_of(table: Mapping[Any, Any]) -> dict[str, str]:
-    """Small plain entries at the top: a name, a step, a configuration."""
+    """Return the small plain entries at the top: a name, a step, a configuration."""
     texts: dict[str, str] = {}
     for key, value in itertools.islice(table.items(), 1000):
         if isinstance(key, str) and len(key) <= 100 and len(texts) < 32:
@@ -142,12 +142,12 @@ NOTHING = object()
 
 
 def as_plain(value: Any, *, budget: list[int], depth: int) -> Any:
-    """The value if it is small and made of numbers, texts, lists and tables alone."""
+    """Return the value, if it is small and contains only numbers, texts, lists and tables."""
     budget[0] -= 1
     if budget[0] < 0 or depth > 6:
         return NOTHING
     if isinstance(value, (str, bool, int, float, type(None))):
-        # Writing a number of many digits takes its square in time.
+        # Converting a number to text takes time quadratic in its digits.
         huge = isinstance(value, int) and value.bit_length() > 64
         return NOTHING if huge or (value is None and not depth) else value
     if isinstance(value, (list, tuple)):
@@ -163,7 +163,7 @@ def as_plain(value: Any, *, budget: list[int], depth: int) -> Any:
 
 
 def is_text(text: str) -> bool:
-    """Whether it can be written as UTF-8."""
+    """Return whether the text can be encoded as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
