@@ -80,7 +80,7 @@ def test_a_file_becomes_the_value_it_spells_out(tmp_path):
         ('name = "a"\nzzzzzz = 3', ["unknown key zzzzzz", "known are name, steps"]),
         ('name = "a"\n[optimiser]\nlearning_rat = 3', ["optimiser.learning_rat", "learning_rate?"]),
         ('name = "a"\nparts = [{nam = "b"}]', ["parts[0].nam", "did you mean name?"]),
-        ("steps = 3", ["does not say name"]),
+        ("steps = 3", ["lacks name"]),
         ('name = "a"\nsteps = "3"', ["steps = '3'", "integer"]),
         ('name = "a"\nsteps = 3.5', ["steps = 3.5"]),
         ('name = "a"\nresume = 1', ["resume = 1"]),

@@ -38,6 +38,6 @@ def test_a_processor_draws_in_bf16_if_it_computes_in_it(
 @pytest.mark.parametrize("threads", [0, -1, 1025])
 def test_so_many_threads_cannot_be(threads: int) -> None:
     before = torch.get_num_threads()
-    with pytest.raises(InputError, match="give --threads 1 to 1024"):
+    with pytest.raises(InputError, match="use 1 to 1024"):
         Runtime(threads=threads).apply()
     assert torch.get_num_threads() == before

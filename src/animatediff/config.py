@@ -1,7 +1,7 @@
-"""TOML to frozen dataclass and back, strictly: what a file says is what runs, or it is refused.
+"""Convert TOML to frozen dataclasses and back, strictly: anything unknown is an error.
 
 Plain frozen dataclasses are the only configuration type here, each defined beside the code that it
-configures. Nothing in a file names a class, an environment variable or another file to include.
+configures. Nothing in a file can name a class, an environment variable or another file to include.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ MAX_TOML_BYTES = 1 << 20
 
 
 def load_toml(path: str | Path, cls: type[T]) -> T:
-    """The value of a frozen dataclass that a TOML file spells out.
+    """Read a TOML file as a frozen dataclass.
 
     Raises:
         FileError: the file is missing, unreadable, over 1 MiB, or not TOML.
-        InputError: a key is unknown (the nearest known one is named), missing, or of a wrong type.
+        InputError: a key is unknown (the nearest known one is named), missing, or has a wrong type.
     """
     return from_table(read_toml(path), cls, source=str(path))
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The table of a TOML file.
+    """Read a TOML file as a table.
 
     Raises:
         FileError: the file is missing, unreadable, over 1 MiB, or not TOML.
@@ -48,7 +48,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         if size > MAX_TOML_BYTES:
-            raise FileError(f"{path} has {size} bytes, and a configuration has at most 1 MiB.")
+            raise FileError(f"{path} has {size} bytes; a configuration may have at most 1 MiB.")
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
@@ -59,7 +59,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def from_table(table: Mapping[str, Any], cls: type[T], *, source: str) -> T:
-    """The value of ``cls`` that nested plain data spells out; ``source`` opens the error messages.
+    """Convert nested plain data to ``cls``; ``source`` starts the error messages.
 
     Raises:
         InputError: as for ``load_toml``.
@@ -67,31 +67,32 @@ def from_table(table: Mapping[str, Any], cls: type[T], *, source: str) -> T:
     _refuse_unknown_keys(table, cls, source=source, prefix="")
     adapter = TypeAdapter(cls)
     try:
-        # As JSON, because strictness then still lets an array be a tuple and a string be a path.
+        # As JSON, because strict parsing then still accepts an array as a tuple and a string as a
+        # path.
         return adapter.validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole file"
         if first["type"] == "missing":
-            raise InputError(f"{source} does not say {key}, which is required.") from None
+            raise InputError(f"{source} lacks {key}, which is required.") from None
         shown = _shortened(repr(first["input"]))
         reason = _sentence(first["msg"][0].lower() + first["msg"][1:])
         raise InputError(f"{source} says {key} = {shown}, but {reason}") from None
 
 
 def dump_toml(value: object) -> str:
-    """A frozen dataclass as TOML that ``load_toml`` reads back as an equal value.
+    """Write a frozen dataclass as TOML that ``load_toml`` reads back as an equal value.
 
     ``None`` is written by leaving the key out, so a field that may be ``None`` must default to it.
 
     Raises:
-        InputError: a field holds something that TOML cannot say.
+        InputError: a field contains something that TOML cannot express.
     """
     return "\n".join(_table_lines(_plain(value), path=())).strip() + "\n"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that ``name`` was probably meant to be, if any is close."""
+    """Return the known name closest to ``name``, if any is close."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 
@@ -119,9 +120,9 @@ def _refuse_unknown_keys(
 
 
 def _dataclass_in(annotation: object) -> type | None:
-    """The one dataclass that an annotation such as ``Stage | None`` or ``tuple[Stage, ...]`` holds.
+    """Return the dataclass in an annotation such as ``Stage | None`` or ``tuple[Stage, ...]``.
 
-    Where a table may be one of several classes, pydantic alone decides.
+    If a table may be one of several classes, pydantic decides.
     """
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         return annotation
@@ -134,7 +135,7 @@ def _dataclass_in(annotation: object) -> type | None:
 
 
 def _plain(value: object) -> Any:
-    """Dataclasses, enums, fractions and paths as the tables, lists and scalars of TOML."""
+    """Convert dataclasses, enums, fractions and paths to tables, lists and scalars of TOML."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.init)
         return {name: _plain(item) for name, item in named if item is not None}
@@ -152,7 +153,7 @@ def _plain(value: object) -> Any:
 
 
 def _table_lines(table: Mapping[str, Any], *, path: tuple[str, ...]) -> list[str]:
-    """A table's scalars first, then its tables: the order that TOML needs."""
+    """Write a table's scalars first, then its tables, as TOML requires."""
     lines = [
         f"{_key(key)} = {_literal(item)}"
         for key, item in table.items()
@@ -187,7 +188,7 @@ def _key(name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A JSON string is a TOML basic string, save that TOML also escapes DEL."""
+    """Write a string: a JSON string is a TOML basic string, except that TOML also escapes DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong for a user, one class for each exit code, each message one clear sentence."""
+"""Errors for users: one class per exit code; every message is one sentence."""
 
 
 class InputError(ValueError):
@@ -8,7 +8,7 @@ class InputError(ValueError):
 
 
 class FileError(ValueError):
-    """A file that is broken or is not what was asked for (exit code 3)."""
+    """A file that is broken or of the wrong kind (exit code 3)."""
 
     exit_code = 3
 
@@ -20,19 +20,19 @@ class MemoryLimitError(RuntimeError):
 
 
 class OutputError(OSError):
-    """A result that cannot be written (exit code 5)."""
+    """The result cannot be written (exit code 5)."""
 
     exit_code = 5
 
 
 class NumericalError(ArithmeticError):
-    """Numbers that stopped being numbers: NaN or infinity (exit code 6)."""
+    """NaN or infinity in the result (exit code 6)."""
 
     exit_code = 6
 
 
 class PeerLost(RuntimeError):
-    """Another process of the same run is gone (exit code 7)."""
+    """Another process of the same training run ended (exit code 7)."""
 
     exit_code = 7
 
@@ -44,11 +44,11 @@ class Cancelled(Exception):
 
 
 class Interrupted(Exception):
-    """The system asked for an end (SIGTERM); what was done is saved (exit code 143)."""
+    """The system asked the process to end (SIGTERM) after the work was saved (exit code 143)."""
 
     exit_code = 143
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says of a file that could not be used, to stand inside a sentence."""
+    """Return the system's reason for a file error, in a form that fits into a sentence."""
     return (error.strerror or str(error)).lower()

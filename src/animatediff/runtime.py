@@ -1,4 +1,4 @@
-"""How to run, never what to compute: device, precision, threads and where randomness comes from."""
+"""How to run, never what to compute: device, precision, threads and random generators."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def seeded(*keys: int | str) -> torch.Generator:
-    """A CPU generator that is a pure function of what it is for, e.g. ``seeded(seed, "noise", 3)``.
+    """Return a CPU generator that depends only on its keys, e.g. ``seeded(seed, "noise", 3)``.
 
-    Drawn on the CPU so that every device agrees, and derived from its keys so that nothing has to be
-    stored to resume.
+    It draws on the CPU so that every device agrees. Because it is derived from its keys, resuming
+    needs no stored state.
     """
     digest = hashlib.sha256("/".join(map(str, keys)).encode()).digest()
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def channels_last(module: Module) -> Module:
-    """Lay out a module's convolutions so that they run fastest; returns the same module."""
+    """Change a module's convolutions to the memory layout that runs fastest; returns the module."""
     to: Any = module.to  # torch's annotations know this argument only together with others
     to(memory_format=torch.channels_last)
     return module
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies in bf16 by itself; where it does not, bf16 is many times slower.
+    """Return whether a device computes in bf16 natively; emulated, bf16 is many times slower.
 
-    Of processors, those do that name bf16 among their instructions; AVX-512 alone is not enough.
+    Processors list bf16 among their instructions if they support it; AVX-512 alone is not enough.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -53,8 +53,8 @@ class Runtime:
 
     Attributes:
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: ``auto`` is fp16 on a GPU, bf16 on a CPU that computes in it, and fp32 on others.
-        threads: CPU threads; ``None`` leaves torch's choice.
+        precision: ``auto`` is fp16 on a GPU, bf16 on a CPU that computes in it natively, else fp32.
+        threads: CPU threads; ``None`` keeps torch's choice.
     """
 
     device: str = "auto"
@@ -62,7 +62,7 @@ class Runtime:
     threads: int | None = None
 
     def torch_device(self) -> torch.device:
-        """The device.
+        """The torch device.
 
         Raises:
             InputError: the device is unknown, or this machine does not have it.
@@ -82,7 +82,7 @@ class Runtime:
         return device
 
     def torch_dtype(self) -> torch.dtype:
-        """The dtype in which the denoiser runs."""
+        """The dtype of the U-Net."""
         if self.precision == "auto":
             device = self.torch_device()
             if device.type == "cpu":
@@ -91,15 +91,15 @@ class Runtime:
         return _DTYPES[self.precision]
 
     def apply(self) -> None:
-        """Set what torch keeps per process (the number of threads).
+        """Apply the settings that torch keeps per process (the number of threads).
 
         Raises:
-            InputError: there cannot be so many.
+            InputError: the number of threads is out of range.
         """
         if self.threads is not None:
             if not 1 <= self.threads <= MOST_THREADS:
                 raise InputError(
-                    f"Nothing runs on {self.threads} CPU threads; give --threads 1 to "
-                    f"{MOST_THREADS}, or leave it out for one for each core."
+                    f"--threads {self.threads} is out of range; use 1 to {MOST_THREADS}, or "
+                    "leave it out for one thread per core."
                 )
             torch.set_num_threads(self.threads)

@@ -55,7 +55,7 @@ def test_a_prompt_travels_by_a_file_and_back(
     (made / "frames.json").write_text(json.dumps({**facts, **strange}))
     line = ["rerun", str(made), "-o", str(again), "--format", "png", "--progress", "json"]
     assert main(line) == 0
-    assert f"{len(facts) + 1000} facts more than are read" in capsys.readouterr().out
+    assert f"{len(facts) + 1000} metadata entries more than are supported" in capsys.readouterr().out
     assert np.array_equal(Video.load(made).frames, Video.load(again).frames)
 
 
@@ -168,7 +168,7 @@ def test_as_many_threads_run_as_are_asked_for(tmp_path: Path, tiny: Run) -> None
         (["animate", "x" * 100_000], 2, "shorten it to 10000"),
         (["animate", "a fox", "--lora", "noto:much"], 2, "noto:0.8"),
         (["animate", "a fox", "--device", "abacus"], 2, "abacus"),
-        (["animate", "a fox", "--threads", "0"], 2, "--threads 1"),
+        (["animate", "a fox", "--threads", "0"], 2, "use 1 to"),
         (["animate", "a fox", "-o", "a.avi"], 2, "avi"),
         (["animate"], 2, "PROMPT"),
         (["animte", "a fox"], 2, "animate"),

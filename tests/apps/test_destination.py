@@ -44,7 +44,7 @@ def test_name_and_formats_together_say_which_files(output, formats, paths, tmp_p
     [
         ("fox.mpeg4", None, "did you mean mp4"),
         ("fox.exe", None, "one of mp4, gif, webp"),
-        ("fox", None, "does not say its format"),
+        ("fox", None, "no suffix that says its format"),
         ("fox.mp4", "mp5", "did you mean mp4"),
         (".", "mp4", "is a folder"),
     ],

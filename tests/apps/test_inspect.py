@@ -39,7 +39,7 @@ def test_what_cannot_be_used_yet_is_said(
 ) -> None:
     path = synthetic.write_sparse(tmp_path / "x.safetensors", "motion-pia", size="small")
     assert main(["inspect", str(path)]) == 0
-    assert "use      it cannot be used yet" in capsys.readouterr().out
+    assert "use      not supported yet" in capsys.readouterr().out
 
 
 def test_programs_get_json_and_one_broken_file_does_not_hide_the_others(

@@ -44,7 +44,7 @@ NEEDS_FAMILY = {"motion-trained"}
 def test_inspect_and_the_loaders_agree(name: str, tmp_path: Path) -> None:
     path = synthetic.write_sparse(tmp_path / "x.safetensors", name)
     found = inspect(path)
-    usable = "cannot be used" not in what_to_do(found)
+    usable = "not supported yet" not in what_to_do(found)
     fits = {found.kind, *found.alternatives} if usable else set[Kind]()
     if found.kind == "adapter":
         fits.add("lora")  # a domain adapter is a LoRA of the image model, and may be given as one

@@ -1,1 +1,1 @@
-"""The edge: the only place that knows command lines, and later servers and clusters."""
+"""The command line: the only layer that knows users."""

@@ -1,4 +1,4 @@
-"""The command line: a table of commands, one sentence and one exit code for whatever goes wrong.
+"""The command line: a table of commands; every error is one sentence with an exit code.
 
 A new command is a file with a function of one frozen dataclass, and one line in ``COMMANDS``.
 """
@@ -20,11 +20,11 @@ from animatediff.errors import InputError
 
 @dataclass(frozen=True)
 class Command:
-    """One thing that ``animatediff`` does.
+    """One command of ``animatediff``.
 
     Attributes:
         name: the word on the command line.
-        home: ``module:function``, imported only when asked for. The function takes one frozen
+        home: ``module:function``, imported only when needed. The function takes one frozen
             dataclass, from which its options are derived, and returns an exit code or ``None``.
         summary: one line for the help.
     """
@@ -34,43 +34,41 @@ class Command:
     summary: str
 
     def function(self) -> Callable[[object], int | None]:
-        """The function, imported now."""
+        """Import and return the function."""
         module, _, name = self.home.partition(":")
         return getattr(importlib.import_module(module), name)
 
 
 COMMANDS = (
-    Command("animate", "animatediff.apps.animate:animate", "Make an animation from a prompt."),
-    Command("rerun", "animatediff.apps.rerun:rerun", "Make an animation again from its file."),
-    Command("inspect", "animatediff.apps.inspect:inspect", "Say what files of weights are."),
-    Command("models", "animatediff.apps.models:models", "List, verify or pull models."),
+    Command("animate", "animatediff.apps.animate:animate", "Create an animation from a prompt."),
+    Command("rerun", "animatediff.apps.rerun:rerun", "Create an animation again from its file."),
+    Command("inspect", "animatediff.apps.inspect:inspect", "Identify weight files."),
+    Command("models", "animatediff.apps.models:models", "List, verify or download models."),
     Command(
         "dataset",
         "animatediff.apps.dataset:dataset",
-        "Check a data set, build it into shards, or make the built-in one.",
+        "Check a dataset, encode it into shards, or render the built-in one.",
     ),
-    Command("train", "animatediff.apps.train:train_stage", "Run one stage of the training recipe."),
-    Command(
-        "evaluate", "animatediff.apps.evaluate:evaluate", "Put one question to a model and measure."
-    ),
+    Command("train", "animatediff.apps.train:train_stage", "Run one training stage."),
+    Command("evaluate", "animatediff.apps.evaluate:evaluate", "Measure a model."),
     Command(
         "convert",
         "animatediff.apps.convert:convert",
-        "Write a weight file under another layout's names.",
+        "Convert a weight file to another layout.",
     ),
-    Command("pack", "animatediff.apps.pack:pack", "Put a trained world into the package."),
-    Command("doctor", "animatediff.apps.doctor:doctor", "Say what this machine has and lacks."),
+    Command("pack", "animatediff.apps.pack:pack", "Copy a trained model into the package."),
+    Command("doctor", "animatediff.apps.doctor:doctor", "Report what this machine has and lacks."),
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line (by default this process's own) and return its exit code."""
+    """Run a command line (by default this process's own) and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(words)
     except SystemExit as stop:  # tyro's --help
         return stop.code if isinstance(stop.code, int) else 0
-    except BrokenPipeError:  # the reader, e.g. head, has had enough
+    except BrokenPipeError:  # the reader, e.g. head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except BaseException as error:  # noqa: BLE001 - the edge: whatever it is, it ends in a sentence
@@ -97,7 +95,7 @@ def _dispatch(words: Sequence[str]) -> int:
 
 
 def help_text() -> str:
-    """What ``animatediff --help`` prints; cheap, so that asking never waits for torch."""
+    """Return what ``animatediff --help`` prints, without importing torch."""
     width = max(len(command.name) for command in COMMANDS)
     commands = (f"  {command.name:<{width}}  {command.summary}" for command in COMMANDS)
     codes = (f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
@@ -121,7 +119,7 @@ def help_text() -> str:
 
 
 def version() -> str:
-    """The installed version."""
+    """Return the installed version."""
     try:
         return importlib.metadata.version("animatediff")
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""``animatediff convert FILE -o OUT``: a weight file under the names of another layout."""
+"""``animatediff convert FILE -o OUT``: convert a weight file to another layout."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from animatediff.apps.parsing import optional
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What ``animatediff convert`` takes."""
+    """Options of ``animatediff convert``."""
 
     file: Annotated[Positional[Path], arg(metavar="FILE")]
-    """A safetensors file, or an old .ckpt, .pt, .pth or .bin, which is never run."""
+    """A safetensors file, or an old .ckpt, .pt, .pth or .bin, which is read as data and never run."""
     output: Annotated[Path, arg(aliases=("-o",), metavar="OUT")]
-    """The .safetensors file to write; for motion modules in diffusers' layout also a folder."""
+    """The .safetensors file to write; for motion modules in diffusers' layout, a folder works too."""
     layout: Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya"] = "same"
-    """Whose names: same keeps them. Motion modules have all but kohya, domain adapters and
-    MotionLoRAs all but hotshot; other files only same."""
+    """The layout to write; same keeps it. Motion modules support all but kohya, domain adapters and
+    MotionLoRAs all but hotshot, and other files only same.
+    """
     family: Annotated[str | None, optional("NAME", default="auto")] = None
-    """A motion module's family, where its file does not say it: v1, v2, v3, animatelcm, ..."""
+    """A motion module's family, if its file does not determine it: v1, v2, v3, animatelcm, ..."""
     gain: Annotated[float | None, optional("X", default="1")] = None
-    """For a domain adapter or MotionLoRA: what its scale X did is what its scale 1 does; below 0 the
-    opposite move of a MotionLoRA that was learned both ways."""
+    """For a domain adapter or MotionLoRA: make the effect of scale X the new scale 1; below 0, write
+    the
+    opposite move of a MotionLoRA trained in both directions.
+    """
     motion_guidance: Annotated[float | None, optional("X", default="what the file says")] = None
-    """For a MotionLoRA: how strongly guidance pulls towards its motion where `animate` is not told."""
+    """For a MotionLoRA: the default of `animate --motion-guidance` with this file."""
 
 
 def convert(options: ConvertOptions) -> None:
-    """Write the file, and say what became of it.
+    """Write the file and print a summary.
 
     Raises:
         FileError, InputError, OutputError: see ``errors.py``.

@@ -1,4 +1,4 @@
-"""``animatediff dataset``: look at a data set, build it into shards, or make the built-in world's."""
+"""``animatediff dataset``: check a dataset, encode it into shards, or render the built-in one."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ Layout = Literal[
 
 @dataclass(frozen=True)
 class Emoji:
-    """Fetch pinned packages, check them, and render the built-in world's stills and clips."""
+    """Download pinned packages, check them, and render the built-in world's stills and clips."""
 
     work: Path = Path("build/emoji")
-    """The world folder to make."""
+    """The world folder to create."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """Decode every clip and say what is bad, and what will be regretted; nothing is changed.
+    """Decode every clip and report problems; nothing is changed.
 
-    Ends with exit code 3 where more clips are bad than may be.
+    The exit code is 3 if more clips are bad than --max-bad allows.
     """
 
     data: Annotated[Path, tyro.conf.Positional]
     """A folder of clips, or a table or archive of them."""
     layout: Layout = "auto"
-    """How it is kept; auto tells it by what is there."""
+    """The layout; auto detects it from the content."""
     videos: Annotated[Path | None, optional("FOLDER", default="the table's own")] = None
-    """What the names in a table are relative to."""
+    """The folder that names in a table are relative to."""
     fps: str = "8"
-    """The rate that will be learned from, to tell which clips are too short."""
+    """The frame rate of the training, to find clips that are too short."""
     frames: int = 16
-    """How many frames in a row will be learned from."""
+    """The number of consecutive frames of the training."""
     flip: bool = False
-    """Clips will be mirrored: tell which say left or right."""
+    """Clips will be mirrored: list captions that mention left or right."""
     max_bad: float = 0.1
     """The share of clips that may be bad."""
     sheet: Annotated[Path | None, optional("FILE.png")] = None
@@ -61,20 +61,20 @@ class Check:
     json: bool = False
     """Print everything as JSON."""
     workers: Annotated[int | None, optional("N", default="one for each core")] = None
-    """How many clips are decoded at once."""
+    """Number of clips to decode at once."""
     max_seconds: float = 600.0
-    """The longest clip that is decoded."""
+    """The longest clip to decode."""
     timeout: float = 120.0
-    """Seconds after which a clip that is still being decoded is given up."""
+    """Seconds after which decoding a clip is stopped."""
     progress: Style = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """Cut scenes, resample, crop, encode with a model, and keep all of it in shards.
+    """Cut scenes, resample, crop, encode with a model, and write shards.
 
-    A build that was stopped goes on; one whose data set changed makes only what is new.
+    An interrupted build continues. If the dataset has changed, only new samples are encoded.
     """
 
     data: Annotated[Path, tyro.conf.Positional]
@@ -82,35 +82,35 @@ class Build:
     output: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="SHARDS")]
     """The folder to write shards to."""
     layout: Layout = "auto"
-    """How the data set is kept; auto tells it by what is there."""
+    """The layout; auto detects it from the content."""
     videos: Annotated[Path | None, optional("FOLDER", default="the table's own")] = None
-    """What the names in a table are relative to."""
+    """The folder that names in a table are relative to."""
     model: str = "emoji"
-    """The image model that encodes, a name or a path; or none, to keep frames alone."""
+    """The image model that encodes, a name or a path; none stores only frames."""
     size: Annotated[str | None, optional("WxH", default="the model's")] = None
-    """What clips are scaled and cropped to."""
+    """The size that clips are scaled and cropped to."""
     fps: str = "8"
-    """Frames a second."""
+    """Frames per second."""
     frames: int = 16
-    """The fewest frames of a sample; shorter scenes are left out. 1 is for pictures."""
+    """The fewest frames of a sample; shorter scenes are left out. Use 1 for pictures."""
     longest: int = 64
-    """The most frames of a sample; longer scenes become several."""
+    """The most frames of a sample; longer scenes become several samples."""
     cut_scenes: bool = True
-    """Cut clips where their scene changes."""
+    """Cut clips at scene changes."""
     keep_static: bool = False
-    """Keep clips in which nothing moves."""
+    """Keep clips without any motion."""
     pixels: bool = True
-    """Keep the frames too, losslessly, beside what they are encoded to."""
+    """Store the frames too, losslessly, beside the encoded form."""
     max_bad: float = 0.1
     """The share of clips that may be bad; with more, the build stops."""
     json: bool = False
-    """Print what was done as JSON."""
+    """Print a summary as JSON."""
     workers: Annotated[int | None, optional("N", default="one for each core")] = None
-    """How many clips are decoded at once."""
+    """Number of clips to decode at once."""
     max_seconds: float = 600.0
-    """The longest clip that is decoded."""
+    """The longest clip to decode."""
     timeout: float = 120.0
-    """Seconds after which a clip that is still being decoded is given up."""
+    """Seconds after which decoding a clip is stopped."""
     device: str = "auto"
     """Where the model runs: auto, cpu, cuda, cuda:1 or mps."""
     threads: Annotated[int | None, optional("N")] = None
@@ -127,12 +127,12 @@ Options = (
 
 
 def dataset(options: Options) -> int:
-    """Do what the word after ``dataset`` says.
+    """Run the subcommand of ``dataset``.
 
     Raises:
-        InputError: there is no such data set, or an option does not fit.
-        FileError: a table is wrong as a whole, or too many clips are bad.
-        OutputError: something cannot be written.
+        InputError: there is no such dataset, or an option cannot be used.
+        FileError: a table cannot be read at all, or too many clips are bad.
+        OutputError: a result cannot be written.
     """
     match options:
         case Emoji():
@@ -180,7 +180,7 @@ def _check(options: Check) -> int:
         progress.tell("report", told, facts)
     if not report.usable:
         raise FileError(
-            f"{len(report.bad)} of {report.total} clips of {options.data} are bad, and at most "
+            f"{len(report.bad)} of {report.total} clips of {options.data} are bad; at most "
             f"{options.max_bad:.0%} may be."
         )
     return 0
@@ -235,7 +235,7 @@ def _told(report: BuildReport, output: Path) -> str:
         f"{report.samples} samples in {report.shards} shards in {output}, {report.made} of them new"
     ]
     if report.dropped:
-        lines.append(f"{report.dropped} taken out, whose clips changed or are gone")
+        lines.append(f"{report.dropped} removed, whose clips changed or are gone")
     lines += [f"{count} left out: {reason}" for reason, count in report.left_out.items()]
     lines += [f"bad: {reason}" for reason in list(report.bad.values())[:20]]
     if len(report.bad) > 20:
@@ -257,7 +257,7 @@ def _limits(options: Check | Build) -> Limits:
     from animatediff.data.decoding.media import Limits
 
     if options.timeout <= 0 or options.max_seconds <= 0:
-        raise InputError("--timeout and --max-seconds need a number above 0.")
+        raise InputError("--timeout and --max-seconds must be above 0.")
     return Limits(seconds=options.max_seconds, timeout=options.timeout)
 
 
@@ -267,12 +267,14 @@ def _rate(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= 1000:
-        raise InputError(f"--fps {text:.40} is not a rate; write one such as 8 or 24000/1001.")
+        raise InputError(
+            f"--fps {text:.40} is not a frame rate; write for example 8 or 24000/1001."
+        )
     return rate
 
 
 def _encoder(options: Build) -> tuple[Encoder | None, tuple[int, int]]:
-    """The model as what encodes, if one is wanted, and the size of samples."""
+    """Load the model that encodes, if any, and choose the size of samples."""
     from animatediff.apps.animate import parse_size
 
     asked = parse_size(options.size) if options.size is not None else None

@@ -1,4 +1,4 @@
-"""Where results go: decided and tried before anything is loaded, so that no work is in vain."""
+"""Where results go: decided and tested before anything is loaded."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from animatediff.errors import InputError, OutputError, reason_of
 
 MIN_FREE_BYTES = 32 << 20
 GRID = "animatediff-grid"
-"""The fact in a file that says: this is several animations side by side, with these requests."""
+"""The metadata entry of a grid: several animations side by side, with these requests."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A file name without its suffix, and the formats to write there.
+    """A file name without its suffix, and the formats to write.
 
     Attributes:
         folder: an existing folder.
-        stem: the name of every file written, before anything that tells them apart.
+        stem: the common start of every file name.
         formats: the suffixes, without the dot; the first is the main one.
     """
 
@@ -33,7 +33,7 @@ class Destination:
     formats: tuple[str, ...]
 
     def paths(self, *, label: str = "") -> tuple[Path, ...]:
-        """The file of each format; ``label`` tells apart what one command writes."""
+        """Return the file of each format; ``label`` distinguishes several results of one command."""
         stem = f"{self.stem}-{label}" if label else self.stem
         return tuple(self.folder / f"{stem}.{suffix}" for suffix in self.formats)
 
@@ -139,14 +139,14 @@ def plan_destination(
     name: str,
     labels: Sequence[str] = ("",),
 ) -> Destination:
-    """What ``-o`` and ``--format`` mean together.
+    """Combine ``-o`` and ``--format``.
 
     Args:
-        output: the file asked for; its suffix is the format unless ``formats`` says otherwise.
+        output: the requested file; its suffix is the format unless ``formats`` is given.
         formats: a comma-separated list, or nothing.
-        known: every format that can be written.
-        name: the name when no output is given; a number is added rather than overwrite a file.
-        labels: what tells apart the files that will be written.
+        known: every supported format.
+        name: the name without ``output``; a number is added if the file exists.
+        labels: what distinguishes the files that will be written.
 
     Raises:
         InputError: a format is unknown, or ``output`` has no suffix and no format is given.
@@ -155,13 +155,15 @@ def plan_destination(
     asked = tuple(part.strip().lower().lstrip(".") for part in (formats or "").split(",") if part)
     suffix = output.suffix.lstrip(".").lower() if output else ""
     if not asked and output and not suffix:
-        raise InputError(f"{output} does not say its format; end it in .mp4 or give --format.")
+        raise InputError(
+            f"{output} has no suffix that says its format; end it in .mp4 or use --format."
+        )
     chosen = tuple(dict.fromkeys(asked or (suffix or known[0],)))
     for one in chosen:
         if one not in known:
             close = nearest(one, known)
             remedy = f"did you mean {close}?" if close else f"it is one of {', '.join(known)}."
-            raise InputError(f"{one!r} is not a format that can be written; {remedy}")
+            raise InputError(f"{one!r} is not a supported format; {remedy}")
     if output is None:
         return _unused(name, formats=chosen, labels=labels)
     stem = output.stem if suffix in known else output.name
@@ -175,7 +177,7 @@ def plan_destination(
 
 
 def slug(text: str, *, length: int = 40) -> str:
-    """A prompt as a file name that every system takes: letters, digits and hyphens."""
+    """Turn a prompt into a file name that every system accepts: letters, digits and hyphens."""
     words = re.findall(r"\w+", text.lower().replace("_", " "))
     short = ""
     for word in words:
@@ -187,7 +189,7 @@ def slug(text: str, *, length: int = 40) -> str:
 
 
 def _unused(name: str, *, formats: tuple[str, ...], labels: Sequence[str]) -> Destination:
-    """The first of name, name-2, name-3 ... under which nothing exists yet."""
+    """Return the first of name, name-2, name-3 ... that does not exist yet."""
     stems = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     candidates = (Destination(Path(), stem, formats) for stem in stems)
     return next(

@@ -1,4 +1,4 @@
-"""``animatediff doctor``: what this machine has and lacks, each finding on a line of its own."""
+"""``animatediff doctor``: report what this machine has and lacks, one finding per line."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ MIN_PYTHON = (3, 11)
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """Nothing to choose."""
+    """There are no options."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One finding.
 
     Attributes:
-        topic: what part of the machine it is about.
+        topic: the part of the machine.
         well: whether it is as it should be.
-        text: what was found, and the remedy where it is not well.
+        text: what was found, and the remedy if it is not well.
     """
 
     topic: str
@@ -41,7 +41,7 @@ class Finding:
 
 
 def doctor(options: DoctorOptions) -> int:
-    """Print every finding; 0 if all is well, 1 otherwise."""
+    """Print every finding; returns 0 if all is well, 1 otherwise."""
     del options
     findings = [*_versions(), *_devices(), *_encoders(), *_disk(), *_weights()]
     for finding in findings:
@@ -52,7 +52,7 @@ def doctor(options: DoctorOptions) -> int:
 
 
 def _versions() -> Iterator[Finding]:
-    """What is installed against the floors that this package itself declares."""
+    """Compare installed packages with the minimum versions that this package declares."""
     good = sys.version_info >= MIN_PYTHON
     needed = "" if good else f"; at least {'.'.join(map(str, MIN_PYTHON))} is needed"
     system = f"{platform.system()} {platform.machine()}"
@@ -123,7 +123,7 @@ def _disk() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    """Every built-in weight file: whole, by its own header, and which one, by its hash."""
+    """Check every built-in weight file: whether it is complete, and its hash."""
     from animatediff.errors import FileError
     from animatediff.weights.builtin import BUILTIN
     from animatediff.weights.storage.files import read_header, sha256_of

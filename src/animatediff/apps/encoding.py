@@ -1,4 +1,4 @@
-"""An image model's autoencoder and text encoder, to encode a data set with; its U-Net is not read."""
+"""Load an image model's autoencoder and text encoder to encode a dataset, without its U-Net."""
 
 from __future__ import annotations
 
@@ -27,26 +27,29 @@ CHUNK = 4
 def load_encoder(
     model: str, *, size: tuple[int, int] | None, device: str, threads: int | None
 ) -> tuple[Encoder, tuple[int, int]]:
-    """A model's encoders, and the size of what they encode: its own where none is asked for.
+    """Load a model's encoders and choose the size of samples; by default the model's own.
 
     Raises:
-        InputError: there is no such model, it is of a kind whose texts are not kept, or the size is
-            none that it can encode.
+        InputError: there is no such model, its texts cannot be stored, or it cannot encode that
+            size.
         FileError: the model is broken.
     """
     runtime = Runtime(device=device, threads=threads)
     runtime.apply()
     plan = plan_base_model(resolve_model(model))
     if plan.text_encoder_2 is not None:
-        raise InputError(f"{model} is SDXL, whose two text encoders are not kept in shards yet.")
+        raise InputError(
+            f"{model} is SDXL, which dataset build does not support yet because it "
+            "has two text encoders."
+        )
     plan.parts["text_encoder"].fill(dtype=torch.float32, device=runtime.torch_device())
     base = _without_unet(plan, device=runtime.torch_device())
     own = int(plan.unet.config["sample_size"]) * base.pixels_per_latent
     chosen = size or (own, own)
     if any(side % base.pixels_per_latent for side in chosen):
         raise InputError(
-            f"{model} cannot encode {chosen[0]}x{chosen[1]}: both must be a multiple of "
-            f"{base.pixels_per_latent}."
+            f"{model} cannot encode {chosen[0]}x{chosen[1]}: width and height must be multiples "
+            f"of {base.pixels_per_latent}."
         )
     return Encoder(
         name=encoder_name(base.name, base.files),
@@ -59,7 +62,7 @@ def load_encoder(
 def encode_frames(
     frames: UInt8[np.ndarray, "frames height width 3"], *, base: BaseModel
 ) -> Mapping[str, Tensor]:
-    """The scaled latents of frames, and how far they spread: a training step may draw from them."""
+    """Encode frames as scaled latents and their standard deviations, which training may sample."""
     vae = base.vae
     scale, shift = vae.config["scaling_factor"], vae.config["shift_factor"] or 0.0
     latents: list[Tensor] = []
@@ -75,13 +78,13 @@ def encode_frames(
 
 @torch.inference_mode()
 def encode_text(text: str, *, base: BaseModel) -> Mapping[str, Tensor]:
-    """A caption's states as training takes them: plain text, and 77 tokens of it."""
+    """Encode a caption as training does: plain text, 77 tokens."""
     states = TextEmbedder(base.tokenizer, base.text_encoder)([text])
     return {"text": states[0].half().cpu()}
 
 
 def _without_unet(plan: BaseModelPlan, *, device: torch.device) -> BaseModel:
-    """The model with its U-Net left without numbers: nothing here runs it."""
+    """Load the model with a U-Net without storage, which is not used here."""
     return BaseModel(
         name=plan.name,
         unet=plan.unet,

@@ -1,4 +1,4 @@
-"""``animatediff evaluate``: put one question to a model, and write the answer with what made it."""
+"""``animatediff evaluate``: measure a model and write the results."""
 
 from __future__ import annotations
 
@@ -38,66 +38,71 @@ class Options:
     """
 
     question: Annotated[Question, tyro.conf.Positional]
-    """What to find out."""
+    """The question."""
     work: Path = Path("build/emoji")
-    """The world folder, as `animatediff dataset emoji` made it; the scorer is kept there."""
+    """The world folder of `animatediff dataset emoji`; the scorer is stored there."""
     results: Path = Path("results")
-    """Where the answer is written."""
+    """The folder for results."""
     views: int = 3
-    """For `scorer`: how many views of each still it learns from; one takes a third of the time."""
+    """For `scorer`: number of views of each still in training; one takes a third of the time."""
     model: str = "emoji"
     """The image model: a name that `animatediff models` lists, or a folder."""
     motion: str = "emoji"
     """Its motion module."""
     rival: str = "emoji-conv"
-    """The convolution of equal size for `motion`; or none."""
+    """For `motion`: the convolution of equal size, or none."""
     loras: tuple[str, ...] = ("noto:1",)
-    """For `transfer`: the style as LoRAs on the model, NAME:SCALE each; empty for no such row."""
+    """For `transfer`: the style as LoRAs on the model, NAME:SCALE each; empty to skip."""
     finetuned: str = "emoji-noto"
-    """For `transfer`: the style as a fine-tuned model; or none."""
+    """For `transfer`: the style as a fine-tuned model, or none."""
     embedding: Annotated[str | None, optional("FILE")] = None
     """For `transfer`: the style as a textual inversion, a name or a file, whose word is <STYLE>."""
     style: str = "noto"
     """For `transfer`: the style's name in the stills."""
     count: Annotated[int | None, optional("N")] = None
-    """How many prompts of clips; left out, 100, or 40 held-out ones for `adapter`, `motion-lora` and
-    `single-clip`."""
+    """Number of prompts with clips. The default is 100, or 40 held-out ones for `adapter`,
+    `motion-lora` and `single-clip`.
+    """
     limit: Annotated[int | None, optional("N")] = None
-    """For `pictures`: at most so many concepts, chosen at random."""
+    """For `pictures`: at most this many concepts, chosen at random."""
     splits: tuple[str, ...] = ()
-    """Whose clips give the prompts: train, val, test; left out, train, or val and test for `adapter`,
-    `motion-lora` and `single-clip`."""
+    """Whose clips give the prompts: train, val, test. The default is train, or val and test for
+    `adapter`, `motion-lora` and `single-clip`.
+    """
     adapter: str = "emoji"
     """For `adapter`: the domain adapter, a name or a file."""
     adapted: str = "emoji-adapted"
-    """For `adapter`: motion modules that were trained beside it, a name or a file."""
+    """For `adapter`: motion modules trained with it attached, a name or a file."""
     unadapted: str = "emoji-unadapted"
-    """For `adapter`: motion modules trained on the same clips without it; or none."""
+    """For `adapter`: motion modules trained on the same clips without it, or none."""
     alphas: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25, 0.0)
     """For `adapter`: its scales."""
     motion_loras: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE...")] = ()
-    """For `motion-lora` and `single-clip`: files; left out, all of the world folder that name their
-    pattern or their clip."""
+    """For `motion-lora` and `single-clip`: files. The default is all of the world folder that name
+    their pattern or their clip.
+    """
     halved: tuple[str, ...] = ("zoom-in", "pan-right", "tilt-up", "roll-clockwise")
-    """For `motion-lora`: which of them are drawn at scale 0.5 too."""
+    """For `motion-lora`: which of them are also drawn at scale 0.5."""
     together: tuple[str, ...] = ("zoom-in+pan-right",)
-    """For `motion-lora`: which are drawn at once, NAME+NAME each; this pair only if it is there."""
+    """For `motion-lora`: which are drawn together, NAME+NAME each. The default pair is skipped if it
+    does not exist.
+    """
     frames: int = 16
     """Frames of each animation."""
     scheduler: Annotated[SchedulerName | None, optional("NAME")] = None
-    """The sampler; the motion module's own where left out."""
+    """The sampler; the default is the motion module's."""
     steps: Annotated[int | None, optional("N")] = None
-    """Denoising steps; likewise."""
+    """Denoising steps; the default is the motion module's."""
     free_init: int = 1
-    """Rounds of FreeInit in all."""
+    """FreeInit passes."""
     guidance: Annotated[float | None, optional("X")] = None
-    """How strongly the prompt pulls; the model's own where left out."""
+    """Guidance scale; the default is the model's."""
     guidance_from: float = 0.0
-    """The timestep, of 1,000, from which on guidance counts."""
+    """The timestep, of 1,000, from which guidance applies."""
     seed: int = 0
-    """Of the choice of prompts, of the drawings and of the scorer's training."""
+    """Seed of the choice of prompts, of the drawings and of the scorer's training."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
-    """Of the denoiser; fp32 is the same question on every machine, and auto what `animate` takes."""
+    """Precision of the U-Net. fp32 asks the same question on every machine; auto is as in `animate`."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: Annotated[int | None, optional("N")] = None
@@ -110,7 +115,7 @@ def evaluate(options: Options) -> int:
     """Answer one question.
 
     Raises:
-        InputError: a package or a model is missing, or an option does not fit.
+        InputError: a package or a model is missing, or an option cannot be used.
         FileError: the world folder lacks its stills, its clips or its scorer.
         OutputError: the results cannot be written.
     """

@@ -42,7 +42,7 @@ def report(error: BaseException) -> int:
 
 
 def explain(error: BaseException) -> tuple[int, str]:
-    """The exit code and the sentence for an exception."""
+    """Return the exit code and the sentence for an exception."""
     code = getattr(error, "exit_code", None)
     if isinstance(code, int):
         return code, _one_line(str(error)) or EXIT_CODES[code]
@@ -65,7 +65,7 @@ def explain(error: BaseException) -> tuple[int, str]:
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
-    torch = sys.modules.get("torch")  # if torch never came in, it cannot have run out
+    torch = sys.modules.get("torch")  # if torch is not imported, it cannot have run out of memory
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
     # On a CPU torch raises a plain RuntimeError.

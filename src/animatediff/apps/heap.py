@@ -1,7 +1,8 @@
-"""Memory that a step frees, the next one wants again: do not hand it back to the system meanwhile.
+"""Keep freed memory in the process, because the next step needs it again.
 
-The C library returns the top of its heap whenever enough of it is free, and then every step pays for
-the same pages anew: up to half of the processor's time where a page is dear, as in a container.
+The C library returns the top of its heap to the system when enough of it is free. Every step then
+pays for the same pages again: up to half of the processor time where page faults are expensive, as
+in a container.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import sys
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """The names of glibc's ``mallopt`` (malloc.h)."""
 KEPT = {M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 2_000_000_000, M_TOP_PAD: 64 << 20}
-"""In bytes. Larger blocks than the first (the most that glibc takes) still come and go one by one."""
+"""In bytes. Blocks above the first limit (the largest that glibc accepts) are still returned."""
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees; whether it does.
+    """Let this process keep freed memory; returns whether it does.
 
-    Left alone without glibc, and where the environment has settings of its own.
+    Does nothing without glibc, or if the environment has its own settings.
     """
     settled = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
     if settled or sys.platform != "linux":

@@ -1,4 +1,4 @@
-"""``animatediff inspect FILE...``: what files are, why, what they fit, and which option takes them."""
+"""``animatediff inspect FILE...``: what files are, why, what they fit, and the option for each."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _STORED = {"safetensors": "of safetensors", "pickle": "in a pickle", "folder": "
 
 @dataclass(frozen=True)
 class InspectOptions:
-    """What ``animatediff inspect`` takes."""
+    """Options of ``animatediff inspect``."""
 
     files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE [FILE ...]")]
-    """Weights of any kind, safetensors or pickles, or folders of diffusers."""
+    """Weight files of any kind, safetensors or pickles, or diffusers folders."""
     json: FlagCreatePairsOff[bool] = False
-    """Print one JSON array, an object for each file, for programs."""
+    """Print one JSON array with an object for each file."""
 
 
 def inspect(options: InspectOptions) -> int:
-    """Print what every file is; 0 if all could be read, 3 otherwise.
+    """Print what every file is; returns 0 if all could be read, 3 otherwise.
 
     Raises:
-        InputError: no file is named.
+        InputError: no file is given.
     """
     if not options.files:
-        raise InputError("inspect needs a file or folder; name one or several.")
+        raise InputError("inspect needs a file or folder; name one or more.")
     found = [(path, _looked_at(path)) for path in options.files]
     if options.json:
         print(json.dumps([_as_json(path, result) for path, result in found], indent=2))
@@ -73,7 +73,7 @@ def _lines(found: Inspection | FileError) -> Iterator[str]:
 
 
 def _wrapped(topic: str, text: str) -> Iterator[str]:
-    # File names and metadata may hold anything; a terminal is shown what can be printed.
+    # File names and metadata may contain anything; print only what a terminal can show.
     printable = "".join(c if c.isprintable() else "?" for c in text)
     first, rest = f"  {topic:<8} ", " " * 11
     yield from textwrap.wrap(printable, WIDTH, initial_indent=first, subsequent_indent=rest)
@@ -93,20 +93,20 @@ def _content(found: Inspection) -> Iterator[str]:
 
 
 def what_to_do(found: Inspection) -> str:
-    """Which option takes it, or why none does."""
+    """Return which option takes the file, or why none does."""
     from animatediff.weights.families import FAMILIES
     from animatediff.weights.inspection.kinds import KINDS
 
     family = FAMILIES.get(found.family)
     refusal = family.refusal if family is not None and found.kind == "motion" else found.refusal
     if refusal:
-        return f"it cannot be used yet: {refusal}"
+        return f"not supported yet: {refusal}"
     if found.kind in ("other", "unknown"):
         return "it cannot be used here"
     uses = [KINDS[kind].use for kind in (found.kind, *found.alternatives)]
     use = ", or ".join(dict.fromkeys(uses))
     if found.container == "pickle" and KINDS[found.kind].option:
-        return f"make a safetensors file of it with animatediff convert, then {use}"
+        return f"convert it to safetensors with animatediff convert, then {use}"
     return use
 
 

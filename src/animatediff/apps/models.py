@@ -1,4 +1,4 @@
-"""``animatediff models``: what can be named, whether it is whole, and fetching what is published."""
+"""``animatediff models``: list models, verify their files, and download published ones."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ RoleName = Literal["model", "motion", "lora", "motion-lora", "adapter", "vae", "
 
 @dataclass(frozen=True)
 class ModelsOptions:
-    """What ``animatediff models`` takes."""
+    """Options of ``animatediff models``."""
 
     action: Annotated[Positional[Literal["list", "verify", "pull"]], arg(metavar="ACTION")] = "list"
-    """list what can be named (this is also done without a word), verify that files are whole and
-    print their hashes, or pull: fetch a published model. Only pull ever downloads anything."""
+    """list (default): print the available names. verify: check that files are complete and print their
+    hashes. pull: download a published model; only pull downloads anything.
+    """
     names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME")] = ()
-    """Which: for verify names or files (all, if none is given), for pull short names."""
+    """For verify: names or files (default: all). For pull: short names."""
     kind: Annotated[RoleName | None, optional("KIND")] = None
-    """Only those that this option takes: model, motion, lora, motion-lora, adapter, vae, embedding."""
+    """Only models for this option: model, motion, lora, motion-lora, adapter, vae, embedding."""
     yes: bool = False
-    """Fetch without asking."""
+    """Download without asking."""
 
 
 def models(options: ModelsOptions) -> int:
-    """List, verify or fetch models.
+    """List, verify or download models.
 
     Raises:
         InputError, FileError, OutputError: see ``errors.py``.
@@ -53,12 +54,12 @@ def models(options: ModelsOptions) -> int:
 
 
 def _list(options: ModelsOptions) -> int:
-    """One line for each: its kind, its name, and what it is or where."""
+    """Print one line per model: its kind, its name, and a description or its place."""
     from animatediff.weights.builtin import list_models
     from animatediff.weights.catalog import catalog
 
     if options.names:
-        raise InputError("list takes no names; choose with --kind.")
+        raise InputError("list takes no names; use --kind.")
     wanted = _roles(options)
     for model in list_models():
         if model.kind in wanted:
@@ -69,7 +70,7 @@ def _list(options: ModelsOptions) -> int:
         (name, m) for name, m in catalog().items() if m.role in wanted and not m.path.exists()
     ]
     if absent:
-        print("\nnot here; animatediff models pull NAME fetches it:")
+        print("\nnot on this machine; download with animatediff models pull NAME:")
     for name, model in absent:
         print(f"{model.role:<11} {name:<18} {model.about}")
     return 0
@@ -91,7 +92,7 @@ def _found(wanted: tuple[RoleName, ...]) -> Iterator[Found]:
 
 
 def _verify(options: ModelsOptions) -> int:
-    """Read every header and hash every file; exit code 3 if one is broken."""
+    """Read every header and hash every file; returns exit code 3 if one is broken."""
     from animatediff.weights.inspect import inspect
     from animatediff.weights.storage.files import sha256_of
 
@@ -109,7 +110,7 @@ def _verify(options: ModelsOptions) -> int:
 
 
 def _files(options: ModelsOptions) -> Iterator[tuple[str, Path]]:
-    """The weight files to look at, each with what it is called."""
+    """Yield the weight files to check, each with its name."""
     from animatediff.weights.builtin import BUILTIN, ModelFolder
 
     wanted = _roles(options)
@@ -140,11 +141,13 @@ def _named(name: str, wanted: tuple[RoleName, ...]) -> Iterator[tuple[str, Path]
         except InputError:
             continue
         return
-    raise InputError(f"There is no model {name!r:.80}; animatediff models lists what there is.")
+    raise InputError(
+        f"There is no model {name!r:.80}; animatediff models lists the available ones."
+    )
 
 
 def pull_all(options: ModelsOptions, *, hub: Hub) -> int:
-    """Show what each file is, ask, fetch; exit code 2 if one was declined.
+    """Describe each file, ask, and download; returns exit code 2 if one was declined.
 
     Raises:
         InputError, FileError, OutputError: see ``weights/hub.py``.
@@ -153,13 +156,13 @@ def pull_all(options: ModelsOptions, *, hub: Hub) -> int:
     from animatediff.weights.hub import pull
 
     if not options.names:
-        raise InputError(f"Name what to pull; known are {', '.join(catalog())}.")
+        raise InputError(f"Name what to download; known are {', '.join(catalog())}.")
     chosen = [(name, published(name)) for name in options.names]
     declined = 0
     for name, model in chosen:
         pulled = pull(model, hub=hub, accept=lambda offer: _accepted(offer, yes=options.yes))
         if pulled is None:
-            print(f"{name} was not fetched.")
+            print(f"{name} was not downloaded.")
             declined += 1
         else:
             print(f"{name} is at {pulled[0]}; use it as --{model.role} {name}.")
@@ -178,5 +181,5 @@ def _accepted(offer: Offer, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise InputError("Nobody can be asked here; add --yes to fetch it.")
+        raise InputError("There is no terminal to ask on; add --yes to download it.")
     return input("Fetch it? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""``animatediff pack``: put a trained world folder into the package."""
+"""``animatediff pack``: copy a trained world folder into the package."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class Options:
     work: Path = Path("build/emoji")
     """The world folder."""
     target: Path = Path("src/animatediff/builtin")
-    """Where the package keeps its built-in models."""
+    """The package's folder of built-in models."""
 
 
 def pack(options: Options) -> int:
-    """Pack, and print the sizes."""
+    """Copy the models and print their sizes."""
     from animatediff.world.pack import pack_world
 
     sizes = pack_world(options.work, options.target)
     for name, size in sizes.items():
         print(f"{size / 1e6:8.2f} MB  {name}")
-    print(f"{sum(sizes.values()) / 1e6:8.2f} MB  in all")
+    print(f"{sum(sizes.values()) / 1e6:8.2f} MB in total")
     return 0

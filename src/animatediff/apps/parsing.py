@@ -1,7 +1,7 @@
-"""Words of a command line to a frozen dataclass; a word that does not fit gets one sentence.
+"""Parse a command line into a frozen dataclass; every error is one sentence.
 
-tyro derives the options from the dataclass and writes ``--help``. Its error boxes are turned into
-the one sentence that every other error of this program is.
+tyro derives the options from the dataclass and writes ``--help``. Its error boxes are converted to
+one sentence.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ def optional(
     aliases: tuple[str, ...] = (),
     default: object = None,
 ) -> object:
-    """The annotation of an option that may be left out, for ``Annotated[int | None, ...]``.
+    """Return the annotation of an optional option, for ``Annotated[int | None, ...]``.
 
     Args:
-        metavar: what its value is called in the help.
-        name: the option, where the field is called otherwise.
+        metavar: name of its value in the help.
+        name: the option, if different from the field.
         aliases: other spellings, such as ``-o``.
-        default: what leaving it out amounts to, for the help alone.
+        default: the default, only for the help.
     """
     hint = "" if default is None else f"(default: {default})"
     return tyro.conf.arg(name=name, aliases=aliases, metavar=metavar, help_behavior_hint=hint)
 
 
 def parse(options: type[T], arguments: Sequence[str], *, command: str, summary: str) -> T:
-    """The options that the arguments spell out.
+    """Parse the arguments.
 
     Raises:
-        InputError: an option is unknown (the nearest known one is named), lacks its value, or has a
-            value that does not fit.
+        InputError: an option is unknown (the nearest known one is named), lacks its value, or has
+            an invalid value.
         SystemExit: with code 0, after ``--help`` was printed.
     """
 
@@ -70,7 +70,7 @@ def parse(options: type[T], arguments: Sequence[str], *, command: str, summary: 
 def _read(
     options: type[T], arguments: Sequence[str], *, command: str, summary: str
 ) -> tuple[T, list[str]]:
-    """What tyro makes of the words, and the words that it does not know."""
+    """Return what tyro parsed, and the words that it does not know."""
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -95,7 +95,7 @@ def _unknown(word: str, options: type, command: str, action: str | None) -> str:
         return f"{word!r} was not expected after {command}; put text of several words in quotes."
     name = word.split("=", 1)[0]
     known = _option_names(options, command, [])
-    # A command that takes an action word lists its options under that.
+    # A command with subcommands lists its options under the subcommand.
     if action is not None and set(known) <= {"-h", "--help"}:
         known = _option_names(options, command, [action])
     plain = {flag.lstrip("-"): flag for flag in known}
@@ -105,7 +105,7 @@ def _unknown(word: str, options: type, command: str, action: str | None) -> str:
 
 
 def _option_names(options: type, command: str, action: list[str]) -> list[str]:
-    """Read from the help text, which is the one public place where tyro lists them."""
+    """Read the option names from the help text, the one public place where tyro lists them."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
         tyro.cli(options, args=[*action, "--help"], prog=f"animatediff {command}")
@@ -113,7 +113,7 @@ def _option_names(options: type, command: str, action: list[str]) -> list[str]:
 
 
 def _box_to_sentence(box: str, command: str) -> str:
-    """tyro's box up to its first rule: what is wrong, without the help text that follows."""
+    """Return the text of tyro's box up to its first rule: the error without the help."""
     title, *lines = box.splitlines() or [""]
     del title
     words: list[str] = []
@@ -121,12 +121,12 @@ def _box_to_sentence(box: str, command: str) -> str:
         text = line.strip(_FRAME)
         if not _RULE.match(text):
             words.append(text)
-        elif any(words):  # a rule with nothing above it is the frame of a plain terminal
+        elif any(words):  # a rule with nothing above it is the frame in a plain terminal
             break
     sentence = " ".join(" ".join(words).split())
     actions = re.match(r"Expected one of \{(.*)\}\.?$", sentence)
     if actions:
-        return f"{command} needs a word that says what to do: {actions[1]}."
+        return f"{command} needs a subcommand: {actions[1]}."
     missing = re.match(r"Missing from animatediff [\w -]+: (\S+)", sentence)
     if missing:
         return f"{command} needs {missing[1]}; see animatediff {command} --help."
@@ -144,4 +144,4 @@ def _box_to_sentence(box: str, command: str) -> str:
     )
     if bad:
         return f"{bad[2]} cannot be {bad[1]}; it is one of {bad[3]}."
-    return sentence or f"The options are not right; see animatediff {command} --help."
+    return sentence or f"The options are invalid; see animatediff {command} --help."

@@ -1,4 +1,4 @@
-"""What a user sees while waiting: a bar with the time left, JSON lines for programs, or nothing."""
+"""Progress display: a bar with the remaining time, JSON lines for programs, or nothing."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Style = Literal["auto", "json", "none"]
 
 
 class Progress(Protocol):
-    """Where a command tells how far it is, stage by stage."""
+    """Receives the progress of a command, stage by stage."""
 
     def stage(self, name: str, *, total: int | None = None) -> None:
-        """A new stage begins, of so many steps if that is known; the one before it is done."""
+        """Start a stage with this many steps, if known; the previous one is done."""
         ...
 
     def at(self, done: int) -> None:
-        """So many steps of the stage are done."""
+        """Report that this many steps of the stage are done."""
         ...
 
     def tell(self, event: str, text: str, facts: dict[str, Any]) -> None:
-        """A result: a sentence for people, facts for programs."""
+        """Report a result: a sentence for people, facts for programs."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -31,7 +31,7 @@ class Progress(Protocol):
 
 
 def open_progress(style: Style) -> Progress:
-    """The progress display of a style; ``auto`` is a bar on a terminal and no bar elsewhere."""
+    """Open the progress display of a style; ``auto`` is a bar on a terminal and none elsewhere."""
     if style == "json":
         return JsonLines()
     if style == "auto" and sys.stderr.isatty():
@@ -40,13 +40,13 @@ def open_progress(style: Style) -> Progress:
 
 
 class Quiet:
-    """Results only."""
+    """Prints only results."""
 
     def stage(self, name: str, *, total: int | None = None) -> None:
-        """Nothing to see."""
+        """Print nothing."""
 
     def at(self, done: int) -> None:
-        """Nothing to see."""
+        """Print nothing."""
 
     def tell(self, event: str, text: str, facts: dict[str, Any]) -> None:
         """Print the sentence."""
@@ -60,7 +60,7 @@ class Quiet:
 
 
 class Bar:
-    """One bar on the error stream with the time left of the stage; results on the output stream."""
+    """One bar on the error stream with the stage's remaining time; results on the output stream."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -89,7 +89,7 @@ class Bar:
             self._bar.update(self._task, completed=done)
 
     def tell(self, event: str, text: str, facts: dict[str, Any]) -> None:
-        """Print the sentence; where it shares a terminal with the bar, above it."""
+        """Print the sentence, above the bar if both use the same terminal."""
         if sys.stdout.isatty():
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -104,7 +104,7 @@ class Bar:
 
 
 class JsonLines:
-    """One JSON object a line on the output stream: stages, steps with seconds left, and results."""
+    """One JSON object per line on the output stream: stages, steps with remaining seconds, results."""
 
     def __init__(self) -> None:
         self._stage = ""
@@ -112,12 +112,12 @@ class JsonLines:
         self._started = 0.0
 
     def stage(self, name: str, *, total: int | None = None) -> None:
-        """Print that a stage begins."""
+        """Print the start of a stage."""
         self._stage, self._total, self._started = name, total, time.monotonic()
         self._print({"event": "stage", "stage": name, "total": total})
 
     def at(self, done: int) -> None:
-        """Print how far the stage is."""
+        """Print the progress of the stage."""
         line: dict[str, Any] = {"event": "step", "stage": self._stage, "done": done}
         if self._total and done:
             spent = time.monotonic() - self._started

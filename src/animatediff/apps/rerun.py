@@ -1,4 +1,4 @@
-"""``animatediff rerun FILE``: the animation of a file again, from the request that it carries."""
+"""``animatediff rerun FILE``: create an animation again from the request stored in its file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from animatediff.errors import FileError
 
 @dataclass(frozen=True)
 class RerunOptions:
-    """What ``animatediff rerun`` takes."""
+    """Options of ``animatediff rerun``."""
 
     file: Annotated[Positional[Path], arg(metavar="FILE")]
     """An animation that animatediff wrote."""
     output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
-    """The file to write; without it, a new one here, named after FILE."""
+    """The file to write; by default a new one here, named after FILE."""
     formats: Annotated[str | None, optional("LIST", name="format")] = None
-    """mp4, gif, webp, apng, webm or png, or several with commas; else what the output ends in."""
+    """mp4, gif, webp, apng, webm or png, or several with commas; by default the output's suffix."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps; frames are identical only on the device of the first run."""
     progress: Style = "auto"
@@ -31,10 +31,10 @@ class RerunOptions:
 
 
 def rerun(options: RerunOptions) -> None:
-    """Write again what a file's request describes; on the same machine, bit for bit.
+    """Write the animation that a file's request describes; bit for bit on the same machine.
 
     Raises:
-        FileError: the file carries no request, or names weights that are not here or have changed.
+        FileError: the file contains no request, or names weights that are missing or have changed.
         InputError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
     """
     from animatediff.sampling.animator import load_request
@@ -43,7 +43,8 @@ def rerun(options: RerunOptions) -> None:
     facts = read_metadata(options.file)
     if GRID in facts:
         raise FileError(
-            f"{options.file} is a grid of several; rerun one of the files it is made of."
+            f"{options.file} is a grid of several animations; use rerun with one of the single "
+            "files."
         )
     request = load_request(options.file).validated()
     same = options.file.suffix.lstrip(".").lower()
@@ -54,7 +55,7 @@ def rerun(options: RerunOptions) -> None:
     destination.check(frames=request.num_frames)
     with open_progress(options.progress) as progress:
         if LEFT_OUT in facts:
-            note = f"{options.file} carries {facts[LEFT_OUT]} facts more than are read of a file."
+            note = f"{options.file} has {facts[LEFT_OUT]} metadata entries more than are supported."
             progress.tell("note", note, {})
         progress.stage("load")
         from animatediff.apps.render import render

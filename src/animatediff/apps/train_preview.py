@@ -1,6 +1,7 @@
-"""Validation clips of a run: what the weights learned so far draw, at fixed prompts and seeds.
+"""Validation clips of a training run, at fixed prompts and seeds.
 
-Here, because training never samples: the trainer only tells that it saved.
+They are drawn here because ``training`` never samples: the trainer only reports that it saved a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ STEPS, GUIDANCE = 20, 4.0
 def previewer(
     prepared: Prepared, folder: Path, prompts: Sequence[str]
 ) -> Callable[[int, dict[str, Tensor]], None] | None:
-    """Draws each prompt into the run's folder whenever it is told of a checkpoint.
+    """Draws each prompt into the run's folder whenever a checkpoint is saved.
 
-    Stages of the built-in world's own parts have nothing to draw with: then there is none.
+    Stages that train the built-in world's other parts have nothing to draw with and draw nothing.
     """
     lesson = prepared.lesson
     if isinstance(lesson, PriorLesson):
@@ -50,7 +51,7 @@ def previewer(
         now = dict(lesson.learns.named_parameters())
         kept = {name: now[name].detach().clone() for name in weights}
         if isinstance(lesson.learns, LowRankSet):
-            lesson.learns.scale = 1.0  # and not what the last batch was learned at
+            lesson.learns.scale = 1.0  # and not the scale of the last training batch
         try:
             _take(now, weights)
             for seed, prompt in enumerate(prompts):

@@ -21,7 +21,7 @@ from animatediff.training.stages.setup import Setup
 from animatediff.training.stages.table import STAGES
 
 RUNNER = "tests.training.kill_runner"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OWN_STAGES = (
     "domain-adapter",
     "motion",

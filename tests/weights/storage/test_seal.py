@@ -13,7 +13,7 @@ from animatediff.weights.storage.files import read_header
 from animatediff.weights.storage.seal import SEAL, resealed, seal_of
 from animatediff.world.pack import pack_world
 
-BUILT_IN = sorted((Path(__file__).parents[2] / "src/animatediff/builtin").rglob("*.safetensors"))
+BUILT_IN = sorted((Path(__file__).parents[3] / "src/animatediff/builtin").rglob("*.safetensors"))
 
 
 def seal_in(path: Path) -> str | None:

@@ -14,7 +14,7 @@ import pytest
 from animatediff.apps.cli import main
 from animatediff.training.stages.setup import Setup
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUICK = ("--precision", "fp32", "--device", "cpu", "--frames", "4", "--batch-size", "2")
 """After the recipe's own words, so that its stages are quick here."""
 SMALL = ("--frames", "4", "--steps", "2", "--size", "32x32", "--device", "cpu")

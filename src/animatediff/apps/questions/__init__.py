@@ -1,1 +1,1 @@
-"""The questions of ``animatediff evaluate``: what each loads, and how it is answered."""
+"""The questions of ``animatediff evaluate``: what each loads and how it is answered."""

@@ -1,4 +1,4 @@
-"""How each question of ``animatediff evaluate`` is answered: what is loaded, and what judges it."""
+"""How each question of ``animatediff evaluate`` is answered."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _adapter(options: Options, progress: Progress) -> Report:
         unadapted=unadapted,
         watch=bar(progress, "animate"),
     )
-    # Drawn already: what was judged is kept.
+    # Already drawn: the judged pictures are cached.
     shown = {
         s.prompt: [adapted(s.prompt, seed=s.seed, alpha=a)[0] for a in report.by_alpha]
         for s in report.subjects[:SHOWN]
@@ -181,4 +181,4 @@ ANSWERS: Mapping[Question, Answer] = {
     "motion-lora": motion_lora,
     "single-clip": single_clip,
 }
-"""Each question's answer."""
+"""The function that answers each question."""

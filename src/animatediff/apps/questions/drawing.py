@@ -1,4 +1,4 @@
-"""Loaded models as ``animatediff evaluate`` sees them: a prompt and a seed in, frames out, kept."""
+"""Loaded models for ``animatediff evaluate``: from a prompt and a seed to cached frames."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def draw_of(options: Options, **asked: Any) -> Draw:
-    """A loaded model as the protocol sees it; what it draws is kept in the world folder."""
+    """A loaded model; what it draws is cached in the world folder."""
     return painter_of(options, **asked)()
 
 
 def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
-    """A loaded model, as the protocol sees it once it is told the scales of what was loaded."""
+    """A loaded model whose LoRA scales are set before it draws."""
     from animatediff.evaluation.kept_animations import KeptAnimations, fingerprint_of
     from animatediff.runtime import Runtime
     from animatediff.sampling.animator import Animator
@@ -50,7 +50,8 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
     kept = KeptAnimations(options.work / "evaluation", fingerprint=fingerprint_of(files))
 
     def draw(**scales: Any) -> Draw:
-        # With the model's own choices filled in: kept drawings must not outlive a change of them.
+        # With the model's defaults filled in, so that cached drawings do not outlive a change of
+        # them.
         request = animator.resolved(replace(template, **scales))
         return drawn_by(animator, template=replace(request, prompt=""), kept=kept)
 

@@ -1,4 +1,4 @@
-"""What the questions of ``animatediff evaluate`` are asked about, and where their pictures go."""
+"""Inputs of the questions of ``animatediff evaluate``, and their figures."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SHOWN = 6
 
 
 def scorer_folder(options: Options) -> Path:
-    """Where a world folder keeps the scorer."""
+    """Return where a world folder stores the scorer."""
     return options.work / "scorer"
 
 
 def read_scorer(options: Options) -> Scorer:
-    """The scorer that `evaluate scorer` made of this world.
+    """Load the scorer that `evaluate scorer` trained.
 
     Raises:
         FileError: there is none yet.
@@ -35,7 +35,7 @@ def read_scorer(options: Options) -> Scorer:
 
 
 def all_stills(options: Options) -> Iterator[Sample]:
-    """Every still of every style."""
+    """Return every still of every style."""
     from animatediff.data.shards import read_shards
     from animatediff.world.scoring.stored_features import style_folders
 
@@ -44,7 +44,7 @@ def all_stills(options: Options) -> Iterator[Sample]:
 
 
 def chosen_clips(options: Options) -> tuple[Sample, ...]:
-    """The real clips whose captions are drawn: by default held-out ones where motion was taught."""
+    """Return the clips whose captions are drawn; by default held-out ones where motion was trained."""
     from animatediff.data.shards import read_shards
     from animatediff.world.protocol.motion import choose_clips
 
@@ -58,14 +58,14 @@ def chosen_clips(options: Options) -> tuple[Sample, ...]:
 
 
 def chosen_subjects(options: Options) -> tuple[Subject, ...]:
-    """What is drawn of each of these clips."""
+    """Return the subject to draw for each of these clips."""
     from animatediff.world.protocol.subjects import Subject
 
     return tuple(Subject.of(clip, seed=options.seed) for clip in chosen_clips(options))
 
 
 def show(options: Options, rows: Mapping[str, Sequence[Frame]], *, columns: Sequence[str]) -> None:
-    """Some of what was judged as a picture beside the numbers."""
+    """Write a picture with some of the judged drawings beside the numbers."""
     from animatediff.errors import OutputError, reason_of
     from animatediff.evaluation.figures import labelled_grid
 
@@ -78,7 +78,7 @@ def show(options: Options, rows: Mapping[str, Sequence[Frame]], *, columns: Sequ
 
 
 def bar(progress: Progress, name: str) -> Watch:
-    """A stage of the progress display that learns its length with the first item."""
+    """A progress stage that learns its length with the first item."""
     total = 0
 
     def watch(done: int, of: int) -> None:

@@ -1,4 +1,4 @@
-"""How ``animatediff evaluate`` answers what is asked of MotionLoRAs: of moves, and of a single clip."""
+"""How ``animatediff evaluate`` measures MotionLoRAs: camera moves, and single clips."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def motion_lora(options: Options, progress: Progress) -> Report:
-    """Whether the camera moves as each MotionLoRA was taught to, alone, at half its scale, in pairs.
+    """Measure whether each MotionLoRA moves the camera as trained: alone, at half scale, in pairs.
 
     Raises:
-        InputError: none tells of a camera move, or a pair names one that is not there.
+        InputError: no file names a camera move, or a pair names a missing one.
     """
     from animatediff.data.camera import parse_pattern
     from animatediff.errors import InputError
@@ -79,11 +79,11 @@ def motion_lora(options: Options, progress: Progress) -> Report:
 
 
 def single_clip(options: Options, progress: Progress) -> Report:
-    """Whether things move as the one clip that each MotionLoRA learned from.
+    """Measure whether things move as the one clip that each MotionLoRA was trained on.
 
     Raises:
-        InputError: none tells of a single clip.
-        FileError: one tells of something that is no number.
+        InputError: no file names a single clip.
+        FileError: a file's clip is not a number.
     """
     from animatediff.errors import FileError
     from animatediff.runtime import seeded
@@ -96,9 +96,7 @@ def single_clip(options: Options, progress: Progress) -> Report:
     motions: dict[str, Learned] = {}
     for name, (path, number) in files.items():
         if not number.isdecimal():
-            raise FileError(
-                f"{path} says that it learned from clip {number:.40}, which is no number."
-            )
+            raise FileError(f"{path} gives its clip as {number:.40}, which is not a number.")
         clip = read_world_clips(
             options.work / "clips", size=SIZE, first=int(number), count=1, from_start=True
         ).footage(0, num_frames=options.frames, generator=seeded("judge", options.seed))
@@ -118,11 +116,11 @@ def single_clip(options: Options, progress: Progress) -> Report:
 
 
 def _at_scales(options: Options, files: Mapping[str, Path]) -> Callable[..., Draw]:
-    """The model with some of these MotionLoRAs, each at its scale; with none of them as it is."""
+    """Return the model with some of these MotionLoRAs, each at its scale; without any, unchanged."""
 
     @cache
     def painter(*names: str) -> Callable[..., Draw]:
-        # Nothing else is loaded: what is kept of one MotionLoRA does not depend on the others.
+        # Nothing else is loaded, so that the cache of one MotionLoRA does not depend on the others.
         return painter_of(options, motion_loras=tuple(f"{files[name]}:1" for name in names))
 
     def at(**scales: float) -> Draw:
@@ -134,7 +132,7 @@ def _at_scales(options: Options, files: Mapping[str, Path]) -> Callable[..., Dra
 
 
 def _telling(options: Options, fact: str, *, of: str) -> dict[str, tuple[Path, str]]:
-    """The MotionLoRAs to judge by the names of their files, with what each tells of itself."""
+    """Return the MotionLoRAs to measure by file name, with the metadata of each."""
     from animatediff.errors import InputError
     from animatediff.weights.storage.files import read_header
 
