@@ -14,13 +14,16 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.fast.plain_norms import plain_norms
+from animatediff.model.free_u import FreeU, factors_for
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
 from animatediff.sampling.around.guidance import classifier_free, guided
 from animatediff.sampling.around.motion_guidance import DECIDED, guided_to_motion
+from animatediff.sampling.around.perturbed_attention import away_from_perturbed
 from animatediff.sampling.around.rescale import rescaled
 from animatediff.sampling.around.while_noisy import unwrapped, while_noisy
 from animatediff.sampling.around.windows import over_windows
@@ -179,6 +182,11 @@ class Animator:
                 )
             )
             stack.callback(plain_norms(self.animated).remove)
+            if settled.request.free_u != "off":
+                free_u = FreeU(
+                    self.base.unet, factors_for(self.base.unet), version=settled.request.free_u
+                )
+                stack.callback(free_u.remove)
             stack.enter_context(torch.inference_mode())
             watch = Watch(settled, self.base.vae, on_step or ignore, should_stop or never)
             return self._animate(settled, watch, unmoved)
@@ -218,7 +226,7 @@ class Animator:
         clock = [time.perf_counter()]
         texts = read_texts(settled, base=self.base, words=self.words)
         predict_noise = model_noise(self.animated, texts=texts)
-        for around in wrappers(settled, unmoved=unmoved):
+        for around in wrappers(settled, unet=self.base.unet, unmoved=unmoved):
             predict_noise = around(predict_noise)
         clock.append(time.perf_counter())
         latents = draw_latents(
@@ -247,11 +255,14 @@ class Animator:
         return Animation(video, settled.request, latents.cpu(), report)
 
 
-def wrappers(settled: Settled, *, unmoved: Unmoved | None) -> list[Around]:
+def wrappers(
+    settled: Settled, *, unet: UNet2DConditionModel, unmoved: Unmoved | None
+) -> list[Around]:
     """What is wrapped around the model's prediction, the innermost first.
 
     Args:
         settled: the request.
+        unet: the image model.
         unmoved: takes off the share of MotionLoRAs that guidance pulls to.
     """
     request = settled.request
@@ -263,7 +274,14 @@ def wrappers(settled: Settled, *, unmoved: Unmoved | None) -> list[Around]:
         else partial(guided_to_motion, guidance=guidance, unmoved=unmoved)
     )
     pull = while_noisy(to_motion, least=DECIDED, then=to_prompt)
+    perturbed = partial(
+        away_from_perturbed,
+        unet=unet,
+        scale=request.perturbed_attention,
+        guidance=settled.guidance,
+    )
     return [
+        perturbed,
         while_noisy(pull, least=request.guidance_from) if settled.is_guided else unwrapped,
         partial(over_windows, plan=settled.windows),
     ]

@@ -35,6 +35,7 @@ from animatediff.sampling.windows.weights import WindowWeights
 SchedulerName = Literal["ddim", "euler", "euler-a", "dpm++2m-karras", "unipc", "lcm"]
 SCHEDULER_NAMES: tuple[str, ...] = get_args(SchedulerName)
 EmphasisName = Literal["a1111", "comfy", "none"]
+FreeUName = Literal["off", "v1", "v2"]
 NumericsName = Literal["faithful", "diffusers"]
 NUMERICS_NAMES: tuple[str, ...] = get_args(NumericsName)
 
@@ -451,6 +452,28 @@ class AnimationRequest:
             most=1,
         ),
     ] = 0.0
+    perturbed_attention: Annotated[
+        float,
+        Option(
+            "Scale of perturbed-attention guidance (arXiv 2403.17377), beside guidance: clearer "
+            "shapes, for half as much time again. 3 is usual, 0 turns it off.",
+            group="Sampling",
+            name="pag",
+            foreign=("pag-scale", "perturbed-attention-guidance"),
+            least=0,
+            most=MAX_GUIDANCE,
+        ),
+    ] = 0.0
+    free_u: Annotated[
+        FreeUName,
+        Option(
+            "FreeU (arXiv 2309.11497): stronger backbone and weaker skip features in the decoder, by "
+            "the authors' factors. v2 is their later form.",
+            group="Sampling",
+            metavar="NAME",
+            foreign=("freeu",),
+        ),
+    ] = "off"
     motion_guidance: Annotated[
         float | None,
         Option(
@@ -573,6 +596,11 @@ class AnimationRequest:
             raise InputError(
                 "With a guidance of 1 there is none to leave out; give another guidance, "
                 "or a guidance_from of 0."
+            )
+        if self.perturbed_attention and self.guidance == 0:
+            raise InputError(
+                "Perturbed-attention guidance (--pag) needs a guidance scale above 0; "
+                "use 1 for a prediction without further guidance."
             )
         if self.motion_guidance and self.guidance == 1:
             raise InputError(

@@ -1,0 +1,90 @@
+"""Perturbed-attention guidance: away from what is drawn without looking around (arXiv 2403.17377).
+
+The image model predicts once more, while the self-attention of its middle block returns its values as
+they are: every position sees itself alone. The difference counts ``scale`` times (Eq. 16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from animatediff.sampling.ask import BOTH, WITH_PROMPT, Ask, Latents, PredictNoise
+
+if TYPE_CHECKING:
+    from diffusers.models.attention_processor import Attention
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+
+class OwnValue:
+    """A processor of diffusers for self-attention with the identity as its map."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Float[Tensor, "bf s c"],
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Float[Tensor, "bf s c"]:
+        """What ``to_out`` makes of each token's own value."""
+        del encoder_hidden_states, attention_mask, temb
+        assert attn.to_v is not None
+        assert attn.to_out is not None
+        own = attn.to_v(hidden_states)
+        for layer in attn.to_out:
+            own = layer(own)
+        return own
+
+
+@contextmanager
+def perturbed(unet: UNet2DConditionModel) -> Generator[None]:
+    """While this lasts, the spatial self-attention of the middle block sees each position alone."""
+    before = dict(unet.attn_processors)
+    inside = {
+        name: OwnValue() if _is_perturbed(name) else processor for name, processor in before.items()
+    }
+    unet.set_attn_processor(inside)  # pyright: ignore[reportArgumentType] - any callable will do
+    try:
+        yield
+    finally:
+        unet.set_attn_processor(before)
+
+
+def _is_perturbed(name: str) -> bool:
+    return name.startswith("mid_block.attentions.") and ".attn1." in name
+
+
+def away_from_perturbed(
+    predict_noise: PredictNoise, *, unet: UNet2DConditionModel, scale: float, guidance: float
+) -> PredictNoise:
+    """Predict what has the prompt a second time, perturbed, and move away from that.
+
+    It works inside guidance, which multiplies the prediction with the prompt by its own scale; what is
+    added here is divided by that scale, so that ``scale`` is the paper's.
+
+    Args:
+        predict_noise: the model.
+        unet: its image model.
+        scale: how many times the difference counts; 0 is the prediction itself.
+        guidance: the guidance scale around it, not 0.
+    """
+    if scale == 0:
+        return predict_noise
+
+    def predict(ask: Ask) -> Latents:
+        predicted = predict_noise(ask)
+        if ask.rows not in (BOTH, WITH_PROMPT):
+            return predicted
+        along = predicted[-1:]
+        with perturbed(unet):
+            blind = predict_noise(replace(ask, latents=ask.latents[-1:], rows=WITH_PROMPT))
+        return torch.cat([predicted[:-1], along + scale / guidance * (along - blind)])
+
+    return predict
