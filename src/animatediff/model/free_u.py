@@ -55,7 +55,7 @@ def decoder_joints(unet: UNet2DConditionModel) -> Iterator[tuple[nn.Module, int]
     """Every ResNet of the decoder, and how many channels of its input are backbone features."""
     width = int(unet.config["block_out_channels"][-1])
     for block in unet.up_blocks:
-        for resnet in block.resnets:
+        for resnet in block.get_submodule("resnets").children():
             yield resnet, width
             width = int(resnet.out_channels)
 
