@@ -9,9 +9,9 @@ code; diffusers chooses them by the number of the block, which is another set of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 if TYPE_CHECKING:
+    from diffusers.models.resnet import ResnetBlock2D
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 FreeUVersion = Literal["v1", "v2"]
@@ -55,9 +56,9 @@ def decoder_joints(unet: UNet2DConditionModel) -> Iterator[tuple[nn.Module, int]
     """Every ResNet of the decoder, and how many channels of its input are backbone features."""
     width = int(unet.config["block_out_channels"][-1])
     for block in unet.up_blocks:
-        for resnet in block.get_submodule("resnets").children():
+        for resnet in cast("Iterable[ResnetBlock2D]", block.resnets):
             yield resnet, width
-            width = int(resnet.out_channels)
+            width = resnet.out_channels
 
 
 class FreeU:
