@@ -2,6 +2,6 @@
 
 import sys
 
-from animatediff.apps.cli import main
+from animatediff.apps.start import main
 
 sys.exit(main())

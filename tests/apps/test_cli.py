@@ -123,6 +123,45 @@ def _not_reached(*_: object, **__: object) -> None:
     raise AssertionError("something was loaded")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["models", "--folder"],
+        ["models", "--folder", "x"],
+        ["dataset", "check", "--foldr", "."],
+        ["train", "--folder"],
+        ["inspect", "--folder"],
+    ],
+)
+def test_an_unknown_option_is_named_and_not_taken_for_a_value(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    option = next(word for word in words if word.startswith("--"))
+    assert f"{words[0]} has no option {option}" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_sentence() -> None:
+    code = (
+        "import sys, builtins\n"
+        "own = builtins.__import__\n"
+        "def stop(name, *rest):\n"
+        "    if name == 'animatediff.apps.cli': raise KeyboardInterrupt\n"
+        "    return own(name, *rest)\n"
+        "builtins.__import__ = stop\n"
+        "import animatediff.__main__\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "animatediff: Stopped; nothing was written.\n")
+
+
+def test_the_command_begins_before_anything_large_is_imported() -> None:
+    """So that Ctrl-C is caught from the first hundredths of a second on."""
+    code = "import sys, animatediff.apps.start; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"pydantic", "numpy", "torch", "tyro"} & set(done.stdout.split())
+
+
 def test_what_there_is_to_know_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert main(["models"]) == 0

@@ -254,3 +254,10 @@ def test_requests_are_read_back_strictly(request_of: AnimationRequest) -> None:
         AnimationRequest.from_json("[1]")
     with pytest.raises(InputError):
         AnimationRequest.from_json(request.to_json().replace('"seed"', '"sede"'))
+
+
+def test_a_prompt_alone_is_no_request(animator: Animator) -> None:
+    asked: Any = "a fox"
+    for make in (animator.animate, animator.resolved, Animator.for_request):
+        with pytest.raises(InputError, match=r"AnimationRequest\(prompt='a fox'\)"):
+            make(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.cases import text_encoder_of_another_model
 from torch import nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
@@ -217,3 +219,22 @@ def test_what_is_no_word_for_this_model_is_refused_in_one_sentence(
     with pytest.raises(FileError, match=sentence) as refused:
         add_words(base, [read_embedding(path)])
     assert "\n" not in str(refused.value)
+
+
+def test_a_long_prompt_is_read_in_chunks_without_a_warning(
+    tiny_world: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = load_base_model(tiny_world, dtype=torch.float32, device=CPU)
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    try:
+        encode_prompts(["a red fox, " * 60], base=base)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert caplog.text == ""
+
+
+def test_a_text_encoder_with_too_few_rows_is_refused(tiny_world: Path, tmp_path: Path) -> None:
+    world = text_encoder_of_another_model.write(tmp_path / "world", tiny_world)
+    with pytest.raises(FileError, match="text encoder of 20 tokens and a tokenizer of"):
+        load_base_model(world, dtype=torch.float32, device=CPU)

@@ -85,9 +85,25 @@ def _read(
     except SystemExit as stop:
         if not stop.code:
             raise
+        # What is wrong is often an unknown option, which tyro takes for a value that does not fit.
+        stray, action = _stray_option(options, arguments, command)
+        if stray is not None:
+            raise InputError(_unknown(stray, options, command, action)) from None
         raise InputError(_box_to_sentence(box.getvalue(), command)) from None
     sys.stderr.write(box.getvalue())
     return value, unknown
+
+
+def _stray_option(
+    options: type, arguments: Sequence[str], command: str
+) -> tuple[str | None, str | None]:
+    """The first option that the command does not have, and the action word before the options."""
+    action = next((word for word in arguments[:1] if not word.startswith("-")), None)
+    known = {*_option_names(options, command, [])}
+    if action is not None:
+        known |= {*_option_names(options, command, [action])}
+    named = (word for word in arguments if re.match(r"--[a-z]", word))
+    return next((word for word in named if word.split("=", 1)[0] not in known), None), action
 
 
 def _unknown(word: str, options: type, command: str, action: str | None) -> str:

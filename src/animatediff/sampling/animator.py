@@ -39,7 +39,7 @@ from animatediff.sampling.metadata import load_request
 from animatediff.sampling.model_noise import model_noise
 from animatediff.sampling.report import report_on
 from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
-from animatediff.sampling.settled import Model, Settled, settle
+from animatediff.sampling.settled import Model, Settled, check_request, settle
 from animatediff.sampling.watch import Watch, ignore, never
 from animatediff.video import Video
 from animatediff.weights.adapters import LoadedLowRank
@@ -140,6 +140,7 @@ class Animator:
     @classmethod
     def for_request(cls, request: AnimationRequest, *, runtime: Runtime | None = None) -> Animator:
         """Load what a request names; raises as ``load`` does."""
+        check_request(request)
         runtime = runtime or Runtime()
         parts = load_parts(
             Loaded.of(request),

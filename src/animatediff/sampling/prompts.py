@@ -155,7 +155,8 @@ class _Encoder:
                 if i % 2:
                     yield list(self.words[part.lower()]), weight
                     continue
-                ids = self.tokenizer.convert_tokens_to_ids(self.tokenizer.tokenize(part))
+                # Not verbose: it would warn of texts of several chunks, which are read in chunks.
+                ids = self.tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
                 yield from (([number], weight) for number in ids)
 
     def encode(

@@ -112,12 +112,27 @@ class Settled:
         return self.guidance != 1
 
 
+def check_request(request: object) -> None:
+    """Raise if something else than a request is given, such as a prompt alone.
+
+    Raises:
+        InputError: it is no ``AnimationRequest``.
+    """
+    if not isinstance(request, AnimationRequest):
+        shown = f"prompt={request!r:.60}" if isinstance(request, str) else "prompt='a fox'"
+        raise InputError(
+            f"An AnimationRequest is needed, not a {type(request).__name__}; write "
+            f"AnimationRequest({shown})."
+        )
+
+
 def settle(request: AnimationRequest, model: Model) -> Settled:
     """Check a request against a model, and make every choice that it leaves open.
 
     Raises:
         InputError: a value cannot be used, or the request is for another model or precision.
     """
+    check_request(request)
     family, unit = model.family, model.pixels_per_latent
     num_frames = family.num_frames if request.num_frames is None else request.num_frames
     steps = family.steps if request.steps is None else request.steps

@@ -193,8 +193,27 @@ def plan_base_model(model: ModelFolder | ModelFile, *, vae: Path | None = None) 
     """
     import_networks()
     if isinstance(model, ModelFile):
-        return _plan_single_file(model, vae=vae)
-    return _plan_folder(model, vae=vae)
+        return _check_rows(_plan_single_file(model, vae=vae))
+    return _check_rows(_plan_folder(model, vae=vae))
+
+
+def _check_rows(plan: BaseModelPlan) -> BaseModelPlan:
+    """The same plan, if each text encoder has a row for every token of its tokenizer.
+
+    Raises:
+        FileError: it has fewer, so that some prompts could not be read.
+    """
+    pairs = ((plan.text_encoder, plan.tokenizer), (plan.text_encoder_2, plan.tokenizer_2))
+    for encoder, tokenizer in pairs:
+        if encoder is None or tokenizer is None:
+            continue
+        rows, tokens = int(encoder.config.vocab_size), 1 + max(tokenizer.get_vocab().values())
+        if rows < tokens:
+            raise FileError(
+                f"{plan.name} has a text encoder of {rows} tokens and a tokenizer of {tokens}; they "
+                "belong to different models, so get the model again."
+            )
+    return plan
 
 
 def _plan_folder(model: ModelFolder, *, vae: Path | None) -> BaseModelPlan:
