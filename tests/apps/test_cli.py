@@ -55,7 +55,9 @@ def test_a_prompt_travels_by_a_file_and_back(
     (made / "frames.json").write_text(json.dumps({**facts, **strange}))
     line = ["rerun", str(made), "-o", str(again), "--format", "png", "--progress", "json"]
     assert main(line) == 0
-    assert f"{len(facts) + 1000} metadata entries more than are supported" in capsys.readouterr().out
+    assert (
+        f"{len(facts) + 1000} metadata entries more than are supported" in capsys.readouterr().out
+    )
     assert np.array_equal(Video.load(made).frames, Video.load(again).frames)
 
 

@@ -7,6 +7,7 @@ from animatediff.evaluation.intervals import (
     Share,
     mean_of,
     median_of,
+    ratio_of_means,
     ratio_of_medians,
     wilson_interval,
 )
@@ -50,6 +51,12 @@ def test_estimates_are_repeatable_and_hold_their_value():
 def test_a_ratio_of_medians_resamples_pairs():
     doubled = ratio_of_medians([2.0, 4.0, 6.0], reference=[1.0, 2.0, 3.0])
     assert (doubled.value, doubled.low, doubled.high) == (2.0, 2.0, 2.0)
+
+
+def test_a_ratio_of_means_resamples_pairs():
+    doubled = ratio_of_means([2.0, 4.0, 9.0], reference=[1.0, 2.0, 4.5])
+    assert (doubled.value, doubled.low, doubled.high) == (2.0, 2.0, 2.0)
+    assert math.isnan(ratio_of_means([1.0], reference=[0.0]).value)
 
 
 def test_a_ratio_to_nothing_is_not_a_number_and_says_so_quietly():

@@ -9,6 +9,7 @@ from animatediff.evaluation.motion_metrics import (
     is_frozen,
     largest_change,
     resized,
+    warp_error,
 )
 
 
@@ -75,3 +76,14 @@ def test_frames_of_the_right_size_are_left_alone():
     frames = sliding_square(step=1)
     assert resized(frames, side=128) is frames
     assert resized(frames, side=32).shape == (6, 32, 32, 3)
+
+
+def test_what_moves_rigidly_has_little_warp_error_and_what_boils_has_much():
+    pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
+    rigid = sliding_square(step=3)
+    noise = np.random.default_rng(1).integers(-60, 60, rigid.shape)
+    boiling = np.where(rigid < 255, np.clip(rigid + noise, 0, 230), rigid).astype(np.uint8)
+    assert warp_error(rigid) < 0.03
+    assert warp_error(boiling) > 2 * warp_error(rigid)
+    assert warp_error(np.repeat(rigid[:1], 4, axis=0)) == pytest.approx(0, abs=1e-3)
+    assert warp_error(np.full((4, 128, 128, 3), 255, np.uint8)) == 0

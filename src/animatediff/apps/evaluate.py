@@ -23,6 +23,8 @@ Question = Literal[
     "adapter",
     "motion-lora",
     "single-clip",
+    "still-vs-motion",
+    "actions",
 ]
 
 
@@ -34,7 +36,8 @@ class Options:
     does a picture lose? ``pictures``: is the picture right? ``motion``: does it move? ``transfer``:
     does motion carry over to a style that never moved? ``adapter``: does the watermark go with the
     domain adapter? ``motion-lora``: does the camera move as it was taught to? ``single-clip``: do
-    things move as the one clip that a MotionLoRA learned from?
+    things move as the one clip that a MotionLoRA learned from? ``still-vs-motion``: what does an
+    animation lose beside the still of the same prompt? ``actions``: does "a wrench spinning" spin?
     """
 
     question: Annotated[Question, tyro.conf.Positional]
@@ -52,7 +55,9 @@ class Options:
     rival: str = "emoji-conv"
     """For `motion`: the convolution of equal size, or none."""
     loras: tuple[str, ...] = ("noto:1",)
-    """For `transfer`: the style as LoRAs on the model, NAME:SCALE each; empty to skip."""
+    """For `transfer` and `still-vs-motion`: the style as LoRAs on the model, NAME:SCALE each; empty
+    to skip.
+    """
     finetuned: str = "emoji-noto"
     """For `transfer`: the style as a fine-tuned model, or none."""
     embedding: Annotated[str | None, optional("FILE")] = None
@@ -60,8 +65,8 @@ class Options:
     style: str = "noto"
     """For `transfer`: the style's name in the stills."""
     count: Annotated[int | None, optional("N")] = None
-    """Number of prompts with clips. The default is 100, or 40 held-out ones for `adapter`,
-    `motion-lora` and `single-clip`.
+    """Number of prompts. The default is 100 with clips, 40 with held-out clips for `adapter`,
+    `motion-lora` and `single-clip`, and 40 without clips for `actions`.
     """
     limit: Annotated[int | None, optional("N")] = None
     """For `pictures`: at most this many concepts, chosen at random."""

@@ -98,6 +98,19 @@ def ratio_of_medians(
     return _estimate(ratio, pairs, seed=seed)
 
 
+def ratio_of_means(
+    values: Iterable[float], *, reference: Iterable[float], seed: int = 0
+) -> Estimate:
+    """Mean of ``values`` over mean of ``reference``, resampled in pairs (same prompt)."""
+    pairs = np.stack([np.fromiter(values, np.float64), np.fromiter(reference, np.float64)])
+
+    def ratio(rows: Float[np.ndarray, "2 items"], axis: int) -> Float[np.ndarray, ""]:
+        top, bottom = np.mean(rows, axis=axis)
+        return np.asarray(top / bottom if bottom > 0 else np.nan)
+
+    return _estimate(ratio, pairs, seed=seed)
+
+
 def _estimate(
     statistic: Callable[..., Any], rows: np.ndarray, *, seed: int, resamples: int = 1000
 ) -> Estimate:

@@ -77,6 +77,41 @@ def flow_between(
     return dense.calc(grey[0], grey[1], None)
 
 
+def warp_error(frames: Frames) -> float:
+    """How much neighbouring frames differ once the optical flow between them is undone.
+
+    Smooth motion of one thing leaves little; boiling and changes of shape leave much. Frames are
+    compared at 128 px over the first frame's foreground.
+
+    Args:
+        frames: the clip on white, at 8 frames a second.
+
+    Returns:
+        The mean absolute difference as a share of full scale; 0 where there is no foreground.
+    """
+    cv2 = _cv2()
+    small = resized(frames, side=SIZE)
+    ink = foreground_of(small)
+    columns, rows = np.meshgrid(
+        np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32)
+    )
+    errors: list[float] = []
+    for first, second, seen in zip(small[:-1], small[1:], ink[:-1], strict=True):
+        if not seen.any():
+            continue
+        flow = flow_between(first, second)
+        back = cv2.remap(
+            second,
+            columns + flow[..., 0],
+            rows + flow[..., 1],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(255,) * 3,
+        )
+        errors.append(float(np.abs(back.astype(np.float32) - first)[seen].mean()) / 255)
+    return float(np.mean(errors)) if errors else 0.0
+
+
 def carried(
     frame: UInt8[np.ndarray, "height width 3"], matrix: Float[np.ndarray, "2 3"]
 ) -> UInt8[np.ndarray, "height width 3"]:

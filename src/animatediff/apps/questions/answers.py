@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Answer = Callable[["Options", "Progress"], "Report"]
 
+UNSEEN = 1_000_000
+"""The number of the first acting clip that only measures are judged by."""
+
 
 def _scorer(options: Options, progress: Progress) -> Report:
     from animatediff.data.shards import read_shards
@@ -171,6 +174,52 @@ def _adapter(options: Options, progress: Progress) -> Report:
     return report
 
 
+def _still_vs_motion(options: Options, progress: Progress) -> Report:
+    from animatediff.world.art.emoji import STYLES
+    from animatediff.world.protocol.still_vs_motion import judge_still_vs_motion
+
+    phrases = {style.name: style.phrase for style in STYLES}
+    scorer, clips = read_scorer(options), chosen_clips(options)
+    styled = None
+    if options.loras:
+        draw = draw_of(options, loras=options.loras)
+        styled = (f"{options.style} by LoRA", options.style, phrases[options.style], draw)
+    return judge_still_vs_motion(
+        draw_of(options, motion="none", num_frames=1),
+        draw_of(options),
+        clips,
+        scorer=scorer,
+        styled=styled,
+        num_frames=options.frames,
+        seed=options.seed,
+        watch=bar(progress, "animate"),
+    )
+
+
+def _actions(options: Options, progress: Progress) -> Report:
+    from animatediff.data.shards import on_white, read_shards
+    from animatediff.world.art.acted_clips import ActedClips
+    from animatediff.world.protocol.actions import judge_actions, without_clips
+
+    subjects = without_clips(
+        all_stills(options),
+        read_shards(options.work / "clips"),
+        count=options.count or 40,
+        seed=options.seed,
+    )
+    scorer = read_scorer(options)
+    bank = ActedClips(options.work / "packages", moved="actions")
+    acting = bank.samples(UNSEEN, 2 * len(subjects))
+    return judge_actions(
+        draw_of(options, motion="none", num_frames=1),
+        draw_of(options),
+        subjects,
+        scorer=scorer,
+        by_rule=((str(s.meta["action"]), on_white(s.frames())) for s in acting),
+        watch=bar(progress, "animate"),
+    )
+
+
 ANSWERS: Mapping[Question, Answer] = {
     "scorer": _scorer,
     "autoencoder": _autoencoder,
@@ -180,5 +229,7 @@ ANSWERS: Mapping[Question, Answer] = {
     "adapter": _adapter,
     "motion-lora": motion_lora,
     "single-clip": single_clip,
+    "still-vs-motion": _still_vs_motion,
+    "actions": _actions,
 }
 """The function that answers each question."""

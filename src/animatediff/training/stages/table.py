@@ -29,7 +29,7 @@ from animatediff.training.lessons.lesson import Lesson, TrainOptions
 from animatediff.training.stages import paper, personal
 from animatediff.training.stages.prepared import Prepared, world_facts
 from animatediff.training.stages.setup import Setup
-from animatediff.world.stages import image_stages, motion_stages, text_stage
+from animatediff.world.stages import image_stages, motion_stages, text_stage, upscaler
 
 Prepare = Callable[[Setup, TrainOptions, torch.device], Prepared]
 
@@ -153,6 +153,11 @@ STAGES: dict[str, Stage] = {
         "sharper pictures from the same latents",
         world(image_stages.prepare_decoder, image_stages.keep_decoder),
         TrainOptions(steps=6000, batch_size=8, learning_rate=7e-4, ema_decay=0.995),
+    ),
+    "upscaler": Stage(
+        "a small network that enlarges frames four times, from vector art at both sizes",
+        world(upscaler.prepare, upscaler.keep),
+        TrainOptions(steps=4000, batch_size=8, learning_rate=1e-3, ema_decay=0.995),
     ),
     "image": Stage(
         "the image model, from captioned stills (Eq. 2)",

@@ -153,9 +153,9 @@ class ActedClips:
         concept = self.concepts[code]
         still = art.render(code, np.eye(3))
         if self.moved == "actions":
-            words, matrices = _acting(still, draw)
+            name, words, matrices = _acting(still, draw)
         else:
-            words, matrices = _filmed(draw)
+            name, words, matrices = _filmed(draw)
         mirrored = draw.random() < 0.5 and may_mirror(concept.label)
         flip = scaled(-1, 1) if mirrored else np.eye(3)
         frames = np.stack([art.render(code, matrix @ flip) for matrix in matrices])
@@ -164,6 +164,7 @@ class ActedClips:
             "fps": CLIP_FPS,
             "motion": words[0],
             "actions": list(words),
+            "action": name,
             "caption": f"{concept.label}, {words[0]}, {art.style.phrase}",
             "mirrored": mirrored,
             "loops": False,
@@ -171,18 +172,19 @@ class ActedClips:
         return Sample(f"{number:05d}_{self.moved}", facts, frames.reshape(-1, *frames.shape[2:]))
 
 
-def _acting(still: Rgba, draw: random.Random) -> tuple[tuple[str, ...], list[Affine]]:
-    """Words and transforms of a drawn action, so that the thing stays in the picture."""
+def _acting(still: Rgba, draw: random.Random) -> tuple[str, tuple[str, ...], list[Affine]]:
+    """Name, words and transforms of a drawn action, so that the thing stays in the picture."""
     action = Action.drawn(draw.choice(sorted(ACTIONS)), draw)
     hull = hull_of(still)
     foot = float(hull[:, 1].max())
     size = largest_fit(hull, action.transforms(NUM_FRAMES, foot=foot))
     smaller = scaled(size, size)
-    return action.words, [m @ smaller for m in action.transforms(NUM_FRAMES, foot=foot * size)]
+    matrices = [m @ smaller for m in action.transforms(NUM_FRAMES, foot=foot * size)]
+    return action.name, action.words, matrices
 
 
-def _filmed(draw: random.Random) -> tuple[tuple[str, ...], list[Affine]]:
-    """Words and transforms of a drawn camera move."""
+def _filmed(draw: random.Random) -> tuple[str, tuple[str, ...], list[Affine]]:
+    """Name, words and transforms of a drawn camera move."""
     pattern = draw.choice(PATTERNS)
     generator = torch.Generator().manual_seed(draw.getrandbits(62))
     strength = draw.uniform(0.4, 1) * CAMERA_STRENGTH
@@ -190,7 +192,7 @@ def _filmed(draw: random.Random) -> tuple[tuple[str, ...], list[Affine]]:
     crops = [move.crop_at(i / (NUM_FRAMES - 1)) for i in range(NUM_FRAMES)]
     row = np.array([[0.0, 0.0, 1.0]])
     seen = [np.concatenate([crop.matrix().numpy().astype(np.float64), row]) for crop in crops]
-    return (WORDS[pattern],), [np.linalg.inv(matrix) for matrix in seen]
+    return pattern, (WORDS[pattern],), [np.linalg.inv(matrix) for matrix in seen]
 
 
 def _training_drawings(

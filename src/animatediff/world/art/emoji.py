@@ -181,22 +181,22 @@ def _svg(icons: dict[str, Any], name: str) -> str:
     )
 
 
-def render_svg(svg: str) -> UInt8[np.ndarray, "size size 4"]:
+def render_svg(svg: str, *, size: int = SIZE) -> UInt8[np.ndarray, "size size 4"]:
     """An SVG as straight-alpha pixels."""
     import resvg_py
 
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE))
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
     with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
-        return _squared(picture.convert("RGBA"))
+        return _squared(picture.convert("RGBA"), size=size)
 
 
-def _squared(picture: Image.Image) -> UInt8[np.ndarray, "size size 4"]:
-    """Crop to a square and resize to ``SIZE``, colours premultiplied while resampling."""
+def _squared(picture: Image.Image, *, size: int = SIZE) -> UInt8[np.ndarray, "size size 4"]:
+    """Crop to a square and resize to ``size``, colours premultiplied while resampling."""
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = picture.crop((left, top, left + side, top + side))
-    if side != SIZE:
-        square = square.convert("RGBa").resize((SIZE, SIZE), Image.Resampling.BOX).convert("RGBA")
+    if side != size:
+        square = square.convert("RGBa").resize((size, size), Image.Resampling.BOX).convert("RGBA")
     return np.asarray(square)
 
 

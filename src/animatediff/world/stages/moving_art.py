@@ -1,8 +1,8 @@
 """What motion modules of the built-in world learn from: kinds of clips, each encoded once.
 
 ``clips`` are the real clips, as they are and mirrored. ``actions`` are stills that act by rule and
-``cameras`` stills that a moving camera films, both in every style of the base. ``stills`` are
-pictures of every style that stand still.
+``cameras`` stills that a moving camera films, both in every style of the base; ``gentle`` are those
+actions after which a thing is where it was. ``stills`` are pictures of every style that stand still.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from animatediff.data.shards import Sample, read_shards
 from animatediff.errors import InputError
 from animatediff.runtime import channels_last
 from animatediff.world.art.acted_clips import ActedClips, Moved
+from animatediff.world.art.actions import ACTIONS
 from animatediff.world.stages.folder import read_autoencoder
 from animatediff.world.stages.image_stages import read_still_latents
 from animatediff.world.stages.latents import LatentClips, chosen, encode_clips, joined
 from animatediff.world.stages.mixture import Kind, Mixture, mixed
 
-KindName = Literal["clips", "actions", "stills", "cameras"]
+KindName = Literal["clips", "actions", "gentle", "stills", "cameras"]
 
 STANDING_STILL = "standing still"
 """What captions say of a still that is shown as a clip."""
+
+GENTLE = frozenset({"bounce", "nod", "pulse", "rock", "shake", "squash", "sway", "to-and-fro"})
+"""Actions after which a thing is where and as it was: it neither turns over, nor grows, nor leaves."""
 
 SLICE = 200
 """Clips of a bank that are encoded to one file."""
@@ -114,6 +118,12 @@ def _real(work: Path) -> LatentClips:
     return chosen(clips, (m["split"] == "train" for m in clips.meta))
 
 
+def _gentle(work: Path) -> LatentClips:
+    bank = read_bank(work, "actions")
+    words = {ACTIONS[name].words[0] for name in GENTLE}
+    return chosen(bank, (m["motion"] in words for m in bank.meta))
+
+
 def _still(work: Path) -> LatentClips:
     stills = read_still_latents(work)
     wanted = (m["split"] == "train" and not m["held_out_style"] for m in stills.meta)
@@ -124,6 +134,7 @@ def _still(work: Path) -> LatentClips:
 _READ: Mapping[KindName, Callable[[Path], LatentClips]] = {
     "clips": _real,
     "actions": lambda work: read_bank(work, "actions"),
+    "gentle": _gentle,
     "stills": _still,
     "cameras": lambda work: read_bank(work, "cameras"),
 }

@@ -1,0 +1,63 @@
+"""Animations beside stills: boiling loses, and a still held for all frames does not pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.world.protocol.test_protocol import CLIPS, ColourScorer, asked, drawing, sliding, square
+
+pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
+
+from animatediff.world.protocol.still_vs_motion import StillVsMotionReport, judge_still_vs_motion
+
+
+def still(prompt: str, *, seed: int) -> np.ndarray:
+    return square(*asked(prompt))[None]
+
+
+def boiling(prompt: str, *, seed: int) -> np.ndarray:
+    frames = sliding(*asked(prompt), step=3)
+    noise = np.random.default_rng(seed).integers(-60, 60, frames.shape)
+    return np.where(frames < 255, np.clip(frames + noise, 0, 230), frames).astype(np.uint8)
+
+
+def missed(report: StillVsMotionReport) -> set[str]:
+    return {row.name for row in report.rows() if row.met is False}
+
+
+def judged(moving, **asked_for) -> StillVsMotionReport:
+    return judge_still_vs_motion(
+        still, moving, CLIPS, scorer=ColourScorer(), num_frames=8, **asked_for
+    )
+
+
+def test_what_moves_as_the_clips_do_and_stays_what_it_is_passes() -> None:
+    report = judged(drawing(step=3))
+    assert not missed(report)
+    assert report.moving.concept_to_stills.value == 1
+    assert report.moving.flow_to_real.value == pytest.approx(1)
+    assert report.moving.warp_to_real.value == pytest.approx(1)
+
+
+def test_a_frozen_video_keeps_every_likeness_and_still_fails() -> None:
+    report = judged(drawing(step=0))
+    assert report.moving.concept_to_stills.value == 1
+    assert {"frozen", "foreground flow over the real clips'"} <= missed(report)
+    assert report.held.frozen.share == 1
+    assert report.held.smooth.value == pytest.approx(100)
+
+
+def test_boiling_shows_in_the_warp_error() -> None:
+    report = judged(boiling)
+    assert report.moving.warp_to_real.value > 1.5
+    assert "warp error over the real clips'" in missed(report)
+
+
+def test_a_personalised_model_is_set_beside_its_base() -> None:
+    styled = ("noto by LoRA", "noto", "noto style", drawing(step=6))
+    report = judged(drawing(step=3), styled=styled, num_styled=4)
+    assert report.styled is not None
+    assert len(report.styled.animations) == 4
+    assert report.styled.flow_to_base.value == pytest.approx(2, rel=0.3)
+    assert {a.subject.style for a in report.styled.animations} == {"noto"}
+    assert "noto by LoRA: flow over the base's" in missed(report)
