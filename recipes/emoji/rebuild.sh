@@ -18,12 +18,19 @@ once() { # once NAME COMMAND...: run a command unless it is already done
 }
 
 once dataset "$animatediff" dataset emoji --work "$work"
-for stage in text-encoder autoencoder decoder image image-longer motion motion-longer motion-convolution noto-lora \
-    noto-full; do
-    once "$stage" "$animatediff" train "$stage" --work "$work"
+train() { # train STAGE OPTION...
+    once "$1" "$animatediff" train "$@" --work "$work"
+}
+for stage in text-encoder autoencoder decoder image image-longer motion; do
+    train "$stage"
+done
+# Real clips are in one style; stills, and stills that act by rule, keep the others as they are.
+train motion-longer --mix clips:0.42 stills:0.4 gentle:0.15 cameras:0.03 --accumulate 2
+for stage in motion-convolution noto-lora noto-full; do
+    train "$stage"
 done
 once pack "$animatediff" pack --work "$work"
 once scorer "$animatediff" evaluate scorer --work "$work"
-for question in autoencoder pictures motion transfer; do
+for question in autoencoder pictures motion transfer still-vs-motion actions; do
     once "$question" "$animatediff" evaluate "$question" --work "$work"
 done
