@@ -32,5 +32,5 @@ done
 once pack "$animatediff" pack --work "$work"
 once scorer "$animatediff" evaluate scorer --work "$work"
 for question in autoencoder pictures motion transfer still-vs-motion actions; do
-    once "$question" "$animatediff" evaluate "$question" --work "$work"
+    once "evaluate-$question" "$animatediff" evaluate "$question" --work "$work"
 done
