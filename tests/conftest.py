@@ -11,7 +11,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from tests.shapes import check_shapes
-from tokenizers import pre_tokenizers
+from tests.weights.synthetic.tokenizer import write_tokenizer
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
@@ -34,7 +34,6 @@ hypothesis.settings.load_profile("any-machine")
 
 WIDTH = 32
 """Of the text encoder's states, and of the first block of the U-Net."""
-START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -60,21 +59,6 @@ def new_vae() -> AutoencoderKL:
         norm_num_groups=4,
         mid_block_add_attention=False,
     )
-
-
-def write_tokenizer(folder: Path) -> int:
-    """A token for every byte and a few words; returns the size of the vocabulary."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [("f", "o"), ("fo", "x</w>"), ("a", "n")]
-    words = ["".join(pair) for pair in merges]
-    tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet), *words, START, END]
-    folder.mkdir(parents=True)
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
-    config = {"model_max_length": 77, "bos_token": START, "eos_token": END, "pad_token": END}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return len(tokens)
 
 
 def new_text_encoder(vocabulary: int) -> CLIPTextModel:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tests.conftest import write_tokenizer
 from tests.weights import synthetic
+from tests.weights.synthetic.tokenizer import write_tokenizer
 
 from animatediff.sampling.request import AnimationRequest
 

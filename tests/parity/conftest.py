@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from tests.conftest import WIDTH, write_json, write_tokenizer
+from tests.conftest import WIDTH, write_json
 from tests.weights import synthetic
+from tests.weights.synthetic.tokenizer import write_tokenizer
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
