@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from animatediff.errors import InputError
-from animatediff.model import Graft, LowRank, LowRankSet, attention_projections, merged
-from animatediff.model.low_rank import exchanged, merged_weights
+from animatediff.model import Graft, LowRank, LowRankSet, attention_projections, exchanged, merged
+from animatediff.model.low_rank import changes_of
 
 HOSTS = {
     "linear": (lambda: nn.Linear(6, 10), (4, 6)),
@@ -26,8 +26,9 @@ def test_the_delta_added_to_the_weight_equals_the_branch(kind, alpha, randomised
     graft = Graft(branch, scale=0.7).attach(host)
     grafted = host(x)
     graft.remove()
-    assert branch.delta().shape == host.weight.shape
-    host.weight.data += 0.7 * branch.delta()
+    delta = branch.delta().of(host.weight, scale=0.7)
+    assert delta.shape == host.weight.shape
+    host.weight.data += delta
     torch.testing.assert_close(host(x), grafted, atol=1e-5, rtol=1e-5)
 
 
@@ -102,7 +103,8 @@ def test_merging_is_the_branches_without_their_cost_and_leaves_no_trace(
     before = {name: value.clone() for name, value in unet.state_dict().items()}
     low_rank = randomised(LowRankSet(attention_projections(unet), rank=2, alpha=1.0, scale=0.6))
     expected = unet(*image).sample
-    with merged(low_rank.grafts):
+    changed = merged([(changes_of(low_rank.grafts), 0.6)])
+    with low_rank.grafts.at(0.0), exchanged(changed):
         assert low_rank.scale == 0
         torch.testing.assert_close(unet(*image).sample, expected, atol=1e-4, rtol=1e-4)
     assert low_rank.scale == 0.6
@@ -117,7 +119,8 @@ def test_merged_sets_add_up_and_come_off_even_after_an_error(randomised):
     expected = host(torch.eye(4))
 
     def fail_while_merged():
-        with merged(sets[0].grafts), merged(sets[1].grafts):
+        changes = [(changes_of(low_rank.grafts), 1.0) for low_rank in sets]
+        with sets[0].grafts.at(0.0), sets[1].grafts.at(0.0), exchanged(merged(changes)):
             torch.testing.assert_close(host(torch.eye(4)), expected)
             raise KeyError
 
@@ -134,18 +137,17 @@ def test_weights_with_branches_are_exchanged_while_it_lasts(randomised):
         randomised(LowRankSet({"x": layer}, rank=2, scale=0.5), seed=seed)
         for seed, layer in ((1, host), (2, bare))
     )
-    weights = merged_weights([(first.grafts, 0.25), (second.grafts, 0.0)])
+    weights = merged([(changes_of(first.grafts), 0.25), (changes_of(second.grafts), 0.0)])
     assert torch.equal(host.weight, own)
     assert first.scale == 0.5
-    assert torch.equal(weights[bare], bare.weight)
+    assert torch.equal(weights[bare.weight], bare.weight)
     first.grafts.scale = 0.25
     expected = host(torch.eye(4))
-    with merged(first.grafts):
+    with first.grafts.at(0.0), exchanged(weights):
         kept = host.weight.clone()
-        with exchanged({host: own}):
+        torch.testing.assert_close(host(torch.eye(4)), expected)
+        with exchanged({host.weight: own}):
             assert torch.equal(host.weight, own)
         assert torch.equal(host.weight, kept)
-    first.grafts.scale = 0
-    with exchanged(weights):
-        torch.testing.assert_close(host(torch.eye(4)), expected)
+    assert first.scale == 0.25
     assert torch.equal(host.weight, own)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from animatediff.model.merging import exchanged, merged
 from animatediff.model.weight_delta import (
     Change,
     DecomposedDelta,
@@ -17,7 +18,6 @@ from animatediff.model.weight_delta import (
     KroneckerDelta,
     LowRankDelta,
     OrthogonalDelta,
-    merged_deltas,
     shaped_like,
 )
 
@@ -203,7 +203,7 @@ def test_merging_adds_up_in_any_order_and_restores_every_bit(dtype: torch.dtype)
     ]
     seen: list[Tensor] = []
     for sets in ([(one, 0.5), (two, 2.0)], [(two, 2.0), (one, 0.5)]):
-        with merged_deltas(sets):
+        with exchanged(merged(sets)):
             seen.append(layer.weight.detach().clone())
         assert torch.equal(layer.weight, own)
         assert torch.equal(layer.bias, bias)
@@ -211,7 +211,7 @@ def test_merging_adds_up_in_any_order_and_restores_every_bit(dtype: torch.dtype)
         seen[0].float(), seen[1].float(), atol=1e-6 if dtype == torch.float32 else 1e-2
     )
     assert not torch.equal(seen[0], own)
-    with merged_deltas([(one, 0.0)]):
+    with exchanged(merged([(one, 0.0)])):
         assert torch.equal(layer.weight, own)
 
 
@@ -220,6 +220,6 @@ def test_weights_come_back_when_the_work_fails() -> None:
     own = layer.weight.detach().clone()
     good = Change(layer, "weight", FullDelta(drawn(8, 6)))
     bad = Change(nn.Linear(6, 8), "weight", FullDelta(drawn(6, 8)))
-    with pytest.raises(ValueError, match="a change of"), merged_deltas([([good, bad], 1.0)]):
-        pass
+    with pytest.raises(ValueError, match="a change of"):
+        merged([([good, bad], 1.0)])
     assert torch.equal(layer.weight, own)

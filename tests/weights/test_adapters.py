@@ -13,7 +13,8 @@ from torch import Tensor
 
 from animatediff.errors import FileError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import attention_projections, merged
+from animatediff.model.low_rank import attention_projections, changes_of
+from animatediff.model.merging import exchanged, merged
 from animatediff.weights.adapters import (
     LoadedLowRank,
     fill_low_rank,
@@ -108,7 +109,7 @@ def test_the_merge_rule_is_exact_and_leaves_no_trace(tmp_path: Path, name: str) 
         loaded = graft_motion_lora(animated(), read_motion_lora(path), scale=0.7)
     fill_low_rank(loaded, dtype=torch.float32, device=CPU)
     before = weights_of(loaded)
-    with merged(loaded.grafts):
+    with exchanged(merged([(changes_of(loaded.grafts), 0.7)])):
         changed = weights_of(loaded)
     after = weights_of(loaded)
     loaded.grafts.remove()
@@ -143,7 +144,7 @@ def test_a_scale_is_live_and_the_branch_equals_the_merge(tmp_path: Path) -> None
     for scale in (1.0, 0.5, 0.0, 1.0):
         loaded.grafts.scale = scale
         grafted = layer(x)
-        with merged(loaded.grafts):
+        with loaded.grafts.at(0.0), exchanged(merged([(changes_of(loaded.grafts), scale)])):
             assert torch.allclose(layer(x), grafted, atol=1e-5)
         results.append(grafted)
     loaded.grafts.remove()

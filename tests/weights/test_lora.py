@@ -17,7 +17,7 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from animatediff.errors import FileError
-from animatediff.model.weight_delta import merged_deltas
+from animatediff.model.merging import exchanged, merged
 from animatediff.weights.inspect import inspect
 from animatediff.weights.lora import Style, fit_lora, read_lora
 from animatediff.weights.names.lora import layer_names
@@ -108,7 +108,7 @@ def change_of(path: Path, small: dict[str, nn.Module], *, scale: float) -> tuple
     layer = small["unet"].get_submodule(LAYER)
     style = load(path, small)
     own = layer.weight.detach().clone()
-    with merged_deltas([(style.changes, scale)]):
+    with exchanged(merged([(style.changes, scale)])):
         moved = layer.weight.detach().clone()
     assert torch.equal(layer.weight, own)
     return own, moved - own
@@ -200,7 +200,7 @@ def test_a_locon_changes_convolutions_and_text_layers_too(
     own = conv.weight.detach().clone()
     stem = "lora_unet_down_blocks_0_resnets_0_conv1"
     w = synthetic.tensors("locon")
-    with merged_deltas([(style.changes, 1.0)]):
+    with exchanged(merged([(style.changes, 1.0)])):
         found = conv.weight.detach() - own
     down, up = (w[f"{stem}.lora_{part}.weight"].double() for part in ("down", "up"))
     wanted = torch.einsum("orxy,rikl->oikl", up, down) * w[f"{stem}.alpha"].double() / 16
@@ -215,7 +215,7 @@ def test_styles_change_there_and_back_bit_for_bit(
     before = {name: t.clone() for name, t in small["unet"].state_dict().items()}
 
     def merged_with(style: Style, scale: float) -> dict[str, Tensor]:
-        with merged_deltas([(style.changes, scale)]):
+        with exchanged(merged([(style.changes, scale)])):
             return {name: t.clone() for name, t in small["unet"].state_dict().items()}
 
     first = merged_with(one, 0.7)
@@ -297,7 +297,7 @@ def test_sgm_names_mean_the_layers_that_diffusers_names_do(tmp_path: Path) -> No
         )
         own = layer.weight.detach().clone()
         changes = style.load(device=CPU).changes
-        with merged_deltas([([c for c in changes if c.layer is layer], 0.8)]):
+        with exchanged(merged([([c for c in changes if c.layer is layer], 0.8)])):
             found = layer.weight.detach() - own
         assert (found - 0.8 * (up @ down) * alpha / len(down)).abs().max() < 1e-6
 

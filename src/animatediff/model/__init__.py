@@ -8,8 +8,8 @@ from animatediff.model.low_rank import (
     LowRank,
     LowRankSet,
     attention_projections,
-    merged,
 )
+from animatediff.model.merging import exchanged, merged
 from animatediff.model.motion_lora import MotionLora, temporal_projections
 from animatediff.model.motion_module import MotionModule, NormScope
 from animatediff.model.temporal_conv import TemporalConv
@@ -29,6 +29,7 @@ __all__ = [
     "Site",
     "TemporalConv",
     "attention_projections",
+    "exchanged",
     "merged",
     "motion_sites",
     "temporal_projections",

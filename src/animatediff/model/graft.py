@@ -7,7 +7,8 @@ edited, so the image model's weights keep their names, and a removed graft leave
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -139,6 +140,16 @@ class Grafts(Mapping[str, Graft]):
     def scale(self, scale: float) -> None:
         for graft in self.values():
             graft.scale = scale
+
+    @contextmanager
+    def at(self, scale: float) -> Generator[None]:
+        """Have another scale inside this context."""
+        before = self.scale
+        self.scale = scale
+        try:
+            yield
+        finally:
+            self.scale = before
 
     @property
     def checkpointed(self) -> bool:

@@ -7,15 +7,14 @@ the paper, the personalised styles themselves.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-import torch
 from torch import Tensor, nn
 
 from animatediff.errors import InputError
 from animatediff.model.graft import Graft, Grafts
+from animatediff.model.weight_delta import Change, LowRankDelta
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -68,10 +67,9 @@ class LowRank(nn.Module):
         residual = self.up(self.down(inputs))
         return residual if self.factor == 1 else self.factor * residual
 
-    def delta(self) -> Tensor:
-        """The update of the host's weight that equals the branch, shaped like that weight."""
-        up, down = self.up.weight.flatten(1), self.down.weight
-        return self.factor * (up @ down.flatten(1)).unflatten(1, down.shape[1:])
+    def delta(self) -> LowRankDelta:
+        """The change of the host's weight that equals the branch."""
+        return LowRankDelta(self.down.weight, self.up.weight, alpha=self.alpha)
 
     def extra_repr(self) -> str:
         """Rank and alpha, for ``repr``."""
@@ -179,51 +177,9 @@ def attention_projections(unet: UNet2DConditionModel) -> dict[str, nn.Linear]:
     }
 
 
-@contextmanager
-def merged(grafts: Grafts) -> Generator[None]:
-    """A fast path: while it lasts, the branches are part of their hosts' weights.
-
-    The branches then cost nothing. Afterwards the hosts have their own weights back, bit for bit,
-    and the branches their scale; do not change that scale meanwhile.
-    """
-    carried = {name: (cast(Host, graft.host), graft.scale) for name, graft in grafts.items()}
-    own = {name: host.weight.data for name, (host, _) in carried.items()}
-    try:
-        for name, (host, scale) in carried.items():
-            branch = cast(LowRank, grafts[name].branch)
-            with torch.no_grad():
-                host.weight.data = own[name] + (scale * branch.delta()).to(own[name])
-            grafts[name].scale = 0.0
-        yield
-    finally:
-        for name, (host, scale) in carried.items():
-            host.weight.data = own[name]
-            grafts[name].scale = scale
-
-
-def merged_weights(sets: Sequence[tuple[Grafts, float]]) -> dict[Host, Tensor]:
-    """The weights that hosts have with branches merged into them, each set at a scale, in this order.
-
-    A host that carries none of them at a scale other than 0 is there with its own.
-    """
-    hosts = [cast(Host, graft.host) for grafts, _ in sets for graft in grafts.values()]
-    with ExitStack() as stack:
-        for grafts, scale in sets:
-            if scale != 0:
-                stack.callback(setattr, grafts, "scale", grafts.scale)
-                grafts.scale = scale
-                stack.enter_context(merged(grafts))
-        return {host: host.weight.data for host in hosts}
-
-
-@contextmanager
-def exchanged(weights: Mapping[Host, Tensor]) -> Generator[None]:
-    """While it lasts, layers have these weights; nothing is computed or copied."""
-    own = {host: host.weight.data for host in weights}
-    try:
-        for host, weight in weights.items():
-            host.weight.data = weight
-        yield
-    finally:
-        for host, weight in own.items():
-            host.weight.data = weight
+def changes_of(grafts: Grafts) -> list[Change]:
+    """The branches as changes of their hosts' weights, to be merged instead of computed."""
+    return [
+        Change(graft.host, "weight", cast(LowRank, graft.branch).delta())
+        for graft in grafts.values()
+    ]

@@ -1,16 +1,14 @@
 """Changes of a weight, in every form in which personalised styles are published.
 
 LoRA and its descendants all say the same thing, W becomes W + s·ΔW, and differ in how ΔW is written
-down. Each form here is a few tensors and one formula; ``merged_deltas`` adds them to a model's
-weights for a while, and afterwards gives back the weights it found, bit for bit.
+down. Each form here is a few tensors and one formula; ``merging.py`` adds them to a model's weights
+for a while.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from einops import rearrange
@@ -249,34 +247,6 @@ class Change:
     layer: nn.Module
     parameter: str
     delta: WeightDelta
-
-
-@contextmanager
-def merged_deltas(sets: Iterable[tuple[Iterable[Change], float]]) -> Generator[None]:
-    """While it lasts, changes are part of the weights that they are for, each set at its scale.
-
-    Every change is of the weight as it was found, and they are summed in fp32, so that their order
-    does not count. Afterwards the weights are as they were found, bit for bit.
-    """
-    wanted: dict[tuple[int, str], tuple[nn.Module, str, list[tuple[WeightDelta, float]]]] = {}
-    for changes, scale in sets:
-        for change in changes if scale else ():
-            key = (id(change.layer), change.parameter)
-            row = wanted.setdefault(key, (change.layer, change.parameter, []))
-            row[2].append((change.delta, scale))
-    found: list[tuple[nn.Parameter, Tensor]] = []
-    try:
-        for layer, parameter, deltas in wanted.values():
-            weight = cast(nn.Parameter, getattr(layer, parameter))
-            own = weight.data
-            with torch.no_grad():
-                changes = [shaped_like(own, delta.of(own, scale=s)) for delta, s in deltas]
-                weight.data = (own.float() + sum(changes[1:], changes[0])).to(own)
-            found.append((weight, own))
-        yield
-    finally:
-        for weight, own in found:
-            weight.data = own
 
 
 def shaped_like(weight: Tensor, change: Tensor) -> Tensor:

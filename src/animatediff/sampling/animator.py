@@ -177,7 +177,7 @@ class Animator:
             unmoved = stack.enter_context(
                 changed_weights(
                     settled,
-                    styles=[(self._style(path), scale) for path, scale in settled.styles],
+                    styles=[self._style(path) for path, _ in settled.styles],
                     adapter=self.adapter,
                     motion_loras=self.motion_loras,
                 )

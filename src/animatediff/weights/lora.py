@@ -123,7 +123,7 @@ class Style:
     """A loaded LoRA.
 
     Attributes:
-        changes: of the model's weights; ``merged_deltas`` makes them.
+        changes: of the model's weights; ``model/merging.py`` merges them.
         coverage: such as ``192/192 modules``.
         absent: the layers of the file that the model lacks, in the file's words.
         notes: what of the file has no effect, a sentence each.

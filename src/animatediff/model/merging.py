@@ -1,0 +1,61 @@
+"""Merging: changes of weights become part of the weights for a while, and come off exactly.
+
+Image LoRAs, the domain adapter and MotionLoRAs are all merged here. A merged change costs nothing at
+the denoising steps, and weights come back bit for bit because they are exchanged, never subtracted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from animatediff.model.weight_delta import Change, shaped_like
+
+ScaledChanges = tuple[Iterable[Change], float]
+"""Changes that belong together, such as a LoRA's, and how much of them."""
+
+Weights = Mapping[nn.Parameter, Tensor]
+"""Values of parameters."""
+
+
+def merged(sets: Iterable[ScaledChanges]) -> dict[nn.Parameter, Tensor]:
+    """Compute the values that parameters have with changes merged into them.
+
+    Every change is computed for the weight as it is now. Changes of one weight are summed in fp32, in
+    the order of the sets, and rounded once. A weight that is changed at a scale of 0 only keeps its own
+    value.
+
+    Raises:
+        ValueError: a change has another shape than its weight.
+    """
+    wanted: dict[nn.Parameter, list[tuple[Change, float]]] = {}
+    for changes, scale in sets:
+        for change in changes:
+            weight = cast(nn.Parameter, getattr(change.layer, change.parameter))
+            wanted.setdefault(weight, []).append((change, scale))
+    with torch.no_grad():
+        return {weight: _merged(weight.data, changes) for weight, changes in wanted.items()}
+
+
+def _merged(own: Tensor, changes: Iterable[tuple[Change, float]]) -> Tensor:
+    deltas = [
+        shaped_like(own, change.delta.of(own, scale=scale)) for change, scale in changes if scale
+    ]
+    return (own.float() + sum(deltas[1:], deltas[0])).to(own) if deltas else own
+
+
+@contextmanager
+def exchanged(weights: Weights) -> Generator[None]:
+    """Give parameters these values inside this context; nothing is computed or copied."""
+    own = {weight: weight.data for weight in weights}
+    try:
+        for weight, value in weights.items():
+            weight.data = value
+        yield
+    finally:
+        for weight, value in own.items():
+            weight.data = value
