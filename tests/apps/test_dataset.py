@@ -83,7 +83,7 @@ def test_build_encodes_with_a_model_and_goes_on(
     ("words", "code", "sentence"),
     [
         (["check", "nowhere"], 2, "There is no nowhere"),
-        (["check", "."], 2, "holds no clips"),
+        (["check", "."], 2, "contains no clips"),
         (["check", ".", "--fps", "fast"], 2, "24000/1001"),
         (["check", ".", "--fsp", "8"], 2, "did you mean --fps?"),
         (["check"], 2, "needs PATH"),
@@ -94,7 +94,7 @@ def test_build_encodes_with_a_model_and_goes_on(
         (
             ["build", "clips", "-o", "out", "--size", "33x32", "--model", "WORLD"],
             2,
-            "multiple of 8",
+            "multiples of 8",
         ),
         (["build", "clips", "-o", "out", "--model", "none", "--no-pixels"], 2, "nothing to build"),
         (["build", "clips", "-o", "clips/clip_0.mp4", "--model", "none"], 5, "cannot be written"),

@@ -134,7 +134,7 @@ def test_a_few_broken_files_are_set_aside_with_their_reasons(folder: Path, tmp_p
     clips = read(folder, records=tmp_path / "records")
     assert len(clips) == 12
     assert list(clips.bad) == ["broken"]
-    assert "broken.mp4 is not a video" in clips.bad["broken"]
+    assert "broken.mp4 is not a readable video" in clips.bad["broken"]
     assert any("1 of 13 clips are set aside" in note for note in clips.notes)
     lines = (tmp_path / "records" / "quarantine.jsonl").read_text().splitlines()
     assert [json.loads(line)["clip"] for line in lines] == ["broken"]
@@ -228,7 +228,7 @@ def test_records_that_cannot_be_written_are_one_sentence(folder: Path, tmp_path:
 def test_a_folder_that_is_missing_or_empty_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"There is no .*absent"):
         read(tmp_path / "absent")
-    with pytest.raises(InputError, match="holds no clips"):
+    with pytest.raises(InputError, match="contains no clips"):
         read(tmp_path)
     Image.fromarray(ramp(1)[0]).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="holds no videos to learn from"):

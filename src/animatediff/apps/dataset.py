@@ -39,7 +39,7 @@ class Emoji:
 class Check:
     """Decode every clip and report problems; nothing is changed.
 
-    The exit code is 3 if more clips are bad than --max-bad allows.
+    The exit code is 3 if too many clips are bad.
     """
 
     data: Annotated[Path, tyro.conf.Positional]

@@ -1,1 +1,1 @@
-"""Clips, stills and where they come from."""
+"""Datasets: clips and stills, their layouts, decoding, checks and shards."""

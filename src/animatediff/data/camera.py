@@ -1,7 +1,7 @@
-"""Camera moves by rule: what MotionLoRA learns from, made of any clip (Sec. 4.3).
+"""Synthetic camera moves, which MotionLoRA is trained on, made from any clip (Sec. 4.3).
 
 A zoom is a growing or shrinking crop, a pan or tilt a moving crop, a roll a rotation (Guo et al.,
-arXiv 2307.04725). Moves are named by what the camera does: while it pans right, things move left.
+arXiv 2307.04725). Moves are named after the camera: when it pans right, things move left.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PATTERNS = (
     "roll-clockwise",
     "roll-anticlockwise",
 )
-"""Each move and then the one that goes back."""
+"""Each move, followed by its opposite."""
 
 WORDS = {
     "zoom-in": "camera zooming in",
@@ -40,20 +40,20 @@ WORDS = {
     "roll-clockwise": "camera rolling clockwise",
     "roll-anticlockwise": "camera rolling anticlockwise",
 }
-"""What a caption says of each move."""
+"""What a caption says about each move."""
 
 ZOOM = (1.3, 1.8)
-"""How much larger things are at the end of a zoom than at its start."""
+"""Range of the scale at the end of a zoom relative to its start."""
 TRAVEL = (0.15, 0.3)
-"""Half of how far a pan or tilt goes, in widths of the crop."""
+"""Range of half the distance of a pan or tilt, in widths of the crop."""
 TURN = (math.radians(20), math.radians(50))
-"""How far a roll turns."""
+"""Range of the angle of a roll."""
 STRONGEST = 2.0
-"""A move that goes further hardly sees the picture any more."""
+"""The largest strength; a larger move would leave the picture."""
 
 
 def parse_pattern(text: str) -> tuple[str, float]:
-    """``zoom-in``, or ``zoom-in:0.5`` for half as far, as the move's name and its strength.
+    """Split ``zoom-in`` or ``zoom-in:0.5`` (half as far) into the move's name and its strength.
 
     Raises:
         InputError: there is no such move, or the strength is not above 0 and at most 2.
@@ -66,14 +66,14 @@ def parse_pattern(text: str) -> tuple[str, float]:
         strength = math.nan
     if not 0 < strength <= STRONGEST:
         raise InputError(
-            f"A camera pattern goes {number[:40]!r} times as far as usual; give a number above 0 and "
-            f"at most {STRONGEST:g}, such as {name}:0.5."
+            f"The strength of a camera pattern must be above 0 and at most {STRONGEST:g}, such "
+            f"as {name}:0.5, not {number[:40]!r}."
         )
     return name, strength
 
 
 def opposite(pattern: str) -> str:
-    """The move that goes back: zoom-out of zoom-in; a strength stays as it is.
+    """Return the opposite move, such as zoom-out for zoom-in, with the same strength.
 
     Raises:
         InputError: there is no such move.
@@ -97,8 +97,8 @@ class CameraMove:
 
     Attributes:
         pattern: one of ``PATTERNS``.
-        amount: the factor of a zoom, the travel of a pan or tilt, or the angle of a roll.
-        margin: how far the crop may leave the picture, in halves of its side; it sees white there.
+        amount: the factor of a zoom, the distance of a pan or tilt, or the angle of a roll.
+        margin: how far the crop may leave the picture, in halves of its side; outside is white.
     """
 
     pattern: str
@@ -110,15 +110,15 @@ class CameraMove:
 
     @classmethod
     def drawn(cls, pattern: str, generator: torch.Generator, *, margin: float = 0.0) -> CameraMove:
-        """A move of that pattern whose amount is drawn from the usual range.
+        """Draw a move of a pattern with a random amount in the usual range.
 
         Args:
-            pattern: its name, or ``name:strength`` to go so many times as far.
-            generator: draws the amount.
+            pattern: its name, or ``name:strength`` to move this many times as far.
+            generator: source of the amount.
             margin: how far the crop may leave the picture.
 
         Raises:
-            InputError: there is no such pattern, or no such strength.
+            InputError: there is no such pattern or strength.
         """
         name, strength = parse_pattern(pattern)
         kind = name.partition("-")[0]
@@ -127,10 +127,10 @@ class CameraMove:
         return cls(name, amount**strength if kind == "zoom" else amount * strength, margin)
 
     def crop_at(self, time: float) -> Crop:
-        """The crop at a time from 0 (the first frame) to 1 (the last); it moves evenly."""
+        """Return the crop at a time from 0 (the first frame) to 1 (the last); the speed is constant."""
         limit = 1 + self.margin
         kind, _, way = self.pattern.partition("-")
-        # From -1 to 1, the way the pattern goes.
+        # From -1 to 1, in the pattern's direction.
         along = (2 * time - 1) * (1 if way in ("in", "right", "down", "clockwise") else -1)
         if kind == "zoom":
             largest = min(limit, math.sqrt(self.amount))
@@ -145,13 +145,13 @@ class CameraMove:
 
 @dataclass(frozen=True)
 class Crop:
-    """A square seen by the camera; the largest square in the middle of the picture is 1, at 0, 0.
+    """The square that the camera sees; the largest centred square of the picture is 1, at 0, 0.
 
     Attributes:
         scale: its side.
         right: its centre, in halves of the largest square's side.
-        down: the same.
-        angle: how far the camera is turned clockwise, in radians.
+        down: its centre, in halves of the largest square's side.
+        angle: clockwise rotation of the camera, in radians.
     """
 
     scale: float
@@ -160,7 +160,7 @@ class Crop:
     angle: float = 0.0
 
     def matrix(self) -> Float[Tensor, "2 3"]:
-        """From the crop's own coordinates, each from -1 to 1, to those of the largest square."""
+        """Map the crop's coordinates, from -1 to 1, to those of the largest square."""
         cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
         return torch.tensor([[cos, -sin, self.right], [sin, cos, self.down]])
 
@@ -168,7 +168,7 @@ class Crop:
 def filmed(
     frames: UInt8[np.ndarray, "f height width 3"], move: CameraMove, *, size: int
 ) -> UInt8[np.ndarray, "f size size 3"]:
-    """The clip as a moving camera sees it."""
+    """Return the clip as seen by a moving camera."""
     last = max(1, len(frames) - 1)
     return cropped(frames, [move.crop_at(i / last) for i in range(len(frames))], size=size)
 
@@ -176,7 +176,7 @@ def filmed(
 def cropped(
     frames: UInt8[np.ndarray, "f height width 3"], crops: list[Crop], *, size: int
 ) -> UInt8[np.ndarray, "f size size 3"]:
-    """Each frame's crop, at four samples for each pixel, white outside."""
+    """Sample each frame's crop at four points per pixel, white outside."""
     height, width = frames.shape[1:3]
     side = min(height, width)
     pixels = rearrange(torch.tensor(frames), "f h w c -> f c h w").float()
@@ -184,7 +184,7 @@ def cropped(
     grid = F.affine_grid(theta, [len(frames), 3, 2 * size, 2 * size], align_corners=False)
     grid = grid * torch.tensor([side / width, side / height])
     seen = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    # A hard edge: at the border of a crop of everything, nothing of the white mixes in.
+    # A hard edge: no white mixes in at the border of a full crop.
     inside = (grid.abs() <= 1).all(dim=-1)[:, None]
     seen = F.avg_pool2d(torch.where(inside, seen, torch.tensor(255.0)), 2)
     return rearrange(seen.round().clamp(0, 255).byte(), "f c h w -> f h w c").numpy()

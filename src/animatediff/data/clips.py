@@ -1,8 +1,8 @@
-"""One's own clips to learn from, in whatever layout they are kept, read a window at a time.
+"""Your own clips as training data, in any layout, one window at a time.
 
-What cannot be read is set aside before the first step (``data/checking/probing.py``). Frames come as
-``dataset build`` takes them, so what is learned from a build is what is learned from its source; only
-the frames of one window are ever in memory.
+Bad clips are skipped before the first step (``data/checking/probing.py``). Frames are read as
+``dataset build`` reads them, so training on a build equals training on its source. Only the frames
+of one window are in memory.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from animatediff.errors import FileError, InputError
 
 @dataclass(frozen=True)
 class Source:
-    """One clip that was decoded to its end once.
+    """A clip that was once decoded to its end.
 
     Attributes:
-        entry: where it is, and what is said of it.
-        facts: what was seen of it.
+        entry: its place and caption.
+        facts: its properties.
     """
 
     entry: ClipEntry
@@ -48,7 +48,7 @@ class Source:
         return self.facts.frames == 1
 
     def available(self, fps: Fraction) -> int:
-        """How many frames it has at a rate."""
+        """Return the number of frames at a rate."""
         end = self.entry.end
         seconds = self.facts.seconds
         if end is not None:
@@ -65,18 +65,18 @@ class Source:
         side: int | None = None,
         limits: Limits | None = None,
     ) -> Frames:
-        """``count`` frames from ``start`` seconds on; where the clip is shorter, its last is held.
+        """Read ``count`` frames from ``start`` seconds on; a shorter clip holds its last frame.
 
         Args:
             start: seconds from the clip's beginning.
-            count: how many frames.
-            fps: frames a second.
+            count: number of frames.
+            fps: frames per second.
             size: width and height, as for ``decode``.
             side: as for ``decode``; not together with ``size``.
-            limits: how much is decoded.
+            limits: limits of decoding.
 
         Raises:
-            FileError: the file is not any more what it was when it was probed.
+            FileError: the file has changed since it was probed.
         """
         entry = self.entry
         try:
@@ -95,7 +95,7 @@ class Source:
             )
         except FileError as error:
             raise _changed(str(error).rpartition(";")[0] or str(error)) from None
-        # Where a part of a file begins between two frames, its length is not known to a frame.
+        # If a part of a file starts between two frames, its length is uncertain by one frame.
         wanted = 0 if entry.start else min(count, self.available(fps) - int(start * fps))
         if len(frames) + 1 < wanted:
             raise _changed(f"{entry.media.path} gave {len(frames)} of {wanted} frames")
@@ -111,17 +111,17 @@ def _changed(what: str) -> FileError:
 
 @dataclass(frozen=True)
 class OwnClips:
-    """The clips of a data set; clip i is a pure function of i and a generator.
+    """The clips of a dataset; clip i is a pure function of i and a generator.
 
     Attributes:
-        sources: those that can be read, in the order of their names, as often as each counts.
-        bad: why the others were set aside, by their keys.
-        notes: what is worth knowing of them, in sentences.
-        size: pixels of a side of what is learned from.
-        fps: frames a second of what is learned from, whatever a file's own rate.
-        pattern: a camera move to film every clip with; ``None`` leaves clips as they are.
-        limits: how much of a clip is decoded.
-        from_start: whether every window begins where the clip does.
+        sources: readable clips in the order of their names, each as often as it counts.
+        bad: the reason for each bad clip, by key.
+        notes: sentences about the clips that a user should know.
+        size: pixels of a side of the training frames.
+        fps: frames per second of the training, whatever a file's own rate.
+        pattern: a camera move to add to every clip; ``None`` for none.
+        limits: limits of decoding.
+        from_start: whether every window starts at the clip's beginning.
     """
 
     sources: tuple[Source, ...]
@@ -137,7 +137,7 @@ class OwnClips:
         return len(self.sources)
 
     def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> Footage:
-        """A window of a clip, from a random start unless all are to begin alike, and its caption."""
+        """Return a window of a clip from a random start (unless ``from_start``), and its caption."""
         source = self.sources[index]
         start = 0.0
         if not self.from_start:
@@ -152,12 +152,12 @@ class OwnClips:
         if self.pattern is None or num_frames == 1:
             return Footage(frames(size=(self.size, self.size)), source.entry.text)
         move = CameraMove.drawn(self.pattern, generator)
-        # A camera that moves closer needs more than it shows.
+        # A camera that moves closer needs more pixels than it shows.
         seen = filmed(frames(side=2 * self.size), move, size=self.size)
         return Footage(seen, source.entry.text)
 
     def fingerprint(self) -> str:
-        """A hash of what is learned from: names, lengths and captions, but not where it lies."""
+        """Return a hash of the training data: names, lengths and captions, but not their place."""
         asked = [self.size, str(self.fps), self.pattern]
         lines = [json.dumps([*asked, "from the start"] if self.from_start else asked)]
         for source in self.sources:
@@ -180,22 +180,22 @@ def read_clips(
     records: Path | None = None,
     limits: Limits | None = None,
 ) -> OwnClips:
-    """The clips of a data set that can be learned from.
+    """Select the clips of a dataset to train on.
 
     Args:
-        listing: the data set.
+        listing: the dataset.
         size: pixels of a side.
-        fps: frames a second.
-        num_frames: how many frames a window has; pictures are learned from one at a time, or filmed.
+        fps: frames per second.
+        num_frames: frames of a window; pictures are used one at a time, or with a camera move.
         pattern: a camera move, see ``data/camera.py``.
-        first: the number of the first clip, in the order of their names.
-        count: how many of them; all if ``None``.
+        first: number of the first clip, in the order of their names.
+        count: number of clips; ``None`` for all.
         max_bad: the share of clips that may be bad.
-        records: the folder where what is found of the clips is kept.
-        limits: how much of a clip is decoded.
+        records: the folder for what is found out about the clips.
+        limits: limits of decoding.
 
     Raises:
-        InputError: nothing is left to learn from, or there is no such pattern.
+        InputError: nothing is left to train on, or there is no such pattern.
         FileError: too many clips are bad.
         OutputError: the records cannot be written.
     """
@@ -234,7 +234,7 @@ def read_clips(
 def _concerns(
     sources: tuple[Source, ...], num_frames: int, fps: Fraction, pattern: str | None
 ) -> list[str]:
-    """What will be regretted of clips that are learned from, each counted."""
+    """Count the properties of the clips that a user should know about."""
     words: dict[str, Callable[[Source], bool]] = {
         "shorter than a window, so the last frame is held": (
             lambda s: not s.is_still and s.available(fps) < num_frames

@@ -1,4 +1,4 @@
-"""What one sample is learned from: a window of a clip, as pixels or encoded, and its caption."""
+"""One training sample: a window of a clip, as pixels or encoded, and its caption."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Footage:
-    """Frames of one clip in a row, square, and what they show."""
+    """Consecutive square frames of one clip, and their caption."""
 
     frames: UInt8[np.ndarray, "f height width 3"]
     caption: str
 
     def called(self, caption: str) -> Footage:
-        """The same frames under another caption."""
+        """Return the same frames with another caption."""
         return replace(self, caption=caption)
 
 
 @dataclass(frozen=True)
 class EncodedFootage:
-    """The same, as an image model's autoencoder and text encoder gave it when it was built.
+    """A window that an image model's autoencoder and text encoder encoded in a build.
 
     Attributes:
         mean: scaled latents of each frame, the mean of the encoder's distribution.
         spread: its standard deviation, scaled alike.
-        caption: what the frames show.
-        text: the text encoder's states of the caption; ``None`` if they were not kept.
+        caption: of the frames.
+        text: the text encoder's states of the caption; ``None`` if they were not stored.
     """
 
     mean: Float[Tensor, "f c h w"]
@@ -44,28 +44,28 @@ class EncodedFootage:
     text: Float[Tensor, "tokens width"] | None
 
     def called(self, caption: str) -> EncodedFootage:
-        """The same frames under another caption, which was not encoded."""
+        """Return the same frames with another caption, which is not encoded."""
         return replace(self, caption=caption, text=None)
 
     def latents(self, generator: torch.Generator) -> Float[Tensor, "f c h w"]:
-        """Latents drawn from the encoder's distribution, as encoding the frames anew would."""
+        """Sample latents from the encoder's distribution, as encoding the frames would."""
         noise = torch.randn(self.mean.shape, generator=generator)
         return self.mean.float() + self.spread.float() * noise
 
 
 def window_start(available: int, count: int, generator: torch.Generator) -> float:
-    """Where a window begins, in frames: anywhere, evenly, so that it ends where the clip does.
+    """Draw the start of a window, in frames, uniformly over all positions inside the clip.
 
     Args:
-        available: how many frames the clip has at the rate that is learned.
-        count: how many the window has.
-        generator: what it is drawn from, once.
+        available: number of frames of the clip at the training rate.
+        count: number of frames of the window.
+        generator: source of one draw.
     """
     return max(0, available - count) * float(torch.rand((), generator=generator))
 
 
 def some_of(items: tuple[T, ...], first: int, count: int | None) -> tuple[T, ...]:
-    """``count`` of the clips, from ``first`` on.
+    """Return ``count`` of the clips, starting at ``first``.
 
     Raises:
         InputError: there are fewer.

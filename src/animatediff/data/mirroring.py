@@ -1,7 +1,7 @@
-"""When a clip may be mirrored: never where its words, or its camera, tell left from right.
+"""Decide whether a clip may be mirrored: not if its caption or camera distinguishes left and right.
 
-The authors' trainer mirrors half of all clips whatever their captions say, so that "a man walking to
-the left" is learned walking both ways. This is the one rule for every place that mirrors.
+The authors' trainer mirrors half of all clips whatever their captions say, so "a man walking to the
+left" is trained in both directions. This is the one rule for every place that mirrors.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _DIRECTED = re.compile(
 
 
 def may_mirror(*words: str | None) -> bool:
-    """Whether a mirrored clip still shows what is said of it.
+    """Return whether a mirrored clip still matches its description.
 
     Args:
-        words: its caption, the name of its camera move, such as ``pan-left``; what there is none of
-            may be ``None``.
+        words: its caption, and the name of its camera move, such as ``pan-left``; each may be
+            ``None``.
     """
     return not any(text and _DIRECTED.search(text) for text in words)

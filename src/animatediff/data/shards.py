@@ -1,7 +1,7 @@
-"""Shards: tar files in WebDataset naming, written whole or not at all, read in a fixed order.
+"""Shards: tar files with WebDataset names, written completely or not at all, read in a fixed order.
 
-A sample is an RGBA picture (``KEY.webp``, lossless) and what is known of it (``KEY.json``). A clip is
-the same with its frames stacked into one tall strip and ``frames`` in its json.
+A sample is an RGBA picture (``KEY.webp``, lossless) and its metadata (``KEY.json``). A clip is the
+same with its frames stacked into one tall strip and ``frames`` in its JSON.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Pixels = UInt8[np.ndarray, "height width 4"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture or strip of frames, straight-alpha RGBA, and its facts."""
+    """One picture or strip of frames, straight-alpha RGBA, with its metadata."""
 
     key: str
     meta: dict[str, Any]
     image: Pixels
 
     def frames(self) -> UInt8[np.ndarray, "frames size size 4"]:
-        """The strip cut into its frames (a still is one frame)."""
+        """Cut the strip into its frames (a still is one frame)."""
         count = int(self.meta.get("frames", 1))
         return self.image.reshape(count, -1, *self.image.shape[1:])
 
@@ -47,7 +47,7 @@ def on_white(rgba: UInt8[np.ndarray, "*shape 4"]) -> UInt8[np.ndarray, "*shape 3
 
 
 def write_shards(samples: Iterable[Sample], folder: Path, *, per_shard: int = 2000) -> int:
-    """Write samples as ``00000.tar, 00001.tar, ...``; returns how many were written."""
+    """Write samples as ``00000.tar, 00001.tar, ...``; returns the number of samples."""
     folder.mkdir(parents=True, exist_ok=True)
     pending: list[Sample] = []
     count = shard = 0
@@ -67,7 +67,7 @@ def _shards_in(folder: Path) -> list[Path]:
 
 
 def fingerprint_of(folder: Path) -> str:
-    """A hash of every shard that ``read_shards`` reads there, names included."""
+    """Return a hash of every shard that ``read_shards`` reads there, names included."""
     whole = hashlib.sha256()
     for path in _shards_in(folder):
         name = path.relative_to(folder).as_posix()
@@ -96,10 +96,10 @@ def _write_shard(samples: list[Sample], path: Path) -> None:
 
 
 def read_shards(folder: Path) -> Iterator[Sample]:
-    """Every sample of a folder of shards and of the folders in it, in the order of their names.
+    """Yield every sample of a folder of shards and its subfolders, in the order of their names.
 
     Raises:
-        FileError: the folder holds no shard, or a sample lacks its picture or facts.
+        FileError: the folder contains no shard, or a sample lacks its picture or metadata.
     """
     shards = _shards_in(folder)
     if not shards:

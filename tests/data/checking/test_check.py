@@ -88,7 +88,7 @@ def test_the_report_names_every_clip_to_look_at(dataset: Path, tmp_path: Path) -
     text = "\n".join(report.lines())
     assert text.startswith("7 clips (folder), 6 of them good: ")
     assert "broken: " in text
-    assert "not a video" in text
+    assert "not a readable video" in text
     calm = check_clips(listing, CheckOptions(flip=False, frames=1, max_bad=0.5))
     assert calm.usable
     assert not {"left or right", "static", "short"} & calm.concerns().keys()

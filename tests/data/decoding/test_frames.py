@@ -30,7 +30,7 @@ from animatediff.errors import FileError
 REFUSALS = {
     "bomb.gif": "16,777,216 pixels a frame",
     "bomb.mp4": "16,777,216 pixels a frame",
-    "concat.mp4": "only points to other files",
+    "concat.mp4": "only refers to other files",
     "cut short.mp4": "cut short",
     "drawing.mp4": "is a drawing",
     "empty.mp4": "is empty",
@@ -40,9 +40,9 @@ REFUSALS = {
     "huge.png": "too large",
     "many.mp4": "1,000,000,000 frames|broken|cut short",
     "no index.mp4": "no index",
-    "playlist.mp4": "only points to other files",
+    "playlist.mp4": "only refers to other files",
     "sound.mp4": "only sound",
-    "text.mp4": "not a video or picture",
+    "text.mp4": "not a readable video or picture",
 }
 
 

@@ -183,7 +183,7 @@ def test_parts_of_a_video_repeats_and_captions_from_names(clips: Path) -> None:
     (clips / "owl.txt").write_text("an owl")
     listing = list_clips(clips)
     assert [(e.text, e.repeats) for e in listing.entries] == [("sks, an owl", 3), ("red fox 02", 3)]
-    assert "resolutions is not about which clips" in listing.notes[0]
+    assert "resolutions does not select clips" in listing.notes[0]
 
 
 def test_our_own_strips_are_clips(tmp_path: Path) -> None:
@@ -222,8 +222,8 @@ def test_a_wrong_row_is_told_by_its_line_and_the_others_are_listed(clips: Path) 
         reasons,
         [
             (4, "'gone.mp4', which is not there"),
-            (5, "lies outside"),
-            (6, "has 2 fields, and there are 4 columns"),
+            (5, "is outside"),
+            (6, "has 2 fields for 4 columns"),
             (7, "ends at 1 s, before it starts"),
             (8, "start = 'soon', which is no time"),
             (9, "has no file_name"),
@@ -251,7 +251,7 @@ def test_a_wrong_row_is_told_by_its_line_and_the_others_are_listed(clips: Path) 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.csv", b"path,words\n", "line 1 names neither file_name nor videoid"),
+        ("a.csv", b"path,words\n", "line 1 needs the column file_name"),
         ("a.csv", b"file_name,file_name\n", "names a column twice"),
         ("a.csv", b"file_name,text\n\xff\xfe,x\n", "UTF-8"),
         ("a.toml", b"[general\n", "not TOML"),
@@ -276,7 +276,7 @@ def test_what_cannot_be_told_is_asked(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no"):
         list_clips(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no clips"):
+    with pytest.raises(InputError, match="contains no clips"):
         list_clips(tmp_path / "empty")
     assert len(list_clips(clips, layout="folder")) == 2
     in_lists(clips)

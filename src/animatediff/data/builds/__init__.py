@@ -1,1 +1,1 @@
-"""Builds: data sets that are cut, resampled and encoded once, stored in shards."""
+"""Builds: datasets that are cut, resampled and encoded once, stored in shards."""

@@ -1,7 +1,7 @@
-"""Clips to learn from that ``dataset build`` encoded once: no decoding, no encoding, the same windows.
+"""Training data from the shards of ``dataset build``: no decoding, no encoding, the same windows.
 
-A window of a build is the window that its source would give wherever the clip's own rate is the one
-that is learned, or the clip is no longer than a window, and no scene was cut or left out.
+A window equals the window of the source if the clip's own rate is the training rate, or the clip is
+not longer than a window, and no scene was cut or left out.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class BuiltClips:
     """The samples of a build; sample i is a pure function of i and a generator.
 
     Attributes:
-        clips: in the order of their clips' names and their places in them, as often as each counts.
-        fps: frames a second.
-        notes: nothing: what there was to say, the build said.
+        clips: in the order of their clips' names and positions, each as often as it counts.
+        fps: frames per second.
+        notes: empty, because the build already reported everything.
     """
 
     clips: tuple[BuiltClip, ...]
@@ -42,25 +42,25 @@ class BuiltClips:
         return len(self.clips)
 
     def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> EncodedFootage:
-        """A window of a sample from a random start, and its caption.
+        """Return a window of a sample from a random start, and its caption.
 
         Raises:
-            FileError: its shard is damaged.
+            FileError: the shard is damaged.
         """
         clip = self.clips[index]
         count = int(clip.facts["frames"])
         start = window_start(count, num_frames, generator)
-        # The frame on screen where the source's window would begin, see ``decode``.
+        # The frame on screen where the source's window would start, see ``decode``.
         begin = min(math.floor(start + 0.5 + TICK * float(self.fps)), count - num_frames)
         tensors = clip.tensors()
         mean, spread = tensors.get("latents"), tensors.get("spread")
         if mean is None or spread is None or not len(mean) == len(spread) == count:
-            raise FileError(f"{clip.key} has not the latents of {count} frames; build it again.")
+            raise FileError(f"{clip.key} lacks the latents of {count} frames; build it again.")
         part = slice(begin, begin + num_frames)
         return EncodedFootage(mean[part], spread[part], clip.facts["caption"], tensors.get("text"))
 
     def fingerprint(self) -> str:
-        """A hash of the samples' names, each of which is a hash of all that decides it."""
+        """Return a hash of the samples' names, which are hashes of all that determines them."""
         return hashlib.sha256("\n".join(clip.key for clip in self.clips).encode()).hexdigest()
 
 
@@ -75,17 +75,17 @@ def read_built_clips(
     first: int = 0,
     count: int | None = None,
 ) -> BuiltClips:
-    """The samples of a build, if they are what a run would encode itself.
+    """Return the samples of a build, if they are what a run would encode itself.
 
     Args:
-        folder: where the shards are.
-        said: what they are, as their build wrote it.
-        size: pixels of a side of what is learned.
-        fps: frames a second of what is learned.
+        folder: the folder of the shards.
+        said: their description, as the build wrote it.
+        size: pixels of a side of the training frames.
+        fps: frames per second of the training.
         num_frames: frames of a window.
-        encoders: what tells the model's autoencoder (``vae``) and ``text_encoder`` from others.
-        first: the number of the first sample.
-        count: how many of them; all if ``None``.
+        encoders: identify the model's autoencoder (``vae``) and ``text_encoder``.
+        first: number of the first sample.
+        count: number of samples; ``None`` for all.
 
     Raises:
         InputError: they were built for another model, size, rate or length, or there are too few.

@@ -1,4 +1,4 @@
-"""What a build left behind: its samples, read one at a time."""
+"""Read the samples of a build, one at a time."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from animatediff.data.decoding.media import Media
 from animatediff.errors import FileError, reason_of
 
 BUILD = "build.json"
-"""The file that says what the shards of a folder are."""
+"""The file that describes a folder's shards."""
 
 
 @dataclass(frozen=True)
 class BuiltClip:
-    """One sample of a build, of which nothing large is read yet.
+    """One sample of a build; nothing large is read yet.
 
     Attributes:
         key: its name.
-        facts: its caption and what else is known of it.
-        media: its frames; ``None`` if they were not kept.
-        encoded: where its tensors are: file, offset and length; ``None`` if it was not encoded.
+        facts: its caption and other metadata.
+        media: its frames; ``None`` if they were not stored.
+        encoded: the place of its tensors (file, offset, length); ``None`` if it was not encoded.
     """
 
     key: str
@@ -38,7 +38,7 @@ class BuiltClip:
     encoded: tuple[Path, int, int] | None
 
     def tensors(self) -> dict[str, Tensor]:
-        """What its frames and caption were encoded to, read from the disk.
+        """Read the encoded frames and caption from the disk.
 
         Raises:
             FileError: it was not encoded, or the shard is cut short.
@@ -62,10 +62,10 @@ class BuiltClip:
 
 
 def said_of(folder: Path) -> Mapping[str, Any] | None:
-    """What the shards of a folder are, as their build wrote it; ``None`` if it is no build's.
+    """Return the description of a folder's shards; ``None`` if it is not a build.
 
     Raises:
-        FileError: that cannot be read.
+        FileError: the description cannot be read.
     """
     path = folder / BUILD
     if not path.is_file():
@@ -80,10 +80,10 @@ def said_of(folder: Path) -> Mapping[str, Any] | None:
 
 
 def read_built(folder: Path) -> tuple[BuiltClip, ...]:
-    """Every sample of a build, in the order of their names, whatever run made them.
+    """Return every sample of a build in the order of their names, whichever run made them.
 
     Raises:
-        FileError: the folder is no build, or a shard is broken.
+        FileError: the folder is not a build, or a shard is broken.
     """
     if not (folder / BUILD).is_file():
         raise FileError(

@@ -1,4 +1,4 @@
-"""Which samples a clip gives: planned before any is made, each named by what decides it."""
+"""Plan the samples of a clip before any is made; each is named by what determines it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What samples are like.
+    """Options of a build.
 
     Attributes:
-        size: width and height; clips are scaled to cover it and cut in the middle.
-        fps: frames a second.
-        frames: the fewest frames that a sample has.
-        longest: the most; a longer scene becomes several samples.
-        cut_scenes: whether a clip is cut where its scene changes.
-        keep_static: whether clips in which nothing moves are kept.
-        pixels: whether the frames themselves are kept, losslessly, beside what they are encoded to.
+        size: width and height; clips are scaled to cover it and cropped in the middle.
+        fps: frames per second.
+        frames: the fewest frames of a sample.
+        longest: the most frames; a longer scene becomes several samples.
+        cut_scenes: whether clips are cut at scene changes.
+        keep_static: whether clips without any motion are kept.
+        pixels: whether the frames are stored losslessly beside the encoded form.
         max_bad: the share of clips that may be bad.
     """
 
@@ -50,22 +50,24 @@ class BuildOptions:
     def __post_init__(self) -> None:
         if min(self.size) < 1 or not 0 < self.fps <= 1000:
             raise InputError(
-                f"Clips of {self.size[0]}x{self.size[1]} at {self.fps} fps cannot be made."
+                f"The size {self.size[0]}x{self.size[1]} or the rate {self.fps} fps cannot be "
+                "used for samples."
             )
         if not 1 <= self.frames <= self.longest:
             raise InputError(
-                f"A sample cannot have {self.frames} frames at least and {self.longest} at most."
+                f"A sample needs at least {self.frames} frames, but at most {self.longest} are "
+                "allowed."
             )
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """What turns frames and captions into what is learned from.
+    """Encodes frames and captions for training.
 
     Attributes:
-        name: tells it from others, weights included.
-        frames: frames to named tensors, the first axis frames.
-        text: a caption to named tensors.
+        name: identifies it, including its weights.
+        frames: encodes frames as named tensors whose first axis is frames.
+        text: encodes a caption as named tensors.
     """
 
     name: str
@@ -75,14 +77,14 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Planned:
-    """One sample before it is made.
+    """A sample that is planned but not made.
 
     Attributes:
-        key: a hash of everything below, of the options and of the encoder.
+        key: a hash of everything below, the options and the encoder.
         entry: the clip it comes from.
-        source: the SHA-256 of the clip's bytes.
+        source: SHA-256 of the clip's bytes.
         start: seconds from the file's beginning.
-        count: how many frames.
+        count: number of frames.
     """
 
     key: str
@@ -95,12 +97,12 @@ class Planned:
 def plan_samples(
     facts: ClipFacts, *, start: float, options: BuildOptions
 ) -> tuple[list[tuple[float, int]], Counter[str]]:
-    """The samples of one clip, each as its start in seconds and its frames; and what gave none.
+    """Plan the samples of one clip: start in seconds, frames, and the reasons for left-out parts.
 
     Args:
-        facts: what was seen of it.
+        facts: the clip's properties.
         start: seconds from the file's beginning to the clip's.
-        options: what samples are like.
+        options: options of the build.
     """
     left_out: Counter[str] = Counter()
     if options.frames > 1 and facts.still and not options.keep_static:
@@ -108,7 +110,7 @@ def plan_samples(
     samples: list[tuple[float, int]] = []
     cuts = facts.cuts if options.cut_scenes else ()
     for begin, end in zip((0.0, *cuts), (*cuts, facts.seconds), strict=True):
-        # A single picture is shown for no certain time.
+        # A single picture has no duration.
         room = frames_within(end - begin, options.fps) if facts.frames > 1 else 1
         if room < options.frames:
             left_out["short"] += 1
@@ -122,7 +124,7 @@ def plan_samples(
 
 
 def sha256_of_clip(media: Media) -> str:
-    """Of the bytes of a clip, wherever they are.
+    """Hash the bytes of a clip, wherever they are.
 
     Raises:
         FileError: they cannot be read.
@@ -150,7 +152,7 @@ def sample_key(
     options: BuildOptions,
     encoder: Encoder | None,
 ) -> str:
-    """A sample's name: a hash of its clip's bytes, its window, its words and what it is made with."""
+    """Name a sample: a hash of its clip's bytes, its window, its caption and the build's options."""
     decides = [source, entry.text, f"{start:.4f}", count, entry.repeats, dict(entry.facts)]
     decides += [entry.media.strip, str(entry.media.fps), kind_of_shards(options, encoder)]
     decides += [READER]
@@ -159,7 +161,7 @@ def sample_key(
 
 
 def kind_of_shards(options: BuildOptions, encoder: Encoder | None) -> dict[str, Any]:
-    """What makes shards of one kind; how many clips may be bad is no part of it."""
+    """Return the options that must be equal within a folder of shards."""
     table = asdict(dataclasses.replace(options, max_bad=MAX_BAD))
     del table["max_bad"]
     return table | {

@@ -1,4 +1,4 @@
-"""Samples on their way into shards: tar files that appear whole or not at all."""
+"""Write samples into shards: tar files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from animatediff.errors import FileError, OutputError, reason_of
 
 MAX_SHARD_BYTES = 512 << 20
 FLUSH_SECONDS = 300.0
-"""A shard is closed after so long, so that a kill never costs more."""
+"""A shard is closed after this many seconds, to limit the loss by a kill."""
 
 
 class Shelf:
-    """Samples on their way into shards, each of which appears whole or not at all."""
+    """Collects samples into shards, each of which is complete or absent."""
 
     def __init__(self, folder: Path, per_shard: int) -> None:
         self._folder, self._per_shard = folder, per_shard
@@ -26,7 +26,7 @@ class Shelf:
         self._since = time.monotonic()
 
     def add(self, key: str, members: Mapping[str, bytes]) -> None:
-        """Put a sample's files, by their suffixes, where the next shard is gathered."""
+        """Add a sample's files, by suffix, to the next shard."""
         self._pending += [(f"{key}.{suffix}", content) for suffix, content in members.items()]
         self._keys.add(key)
         size = sum(len(content) for _, content in self._pending)
@@ -35,7 +35,7 @@ class Shelf:
             self.close()
 
     def close(self) -> None:
-        """Write what was gathered."""
+        """Write the collected samples."""
         if self._pending:
             numbers = (int(p.stem) for p in shards_in(self._folder) if p.stem.isdigit())
             number = max(numbers, default=-1) + 1
@@ -44,12 +44,12 @@ class Shelf:
 
 
 def shards_in(folder: Path) -> list[Path]:
-    """The shards of a build."""
+    """Return the shards of a build."""
     return sorted(folder.glob("*.tar"))
 
 
 def keep_only(wanted: set[str], folder: Path) -> tuple[set[str], int]:
-    """The samples that are there and wanted; others, of clips that changed or went, are taken out."""
+    """Return the existing samples that are still wanted, and remove the others."""
     there: set[str] = set()
     dropped: set[str] = set()
     for shard in shards_in(folder):
@@ -78,7 +78,7 @@ def keep_only(wanted: set[str], folder: Path) -> tuple[set[str], int]:
 
 
 def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
-    """Write files under one name, whole or not at all.
+    """Write files under one name, completely or not at all.
 
     Raises:
         OutputError: they cannot be written.
@@ -93,7 +93,7 @@ def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write under the name only what is complete and on the disk."""
+    """Rename a file after it is complete and on the disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -112,7 +112,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:
-    """The sentence for a shard that cannot be written."""
+    """Return the error for a shard that cannot be written."""
     reason = reason_of(error)
     return OutputError(
         f"{path} cannot be written ({reason}); free some space or choose another folder."

@@ -1,8 +1,8 @@
-"""A data set made ready to learn from: even rate and size, one scene each, encoded once, in shards.
+"""Build a dataset: constant rate and size, one scene each, encoded once, in shards.
 
-First every clip is looked at and its samples are planned; then what is planned and not yet there is
-decoded, encoded and written. A sample is named by a hash of all that decides it, so that a build that
-was killed goes on, one whose data set changed does only what is new, and nothing is done twice.
+First every clip is examined and its samples are planned. Then the missing samples are decoded,
+encoded and written. A sample is named by a hash of everything that determines it, so an interrupted
+build continues, a changed dataset needs only its new samples, and nothing is done twice.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ Watch = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did.
+    """The result of a build.
 
     Attributes:
-        samples: how many there are now.
-        made: how many of them are new.
-        dropped: how many were there, and are of this data set no more.
-        left_out: clips or scenes that gave no sample, counted by the reason.
-        bad: why clips are bad, by their keys.
-        shards: how many files they are in.
+        samples: number of samples now.
+        made: number of new samples.
+        dropped: number of removed samples.
+        left_out: number of clips or scenes without a sample, by reason.
+        bad: the reason for each bad clip, by key.
+        shards: number of files.
     """
 
     samples: int
@@ -82,22 +82,22 @@ def build_shards(
     limits: Limits | None = None,
     watch: Watch | None = None,
 ) -> BuildReport:
-    """Make a data set's samples, or those that are missing.
+    """Make a dataset's samples, or the missing ones.
 
     Args:
-        listing: the data set.
-        folder: where the shards are, or will be.
-        options: what samples are like.
-        encoder: what they are encoded with; without one, frames are only resampled.
-        per_shard: how many samples a file holds at most.
-        workers: how many clips are decoded at once.
-        limits: how much of a clip is decoded.
-        watch: told the stage, and how many of how many are done.
+        listing: the dataset.
+        folder: the folder of the shards.
+        options: options of the build.
+        encoder: encodes the samples; without one, frames are only resampled.
+        per_shard: the most samples of a file.
+        workers: number of clips to decode at once.
+        limits: limits of decoding.
+        watch: called with the stage, the number of finished clips and their total.
 
     Raises:
-        InputError: the folder holds shards of other options or another encoder.
+        InputError: the folder contains shards of other options or another encoder.
         FileError: too many clips are bad.
-        OutputError: the shards cannot be written; those that were are whole.
+        OutputError: the shards cannot be written; finished ones are complete.
     """
     if encoder is None and not options.pixels:
         raise InputError("Without a model and without pixels there is nothing to build.")
@@ -191,7 +191,7 @@ def _plan_all(
 
 
 def _claim(folder: Path, options: BuildOptions, encoder: Encoder | None) -> None:
-    """Make the folder, or find that it holds shards of the same kind."""
+    """Create the folder, or check that its shards have the same options."""
     said, path = kind_of_shards(options, encoder), folder / BUILD
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -219,7 +219,7 @@ def _claim(folder: Path, options: BuildOptions, encoder: Encoder | None) -> None
 def _members_of(
     plan: Planned, frames: Frames, options: BuildOptions, encoder: Encoder | None
 ) -> dict[str, bytes]:
-    """The files of one sample, by their suffixes."""
+    """Return the files of one sample, by suffix."""
     entry = plan.entry
     facts = {
         "caption": entry.text,
@@ -243,7 +243,7 @@ def _members_of(
 
 
 def lossless_mp4(frames: Frames, fps: Fraction) -> bytes:
-    """Frames as H.264 in RGB, bit for bit, which every FFmpeg plays."""
+    """Encode frames as H.264 in RGB, bit for bit, which every FFmpeg plays."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream: Any = container.add_stream(

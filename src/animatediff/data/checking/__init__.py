@@ -1,1 +1,1 @@
-"""Checking: what clips are like, and which of them cannot be used."""
+"""Check clips: their properties, and which of them are bad."""

@@ -1,6 +1,6 @@
-"""What a data set is like before anything is learned from it: what is bad, and what will be regretted.
+"""Check a dataset before training: bad clips, and clips that need attention.
 
-Every clip is decoded whole. Nothing is changed: the report says which clips to look at, and why.
+Every clip is decoded completely. Nothing is changed; the report lists clips and reasons.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ Watch = Callable[[int, int], None]
 Thumbnails = UInt8[np.ndarray, "moments height width 3"]
 
 CAPTION_TOKENS = 75
-"""What Stable Diffusion's text encoder reads of a caption; the rest is cut off."""
+"""Tokens of a caption that Stable Diffusion's text encoder reads; the rest is cut off."""
 MAX_SHEET_CLIPS = 60
 DUPLICATE_BITS, DUPLICATE_COLOUR = 16, 6.0
-"""Two clips look alike if so few of 256 bits differ, and 192 colours by so little on average."""
+"""Clips look alike below this many of 256 different bits and this mean difference of 192 colours."""
 
 _TOKEN = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|[^\s\w]+|_+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What is asked of a data set.
+    """Options of a check.
 
     Attributes:
-        fps: the rate that will be learned from.
-        frames: how many frames in a row will be.
+        fps: the frame rate of the training.
+        frames: the number of consecutive frames of the training.
         flip: whether clips will be mirrored.
         max_bad: the share of clips that may be bad.
     """
@@ -57,14 +57,14 @@ class CheckOptions:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was found.
+    """The result of a check.
 
     Attributes:
-        listing: the data set.
-        options: what was asked of it.
-        facts: of each clip that is whole, by its key.
-        bad: why each other clip is bad.
-        duplicates: keys of clips that look alike, in groups.
+        listing: the dataset.
+        options: the options of the check.
+        facts: properties of each good clip, by key.
+        bad: the reason for each bad clip, by key.
+        duplicates: groups of keys of clips that look alike.
         thumbnails: a few small frames of some clips.
     """
 
@@ -77,16 +77,16 @@ class CheckReport:
 
     @property
     def total(self) -> int:
-        """How many clips there should be."""
+        """Number of clips, including bad ones."""
         return len(self.facts) + len(self.bad)
 
     @property
     def usable(self) -> bool:
-        """Whether few enough clips are bad."""
+        """Whether the share of bad clips is allowed."""
         return len(self.bad) <= self.options.max_bad * self.total
 
     def concerns(self) -> dict[str, tuple[str, ...]]:
-        """The clips to look at, by what is the matter with them."""
+        """Clips that need attention, by reason."""
         entries = [entry for entry in self.listing.entries if entry.key in self.facts]
         fps, needed = self.options.fps, self.options.frames
         moving = self.options.frames > 1
@@ -106,7 +106,7 @@ class CheckReport:
         return {name: keys for name, keys in found.items() if keys}
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for programs."""
+        """Return everything as plain data, for programs."""
         return {
             "path": str(self.listing.path),
             "layout": self.listing.layout,
@@ -126,7 +126,7 @@ class CheckReport:
         }
 
     def lines(self) -> Iterator[str]:
-        """The same for people."""
+        """Return the report as text."""
         seconds = _spread([f.seconds for f in self.facts.values()])
         yield (
             f"{self.total} clips ({self.listing.layout}), {len(self.facts)} of them good: "
@@ -172,14 +172,14 @@ def check_clips(
     limits: Limits | None = None,
     watch: Watch | None = None,
 ) -> CheckReport:
-    """Decode every clip of a data set and say what it is like.
+    """Decode every clip of a dataset and report on it.
 
     Args:
-        listing: the data set.
-        options: what is asked of it.
-        workers: how many clips are decoded at once.
-        limits: how much of a clip is decoded.
-        watch: told how many of how many clips are done.
+        listing: the dataset.
+        options: options of the check.
+        workers: number of clips to decode at once.
+        limits: limits of decoding.
+        watch: called with the number of finished clips and their total.
     """
     total = len(listing) + len(listing.broken)
     bad = Quarantine(total, max_bad=options.max_bad)
@@ -207,7 +207,7 @@ def _survey(decoder: Decoder, entry: ClipEntry) -> tuple[ClipFacts, Thumbnails]:
 
 
 def duplicates_among(facts: Mapping[str, ClipFacts]) -> tuple[tuple[str, ...], ...]:
-    """Groups of clips that look alike, though they may be of other sizes, rates and files."""
+    """Return groups of clips that look alike, whatever their size, rate and file."""
     keys = list(facts)
     if len(keys) < 2:
         return ()
@@ -242,7 +242,7 @@ def duplicates_among(facts: Mapping[str, ClipFacts]) -> tuple[tuple[str, ...], .
 
 
 def least_tokens(caption: str) -> int:
-    """At least so many tokens a caption has for CLIP: its words, digits and runs of signs."""
+    """Return a lower bound of a caption's CLIP tokens: its words, digits and punctuation."""
     return len(_TOKEN.findall(caption))
 
 
@@ -252,7 +252,7 @@ _COLUMNS, _MARGIN, _LABEL = 3, 6, 14
 
 
 def write_contact_sheet(report: CheckReport, path: Path) -> None:
-    """Four moments of each of up to 60 clips, each above its name and what is the matter with it.
+    """Draw four moments of up to 60 clips, each above its name and the reasons for attention.
 
     Raises:
         OutputError: the picture cannot be written.

@@ -1,4 +1,4 @@
-"""What a clip is like, seen frame by frame without keeping it: length, rate, cuts, stillness, looks.
+"""Measure a clip frame by frame without storing it: length, rate, cuts, motion, appearance.
 
 Nothing here imports torch: this runs in the child process of ``data/decoding/confined.py``.
 """
@@ -17,14 +17,14 @@ from animatediff.data.decoding.frames import opened
 from animatediff.data.decoding.media import Frame, Limits, Media, Picture
 
 STILL_BELOW = 0.01
-"""The largest change from the first frame, of full scale, under which a clip stands still."""
+"""A clip is static if no frame differs from the first by more than this share of full scale."""
 CUT_ABOVE = 0.06
-"""The change between two frames, of full scale, from which a cut is possible ..."""
+"""A cut is possible from this change between two frames, as a share of full scale ..."""
 CUT_CONTRAST = 2.0
-"""... where it is so many times any change around it: a shaking camera changes all the time, and a
-flash changes twice."""
+"""... if it is this many times larger than the changes around it: a shaking camera changes
+constantly, and a flash changes twice."""
 VARYING_ABOVE = 0.1
-"""The share by which frame times differ from even ones where a rate is called varying."""
+"""A rate is called varying if frame times differ from even ones by more than this share."""
 
 _SIDE = 32
 _MOMENTS = (0.125, 0.375, 0.625, 0.875)
@@ -33,22 +33,22 @@ THUMBNAILS, THUMBNAIL_HEIGHT = 4, 72
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What was seen of a clip.
+    """Properties of a clip.
 
     Attributes:
         kind: codec and container.
-        frames: how many.
-        seconds: how long they last.
-        fps: on average.
+        frames: number of frames.
+        seconds: duration.
+        fps: average rate.
         width: as shown.
         height: as shown.
-        varying_rate: whether frames are shown for different times.
-        turned: degrees by which the file asks a player to turn it.
-        hdr: ``PQ`` or ``HLG`` where it was made for a brighter screen; empty if not.
-        change: the largest mean change of a frame from the first, of full scale.
-        cuts: the seconds at which another scene begins.
-        looks: 256 bits, alike for clips that look alike.
-        colours: 4 x 4 patches of its colours at four moments, as bytes in hexadecimal.
+        varying_rate: whether frames have different durations.
+        turned: rotation in degrees that the file asks a player for.
+        hdr: ``PQ`` or ``HLG`` for HDR video; otherwise empty.
+        change: largest mean change of a frame from the first, as a share of full scale.
+        cuts: times of scene changes, in seconds.
+        looks: 256 bits, similar for clips that look alike.
+        colours: 4 x 4 colour patches at four moments, as bytes in hexadecimal.
     """
 
     kind: str
@@ -74,7 +74,7 @@ class ClipFacts:
 def survey(
     media: Media, *, start: float = 0.0, end: float | None = None, limits: Limits | None = None
 ) -> tuple[ClipFacts, UInt8[np.ndarray, "moments height width 3"]]:
-    """The facts of a clip, and a few of its frames, small, for a contact sheet.
+    """Measure a clip, and return a few small frames for a contact sheet.
 
     Raises:
         FileError: the file is missing, broken, cut short, not a clip, or beyond the limits.
@@ -91,7 +91,7 @@ def survey(
 
 
 class _Seen:
-    """What is remembered of the frames so far: little, however long the clip is."""
+    """Running measurements, of constant size however long the clip is."""
 
     def __init__(self) -> None:
         self._first: Frame | None = None
@@ -159,10 +159,11 @@ class _Seen:
 
 
 def cuts_in(changes: Sequence[float]) -> list[int]:
-    """The frames that begin another scene.
+    """Return the frames that start another scene.
 
     Args:
-        changes: of each frame from the one before it, of full scale; the first is 0.
+        changes: change of each frame from the previous one, as a share of full scale; the first is
+            0.
     """
     found: list[int] = []
     for index in range(1, len(changes)):
@@ -176,7 +177,7 @@ def cuts_in(changes: Sequence[float]) -> list[int]:
 
 
 def frame_changes(frames: UInt8[np.ndarray, "frames height width 3"]) -> list[float]:
-    """The change of each frame from the one before it, as ``survey`` measures it."""
+    """Return the change of each frame from the previous one, as ``survey`` measures it."""
     small = [
         np.asarray(Image.fromarray(frame).resize((_SIDE, _SIDE), Image.Resampling.BOX))
         for frame in frames
@@ -189,14 +190,14 @@ def _change(one: Picture, other: Picture) -> float:
 
 
 def _difference_hash(small: Picture) -> UInt8[np.ndarray, " bytes"]:
-    """64 bits: whether each of 8 x 8 patches is brighter than its right neighbour."""
+    """Return 64 bits: whether each of 8 x 8 patches is brighter than its right neighbour."""
     grey: Float[np.ndarray, "h w"] = small.astype(np.float32) @ np.array(
         [0.299, 0.587, 0.114], np.float32
     )
     patches = np.asarray(
         Image.fromarray(grey, mode=None).resize((9, 8), Image.Resampling.BOX), np.float32
     )
-    # Flat places would be decided by noise.
+    # In flat areas, noise would decide.
     return np.packbits(patches[:, :-1] > patches[:, 1:] + 2)
 
 

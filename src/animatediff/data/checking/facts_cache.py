@@ -1,4 +1,4 @@
-"""What was seen of clips, kept in a file, so that no clip is looked at twice."""
+"""A cache of clip properties in a file, so that no clip is decoded twice for them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SURVEYS = "surveys.jsonl"
 
 
 class Surveys:
-    """The facts of clips by a name that changes with what they are; a line of a file for each.
+    """Clip properties, keyed by a hash that changes with the clip; one line of a file each.
 
     Args:
-        path: the file, whose last line may be torn by a kill; ``None`` keeps them in memory alone.
+        path: the file, whose last line may be incomplete after a kill; ``None`` for memory only.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -28,7 +28,7 @@ class Surveys:
         return self._known.get(clip)
 
     def keep(self, clip: str, facts: ClipFacts) -> None:
-        """Keep what was seen, once.
+        """Store the properties of a clip, once.
 
         Raises:
             OutputError: the file cannot be written.
@@ -49,7 +49,7 @@ class Surveys:
 
 
 def read_surveys(path: Path) -> dict[str, ClipFacts]:
-    """What earlier runs saw; lines that a kill tore, or an older reader wrote, are passed over."""
+    """Load what earlier runs stored; incomplete or outdated lines are skipped."""
     known: dict[str, ClipFacts] = {}
     if not path.exists():
         return known

@@ -1,7 +1,7 @@
-"""Every clip looked at before the first step, whole, by a decoder that can be stopped.
+"""Decode every clip completely before the first training step, with a decoder that can be stopped.
 
-So a run knows what it can read before it learns anything. What was found is kept with the data set's
-records: a run that goes on finds the same clips good, and the same ones bad, as when it began.
+A run thus knows what it can read before it trains. The findings are stored with the dataset's
+records, so a resumed run finds the same clips good and bad as when it started.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from animatediff.data.layouts.listing import ClipEntry, Listing
 from animatediff.errors import FileError, OutputError, reason_of
 
 CLIPS_A_WORKER = 16
-"""So many clips are worth the start of one more process."""
+"""Number of clips that justify one more process."""
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What is known of a data set's clips.
+    """What is known of a dataset's clips.
 
     Attributes:
-        good: the clips that were decoded to their end, and what was seen of each.
-        bad: why each of the others was set aside, by its key.
-        told: the file that tells the same; ``None`` if there is none.
+        good: clips that were decoded to their end, with their properties.
+        bad: the reason for each bad clip, by key.
+        told: the file with the same reasons; ``None`` if there is none.
     """
 
     good: tuple[tuple[ClipEntry, ClipFacts], ...]
@@ -49,17 +49,17 @@ def probe(
     workers: int | None = None,
     limits: Limits | None = None,
 ) -> Probed:
-    """Decode every clip of a data set, but those whose files are as they were when last looked at.
+    """Decode every clip of a dataset, except those whose files have not changed since the last time.
 
-    A clip that was bad is looked at again when its file changes, or when ``quarantine.jsonl`` is
-    deleted from the records.
+    A bad clip is decoded again if its file changes, or if ``quarantine.jsonl`` is deleted from the
+    records.
 
     Args:
-        listing: the data set.
-        records: the folder where what is found is kept; ``None`` keeps nothing.
+        listing: the dataset.
+        records: the folder for the findings; ``None`` stores nothing.
         max_bad: the share of clips that may be bad.
-        workers: how many clips are decoded at once; if ``None``, as many as there are cores to it.
-        limits: how much of a clip is decoded.
+        workers: number of clips to decode at once; by default one per core of this process.
+        limits: limits of decoding.
 
     Raises:
         FileError: too many clips are bad.
@@ -101,7 +101,7 @@ def probe(
                 seen.keep(*result)
                 good.append((entry, result[1]))
     except FileError as error:
-        # Such a verdict stops a run, so it is not one that a run goes on from: no stamps.
+        # This verdict stops the run, so it is stored without stamps and does not bind the next run.
         if told is None:
             raise
         _write(told, ({"clip": key, "reason": r} for key, r in quarantine.reasons.items()))
@@ -116,7 +116,7 @@ def probe(
 
 
 def _cores() -> int:
-    """The share of this machine's cores that falls to this process of a run."""
+    """Return this process's share of the machine's cores."""
     here = os.environ.get("LOCAL_WORLD_SIZE", "1")
     return max(1, (os.cpu_count() or 1) // (int(here) if here.isdigit() and int(here) else 1))
 
@@ -126,7 +126,7 @@ def _one_by_one(
     look: Callable[[Decoder, ClipEntry], tuple[str, ClipFacts]],
     limits: Limits,
 ) -> Iterator[tuple[ClipEntry, tuple[str, ClipFacts] | FileError]]:
-    """By the decoder that will read the clips afterwards, so that no other is started."""
+    """Decode with the decoder that will read the clips later, so that no other is started."""
     for entry in entries:
         try:
             yield entry, look(own_decoder(limits), entry)
@@ -135,10 +135,10 @@ def _one_by_one(
 
 
 def _stamp_of(entry: ClipEntry) -> str:
-    """Changes when a clip's files do; nothing of them is read.
+    """Return a stamp that changes when a clip's files do, without reading them.
 
     Raises:
-        FileError: they are not there.
+        FileError: the files do not exist.
     """
     media = entry.media
     facts: list[object] = [media.offset, media.length, media.strip, str(media.fps)]
@@ -161,7 +161,7 @@ def _stamp_or_nothing(entry: ClipEntry) -> str:
 
 
 def _verdicts_in(path: Path) -> dict[str, str]:
-    """The reasons of clips that were set aside when a run began, by their stamps."""
+    """Load the reasons of clips that were bad when a run started, by stamp."""
     if not path.exists():
         return {}
     found: dict[str, str] = {}
@@ -180,11 +180,13 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = reason_of(error)
-        raise OutputError(f"{folder} cannot be made ({reason}); choose another --work.") from None
+        raise OutputError(
+            f"{folder} cannot be created ({reason}); choose another --work."
+        ) from None
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    """Replace the file whole: several processes of one run write the same."""
+    """Replace the file atomically: several processes of a run write the same content."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     try:

@@ -1,8 +1,8 @@
-"""Bad clips are set aside with their reasons; too many of them stop the run, and none loops for ever.
+"""Skip bad clips with a recorded reason; too many of them stop the run.
 
-A trainer that swallows every error and draws another clip hangs when all of them are bad, and hides
-it when many are. Here each bad clip is one line of ``quarantine.jsonl``, and there is a limit; all of
-it is settled before the first step (``data/checking/probing.py``).
+A trainer that ignores every error and draws another clip hangs if all of them are bad, and hides it
+if many are. Here each bad clip is one line of ``quarantine.jsonl``, and there is a limit. All of
+this happens before the first step (``data/checking/probing.py``).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MAX_BAD = 0.1
 
 
 class Quarantine:
-    """The bad clips of one data set.
+    """The bad clips of one dataset.
 
     Args:
-        total: how many clips there are, the bad ones among them.
-        path: the file to keep them in, begun anew; ``None`` keeps them in memory alone.
+        total: number of clips, including bad ones.
+        path: the file for the reasons, started anew; ``None`` for memory only.
         max_bad: the share of clips that may be bad.
 
     Raises:
@@ -35,7 +35,7 @@ class Quarantine:
 
     def __init__(self, total: int, *, path: Path | None = None, max_bad: float = MAX_BAD) -> None:
         if not 0 <= max_bad <= 1:
-            raise InputError(f"The share of clips that may be bad is from 0 to 1, not {max_bad:g}.")
+            raise InputError(f"The share of bad clips must be from 0 to 1, not {max_bad:g}.")
         self._total, self._max_bad, self._path = total, max_bad, path
         self._reasons: dict[str, str] = {}
         if path is not None:
@@ -43,26 +43,26 @@ class Quarantine:
 
     @property
     def reasons(self) -> Mapping[str, str]:
-        """Why each clip was set aside, by its key, in the order in which it was."""
+        """The reason for each bad clip, by key, in the order of recording."""
         return MappingProxyType(self._reasons)
 
     @property
     def overfull(self) -> bool:
-        """Whether more clips are bad than may be."""
+        """Whether more clips are bad than allowed."""
         return len(self._reasons) > self._max_bad * self._total
 
     def set_aside(self, key: str, reason: str) -> None:
-        """Keep a bad clip's reason; the same clip counts once.
+        """Record a bad clip and stop if there are too many; the same clip counts once.
 
         Raises:
-            FileError: too many clips are bad now.
+            FileError: too many clips are bad.
             OutputError: the file cannot be written.
         """
         self.note(key, reason)
         self.check()
 
     def note(self, key: str, reason: str) -> None:
-        """Keep a bad clip's reason, however many there are.
+        """Record a bad clip without checking the limit.
 
         Raises:
             OutputError: the file cannot be written.
@@ -74,15 +74,15 @@ class Quarantine:
         self._write(line, "ab")
 
     def note_rows(self, broken: Iterable[BrokenRow]) -> None:
-        """Keep the rows that were wrong already when the data set was listed."""
+        """Record rows that were already wrong when the dataset was listed."""
         for row in broken:
             self.note(row.key, row.reason)
 
     def check(self) -> None:
-        """Stop where too many clips are bad.
+        """Stop if too many clips are bad.
 
         Raises:
-            FileError: they are; the first reason is told, and where the others are.
+            FileError: too many are; the error gives the first reason and the file with the others.
         """
         if not self.overfull:
             return

@@ -1,1 +1,1 @@
-"""Decoding: frames from pictures and videos, in a child process that can be stopped."""
+"""Decode pictures and videos into frames, in a child process that can be stopped."""

@@ -1,8 +1,8 @@
-"""Decoding in a process of its own, which can be stopped: files come from anywhere, decoders are C.
+"""Decode in a separate process, because files are untrusted and decoders are written in C.
 
-A decoder that hangs, explodes or crashes takes its process with it and nothing else. Requests go in
-as a line of JSON; answers come back as a line of JSON and plain bytes, so nothing is unpickled. The
-process may use so much memory, may write no file, and starts without torch.
+A decoder that hangs, uses too much memory or crashes ends only its own process. Requests are lines
+of JSON; answers are a line of JSON and plain bytes, so nothing is unpickled. The process has a
+memory limit, cannot write files, and starts without torch.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from animatediff.video import Video
 MAX_ANSWER_LINE = 1 << 20
 READY = b"ready\n"
 START_TIMEOUT = 120.0
-"""Seconds in which the process must be there: no clip's fault, so it does not count as its time."""
+"""Seconds for the process to start, which do not count as a clip's time."""
 
 
 class Decoder:
-    """A child process that decodes one clip at a time; started when needed, again after a failure.
+    """A child process that decodes one clip at a time, started on demand and again after a failure.
 
-    Not to be shared between threads: each takes its own.
+    Not thread-safe: each thread needs its own.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -60,7 +60,7 @@ class Decoder:
         size: tuple[int, int] | None = None,
         side: int | None = None,
     ) -> Video:
-        """The frames of a clip, as ``data/decoding/frames.decode`` gives them.
+        """Return the frames of a clip, as ``data/decoding/frames.decode`` does.
 
         Raises:
             FileError: as there; also if the decoder hangs, crashes or needs too much memory.
@@ -82,7 +82,7 @@ class Decoder:
     def survey(
         self, media: Media, *, start: float = 0.0, end: float | None = None
     ) -> tuple[ClipFacts, UInt8[np.ndarray, "moments height width 3"]]:
-        """What a clip is like, as ``data/checking/clip_facts.survey`` tells it.
+        """Return a clip's properties, as ``data/checking/clip_facts.survey`` does.
 
         Raises:
             FileError: as for ``decode``.
@@ -92,7 +92,7 @@ class Decoder:
         return ClipFacts(**facts), thumbnails
 
     def close(self) -> None:
-        """End the process, also in the middle of a clip, and start no other."""
+        """End the process, even in the middle of a clip, and start no other."""
         self._closed = True
         self._stop()
 
@@ -139,7 +139,7 @@ class Decoder:
         except FileError:
             raise
         except (OSError, EOFError, ValueError):
-            # Broken off: in the middle of an answer, or before there was one.
+            # Interrupted in the middle of an answer, or before one.
             self._stop()
             why = (
                 f"took longer than {self.limits.timeout:g} s to decode"
@@ -152,7 +152,7 @@ class Decoder:
             raise
         finally:
             timer.cancel()
-        # Of bytes that may be changed, as torch wants it.
+        # A writable buffer, as torch wants it.
         return answer["facts"], np.frombuffer(content, np.uint8).reshape(answer["shape"])
 
     def _start(self, media: Media) -> subprocess.Popen[bytes]:
@@ -188,7 +188,7 @@ class Decoder:
 
 
 def own_decoder(limits: Limits) -> Decoder:
-    """This process's own decoder, which stays for the next clip and ends with the process."""
+    """Return this process's own decoder, which stays for the next clip and ends with the process."""
     return _decoder_of(os.getpid(), limits)
 
 
@@ -239,7 +239,7 @@ def serve(requests: IO[bytes], answers: IO[bytes], limits: Limits) -> None:
 
 @contextlib.contextmanager
 def _alone_no_longer_than(seconds: float) -> Generator[None]:
-    """End this process if nobody else does: one that hangs may outlive whoever would stop it."""
+    """End this process if nobody else does: one that hangs may outlive its parent."""
     if not hasattr(signal, "alarm"):  # Windows
         yield
         return
@@ -293,7 +293,7 @@ def _from_json(table: dict[str, Any]) -> Media:
 
 
 def _confine(limits: Limits) -> None:
-    """Bound this process, where the system knows how."""
+    """Limit this process, where the system supports it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -309,7 +309,7 @@ def _confine(limits: Limits) -> None:
 
 
 def main() -> None:
-    """Run as the child: answers go where the output went, and nothing else does."""
+    """Run as the child process: only answers go to standard output."""
     limits = Limits(**json.loads(sys.argv[1]))
     _confine(limits)
     answers = os.fdopen(os.dup(1), "wb")

@@ -1,4 +1,4 @@
-"""What kind of file a clip is in, told by its bytes; and whether it is all there."""
+"""Recognise a clip's file format by its bytes, and check that the file is complete."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _MAGIC = (
     (0, b"MM\0+", "picture"),
 )
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-"""What the first box of an MP4 or MOV may be called."""
+"""Possible names of the first box of an MP4 or MOV."""
 _LARGEST_FIRST_BOX = 1 << 24
-"""Of those that come before the pictures; letters of a text would say more."""
+"""Bytes before the pictures that decide; more could match text."""
 _AVIF = (b"avif", b"avis", b"mif1", b"msf1")
 _SOUND = (b"M4A ", b"M4B ", b"M4P ")
 _BITMAP_HEADS = (12, 40, 52, 56, 64, 108, 124)
 _TRANSPORT = ((188, 0), (192, 4))
-"""The length of a packet of MPEG-TS and where its mark is: plain, and as cameras and discs have it."""
+"""Packet length and sync position of MPEG-TS: plain, and as in cameras and on discs."""
 HEAD = 1024
-"""Bytes of a file that are looked at."""
+"""Bytes of a file that are examined."""
 _ELSEWHERE = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<SMIL", b"<MPD", b"[playlist]")
 
 
 def kind_of(head: bytes) -> str | None:
-    """The demuxer that a file needs, or ``picture``; ``None`` if it is no video and no picture.
+    """Return the demuxer for a file, or ``picture``; ``None`` if it is neither video nor picture.
 
     Args:
         head: its first ``HEAD`` bytes.
@@ -69,10 +69,10 @@ def kind_of(head: bytes) -> str | None:
 
 
 def container_of(file: BinaryIO, media: Media) -> str:
-    """The demuxer that a file needs, by its first bytes.
+    """Return the demuxer for a file, by its first bytes.
 
     Raises:
-        FileError: it is empty, cut short, or nothing that can be decoded.
+        FileError: it is empty, cut short, or not supported.
     """
     head = file.read(HEAD)
     if not head:
@@ -91,12 +91,12 @@ def container_of(file: BinaryIO, media: Media) -> str:
             f"{media.path} is a drawing (SVG), which is not supported; save it as PNG or JPEG."
         )
     if head.lstrip().startswith(_ELSEWHERE):
-        raise FileError(f"{media.path} only points to other files; give those instead.")
-    raise FileError(f"{media.path} is not a video or picture that can be read.")
+        raise FileError(f"{media.path} only refers to other files; use those instead.")
+    raise FileError(f"{media.path} is not a readable video or picture.")
 
 
 def _check_boxes(file: BinaryIO, media: Media) -> None:
-    """An MP4 or MOV is a row of boxes, each telling its length: whole, and with an index among them."""
+    """Check that an MP4 or MOV, a row of boxes with lengths, is complete and has an index."""
     size = _extent(file)
     here, names = 0, set[bytes]()
     while here + 8 <= size:
@@ -131,7 +131,7 @@ def _extent(file: BinaryIO) -> int:
 
 
 def member_of(whole: BinaryIO, media: Media) -> BinaryIO:
-    """A file as it is, or the member of an archive that is wanted."""
+    """Open a file, or a member of an archive."""
     if media.length is None:
         return whole
     whole.seek(media.offset)

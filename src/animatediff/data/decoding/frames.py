@@ -1,8 +1,9 @@
-"""Pictures out of files: any clip as frames at an even rate, within bounds, or one sentence why not.
+"""Decode any clip into frames at a constant rate, within limits, or fail with one sentence.
 
-What a file is is told by its content, and only by demuxers that open nothing else. Frames are shown
-as a player shows them: turned as the file says, with square pixels, on white where transparent, in
-the range of a plain screen. They are taken by their times, so a varying rate becomes an even one.
+The format is recognised from the content, and only demuxers that open no other file are used.
+Frames look as in a player: rotated as the file says, with square pixels, on white where
+transparent, and in the range of a standard screen. They are selected by their timestamps, so a
+variable rate becomes constant.
 
 Nothing here imports torch: this runs in the child process of ``data/decoding/confined.py``.
 """
@@ -26,7 +27,7 @@ from animatediff.errors import FileError
 from animatediff.video import Video
 
 TICK = 0.0006
-"""Seconds by which a container such as Matroska may have rounded a time, and a little more."""
+"""Seconds by which a container such as Matroska may have rounded a time, plus a margin."""
 
 
 def decode(
@@ -40,20 +41,20 @@ def decode(
     side: int | None = None,
     limits: Limits | None = None,
 ) -> Video:
-    """The frames of a clip, or of a part of it, at an even rate.
+    """Decode a clip, or a part of it, at a constant rate.
 
-    Frame k is the one on screen in the middle of the k-th interval of 1/fps seconds, so that at its
-    own rate a clip comes out frame for frame, however its times were rounded.
+    Frame k is the one on screen in the middle of the k-th interval of 1/fps seconds. At its own
+    rate, a clip is returned frame for frame, however its times were rounded.
 
     Args:
-        media: where the clip is.
-        fps: the rate wanted; its own if ``None``.
+        media: the clip's place.
+        fps: the rate; ``None`` for the clip's own.
         start: seconds from the clip's beginning.
-        end: seconds from the clip's beginning; its end if ``None``.
-        count: at most so many frames.
-        size: width and height: scaled to cover them, and cut in the middle.
-        side: the short side is at most so many pixels; not together with ``size``.
-        limits: what is too much.
+        end: seconds from the clip's beginning; ``None`` for its end.
+        count: the largest number of frames.
+        size: width and height: frames are scaled to cover it and cropped in the middle.
+        side: the largest short side in pixels; not together with ``size``.
+        limits: limits of decoding.
 
     Raises:
         FileError: the file is missing, broken, cut short, not a clip, or beyond the limits.
@@ -91,14 +92,14 @@ def decode(
         if not kept and last is not None and last.time + last.length > start:
             kept.append(_fitted(last, size=size, side=side))
     if not kept:
-        raise FileError(f"{media.path} ends before {start:g} s, where its clip would begin.")
+        raise FileError(f"{media.path} ends before {start:g} s, where the clip should start.")
     if any(picture.shape != kept[0].shape for picture in kept):
-        raise FileError(f"{media.path} changes its size on the way; cut it where it does.")
+        raise FileError(f"{media.path} changes its frame size; cut it there.")
     return Video(np.stack(kept), rate)
 
 
 def frames_within(seconds: float, fps: Fraction | float) -> int:
-    """How many frames ``decode`` takes of so many seconds: those whose middle lies within."""
+    """Return how many frames ``decode`` takes from this many seconds: those whose middle is inside."""
     return max(0, math.ceil((seconds - TICK) * float(fps) - 0.5))
 
 
@@ -107,7 +108,7 @@ def opened(media: Media, *, limits: Limits, start: float = 0.0) -> Generator[Ope
     """Open a clip and read it from (just before) ``start`` seconds on.
 
     Raises:
-        FileError: as for ``decode``; also while the frames are read.
+        FileError: as for ``decode``; also while frames are being read.
     """
     try:
         if media.pictures:
@@ -140,7 +141,7 @@ def _enough(kept: list[Picture], count: int | None) -> bool:
 
 
 def _fitted(frame: Frame, *, size: tuple[int, int] | None, side: int | None) -> Picture:
-    """A frame at the size asked for."""
+    """Resize a frame."""
     if size is not None:
         factor = max(size[0] / frame.width, size[1] / frame.height)
         width = max(size[0], round(frame.width * factor))

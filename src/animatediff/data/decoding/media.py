@@ -1,4 +1,4 @@
-"""Where the pictures of a clip are, what is known of each, and how much of them is decoded at most."""
+"""The place of a clip's pictures, their metadata, and the limits of decoding."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Picture = UInt8[np.ndarray, "height width 3"]
 Frames = UInt8[np.ndarray, "frames height width 3"]
 
 READER = 2
-"""Counts up when files are read differently: what was kept of them before is made again."""
+"""Increased when files are read differently, which invalidates caches."""
 FRAMES_RATE = Fraction(8)
-"""The rate of numbered pictures that do not say theirs."""
+"""The rate of numbered pictures without one."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a file is decoded at most.
+    """Limits of decoding a file.
 
     Attributes:
         frame_pixels: width x height of one frame (4K cinema fits, 4096 x 4096 does not).
-        frames: frames looked at.
-        seconds: of video looked at.
-        kept_pixels: width x height x frames handed over, after resizing.
-        timeout: seconds that one clip may take; kept by ``data/decoding/confined.py``.
-        memory: bytes of address space of the process that decodes; kept there too.
+        frames: frames examined.
+        seconds: seconds of video examined.
+        kept_pixels: width x height x frames returned, after resizing.
+        timeout: seconds per clip; enforced by ``data/decoding/confined.py``.
+        memory: bytes of address space of the decoding process; enforced there too.
     """
 
     frame_pixels: int = 4096 * 2304
@@ -44,15 +44,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Media:
-    """Where the pictures of a clip are.
+    """The place of a clip's pictures.
 
     Attributes:
         path: the file; for numbered pictures, their folder.
-        offset: where in the file the clip begins, for a member of an archive.
-        length: how many bytes it has; ``None`` is to the end.
+        offset: where the clip starts in the file, for a member of an archive.
+        length: its bytes; ``None`` for the rest of the file.
         pictures: the files of numbered pictures, in order.
-        fps: the rate, where the pictures cannot tell.
-        strip: so many frames are stacked in one tall picture.
+        fps: the rate, if the pictures have none.
+        strip: this many frames are stacked in one tall picture.
     """
 
     path: Path
@@ -65,15 +65,15 @@ class Media:
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a clip and when it is shown; drawn only if it is wanted.
+    """One picture of a clip and its time; it is drawn only on demand.
 
     Attributes:
         time: seconds since the clip's first picture.
         length: seconds it is shown.
-        width: pixels as shown, after turning and with square pixels.
-        height: the same.
-        turned: degrees by which the file asks a player to turn it, counterclockwise.
-        drawn: the picture at a width and a height.
+        width: pixels as shown, after rotation and with square pixels.
+        height: pixels as shown.
+        turned: rotation in degrees that the file asks a player for, counterclockwise.
+        drawn: draws the picture at a width and a height.
     """
 
     time: float
@@ -90,9 +90,9 @@ class Opened:
 
     Attributes:
         kind: codec and container, for reports.
-        fps: its rate, on average.
-        hdr: the transfer function, where it is not that of a plain screen.
-        frames: its frames in the order they are shown; raises when they end too soon.
+        fps: its average rate.
+        hdr: the transfer function of HDR video.
+        frames: its frames in display order; raises if they end too soon.
     """
 
     kind: str
@@ -102,13 +102,13 @@ class Opened:
 
 
 def check_bound(media: Media, found: float, most: float, what: str, remedy: str) -> None:
-    """Refuse what is over a limit, and say what to do.
+    """Check a limit.
 
     Raises:
-        FileError: it is.
+        FileError: it is exceeded; the error says what to do.
     """
     if found > most:
         raise FileError(
-            f"{media.path} has {found:,.0f} {what} or more, and at most {most:,.0f} are decoded; "
+            f"{media.path} has {found:,.0f} {what} or more; at most {most:,.0f} are decoded; "
             f"{remedy}."
         )

@@ -1,4 +1,4 @@
-"""Many clips at once: a decoder for each worker, results in order, never far ahead of their reader."""
+"""Decode many clips at once: a decoder per worker, results in order, with a limited queue."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def in_order(
     workers: int,
     limits: Limits | None = None,
 ) -> Generator[tuple[Item, Result | FileError], None, None]:
-    """Do a job with a decoder for each item; a bad file is a result, not the end.
+    """Run a job with a decoder for each item; a bad file is a result, not an end.
 
     Args:
-        items: what to do it for.
-        job: given a decoder that nobody else uses meanwhile.
-        workers: how many decoders run; at most twice as many results wait.
-        limits: of each decoder.
+        items: the items.
+        job: called with a decoder that no other job uses meanwhile.
+        workers: number of decoders; at most twice as many results are queued.
+        limits: limits of each decoder.
     """
     decoders = [Decoder(limits) for _ in range(max(1, workers))]
     free: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
@@ -57,7 +57,7 @@ def in_order(
             first, future = waiting.popleft()
             yield first, future.result()
     finally:
-        # What nobody will read any more is not waited for.
+        # Do not wait for results that nobody will read.
         pool.shutdown(wait=False, cancel_futures=True)
         for decoder in decoders:
             decoder.close()

@@ -1,4 +1,4 @@
-"""Frames out of pictures, by Pillow: stills, animations, strips of frames, and numbered files."""
+"""Decode pictures with Pillow: stills, animations, strips of frames, and numbered files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from animatediff.video.pictures import count_frames, open_picture, shown
 
 
 def animated(file: BinaryIO, media: Media, limits: Limits) -> Opened:
-    """A still, an animation of GIF, WebP, PNG or AVIF, or a tall strip of frames."""
+    """Read a still, an animation of GIF, WebP, PNG or AVIF, or a tall strip of frames."""
     file.seek(0)
     picture = open_picture(file)
     area = picture.width * picture.height // max(1, media.strip)
@@ -51,7 +51,7 @@ def _strip(picture: Image.Image, media: Media) -> Iterator[Frame]:
 
 
 def _animation_rate(picture: Image.Image, count: int) -> Fraction:
-    """Of the shortest time that a frame is shown: nothing that moves is lost."""
+    """The rate of the shortest frame, so that no motion is lost."""
     if count == 1:
         return FRAMES_RATE
     shortest = min(_shown_for(picture, index) for index in range(count))
@@ -60,7 +60,7 @@ def _animation_rate(picture: Image.Image, count: int) -> Fraction:
 
 def _shown_for(picture: Image.Image, index: int) -> float:
     picture.seek(index)
-    picture.load()  # WebP tells a frame's time only with its pixels
+    picture.load()  # WebP gives a frame's time only with its pixels
     return float(picture.info.get("duration", 0)) or 100.0
 
 
@@ -87,7 +87,7 @@ def _drawn(picture: Image.Image, time: float, length: float) -> Frame:
 
 
 def numbered(media: Media, limits: Limits) -> Opened:
-    """A folder of pictures, one after another."""
+    """Read a folder of pictures, one after another."""
     rate = media.fps or FRAMES_RATE
     check_bound(media, len(media.pictures), limits.frames, "frames", "cut it into clips")
 

@@ -1,4 +1,4 @@
-"""Frames out of videos, by FFmpeg: in order, as a player shows them, and never fewer than promised."""
+"""Decode videos with FFmpeg: in order, as a player shows them, and never fewer than promised."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from animatediff.video.pictures import on_background
 from animatediff.video.upright import upright_of
 
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-"""Decoders that see the transparency which FFmpeg's own leave out."""
+"""Decoders that support transparency, which FFmpeg's own ignore."""
 _HDR = {16: "PQ", 18: "HLG"}
 
 
@@ -33,13 +33,14 @@ _HDR = {16: "PQ", 18: "HLG"}
 def demuxed(
     file: BinaryIO, container: str, media: Media, limits: Limits, start: float
 ) -> Generator[Opened, None, None]:
-    """A video that is being read, from (just before) ``start`` seconds on.
+    """Read a video from (just before) ``start`` seconds on.
 
     Raises:
-        FileError: it holds no video, is damaged or cut short, or is beyond the limits.
+        FileError: it has no video stream, is damaged or cut short, or is beyond the limits.
     """
     file.seek(0)
-    # The demuxer is named and reads from an open file: nothing in the file makes it open another.
+    # The demuxer is named and reads from an open file: nothing in the file can make it open
+    # another.
     with av.open(file, format=container, options={"protocol_whitelist": "file"}) as source:
         if not source.streams.video:
             what = "only sound" if source.streams.audio else "no video"
@@ -123,7 +124,7 @@ def _decoded(
 
 
 def _decoder_of(stream: Any) -> Callable[[Any], list[Any]]:
-    """From packets to frames, by the decoder that sees all of them."""
+    """Decode packets into frames."""
     name = _WITH_ALPHA.get(stream.codec_context.name)
     if name is None or stream.metadata.get("alpha_mode") != "1":
         return lambda packet: packet.decode()
@@ -133,7 +134,7 @@ def _decoder_of(stream: Any) -> Callable[[Any], list[Any]]:
 
 
 def _seconds_of(source: Any, stream: Any) -> float | None:
-    """How long the file says that its pictures last, if it does."""
+    """Return the duration that the file declares, if any."""
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
     told = stream.metadata.get("DURATION", "")
@@ -143,14 +144,14 @@ def _seconds_of(source: Any, stream: Any) -> float | None:
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     except ValueError:
         pass
-    # That of the container may be that of its sound.
+    # The container's duration may be its sound's.
     if source.duration is not None and not source.streams.audio:
         return source.duration / av.time_base
     return None
 
 
 def _shown(picture: Any, stream: Any, time: float, length: float) -> Frame:
-    """A decoded frame as a player shows it."""
+    """Convert a decoded frame to what a player shows."""
     upright = upright_of(picture)
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     width = max(1, round(picture.width * aspect)) if 0.1 < aspect < 10 else picture.width

@@ -1,1 +1,1 @@
-"""Data set layouts: folders, tables, archives and trainer settings, read as lists of clips."""
+"""Dataset layouts: folders, tables, archives and trainer settings, read as lists of clips."""

@@ -1,4 +1,4 @@
-"""Data sets that are archives: clips and their texts as members of tar files."""
+"""Datasets as archives: clips and their captions as members of tar files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from animatediff.errors import FileError
 
 
 def read_webdataset(source: Path, rows: Rows) -> None:
-    """Shards: ``KEY.mp4`` with ``KEY.txt`` or ``KEY.json`` beside it in a tar."""
+    """Read shards: ``KEY.mp4`` with ``KEY.txt`` or ``KEY.json`` beside it in a tar."""
     shards = [source] if source.is_file() else sorted(source.rglob("*.tar"))
     for shard in shards:
         prefix = (
@@ -70,14 +70,14 @@ def read_webdataset(source: Path, rows: Rows) -> None:
 
 
 def _split_member(name: str) -> tuple[str, str]:
-    """WebDataset's rule: a key ends at the first dot of the file's name."""
+    """Split a name as WebDataset does: a key ends at the first dot of the file's name."""
     folder, slash, file = name.rpartition("/")
     stem, dot, suffix = file.partition(".")
     return f"{folder}{slash}{stem}", f"{dot}{suffix}".lower()
 
 
 def _is_clip(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
-    """Whether a member is a video or picture, by its name or, where that says nothing, its content."""
+    """Return whether a member is a video or picture, by its name or, if unclear, its content."""
     if is_no_clip(member.name) or kind_by_name(member.name):
         return not is_no_clip(member.name)
     stream = tar.extractfile(member)
@@ -94,7 +94,7 @@ def _member_entry(
     where: str,
 ) -> ClipEntry:
     if len(shown) != 1:
-        raise FileError(f"{where} has {len(shown)} videos or pictures, and a clip has one.")
+        raise FileError(f"{where} has {len(shown)} videos or pictures; a clip has one.")
     facts = json_object(texts[".json"], where=f"{where}.json") if ".json" in texts else {}
     caption: object = None
     for suffix in CAPTION_SUFFIXES:
@@ -107,7 +107,7 @@ def _member_entry(
     else:
         caption = next((facts[c] for c in CAPTION_COLUMNS if facts.get(c) is not None), None)
     member, frames = members[shown[0]], facts.get("frames")
-    # The built-in world's clips are their frames, stacked.
+    # The built-in world's clips are stacked frames.
     strip = frames if shown == [".webp"] and isinstance(frames, int) and frames > 1 else 0
     media = Media(shard, offset=member.offset_data, length=member.size, strip=strip)
     return ClipEntry(key, media, flat(caption), origin=where, facts=facts)

@@ -1,7 +1,7 @@
-"""Which clips a data set has: every layout that people keep theirs in, as one list of entries.
+"""List the clips of a dataset in any layout.
 
-Listing opens no video. A layout that is not what it should be is an error; a single row that is
-wrong is set aside with one sentence that names its line, and the rest is listed.
+Listing opens no video. A layout that cannot be read is an error. A single wrong row is recorded
+with one sentence that names its line, and the rest is listed.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ OURS = frozenset({"quarantine.jsonl", "surveys.jsonl", "metrics.jsonl"})
 
 
 def list_clips(data: Path, *, layout: Layout | None = None, videos: Path | None = None) -> Listing:
-    """Every clip of a folder, table, archive or single file.
+    """List every clip of a folder, table, archive or single file.
 
     Args:
         data: a folder in any layout, or the table or archive itself.
-        layout: how it is kept, where that cannot be told.
-        videos: the folder that a table's names are relative to; the table's own if ``None``.
+        layout: its layout, if it cannot be detected.
+        videos: the folder that a table's names are relative to; ``None`` for the table's own.
 
     Raises:
         InputError: there is nothing there, no clip in it, or two layouts at once.
-        FileError: a table is not what it should be, as a whole.
+        FileError: a table cannot be read at all.
     """
     if not data.exists():
         raise InputError(f"There is no {data}; give a folder of clips, or a table of them.")
@@ -53,16 +53,16 @@ def list_clips(data: Path, *, layout: Layout | None = None, videos: Path | None 
         raise FileError(f"{error.filename or data} cannot be read ({reason_of(error)}).") from None
     entries = tuple(_with_unique_keys(rows.entries))
     if not entries and not rows.broken:
-        raise InputError(f"{data} holds no clips; see `animatediff dataset check --help`.")
+        raise InputError(f"{data} contains no clips; see `animatediff dataset check --help`.")
     return Listing(data, layout, entries, tuple(rows.broken), tuple(dict.fromkeys(rows.notes)))
 
 
 def layout_of(data: Path) -> tuple[Layout, Path]:
-    """How a data set is kept, and the file or folder that tells its clips.
+    """Detect the layout of a dataset, and the file or folder that lists its clips.
 
     Raises:
-        InputError: that cannot be told, or in two ways.
-        FileError: a table has neither the columns of one layout nor of another.
+        InputError: the layout cannot be detected, or is ambiguous.
+        FileError: a table has the columns of no layout.
     """
     if data.is_file():
         return _layout_of_file(data)
@@ -82,7 +82,8 @@ def layout_of(data: Path) -> tuple[Layout, Path]:
             "*.tar" if kind == "webdataset" else path.name for kind, path in found[:2]
         )
         raise InputError(
-            f"{data} holds both {names}; give the one that tells its clips instead of the folder."
+            f"{data} contains both {names}; pass the one that lists the clips instead of the "
+            "folder."
         )
     if found:
         return found[0]
@@ -110,18 +111,16 @@ def _layout_of_file(path: Path) -> tuple[Layout, Path]:
                 return "webvid", path
             if "file_name" in columns:
                 return "metadata", path
-            raise FileError(
-                f"{path} line 1 names neither file_name nor videoid and name among its columns."
-            )
+            raise FileError(f"{path} line 1 needs the column file_name, or videoid and name.")
         case _:
             if media_kind(path):
                 return "folder", path
             known = ", ".join((*_TABLES, ".tar"))
-            raise InputError(f"{path} is no list of clips ({known}) and no clip.")
+            raise InputError(f"{path} is neither a list of clips ({known}) nor a clip.")
 
 
 def _source_for(layout: Layout, data: Path) -> Path:
-    """The table of a layout that was asked for by name."""
+    """Return the table of a layout that was requested by name."""
     if data.is_file() or layout in ("folder", "frames", "lists", "webdataset"):
         return data
     suffixes = {
@@ -153,7 +152,7 @@ LAYOUTS: tuple[Layout, ...] = tuple(_READERS)
 
 
 def _with_unique_keys(entries: Iterable[ClipEntry]) -> Iterator[ClipEntry]:
-    """Clips of one name, such as several parts of one video, are numbered."""
+    """Number clips with the same name, such as several parts of one video."""
     seen: dict[str, int] = {}
     for entry in entries:
         seen[entry.key] = number = seen.get(entry.key, 0) + 1

@@ -1,4 +1,4 @@
-"""Data sets that are folders: files with a text beside each, and pictures that are frames of a clip."""
+"""Datasets as folders: files with a caption beside each, and pictures that are frames of a clip."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NUMBERED = re.compile(r"^(.*?)(\d+)$")
 
 
 def read_folder(source: Path, rows: Rows) -> None:
-    """Videos and pictures, each with a text of the same name; folders of frames; at any depth."""
+    """Read videos and pictures with a text of the same name, and folders of frames, at any depth."""
     if source.is_file():
         rows.add(source.name, partial(_file_entry, source, source.parent, CAPTION_SUFFIXES))
         return
@@ -42,15 +42,15 @@ def add_folder(
     first_line: bool = False,
     change: Callable[[ClipEntry], ClipEntry] = lambda entry: entry,
 ) -> None:
-    """List a folder and the folders in it, each once, however many links lead to it.
+    """List a folder and its subfolders, each once, however many links lead to it.
 
     Args:
         root: the folder.
-        rows: what is found is added to these.
-        suffixes: how the names of captions end.
-        deep: whether the folders in it are listed, too.
-        first_line: whether a caption is the first line of its file alone.
-        change: what every entry goes through.
+        rows: results are added to these.
+        suffixes: the suffixes of captions.
+        deep: whether subfolders are listed too.
+        first_line: whether a caption is only the first line of its file.
+        change: applied to every entry.
 
     Raises:
         FileError: the folder itself cannot be read.
@@ -79,7 +79,7 @@ def add_folder(
 
 
 def _folders(root: Path, rows: Rows, listed: set[Path]) -> Iterator[Path]:
-    """A folder and the folders in it, by name; real ones before links to them."""
+    """Yield a folder and its subfolders by name; real ones before links to them."""
     waiting = [root]
     links: list[Path] = []
     while waiting or links:
@@ -116,7 +116,7 @@ def _some(names: list[str], *, most: int = 5) -> str:
 
 
 def read_frames(source: Path, rows: Rows) -> None:
-    """One folder of numbered pictures."""
+    """Read one folder of numbered pictures."""
     rows.add(source.name, partial(frames_entry, source, source.parent))
 
 
@@ -129,7 +129,7 @@ def _file_entry(
 
 
 def _are_frames(folder: Path, pictures: list[Path]) -> bool:
-    """Whether pictures are the frames of one clip: numbered without a gap, none with its own text."""
+    """Return whether pictures are frames of one clip: numbered without a gap, none with a text."""
     if (folder / FRAME_FACTS).is_file():
         return True
     matches = [_NUMBERED.match(path.stem) for path in pictures]
@@ -143,18 +143,18 @@ def _are_frames(folder: Path, pictures: list[Path]) -> bool:
 
 
 def frames_entry(folder: Path, root: Path) -> ClipEntry:
-    """The clip whose frames are the numbered pictures of a folder.
+    """Return the clip whose frames are the numbered pictures of a folder.
 
     Raises:
-        FileError: they are none, or are not what the folder says of them.
+        FileError: there are none, or they do not match the folder's description.
     """
     pictures = [p for p in _visible(folder) if media_kind(p) == "picture"]
     if not pictures:
-        raise FileError(f"{folder} holds no pictures.")
+        raise FileError(f"{folder} contains no pictures.")
     numbered = {path: _NUMBERED.match(path.stem) for path in pictures}
     stray = next((path for path, match in numbered.items() if match is None), None)
     if stray is not None:
-        raise FileError(f"{stray} has no number at the end of its name to put it in order.")
+        raise FileError(f"{stray} needs a number at the end of its name for the order.")
     ordered = sorted(pictures, key=lambda p: int((numbered[p] or [0, 0, 0])[2]))
     fps = None
     if (folder / FRAME_FACTS).is_file():
@@ -186,7 +186,7 @@ def _caption_in(path: Path, *, first_line: bool = False) -> str:
     with path.open("rb") as file:
         content = file.read(MAX_CAPTION_BYTES + 1)
     if len(content) > MAX_CAPTION_BYTES:
-        raise FileError(f"{path} is over 64 KiB, which no caption is.")
+        raise FileError(f"{path} is over 64 KiB, too large for a caption.")
     try:
         text = content.decode("utf-8-sig")
         return " ".join((text.partition("\n")[0] if first_line else text).split())
@@ -202,5 +202,5 @@ def _rate(value: object, *, where: str) -> Fraction | None:
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= 1000:
-        raise FileError(f"{where} says fps = {value!r:.40}, which is no rate.")
+        raise FileError(f"{where} has fps = {value!r:.40}, which is not a frame rate.")
     return rate

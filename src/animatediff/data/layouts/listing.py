@@ -1,4 +1,4 @@
-"""What a data set is before anything of it is opened: a list of clips, and of rows that are none."""
+"""The list of a dataset's clips, and of wrong rows, before any clip is opened."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ MAX_CAPTION_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class ClipEntry:
-    """One clip of a data set, before it is opened.
+    """One clip of a dataset, before it is opened.
 
     Attributes:
-        key: its name, unique in the data set.
-        media: where its pictures are.
-        caption: what is said of it; ``None`` if nothing is.
+        key: its name, unique in the dataset.
+        media: the place of its pictures.
+        caption: ``None`` if there is none.
         start: seconds from the file's beginning.
-        end: seconds from the file's beginning; ``None`` is its end.
-        repeats: how often it is learned from, against once for the others.
-        origin: the file, and the line in it, that told of this clip.
-        facts: whatever else is said of it.
+        end: seconds from the file's beginning; ``None`` for its end.
+        repeats: how often it is used, relative to the others.
+        origin: the file and line that listed it.
+        facts: other metadata.
     """
 
     key: str
@@ -46,7 +46,7 @@ class ClipEntry:
 
     @property
     def text(self) -> str:
-        """The caption; without one, the file's name as words."""
+        """The caption, or else the file's name as words."""
         if self.caption is not None:
             return self.caption
         return " ".join(re.split(r"[\W_]+", PurePosixPath(self.key).name)).strip()
@@ -54,7 +54,7 @@ class ClipEntry:
 
 @dataclass(frozen=True)
 class BrokenRow:
-    """What should have been a clip, and why it is none: one sentence that says where."""
+    """A wrong row, with one sentence that says where and why."""
 
     key: str
     reason: str
@@ -62,14 +62,14 @@ class BrokenRow:
 
 @dataclass(frozen=True)
 class Listing:
-    """The clips of a data set.
+    """The clips of a dataset.
 
     Attributes:
-        path: what was asked for.
-        layout: how it is kept.
-        entries: the clips, in the order of the data set.
-        broken: rows that are wrong.
-        notes: what was said and is not followed.
+        path: the path that was listed.
+        layout: its layout.
+        entries: the clips, in the order of the dataset.
+        broken: wrong rows.
+        notes: settings that were found but are not used.
     """
 
     path: Path
@@ -82,7 +82,7 @@ class Listing:
         return len(self.entries)
 
     def fingerprint(self) -> str:
-        """A hash of which clips there are and what is said of them, but not of where they are."""
+        """Return a hash of the clips and their captions, but not of their place."""
         lines = (
             json.dumps([e.key, e.text, e.start, e.end, e.repeats, bytes_of(e.media)])
             for e in self.entries
@@ -91,7 +91,7 @@ class Listing:
 
 
 def bytes_of(media: Media) -> int:
-    """How large the files of a clip are."""
+    """Return the size of a clip's files."""
     if media.length is not None:
         return media.length
     paths = media.pictures or (media.path,)
@@ -108,23 +108,23 @@ class Rows:
         self.notes: list[str] = []
 
     def add(self, key: str, make: Callable[[], ClipEntry]) -> None:
-        """An entry, or the sentence of the error that making it raises."""
+        """Return an entry, or the sentence of the error that making it raises."""
         try:
             self.entries.append(make())
         except FileError as error:
             self.broken.append(BrokenRow(key, str(error)))
         except (OSError, ValueError) as error:
-            # Such as a name with a null character, or one that is too long.
+            # For example a name with a null character, or one that is too long.
             self.broken.append(BrokenRow(key, f"{key} cannot be read ({error})."))
 
 
 def flat(caption: object) -> str | None:
-    """A caption on one line."""
+    """Return a caption on one line."""
     return " ".join(str(caption).split()) if caption is not None else None
 
 
 def json_object(content: bytes, *, where: str) -> dict[str, Any]:
-    """An object of JSON.
+    """Parse a JSON object.
 
     Raises:
         FileError: it is something else; ``where`` says where.
@@ -134,5 +134,5 @@ def json_object(content: bytes, *, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise FileError(f"{where} is not JSON.") from None
     if not isinstance(value, dict):
-        raise FileError(f"{where} is not an object of JSON.")
+        raise FileError(f"{where} is not a JSON object.")
     return value

@@ -1,7 +1,7 @@
-"""Which files of a folder are clips: told by their first bytes, whatever they are called.
+"""Find the clips of a folder by their first bytes, whatever they are called.
 
-A name only counts where it says clearly what a file is: a file that is called a video and is none is
-a bad clip, and must not vanish.
+A name only counts if it is unambiguous: a file that is called a video but is none is a bad clip,
+and must not vanish.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _NO_CLIPS = frozenset(
     ".npz .npy .safetensors .pt .pth .ckpt .bin .tar .db .lnk .py .sh "
     ".mp3 .wav .m4a .flac .ogg .oga .opus .aac .wma .mka".split()
 )
-"""Captions, tables, caches of trainers, and sound: these are neither opened nor reported."""
+"""Captions, tables, caches of trainers, and sound: neither opened nor reported."""
 
 
 def kind_by_name(name: str | PurePath) -> MediaKind | None:
-    """What a file is called, if its name alone says that it is a video or a picture."""
+    """Return the kind of a file if its name alone says that it is a video or a picture."""
     suffix = PurePath(name).suffix.lower()
     if suffix in _VIDEOS:
         return "video"
@@ -39,12 +39,12 @@ def kind_by_name(name: str | PurePath) -> MediaKind | None:
 
 
 def is_no_clip(name: str | PurePath) -> bool:
-    """Whether a file's name says that it is something else than a clip."""
+    """Return whether a file's name says that it is not a clip."""
     return PurePath(name).suffix.lower() in _NO_CLIPS
 
 
 def kind_of_content(head: bytes) -> MediaKind | None:
-    """What a file with these first bytes is, be it supported or not; ``None`` if it is no clip."""
+    """Return the kind of a file by its first bytes, supported or not; ``None`` if it is not a clip."""
     container = kind_of(head)
     if container is None:
         return "picture" if unsupported_picture(head) else None
@@ -52,9 +52,9 @@ def kind_of_content(head: bytes) -> MediaKind | None:
 
 
 def media_kind(path: Path) -> MediaKind | None:
-    """What a file of a data set is; ``None`` if it is no clip.
+    """Return the kind of a dataset's file; ``None`` if it is not a clip.
 
-    Only a file whose name leaves it open is opened.
+    A file is opened only if its name does not decide.
     """
     if is_no_clip(path):
         return None
@@ -62,7 +62,7 @@ def media_kind(path: Path) -> MediaKind | None:
 
 
 def first_bytes(path: Path) -> bytes:
-    """The beginning of a file; nothing if it cannot be read."""
+    """Read the beginning of a file; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(HEAD)

@@ -1,4 +1,4 @@
-"""Data sets that are tables: a row for each clip, in CSV, JSON lines, Parquet or two lists of lines."""
+"""Datasets as tables: a row for each clip, in CSV, JSON lines, Parquet or two lists of lines."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from animatediff.errors import FileError, InputError
 
 
 def read_metadata(source: Path, rows: Rows) -> None:
-    """``file_name`` and ``text``, as Hugging Face's VideoFolder has them: CSV, JSON lines, Parquet."""
+    """Read ``file_name`` and ``text``, as in Hugging Face's VideoFolder: CSV, JSON lines, Parquet."""
     readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
     for where, row in readers[source.suffix.lower()](source, rows):
         rows.add(where, partial(_row_entry, row, "file_name", rows.root, where=where))
 
 
 def read_jsonl(source: Path, rows: Rows) -> None:
-    """``video_path`` (or ``image_path``) and ``caption``, as musubi-tuner has them."""
+    """Read ``video_path`` (or ``image_path``) and ``caption``, as in musubi-tuner."""
     for where, row in _jsonl_rows(source, rows):
         column = next((c for c in ("video_path", "image_path") if c in row), "file_name")
         rows.add(where, partial(_row_entry, row, column, rows.root, where=where, confined=False))
 
 
 def read_webvid(source: Path, rows: Rows) -> None:
-    """``videoid,name,page_dir``, as WebVid and the authors' trainer have them."""
+    """Read ``videoid,name,page_dir``, as in WebVid and the authors' trainer."""
     folders = (rows.root, rows.root / "videos", rows.root / source.stem)
     for where, row in _csv_rows(source, rows):
         rows.add(where, partial(_webvid_entry, row, folders, where=where))
@@ -48,13 +48,13 @@ def read_webvid(source: Path, rows: Rows) -> None:
 def _webvid_entry(row: Mapping[str, Any], folders: Iterable[Path], *, where: str) -> ClipEntry:
     name, page = str(row.get("videoid") or ""), str(row.get("page_dir") or "")
     if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
-        raise FileError(f"{where} has the videoid {name!r:.60}, which is no name of a file.")
+        raise FileError(f"{where} has the videoid {name!r:.60}, which is not a file name.")
     places = [f"{name}.mp4"]
     if page and ".." not in PurePosixPath(page).parts and not page.startswith("/"):
         places.append(f"{page}/{name}.mp4")
     path = next((f / p for f in folders for p in places if (f / p).is_file()), None)
     if path is None:
-        raise FileError(f"{where} names {name}, and there is no {places[0]}.")
+        raise FileError(f"{where} names {name}, but {places[0]} does not exist.")
     caption = row.get("name")
     facts = {k: v for k, v in row.items() if k not in ("videoid", "name") and v}
     return ClipEntry(name, Media(path), flat(caption), origin=where, facts=facts)
@@ -63,17 +63,17 @@ def _webvid_entry(row: Mapping[str, Any], folders: Iterable[Path], *, where: str
 def _row_entry(
     row: Mapping[str, Any], column: str, root: Path, *, where: str, confined: bool = True
 ) -> ClipEntry:
-    """An entry of a row that names a file.
+    """Return the entry of a row that names a file.
 
-    If ``confined``, the file must lie within ``root``: so it does in data sets that are passed
-    around, whereas people's own lists may point anywhere.
+    If ``confined``, the file must be inside ``root``, as in datasets that are passed around.
+    People's own lists may point anywhere.
     """
     name = row.get(column)
     if not isinstance(name, str) or not name.strip():
         raise FileError(f"{where} has no {column}.")
     path = root / name.strip()
     if confined and not path.resolve().is_relative_to(root.resolve()):
-        raise FileError(f"{where} names {name!r:.80}, which lies outside {root}.")
+        raise FileError(f"{where} names {name!r:.80}, which is outside {root}.")
     if not path.exists():
         raise FileError(f"{where} names {name!r:.80}, which is not there.")
     start, end = (_seconds(row.get(word), word, where=where) for word in ("start", "end"))
@@ -81,7 +81,7 @@ def _row_entry(
         raise FileError(f"{where} ends at {end:g} s, before it starts.")
     caption = next((row[c] for c in CAPTION_COLUMNS if row.get(c) is not None), None)
     if caption is not None and not isinstance(caption, str):
-        raise FileError(f"{where} has a caption that is no text.")
+        raise FileError(f"{where} has a caption that is not text.")
     known = {column, "start", "end", *CAPTION_COLUMNS}
     frames = frames_entry(path, path.parent).media if path.is_dir() else Media(path)
     inside = path.resolve().is_relative_to(root.resolve())
@@ -98,7 +98,7 @@ def _row_entry(
 
 
 def _seconds(value: object, word: str, *, where: str) -> float | None:
-    """Seconds, as a number or as ``H:MM:SS.fff``."""
+    """Parse seconds, as a number or as ``H:MM:SS.fff``."""
     if value is None or value == "":
         return None
     try:
@@ -108,14 +108,14 @@ def _seconds(value: object, word: str, *, where: str) -> float | None:
             return seconds
     except ValueError:
         pass
-    raise FileError(f"{where} says {word} = {value!r:.40}, which is no time in seconds.")
+    raise FileError(f"{where} has {word} = {value!r:.40}, which is not a time in seconds.")
 
 
 def csv_columns(path: Path) -> set[str]:
-    """The names in the first line.
+    """Read the column names in the first line.
 
     Raises:
-        FileError: it is no table.
+        FileError: it is not a table.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -136,7 +136,7 @@ def _csv_rows(path: Path, rows: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
                 if not row:
                     continue
                 if len(row) != len(columns):
-                    reason = f"{where} has {len(row)} fields, and there are {len(columns)} columns."
+                    reason = f"{where} has {len(row)} fields for {len(columns)} columns."
                     rows.broken.append(BrokenRow(where, reason))
                     continue
                 yield where, dict(zip(columns, row, strict=True))
@@ -177,14 +177,14 @@ def _parquet_rows(path: Path, _: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
         for batch in table.iter_batches():
             for row in batch.to_pylist():
                 yield f"{path.name} row {next(numbers)}", row
-    except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+    except (OSError, ValueError) as error:  # includes pyarrow's own errors
         if isinstance(error, FileError):
             raise
         raise FileError(f"{path} is not a Parquet table; get it again.") from None
 
 
 def lists_in(folder: Path) -> tuple[Path, Path] | None:
-    """The two lists of a folder, where it has them."""
+    """Return the two lists of a folder, if it has them."""
     prompts = next(
         (folder / n for n in ("prompts.txt", "prompt.txt") if (folder / n).is_file()), None
     )
@@ -193,7 +193,7 @@ def lists_in(folder: Path) -> tuple[Path, Path] | None:
 
 
 def read_lists(source: Path, rows: Rows) -> None:
-    """``prompts.txt`` and ``videos.txt``, line by line, as finetrainers has them."""
+    """Read ``prompts.txt`` and ``videos.txt``, line by line, as in finetrainers."""
     found = lists_in(source)
     if found is None:
         raise InputError(f"{source} has no videos.txt with a prompts.txt beside it.")
@@ -206,8 +206,8 @@ def read_lists(source: Path, rows: Rows) -> None:
     prompts, videos = lines
     if len(prompts) != len(videos):
         raise FileError(
-            f"{source} has {len(prompts)} lines in {found[0].name} and {len(videos)} in videos.txt, "
-            "and they belong together line by line."
+            f"{source} has {len(prompts)} lines in {found[0].name} and {len(videos)} in "
+            "videos.txt; they must match line by line."
         )
     for number, (prompt, video) in enumerate(zip(prompts, videos, strict=True), 1):
         where = f"videos.txt line {number}"

@@ -1,4 +1,4 @@
-"""Data sets as the settings of other trainers tell them: sd-scripts, musubi-tuner, diffusion-pipe."""
+"""Datasets from the settings of other trainers: sd-scripts, musubi-tuner, diffusion-pipe."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _READ_KEYS = frozenset(
 
 
 def read_toml(source: Path, rows: Rows) -> None:
-    """Folders, captions and repeats of the data set files of sd-scripts, musubi and diffusion-pipe.
+    """Read folders, captions and repeats from the dataset files of these trainers.
 
-    Of sd-scripts' folders only the pictures directly in them count, captions end in ``.caption``
-    unless the file says otherwise and are their first line, and prefix and suffix are joined with a
-    blank, as sd-scripts does it. The other two join a prefix without one.
+    As in sd-scripts, its folders are not searched recursively, captions end in ``.caption`` unless
+    the file says otherwise and are the first line, and prefix and suffix are joined with a blank.
+    The other two trainers join a prefix without a blank.
     """
     try:
         table = tomllib.loads(source.read_text(encoding="utf-8-sig"))
@@ -48,12 +48,12 @@ def _read_block(block: dict[str, Any], source: Path, rows: Rows, *, number: int)
     left = sorted(block.keys() - _READ_KEYS)
     if left:
         rows.notes.append(
-            f"{source.name}: {', '.join(left)} {'is' if len(left) == 1 else 'are'} not about which "
-            "clips there are, and not followed; see --size and --fps."
+            f"{source.name}: {', '.join(left)} {'does' if len(left) == 1 else 'do'} not select "
+            f"clips and {'is' if len(left) == 1 else 'are'} ignored; see --size and --fps."
         )
     repeats = block.get("num_repeats", 1)
     if not isinstance(repeats, int) or repeats < 1:
-        raise FileError(f"{where} says num_repeats = {repeats!r:.40}, which is no whole number.")
+        raise FileError(f"{where} has num_repeats = {repeats!r:.40}, which is not a whole number.")
     prefix, suffix = (str(block.get(f"caption_{end}", "")) for end in ("prefix", "suffix"))
     default, sd_scripts = block.get("class_tokens"), _SD_SCRIPTS in block
     if sd_scripts and "metadata_file" in block:
