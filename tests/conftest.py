@@ -18,7 +18,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 # One thread for each worker of pytest-xdist, and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
-check_shapes()  # before anything of the package is imported
+check_shapes("animatediff")  # before anything of the package is imported
 
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.low_rank import LowRankSet, attention_projections

@@ -20,10 +20,10 @@ from beartype import beartype
 from jaxtyping import AbstractArray, AbstractDtype, install_import_hook, jaxtyped
 
 
-def check_shapes() -> None:
-    """Check every module of the package that is imported after this call."""
+def check_shapes(package: str) -> None:
+    """Check every module of a package that is imported after this call."""
     jaxtyping.jaxtyped = _where_an_array_is_named
-    install_import_hook("animatediff", "tests.shapes.checked")
+    install_import_hook(package, "tests.shapes.checked")
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:

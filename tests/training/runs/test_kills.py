@@ -125,6 +125,28 @@ def test_every_row_of_the_recipe_is_killed() -> None:
     assert {*OWN_STAGES, *WORLD_STAGES} == STAGES.keys()
 
 
+def test_a_run_killed_in_the_middle_of_a_save_ends_as_the_uninterrupted_one(
+    runner: Runner,
+    start_of: Callable[[str, Path], Setup],
+    options_of: Callable[[str], TrainOptions],
+    tmp_path: Path,
+) -> None:
+    """The quick one of the tests below: one stage, one kill, half-way through a file."""
+    options = replace(options_of("motion-lora"), steps=5, save_every=2, log_every=1)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    setup = start_of("motion-lora", killed)
+    whole_run = runner.run("motion-lora", start_of("motion-lora", whole), options, whole / "run")
+    assert whole_run["ended"] == 0
+    third_save = 2 * FILES_OF_A_SAVE + 2  # after those of steps 0 and 2
+    took = runner.run("motion-lora", setup, options, killed / "run", kill_at=third_save)
+    assert took["ended"] == -signal.SIGKILL
+    kept = load_checkpoint(killed / "run")
+    assert kept is not None
+    assert kept.step == 2
+    assert runner.run("motion-lora", setup, options, killed / "run")["ended"] == 0
+    assert state_of(killed / "run") == state_of(whole / "run")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [*OWN_STAGES, *WORLD_STAGES])
 def test_a_run_killed_at_twenty_moments_ends_as_the_uninterrupted_one(

