@@ -42,6 +42,7 @@ class Command:
 COMMANDS = (
     Command("animate", "animatediff.apps.animate:animate", "Create an animation from a prompt."),
     Command("rerun", "animatediff.apps.rerun:rerun", "Create an animation again from its file."),
+    Command("finish", "animatediff.apps.finish:finish", "Interpolate or replay a finished video."),
     Command("inspect", "animatediff.apps.inspect:inspect", "Identify weight files."),
     Command("models", "animatediff.apps.models:models", "List, verify or download models."),
     Command(
@@ -51,6 +52,11 @@ COMMANDS = (
     ),
     Command("train", "animatediff.apps.train:train_stage", "Run one training stage."),
     Command("evaluate", "animatediff.apps.evaluate:evaluate", "Measure a model."),
+    Command(
+        "baseline",
+        "animatediff.apps.baseline:baseline",
+        "Draw a video by Text2Video-Zero or Tune-A-Video.",
+    ),
     Command(
         "convert",
         "animatediff.apps.convert:convert",
@@ -127,7 +133,7 @@ def version() -> str:
 
 
 def _options_of(function: Callable[[object], int | None]) -> type:
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     return next(hint for name, hint in hints.items() if name != "return")
 
 

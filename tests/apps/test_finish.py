@@ -1,0 +1,61 @@
+"""``animatediff finish``: more frames for a file made earlier, and what it said of itself kept."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from animatediff.apps.cli import main
+from animatediff.video import Video, read_metadata
+
+
+@pytest.fixture
+def made(tmp_path):
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    for index in range(4):
+        frames[index, 8:20, 4 + 3 * index : 14 + 3 * index] = (200, 90, 40)
+    path = tmp_path / "fox.apng"
+    Video(frames, Fraction(8)).save(path, metadata={"animatediff": '{"request": 1}', "mine": "x"})
+    return path
+
+
+def finish(*words, capsys):
+    code = main(["finish", *map(str, words), "--progress", "none"])
+    return code, capsys.readouterr().err
+
+
+def test_frames_are_drawn_between_and_metadata_is_kept(made, tmp_path, capsys):
+    out = tmp_path / "more.apng"
+    assert finish(made, "--interpolate", 2, "-o", out, capsys=capsys)[0] == 0
+    before, after = Video.load(made), Video.load(out)
+    assert (after.num_frames, after.fps) == (7, 16)
+    np.testing.assert_array_equal(after.frames[::2], before.frames)
+    facts = read_metadata(out)
+    assert facts["animatediff"] == '{"request": 1}'
+    assert facts["mine"] == "x"
+    assert facts["fps"] == "16"
+
+
+def test_a_loop_is_closed_and_a_pingpong_goes_back(made, tmp_path, capsys):
+    for words, count in ((["--interpolate", 2, "--loop"], 8), (["--pingpong"], 6)):
+        out = tmp_path / f"{count}.apng"
+        assert finish(made, *words, "-o", out, capsys=capsys)[0] == 0
+        assert Video.load(out).num_frames == count
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [([], "nothing to do"), (["--interpolate", "17"], "1 to 16")],
+)
+def test_what_cannot_be_done_is_one_sentence(made, capsys, words, sentence):
+    code, error = finish(made, *words, capsys=capsys)
+    assert code == 2
+    assert sentence in error
+
+
+def test_a_file_that_is_no_video_is_refused(tmp_path, capsys):
+    path = tmp_path / "notes.txt"
+    path.write_text("hello")
+    code, error = finish(path, "--interpolate", "2", capsys=capsys)
+    assert code == 3
+    assert "notes.txt" in error
