@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.cases import clips_of_one_colour_and_two_shapes as cases
 
 from animatediff.data.checking.check import (
     CheckOptions,
@@ -112,6 +114,29 @@ def test_different_clips_on_white_do_not_look_alike(tmp_path: Path, write_clip: 
     report = check_clips(list_clips(tmp_path), CheckOptions())
     assert {frozenset(group) for group in report.duplicates} == {
         frozenset({f"{i}", f"{i} again"}) for i in range(6)
+    }
+
+
+@pytest.mark.parametrize(
+    "colours",
+    [
+        {},
+        {"ink": (90, 90, 90), "paper": (130, 130, 130)},
+        {"ink": (255, 255, 255), "paper": (0, 0, 0), "radius": 9},
+    ],
+    ids=["red on white", "little contrast", "small"],
+)
+def test_another_shape_of_the_same_colour_does_not_look_alike(
+    tmp_path: Path, write_clip: WriteClip, colours: dict[str, Any]
+) -> None:
+    for shape in cases.SHAPES:
+        film = cases.frames(shape, **colours)
+        write_clip(tmp_path / f"{shape}.mp4", film)
+        write_clip(tmp_path / f"{shape} again.mp4", film, **LOSSY)
+        write_clip(tmp_path / f"{shape} half.mp4", film[:, ::2, ::2])
+    report = check_clips(list_clips(tmp_path), CheckOptions())
+    assert {frozenset(group) for group in report.duplicates} == {
+        frozenset({shape, f"{shape} again", f"{shape} half"}) for shape in cases.SHAPES
     }
 
 

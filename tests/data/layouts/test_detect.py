@@ -12,7 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cases import folders_with_links, sd_scripts_settings, unlisted_suffixes
+from tests.cases import (
+    folders_with_links,
+    sd_scripts_settings,
+    table_with_a_bad_quote,
+    unlisted_suffixes,
+)
 
 from animatediff.data.decoding.frames import decode
 from animatediff.data.layouts.detect import list_clips
@@ -253,7 +258,8 @@ def test_a_wrong_row_is_told_by_its_line_and_the_others_are_listed(clips: Path) 
     [
         ("a.csv", b"path,words\n", "line 1 needs the column file_name"),
         ("a.csv", b"file_name,file_name\n", "names a column twice"),
-        ("a.csv", b"file_name,text\n\xff\xfe,x\n", "UTF-8"),
+        ("a.csv", b"file_name,t\xff\xfext\n", "UTF-8"),
+        ("a.csv", b'file_name,"te"xt"\n', "line 1"),
         ("a.toml", b"[general\n", "not TOML"),
         ("a.toml", b"[general]\n", "neither"),
         ("a.toml", b'[[datasets]]\nvideo_directory = "gone"\n', "gone, which is not there"),
@@ -397,3 +403,13 @@ def test_sd_scripts_settings_are_read_as_sd_scripts_reads_them(tmp_path: Path) -
         file.write('  metadata_file = "meta.json"\n')
     with pytest.raises(FileError, match="metadata_file, which is not read"):
         list_clips(tmp_path / "set.toml")
+
+
+def test_one_bad_quote_costs_one_row_and_is_told_by_its_line(clips: Path) -> None:
+    listing = list_clips(table_with_a_bad_quote.write(clips / "metadata.csv"))
+    captions = ['a "red" fox', "an owl", "an owl, again", "the last good one"]
+    assert [e.caption for e in listing.entries] == captions
+    assert len(listing.broken) == len(table_with_a_bad_quote.BAD)
+    for row, (line, words) in zip(listing.broken, table_with_a_bad_quote.BAD.items(), strict=True):
+        assert row.reason.startswith(f"metadata.csv line {line} ")
+        assert words in row.reason

@@ -33,7 +33,10 @@ CAPTION_TOKENS = 75
 """Tokens of a caption that Stable Diffusion's text encoder reads; the rest is cut off."""
 MAX_SHEET_CLIPS = 60
 DUPLICATE_BITS, DUPLICATE_COLOUR = 16, 6.0
-"""Clips look alike below this many of 256 different bits and this mean difference of 192 colours."""
+"""Clips look alike below this many of 256 different bits and this mean difference of 192 colours ..."""
+DUPLICATE_SHAPE, LEAST_SHAPE = 0.3, 16.0
+"""... if no patch of their first frames differs by more than this share of the contrast, or this many
+levels. A red circle and a red square differ in few patches, but there completely."""
 
 _TOKEN = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|[^\s\w]+|_+", re.IGNORECASE)
 
@@ -217,6 +220,10 @@ def duplicates_among(facts: Mapping[str, ClipFacts]) -> tuple[tuple[str, ...], .
     colours = np.array(
         [np.frombuffer(bytes.fromhex(facts[key].colours), np.uint8) for key in keys], np.int16
     )
+    outlines = np.array(
+        [np.frombuffer(bytes.fromhex(facts[key].outline), np.uint8) for key in keys], np.int16
+    )
+    contrasts = np.ptp(outlines, axis=1)
     lengths = np.array([facts[key].seconds for key in keys], np.float32)
     leader = list(range(len(keys)))
 
@@ -234,6 +241,9 @@ def duplicates_among(facts: Mapping[str, ClipFacts]) -> tuple[tuple[str, ...], .
             & (np.abs(lengths[:index] - lengths[index]) <= 0.1 * lengths[index] + 0.1)
         )
         for other in np.flatnonzero(alike):
+            most = max(LEAST_SHAPE, DUPLICATE_SHAPE * float(contrasts[index]))
+            if np.abs(outlines[other] - outlines[index]).max() > most:
+                continue
             leader[first_of(index)] = first_of(int(other))
     groups: dict[int, list[str]] = {}
     for index, key in enumerate(keys):

@@ -27,6 +27,8 @@ VARYING_ABOVE = 0.1
 """A rate is called varying if frame times differ from even ones by more than this share."""
 
 _SIDE = 32
+OUTLINE = 16
+"""Patches along a side by which the shapes of two clips are compared."""
 _MOMENTS = (0.125, 0.375, 0.625, 0.875)
 THUMBNAILS, THUMBNAIL_HEIGHT = 4, 72
 
@@ -49,6 +51,7 @@ class ClipFacts:
         cuts: times of scene changes, in seconds.
         looks: 256 bits, similar for clips that look alike.
         colours: 4 x 4 colour patches at four moments, as bytes in hexadecimal.
+        outline: 16 x 16 colour patches of the first frame, as bytes in hexadecimal.
     """
 
     kind: str
@@ -64,6 +67,7 @@ class ClipFacts:
     cuts: tuple[float, ...]
     looks: str
     colours: str
+    outline: str
 
     @property
     def still(self) -> bool:
@@ -147,6 +151,7 @@ class _Seen:
             cuts=tuple(round(self._times[i] - self._times[0], 3) for i in cuts_in(self._changes)),
             looks=b"".join(self._hashes[i].tobytes() for i in moments).hex(),
             colours=b"".join(self._patches[i].tobytes() for i in moments).hex(),
+            outline=_patches_of(self._small[0], count=OUTLINE).tobytes().hex(),
         )
 
     def thumbnails(self) -> UInt8[np.ndarray, "moments height width 3"]:
@@ -201,6 +206,6 @@ def _difference_hash(small: Picture) -> UInt8[np.ndarray, " bytes"]:
     return np.packbits(patches[:, :-1] > patches[:, 1:] + 2)
 
 
-def _patches_of(small: Picture) -> UInt8[np.ndarray, " bytes"]:
-    side = _SIDE // 4
-    return small.reshape(4, side, 4, side, 3).mean((1, 3)).round().astype(np.uint8).ravel()
+def _patches_of(small: Picture, *, count: int = 4) -> UInt8[np.ndarray, " bytes"]:
+    side = _SIDE // count
+    return small.reshape(count, side, count, side, 3).mean((1, 3)).round().astype(np.uint8).ravel()

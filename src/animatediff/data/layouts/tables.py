@@ -6,6 +6,7 @@ import csv
 import importlib
 import itertools
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -21,7 +22,7 @@ from animatediff.data.layouts.listing import (
     flat,
     json_object,
 )
-from animatediff.errors import FileError, InputError
+from animatediff.errors import FileError, InputError, reason_of
 
 
 def read_metadata(source: Path, rows: Rows) -> None:
@@ -118,32 +119,91 @@ def csv_columns(path: Path) -> set[str]:
         FileError: it is not a table.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return set(next(csv.reader(file), []))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"{path} is not a table in UTF-8 ({error}).") from None
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            return set(_head(path, _csv_records(file)))
+    except OSError as error:
+        raise FileError(f"{path} cannot be read ({reason_of(error)}).") from None
+
+
+def _head(path: Path, records: Iterator[tuple[int, list[str] | csv.Error]]) -> list[str]:
+    """Read the names of a table's columns.
+
+    Raises:
+        FileError: the first line is broken.
+    """
+    _, columns = next(records, (1, []))
+    if isinstance(columns, csv.Error):
+        raise FileError(f"{path} line 1 is not the head of a table ({columns}).")
+    if any(map(_is_no_text, columns)):
+        raise FileError(f"{path} is not a table in UTF-8.")
+    return columns
 
 
 def _csv_rows(path: Path, rows: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            columns = next(reader, [])
+        # Bytes that are not UTF-8 become surrogates, so that only their row is bad.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            records = _csv_records(file)
+            columns = _head(path, records)
             if len(set(columns)) < len(columns):
                 raise FileError(f"{path} line 1 names a column twice.")
-            for row in reader:
-                where = f"{path.name} line {reader.line_num}"
-                if not row:
-                    continue
-                if len(row) != len(columns):
+            for number, row in records:
+                where = f"{path.name} line {number}"
+                if isinstance(row, csv.Error):
+                    reason = (
+                        f"{where} has a quotation mark in the wrong place ({row}); put the text in "
+                        "quotation marks, and write those within it twice."
+                    )
+                elif any(map(_is_no_text, row)):
+                    reason = f"{where} is not UTF-8 text."
+                elif row and len(row) != len(columns):
                     reason = f"{where} has {len(row)} fields for {len(columns)} columns."
-                    rows.broken.append(BrokenRow(where, reason))
+                else:
+                    if row:
+                        yield where, dict(zip(columns, row, strict=True))
                     continue
-                yield where, dict(zip(columns, row, strict=True))
-    except UnicodeDecodeError:
-        raise FileError(f"{path} is not UTF-8 text.") from None
-    except (OSError, csv.Error) as error:
-        raise FileError(f"{path} is not a table ({error}).") from None
+                rows.broken.append(BrokenRow(where, reason))
+    except OSError as error:
+        raise FileError(f"{path} cannot be read ({reason_of(error)}).") from None
+
+
+def _csv_records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """Yield the number of each record's last line, and its fields or the error.
+
+    After an error, reading continues with the second line of that record: otherwise a quotation mark
+    that is never closed would swallow the rest of the table.
+    """
+    source = iter(lines)
+    waiting: deque[str] = deque()
+    number = 0  # of the last line of the record before
+    while True:
+        taken: list[str] = []
+
+        def feed(taken: list[str] = taken) -> Iterator[str]:
+            while True:
+                line = waiting.popleft() if waiting else next(source, None)
+                if line is None:
+                    return
+                taken.append(line)
+                yield line
+
+        reader = csv.reader(feed(), strict=True)
+        try:
+            for row in reader:
+                number += len(taken)
+                taken.clear()
+                yield number, row
+        except csv.Error as error:
+            number += 1
+            waiting.extendleft(reversed(taken[1:]))
+            yield number, error
+        else:
+            return
+
+
+def _is_no_text(cell: str) -> bool:
+    """Whether it contains bytes that are not UTF-8, as ``surrogateescape`` keeps them."""
+    return not cell.isascii() and any("\udc80" <= character <= "\udcff" for character in cell)
 
 
 def _jsonl_rows(path: Path, rows: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
