@@ -112,8 +112,8 @@ def _unknown(word: str, options: type, command: str, action: str | None) -> str:
     name = word.split("=", 1)[0]
     known = _option_names(options, command, [])
     # A command with subcommands lists its options under the subcommand.
-    if action is not None and set(known) <= {"-h", "--help"}:
-        known = _option_names(options, command, [action])
+    if action is not None:
+        known = [*known, *_option_names(options, command, [action])]
     plain = {flag.lstrip("-"): flag for flag in known}
     close = nearest(name.lstrip("-"), plain)
     remedy = f"did you mean {plain[close]}?" if close else f"see animatediff {command} --help."
