@@ -230,7 +230,7 @@ def test_a_wrong_row_is_told_by_its_line_and_the_others_are_listed(clips: Path) 
             (5, "is outside"),
             (6, "has 2 fields for 4 columns"),
             (7, "ends at 1 s, before it starts"),
-            (8, "start = 'soon', which is no time"),
+            (8, "start = 'soon', which is not a time"),
             (9, "has no file_name"),
         ],
         strict=True,
