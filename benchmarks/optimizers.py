@@ -21,8 +21,9 @@ from measure import RESULTS, Report, Sample, interleaved
 
 from animatediff.runtime import Runtime, seeded
 from animatediff.training.lessons.lesson import Lesson
+from animatediff.training.recipe import OptimizerName
 from animatediff.training.runs.batches import samples_of
-from animatediff.training.steps.optimizers import OptimizerName, Optimizers
+from animatediff.training.steps.optimizers import Optimizers
 from animatediff.world.stages.image_stages import prepare_longer
 
 

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from animatediff.model import AnimatedUNet
-from animatediff.training.steps.light_step import LightStep
+from animatediff.model.fast.choice import choose_fast_paths
 
 WAYS = ("ours", "plain", "diffusers", "checkpointed")
 STRIDE = 17
@@ -56,9 +56,9 @@ def prepare(model: nn.Module, way: str) -> None:
     if not isinstance(model, AnimatedUNet):
         return
     if way == "ours":
-        LightStep(model.unet, animated=model)
+        choose_fast_paths(model.unet, animated=model, learns=True, spares_memory=True)
     if way == "checkpointed":
-        LightStep(model.unet, animated=model, recompute=False)
+        choose_fast_paths(model.unet, animated=model, learns=True)
         model.set_gradient_checkpointing(True)
 
 

@@ -32,7 +32,7 @@ OUTSIDE = {
     "security.md": "SECURITY.md",
 }
 """Pages of the site, and the file outside ``docs/`` that each is."""
-TABLES = {"animate": option_tables.animate_tables}
+TABLES = {"animate": option_tables.animate_tables, "train": option_tables.train_tables}
 """Commands whose options are declared with units and groups, and the function that lists them."""
 HELP_WIDTH = "100"
 

@@ -6,17 +6,22 @@ import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from animatediff.apps.cli import main
-from animatediff.apps.train import Options, chosen, run_name
+from animatediff.apps.declared import Given
+from animatediff.apps.option_tables import train_tables
+from animatediff.apps.train import TrainOptions, choose, run_name, save_config
 from animatediff.errors import InputError
+from animatediff.options.declaration import declared
 from animatediff.training.runs.meters import read_metrics
-from animatediff.training.stages.table import STAGES
+from animatediff.training.stages.option_groups import GROUPS
 from animatediff.video import Video
+from animatediff.world.stages.table import STAGES
 
 CPU = torch.device("cpu")
 
@@ -35,18 +40,19 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(stage: str, *, work: Path, clips: Path, tiny_world: Path, tiny_motion: Path) -> list[str]:
-    given = {
+    given: dict[str, object] = {
         "--work": work,
         "--model": tiny_world,
-        "--motion": tiny_motion,
         "--data": clips,
         "--output": work / "mine.safetensors",
-        "--frames": 4,
-        "--rank": 2,
         "--precision": "fp32",
         "--device": "cpu",
         "--log-every": 1,
     }
+    if stage in ("motion", "motion-lora"):
+        given |= {"--motion": tiny_motion, "--frames": 4}
+    if stage != "motion":
+        given |= {"--rank": 2}
     return ["train", stage, *(str(word) for pair in given.items() for word in pair)]
 
 
@@ -85,35 +91,102 @@ def test_every_stage_learns_one_clip_by_heart(
     assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:5])
 
 
-def test_options_that_are_left_out_are_the_row_s() -> None:
-    row = STAGES["motion-lora"].options
-    setup, recipe = chosen(Options("motion-lora"), row, device=CPU)
-    assert recipe == replace(row, precision=recipe.precision)
-    assert setup.num_frames == 16
-    asked = Options("motion-lora", learning_rate=1.0, steps=7, optimizer="muon", layers="all")
-    setup, faster = chosen(asked, row, device=CPU)
+def asked(stage: str, recipe: dict[str, Any] | None = None, **options: Any) -> TrainOptions:
+    preset = options.pop("preset", None)
+    config = options.pop("config", None)
+    return TrainOptions(stage, Given(options), Given(recipe or {}), preset=preset, config=config)
+
+
+def test_options_that_are_left_out_are_the_stage_s() -> None:
+    own = STAGES["motion-lora"].recipe
+    chosen = choose(asked("motion-lora"), device=CPU)
+    assert chosen.recipe == replace(own, precision=chosen.recipe.precision)
+    assert chosen.options.values["frames"] == 16
+    recipe = {"learning_rate": 1.0, "steps": 7, "optimizer": "muon"}
+    chosen = choose(asked("motion-lora", recipe, layers="all"), device=CPU)
+    faster = chosen.recipe
     assert (faster.learning_rate, faster.steps, faster.optimizer) == (1.0, 7, "muon")
-    assert setup.layers == "all"
+    assert chosen.options.values["layers"] == "all"
 
 
 def test_a_preset_yields_to_what_is_asked_for_and_a_wrong_one_is_named() -> None:
-    row = STAGES["motion-lora"].options
-    setup, recipe = chosen(
-        Options("motion-lora", preset="overfit-one-clip", steps=5), row, device=CPU
-    )
-    assert (setup.clips, setup.variations, recipe.steps) == (1, 1, 5)
+    chosen = choose(asked("motion-lora", {"steps": 5}, preset="overfit-one-clip"), device=CPU)
+    values = chosen.options.values
+    assert (values["clips"], values["variations"], chosen.recipe.steps) == (1, 1, 5)
     with pytest.raises(InputError, match="did you mean overfit-one-clip"):
-        chosen(Options("motion-lora", preset="overfit-one-clp"), row, device=CPU)
+        choose(asked("motion-lora", preset="overfit-one-clp"), device=CPU)
+
+
+def test_the_paper_s_values_are_a_preset_of_each_of_its_stages() -> None:
+    for stage in ("domain-adapter", "motion", "motion-convolution", "motion-lora"):
+        chosen = choose(asked(stage, preset="paper"), device=CPU)
+        recipe, values = chosen.recipe, chosen.options.values
+        assert (recipe.optimizer, recipe.learning_rate) == ("adamw", 1e-4)
+        assert recipe.adam_betas == (0.9, 0.999)
+        assert (recipe.schedule, recipe.warmup, recipe.ema_decay) == ("constant", 0, 0.0)
+        assert (values["size"], values["fps"], values["null_text"]) == (256, 7.5, 0.1)
+        assert values.get("frames", 16) == 16
+    assert choose(asked("motion", preset="paper"), device=CPU).recipe.batch_size == 4
+    with pytest.raises(InputError, match="paper is for the paper's stages"):
+        choose(asked("personalise-lora", preset="paper"), device=CPU)
+
+
+def test_options_saved_as_toml_are_read_back_and_overridden(tmp_path: Path) -> None:
+    path = tmp_path / "zoom.toml"
+    given = {"pattern": "zoom-in", "scales": (0.5, 1.0), "data": tmp_path, "rank": 8}
+    chosen = choose(asked("motion-lora", {"steps": 9, "learning_rate": 1e-3}, **given), device=CPU)
+    save_config(path, chosen)
+    again = choose(asked("", config=path), device=CPU)
+    assert again.name == "motion-lora"
+    assert again.options == chosen.options
+    assert again.recipe == chosen.recipe
+    other = choose(asked("", {"steps": 3}, config=path, rank=4), device=CPU)
+    assert (other.recipe.steps, other.options.values["rank"]) == (3, 4)
+    path.write_text('stage = "motion-lora"\npatern = "zoom-in"\n')
+    with pytest.raises(InputError, match="unknown key patern; did you mean pattern"):
+        choose(asked("", config=path), device=CPU)
+    path.write_text('stage = "image"\npattern = "zoom-in"\n')
+    with pytest.raises(InputError, match="pattern"):
+        choose(asked("", config=path), device=CPU)
+
+
+def test_help_of_a_stage_lists_its_options_and_no_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listed: dict[str, str] = {}
+    for words in (("domain-adapter",), ("motion-lora",), ()):
+        assert main(["train", *words, "--help"]) == 0
+        listed[" ".join(words)] = capsys.readouterr().out
+    assert "--pattern" not in listed["domain-adapter"]
+    assert "--rank" in listed["domain-adapter"]
+    assert "--pattern" in listed["motion-lora"]
+    assert "--word" not in listed["motion-lora"]
+    assert "--pattern" in listed[""]
+    assert "--word" in listed[""]
+
+
+def test_an_option_that_a_stage_does_not_take_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "motion", "--work", str(tmp_path), "--word", "<dog>"]) == 2
+    assert "does not take --word" in capsys.readouterr().err
+
+
+def test_every_option_of_training_is_in_the_documentation_s_tables() -> None:
+    text = train_tables()
+    for group in GROUPS:
+        for row in declared(group):
+            assert row.flag in text
 
 
 def test_runs_that_differ_have_folders_of_their_own() -> None:
     names = [
-        run_name(options)
-        for options in (
-            Options("motion-lora"),
-            Options("motion-lora", pattern="zoom-in"),
-            Options("motion-lora", output=Path("a/fox.safetensors")),
-            Options("motion-lora", preset="overfit-one-clip"),
+        run_name(choose(command, device=CPU), preset=command.preset)
+        for command in (
+            asked("motion-lora"),
+            asked("motion-lora", pattern="zoom-in"),
+            asked("motion-lora", output=Path("a/fox.safetensors")),
+            asked("motion-lora", preset="overfit-one-clip"),
         )
     ]
     assert len(set(names)) == 4
@@ -143,8 +216,7 @@ def test_bf16_is_chosen_only_where_the_device_computes_in_it(
     monkeypatch: pytest.MonkeyPatch, computes: bool, precision: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": computes})
-    row = STAGES["motion-lora"].options
-    setup, recipe = chosen(Options("motion-lora"), row, device=CPU)
-    assert (setup.precision, recipe.precision) == (precision, precision)
-    _, told = chosen(Options("motion-lora", precision="bf16"), row, device=CPU)
-    assert told.precision == "bf16"
+    chosen = choose(asked("motion-lora"), device=CPU)
+    assert (chosen.options.precision, chosen.recipe.precision) == (precision, precision)
+    chosen = choose(asked("motion-lora", {"precision": "bf16"}), device=CPU)
+    assert chosen.recipe.precision == "bf16"

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.training import small_world as small
+from tests.training.options import changed, given
 
-from animatediff.training.lessons.lesson import TrainOptions
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
+from animatediff.training.recipe import Recipe
+from animatediff.training.stages.stage_options import StageOptions
 from animatediff.video import Video
 from animatediff.world.stages.image_stages import read_still_latents
-from animatediff.world.stages.moving_art import read_clip_latents
+from animatediff.world.stages.moving_art import read_clip_latents, read_mirrored_latents
+from animatediff.world.stages.table import STAGES
 
 PERSONAL = ("personalise-lora", "personalise-dreambooth")
 
@@ -52,30 +53,31 @@ def own_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def setup_of(
     tiny_world: Path, tiny_motion: Path, own_clips: Path, own_pictures: Path
-) -> Callable[[str, Path], Setup]:
+) -> Callable[[str, Path], StageOptions]:
     """What a stage starts from, on the tiny model and the tiny clips."""
 
-    def make(stage: str, work: Path) -> Setup:
+    def make(stage: str, work: Path) -> StageOptions:
         personal = stage.startswith("personalise")
-        setup = Setup(
+        setup = given(
+            stage,
             work,
             model=str(tiny_world),
             motion=str(tiny_motion),
             data=own_pictures if personal else own_clips,
-            num_frames=4,
+            frames=4,
             rank=2,
             output=work / ("model" if stage.endswith("dreambooth") else "out.safetensors"),
         )
         if stage == "motion":
-            return replace(setup, motion=None)
+            return changed(setup, motion=None)
         if stage == "motion-lora":
-            return replace(setup, pattern="zoom-in", variations=2)
+            return changed(setup, pattern="zoom-in", variations=2)
         if stage == "personalise-dreambooth":
-            return replace(
+            return changed(
                 setup, class_data=own_pictures, class_caption="a fox", caption="a sks fox"
             )
         if stage == "personalise-inversion":
-            return replace(setup, word="<mine>", like="fox", words=2)
+            return changed(setup, word="<mine>", like="fox", words=2)
         return setup
 
     return make
@@ -90,38 +92,39 @@ def written_world(
     small.write_small_world(work, model=tiny_world, motion=tiny_motion)
     read_still_latents(work)
     read_clip_latents(work)
+    read_mirrored_latents(work)
     return work
 
 
 @pytest.fixture
 def small_setup_of(
     written_world: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str, Path], Setup]:
+) -> Callable[[str, Path], StageOptions]:
     """What a stage starts from in a small built-in world of its own, in the folder that is told."""
     for module, name in small.PARTS:
         monkeypatch.setattr(module, name, getattr(module, name))
     small.make_parts_small()
 
-    def make(stage: str, work: Path) -> Setup:
+    def make(stage: str, work: Path) -> StageOptions:
         shutil.copytree(written_world, work)
         if stage in ("motion", "motion-longer", "motion-convolution"):
-            return Setup(work, num_frames=4)
+            return given(stage, work, frames=4)
         if stage == "personalise-inversion":
-            return Setup(work, rank=2, clips=3, num_frames=4, word="<mine>", like="fox")
+            return given(stage, work, rank=2, clips=3, frames=4, word="<mine>", like="fox")
         if stage in ("domain-adapter", "motion-lora", *PERSONAL):
-            return Setup(work, rank=2, clips=3, num_frames=4)
-        return Setup(work)
+            return given(stage, work, rank=2, clips=3, frames=4)
+        return given(stage, work)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def options_of() -> Callable[[str], TrainOptions]:
+def options_of() -> Callable[[str], Recipe]:
     """A few steps of a stage, everything else as its row has it."""
 
-    def make(stage: str) -> TrainOptions:
+    def make(stage: str) -> Recipe:
         return replace(
-            STAGES[stage].options,
+            STAGES[stage].recipe,
             steps=3,
             batch_size=2,
             learning_rate=1e-3,

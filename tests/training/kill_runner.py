@@ -20,31 +20,23 @@ from typing import Any
 import psutil
 import torch
 from safetensors.torch import save_file
+from tests.training.options import from_table
 from tests.training.small_world import make_parts_small
 
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs import checkpoint
 from animatediff.training.runs.trainer import train
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
-
-PATHS = ("work", "data", "output", "class_data", "adapter")
+from animatediff.world.stages.table import STAGES
 
 
 def run(job: dict[str, Any]) -> None:
     if job["kill_at"] is not None:
         _die_in_save(job["kill_at"])
-    setup = setup_of(job["setup"])
-    options = TrainOptions(**job["options"])
+    setup = from_table(job["stage"], job["setup"])
+    options = Recipe(**job["options"])
     prepared = STAGES[job["stage"]].prepare(setup, options, torch.device("cpu"))
     learned = train(prepared.lesson, options, Path(job["folder"]), facts=prepared.facts)
-    prepared.keep(learned)
-
-
-def setup_of(told: dict[str, Any]) -> Setup:
-    """The setup that was told as JSON, which knows neither paths nor tuples."""
-    paths = {name: Path(told[name]) for name in PATHS if told[name]}
-    return Setup(**{**told, **paths, "scales": tuple(told["scales"])})
+    prepared.save(learned)
 
 
 def _die_in_save(nth: int) -> None:

@@ -25,7 +25,7 @@ MAX_SEEDS = 64
 class AnimateOptions:
     """What ``animatediff animate`` takes: the request's options, and those declared here."""
 
-    request: Annotated[Given, FieldsOf(AnimationRequest)] = field(default_factory=Given)
+    request: Annotated[Given, FieldsOf((AnimationRequest,))] = field(default_factory=Given)
     travel: Annotated[
         Path | None,
         Option(

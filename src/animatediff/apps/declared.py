@@ -10,7 +10,7 @@ import dataclasses
 import shutil
 import textwrap
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -31,13 +31,20 @@ INDENT = 26
 
 @dataclass(frozen=True)
 class FieldsOf:
-    """Marks a field of type ``Given``: the options that another dataclass declares.
+    """Marks a field of type ``Given``: the options that other dataclasses declare.
 
     Attributes:
-        declares: that dataclass.
+        declares: those dataclasses; an option that several of them share is listed once.
+        for_words: which of them ``--help`` lists, by the words before it; all if ``None``.
     """
 
-    declares: type
+    declares: tuple[type, ...]
+    for_words: Callable[[Sequence[str]], tuple[type, ...]] | None = None
+
+    @property
+    def rows(self) -> tuple[Declared, ...]:
+        """The options."""
+        return tuple({row.field: row for cls in self.declares for row in declared(cls)}.values())
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,17 @@ def declares_options(cls: type) -> bool:
 
 def all_options(cls: type) -> tuple[Declared, ...]:
     """Every option of a command: those of classes marked by ``FieldsOf``, then its own."""
-    others = [row for other in _nested(cls).values() for row in declared(other)]
+    others = [row for mark in _nested(cls).values() for row in mark.rows]
+    return (*others, *declared(cls))
+
+
+def _options_for(cls: type, words: Sequence[str]) -> tuple[Declared, ...]:
+    """The options that ``--help`` lists after these words."""
+    others = [
+        row
+        for mark in _nested(cls).values()
+        for row in (mark if mark.for_words is None else FieldsOf(mark.for_words(words))).rows
+    ]
     return (*others, *declared(cls))
 
 
@@ -86,7 +103,8 @@ def parse_declared(
     """
     rows = [row for row in all_options(cls) if not row.option.by_hand]
     if any(word in ("-h", "--help") for word in arguments):
-        print(help_of(rows, command=command, summary=summary))
+        listed = [row for row in _options_for(cls, arguments) if not row.option.by_hand]
+        print(help_of(listed, command=command, summary=summary))
         raise SystemExit(0)
     assert len({row.field for row in rows}) == len(rows), "two options of one field name"
     surface = dataclasses.make_dataclass(
@@ -98,17 +116,17 @@ def parse_declared(
     given = {row.field: found for row in rows if (found := _given(row, value)) is not None}
     own = {row.field for row in declared(cls)}
     nested = {
-        name: Given({row.field: given[row.field] for row in declared(other) if row.field in given})
-        for name, other in _nested(cls).items()
+        name: Given({row.field: given[row.field] for row in mark.rows if row.field in given})
+        for name, mark in _nested(cls).items()
     }
     return cls(**nested, **{name: found for name, found in given.items() if name in own})
 
 
-def _nested(cls: type) -> dict[str, type]:
-    """The classes whose options a command takes over, by the field that holds what was given."""
+def _nested(cls: type) -> dict[str, FieldsOf]:
+    """The marks of other classes' options, by the field that holds what was given of them."""
     hints = typing.get_type_hints(cls, include_extras=True)
     return {
-        name: mark.declares
+        name: mark
         for name, hint in hints.items()
         for mark in getattr(hint, "__metadata__", ())
         if isinstance(mark, FieldsOf)
@@ -126,7 +144,9 @@ def _surface_fields(row: Declared) -> Iterable[tuple[str, Any, Any]]:
         yield f"no_{row.field}", Annotated[FlagCreatePairsOff[bool], no], False
         return
     named = arg(name=name, aliases=option.aliases, metavar=value_name(row))
-    if row.is_list:
+    if row.is_list and option.several:
+        yield row.field, Annotated[row.annotation, named], ()
+    elif row.is_list:
         yield row.field, Annotated[UseAppendAction[tuple[str, ...]], named], ()
     elif option.positional:
         yield row.field, Annotated[Positional[str], named], ""
@@ -192,7 +212,7 @@ def _help_lines(row: Declared, width: int) -> list[str]:
         row.range,
         option.unit,
         f"default: {row.default_text}" if row.default_text else "",
-        "may be repeated" if row.is_list else "",
+        "may be repeated" if row.is_list and not option.several else "",
     ]
     hint = "; ".join(fact for fact in facts if fact)
     listed = f" One of {', '.join(row.choices)}." if row.choices and not option.metavar else ""

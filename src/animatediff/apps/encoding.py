@@ -14,7 +14,7 @@ from animatediff.data.builds.samples import Encoder
 from animatediff.errors import InputError
 from animatediff.model.latent_space import posterior_of
 from animatediff.runtime import Runtime
-from animatediff.training.lessons.denoising import TextEmbedder
+from animatediff.training.lessons.denoiser import TextEmbedder
 from animatediff.training.stages.own_data import encoder_name
 from animatediff.weights.builtin import resolve_model
 from animatediff.weights.image_model.base_model import BaseModel, BaseModelPlan, plan_base_model

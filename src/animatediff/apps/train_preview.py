@@ -23,26 +23,27 @@ from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.schedulers import SAMPLERS, Sampler
 from animatediff.training.lessons.clips import ClipLesson
 from animatediff.training.runs.report import CLIPS
+from animatediff.training.stages.frozen_model import FrozenModel
+from animatediff.training.stages.job import Job
+from animatediff.training.stages.option_groups import ClipOptions
 from animatediff.training.stages.personal import PriorLesson
-from animatediff.training.stages.prepared import Prepared
-from animatediff.training.stages.setup import Ground
 from animatediff.video import Video
 
 STEPS, GUIDANCE = 20, 4.0
 
 
 def previewer(
-    prepared: Prepared, folder: Path, prompts: Sequence[str]
+    job: Job, folder: Path, prompts: Sequence[str]
 ) -> Callable[[int, dict[str, Tensor]], None] | None:
     """Draws each prompt into the run's folder whenever a checkpoint is saved.
 
     Stages that train the built-in world's other parts have nothing to draw with and draw nothing.
     """
-    lesson = prepared.lesson
+    lesson = job.lesson
     if isinstance(lesson, PriorLesson):
         lesson = lesson.own
-    ground = prepared.ground
-    if ground is None or not isinstance(lesson, ClipLesson):
+    frozen = job.frozen
+    if frozen is None or not isinstance(lesson, ClipLesson):
         return None
     clips = folder / CLIPS
 
@@ -55,7 +56,7 @@ def previewer(
         try:
             _take(now, weights)
             for seed, prompt in enumerate(prompts):
-                video = _drawn(lesson, ground, prepared, prompt=prompt, seed=seed)
+                video = _drawn(lesson, frozen, job, prompt=prompt, seed=seed)
                 video.save(clips / f"step-{step:08d}-{seed}.webp", metadata={"prompt": prompt})
         finally:
             _take(now, kept)
@@ -70,10 +71,8 @@ def _take(parameters: dict[str, nn.Parameter], weights: dict[str, Tensor]) -> No
 
 
 @torch.no_grad()
-def _drawn(
-    lesson: ClipLesson, ground: Ground, prepared: Prepared, *, prompt: str, seed: int
-) -> Video:
-    base = ground.base
+def _drawn(lesson: ClipLesson, frozen: FrozenModel, job: Job, *, prompt: str, seed: int) -> Video:
+    base = frozen.base
     device = base.unet.device
     text = lesson.embed(["", prompt])
 
@@ -81,7 +80,8 @@ def _drawn(
         times = ask.timestep.to(device).expand(len(ask.latents))
         return lesson.predict_noise(ask.latents.to(base.unet.dtype), times, text).float()
 
-    side = ground.size // base.pixels_per_latent
+    fps = frozen.options.of(ClipOptions).fps
+    side = frozen.size // base.pixels_per_latent
     noise = initial_noise(
         seed,
         num_frames=lesson.fetch.num_frames,
@@ -91,7 +91,7 @@ def _drawn(
     )
     sampler = Sampler(
         SAMPLERS["ddim"],
-        betas=prepared.betas or ground.image_betas(),
+        betas=job.betas or frozen.image_betas(),
         prediction=lesson.prediction,
         steps=STEPS,
         seed=seed,
@@ -106,7 +106,7 @@ def _drawn(
         on_step=_ignore,
         should_stop=lambda: False,
     )
-    return Video(decode(latents, vae=base.vae), Fraction(ground.setup.fps).limit_denominator(1001))
+    return Video(decode(latents, vae=base.vae), Fraction(fps).limit_denominator(1001))
 
 
 def _ignore(step: int, guess: Tensor) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -155,6 +155,14 @@ class OwnClips:
         # A camera that moves closer needs more pixels than it shows.
         seen = filmed(frames(side=2 * self.size), move, size=self.size)
         return Footage(seen, source.entry.text)
+
+    def filmed(self, pattern: str) -> OwnClips:
+        """The same clips with a camera move."""
+        return replace(self, pattern=pattern)
+
+    def with_starts(self, *, fixed: bool) -> OwnClips:
+        """The same clips, each window from the beginning of its clip or from anywhere."""
+        return replace(self, from_start=fixed)
 
     def fingerprint(self) -> str:
         """Return a hash of the training data: names, lengths and captions, but not their place."""

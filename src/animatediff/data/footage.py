@@ -33,13 +33,13 @@ class EncodedFootage:
 
     Attributes:
         mean: scaled latents of each frame, the mean of the encoder's distribution.
-        spread: its standard deviation, scaled alike.
+        spread: its standard deviation, scaled alike; ``None`` trains on the mean alone.
         caption: of the frames.
         text: the text encoder's states of the caption; ``None`` if they were not stored.
     """
 
     mean: Float[Tensor, "f c h w"]
-    spread: Float[Tensor, "f c h w"]
+    spread: Float[Tensor, "f c h w"] | None
     caption: str
     text: Float[Tensor, "tokens width"] | None
 
@@ -49,6 +49,8 @@ class EncodedFootage:
 
     def latents(self, generator: torch.Generator) -> Float[Tensor, "f c h w"]:
         """Sample latents from the encoder's distribution, as encoding the frames would."""
+        if self.spread is None:
+            return self.mean.float()
         noise = torch.randn(self.mean.shape, generator=generator)
         return self.mean.float() + self.spread.float() * noise
 

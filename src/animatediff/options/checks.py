@@ -46,6 +46,9 @@ def check_field(row: Declared, value: object) -> None:
     elif row.is_list:
         check_list(option.item or name, value, most=option.most_items)
         for item in typing.cast(tuple[object, ...], value):
+            if float in typing.get_args(row.annotation):
+                check_number(option.item or name, item, least=option.least, most=option.most)
+                continue
             check_text(option.item or name, item, most=option.most_characters)
     elif typing.get_origin(row.annotation) is Mapping and not isinstance(value, Mapping):
         raise InputError(f"{name} = {value!r:.40} is not a table.")

@@ -16,7 +16,17 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-GROUPS = ("Prompt", "Model", "Motion", "Sampling", "Output", "Machine")
+GROUPS = (
+    "Prompt",
+    "Model",
+    "Motion",
+    "Data",
+    "Training",
+    "Loss",
+    "Sampling",
+    "Output",
+    "Machine",
+)
 """The order in which groups of options are listed; other groups follow these."""
 
 
@@ -33,6 +43,7 @@ class Option:
         foreign: what other programs of this field call it, without dashes; used in error messages.
         common: whether ``--help`` lists it among the most used, before all groups.
         positional: whether it is given without a name.
+        several: whether a list is given as several words after one name.
         by_hand: whether the command declares its own option (or several) for this field.
         unit: of a number, such as ``pixels``.
         least: the smallest number allowed.
@@ -53,6 +64,7 @@ class Option:
     foreign: tuple[str, ...] = ()
     common: bool = False
     positional: bool = False
+    several: bool = False
     by_hand: bool = False
     unit: str = ""
     least: float | None = None
@@ -98,7 +110,7 @@ class Declared:
 
     @property
     def is_list(self) -> bool:
-        """Whether the value is a tuple of texts."""
+        """Whether the value is a tuple, of texts or of numbers."""
         return typing.get_origin(self.annotation) is tuple
 
     @property
@@ -117,6 +129,8 @@ class Declared:
         empty = self.default is None or self.default is dataclasses.MISSING
         if empty or self.default is False or self.default in ("", (), {}):
             return ""
+        if isinstance(self.default, tuple):
+            return " ".join(map(str, typing.cast(tuple[object, ...], self.default)))
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 

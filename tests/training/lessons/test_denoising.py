@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,11 +17,13 @@ from torch import Tensor, nn
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.low_rank import LowRankSet, attention_projections
 from animatediff.runtime import seeded
-from animatediff.training.lessons.denoising import DenoisingLesson, frame_by_frame
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.lessons.clips import ClipLesson, ReadClips
+from animatediff.training.lessons.denoiser import frame_by_frame
 from animatediff.training.lessons.objective import alphas_bar
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.trainer import train
-from animatediff.world.stages.latents import LatentClips, chosen, few, read_latents
+from animatediff.world.stages.image_stages import never_encoded
+from animatediff.world.stages.latents import LatentClips, chosen, read_latents
 
 
 def words(captions: list[str]) -> Tensor:
@@ -85,17 +86,17 @@ def test_each_stage_changes_only_what_it_learns(
 ) -> None:
     unet = small_unet()
     learns, predict, frames = build(unet)
-    lesson = DenoisingLesson(
+    lesson = ClipLesson(
         learns,
         predict,
         words,
-        clips,
+        never_encoded,
+        ReadClips(clips, frames),
         alphas_bar(start=0.00085, end=0.012),
-        num_frames=frames,
         min_snr=5.0,
     )
     before, base = hashes(learns), hashes(unet)
-    options = TrainOptions(steps=3, batch_size=2, learning_rate=1e-2, warmup=1, precision="fp32")
+    options = Recipe(steps=3, batch_size=2, learning_rate=1e-2, warmup=1, precision="fp32")
     learned = train(lesson, options, tmp_path)
     after = hashes(learns)
     assert learned.keys() == {n for n, p in learns.named_parameters() if p.requires_grad}
@@ -105,11 +106,11 @@ def test_each_stage_changes_only_what_it_learns(
 
 
 def test_windows_go_round_the_end_of_a_clip_and_repeat_a_still(clips: LatentClips) -> None:
-    loop = clips.windows(torch.tensor([0]), num_frames=16, generator=seeded(1))
-    marks = (loop[0].mean((0, 2, 3)) / 100).round().int().tolist()
+    loop = clips.footage(0, num_frames=16, generator=seeded(1)).latents(seeded(2))
+    marks = (loop.mean((1, 2, 3)) / 100).round().int().tolist()
     assert all((b - a) % 5 == 1 for a, b in pairwise(marks))
-    still = clips.windows(torch.tensor([1]), num_frames=3, generator=seeded(1))
-    assert torch.equal(still[:, :, 0], still[:, :, 2])
+    still = clips.footage(1, num_frames=3, generator=seeded(1)).latents(seeded(2))
+    assert torch.equal(still[0], still[2])
 
 
 def test_a_share_of_the_captions_is_dropped(clips: LatentClips) -> None:
@@ -120,16 +121,18 @@ def test_a_share_of_the_captions_is_dropped(clips: LatentClips) -> None:
         return words(captions)
 
     unet = small_unet()
-    lesson = DenoisingLesson(
+    lesson = ClipLesson(
         unet,
         lambda z, t, c: z * next(unet.parameters()).mean(),
         listen,
-        clips,
+        never_encoded,
+        ReadClips(clips, 1),
         alphas_bar(start=0.00085, end=0.012),
         null_text=0.3,
     )
     for step in range(60):
-        lesson.losses(torch.tensor([0, 1, 2, 0, 1]), seeded(step))
+        batch = lesson.fetch(torch.tensor([0, 1, 2, 0, 1]), seeded("batch", step))
+        lesson.losses(batch, seeded(step))
     assert 0.2 < seen.count("") / len(seen) < 0.4
 
 
@@ -144,13 +147,3 @@ def test_latents_are_read_back_and_chosen_without_copying(
     some = chosen(back, (m["label"] != "thing 1" for m in back.meta))
     assert len(some) == 2
     assert some.frames is back.frames
-    assert few(3, of=10, seed=0).tolist() == few(3, of=10, seed=0).tolist()
-
-
-def test_plain_attention_is_not_forced_on_other_devices() -> None:
-    from animatediff.training.lessons.denoising import attend_plainly
-
-    calls: list[object] = []
-    elsewhere = SimpleNamespace(device=torch.device("cuda"), set_attn_processor=calls.append)
-    attend_plainly(elsewhere)  # type: ignore[arg-type]
-    assert not calls

@@ -19,9 +19,10 @@ from animatediff.runtime import seeded
 from animatediff.training.lessons.clips import ClipBatch, ClipLesson, ReadClips
 from animatediff.training.lessons.graded import graded
 from animatediff.training.runs.report import CLIPS
-from animatediff.training.stages.setup import Captioned, Setup
-from animatediff.training.stages.table import STAGES
+from animatediff.training.stages.stage_options import StageOptions
+from animatediff.training.stages.training_data import Captioned
 from animatediff.world.art.clips import WorldClips
+from animatediff.world.stages.table import STAGES
 
 SIZE, FRAMES = 32, 8
 
@@ -122,10 +123,10 @@ def test_the_branches_learn_at_the_scale_of_their_batch(clips: WorldClips) -> No
 
 
 def test_validation_clips_show_all_of_it_whatever_was_learned_last(
-    setup_of: Callable[[str, Path], Setup], tmp_path: Path
+    setup_of: Callable[[str, Path], StageOptions], tmp_path: Path
 ) -> None:
     stage = STAGES["motion-lora"]
-    prepared = stage.prepare(setup_of("motion-lora", tmp_path), stage.options, torch.device("cpu"))
+    prepared = stage.prepare(setup_of("motion-lora", tmp_path), stage.recipe, torch.device("cpu"))
     learns = prepared.lesson.learns
     assert isinstance(learns, LowRankSet)
     drawn = torch.Generator().manual_seed(0)

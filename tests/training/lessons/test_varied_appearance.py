@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.training.options import changed
 
 from animatediff.errors import InputError
 from animatediff.runtime import seeded
-from animatediff.training.lessons.lesson import TrainOptions
 from animatediff.training.lessons.moving_camera import now_and_then_filmed
 from animatediff.training.lessons.varied_appearance import bent, recoloured, varied_appearance
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
+from animatediff.training.recipe import Recipe
+from animatediff.training.stages.stage_options import StageOptions
 from animatediff.weights.storage.files import read_header
 from animatediff.world.art.clips import WorldClips
+from animatediff.world.stages.table import STAGES
 
-SetupOf = Callable[[str, Path], Setup]
-OptionsOf = Callable[[str], TrainOptions]
+SetupOf = Callable[[str, Path], StageOptions]
+OptionsOf = Callable[[str], Recipe]
 
 SIZE, FRAMES, DRAWS = 32, 10, 24
 
@@ -107,24 +107,21 @@ def test_what_has_no_pixels_is_refused(clips: WorldClips) -> None:
 def test_stages_that_part_motion_from_looks_learn_so(
     stage: str, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:
-    setup = replace(setup_of(stage, tmp_path), vary_appearance=True, clips=1)
+    setup = changed(setup_of(stage, tmp_path), vary_appearance=True, clips=1)
     prepared = STAGES[stage].prepare(setup, options_of(stage), torch.device("cpu"))
     lesson = prepared.lesson
     looks = [lesson.fetch(torch.zeros(1, dtype=torch.int64), seeded(k)).frames for k in (1, 2)]
     assert not torch.equal(*looks)
     plain = STAGES[stage].prepare(
-        replace(setup, vary_appearance=False), options_of(stage), torch.device("cpu")
+        changed(setup, vary_appearance=False), options_of(stage), torch.device("cpu")
     )
     assert plain.facts["data"] != prepared.facts["data"]
 
 
 @pytest.mark.parametrize("stage", ["motion", "personalise-lora"])
-def test_others_refuse_it(
-    stage: str, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
-) -> None:
-    setup = replace(setup_of(stage, tmp_path), vary_appearance=True)
-    with pytest.raises(InputError, match="no use for --vary-appearance"):
-        STAGES[stage].prepare(setup, options_of(stage), torch.device("cpu"))
+def test_others_refuse_it(stage: str, setup_of: SetupOf, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not take --vary-appearance"):
+        changed(setup_of(stage, tmp_path), vary_appearance=True)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +140,7 @@ def test_the_file_tells_which_one_clip_of_the_world_it_learned_from(
     options_of: OptionsOf,
     tmp_path: Path,
 ) -> None:
-    setup = replace(small_setup_of("motion-lora", tmp_path / "work"), **asked)
+    setup = changed(small_setup_of("motion-lora", tmp_path / "work"), **asked)
     prepared = STAGES["motion-lora"].prepare(setup, options_of("motion-lora"), torch.device("cpu"))
-    path = prepared.keep(prepared.lesson.learns.state_dict())
+    path = prepared.save(prepared.lesson.learns.state_dict())
     assert read_header(path).metadata.get("clip") == told

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.training.options import to_table
 
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.checkpoint import load_checkpoint
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
+from animatediff.training.stages.stage_options import StageOptions
+from animatediff.world.stages.table import STAGES
 
 RUNNER = "tests.training.kill_runner"
 ROOT = Path(__file__).parents[3]
@@ -61,8 +62,8 @@ class Runner:
     def run(
         self,
         stage: str,
-        setup: Setup,
-        options: TrainOptions,
+        setup: StageOptions,
+        options: Recipe,
         folder: Path,
         *,
         kill_after: float | None = None,
@@ -70,7 +71,7 @@ class Runner:
     ) -> dict[str, Any]:
         job = {
             "stage": stage,
-            "setup": asdict(setup),
+            "setup": to_table(setup),
             "options": asdict(options),
             "folder": folder,
             "kill_after": kill_after,
@@ -111,11 +112,12 @@ def state_of(folder: Path) -> tuple[dict[str, bytes], list[dict[str, Any]], dict
 
 @pytest.fixture
 def start_of(
-    setup_of: Callable[[str, Path], Setup], small_setup_of: Callable[[str, Path], Setup]
-) -> Callable[[str, Path], Setup]:
+    setup_of: Callable[[str, Path], StageOptions],
+    small_setup_of: Callable[[str, Path], StageOptions],
+) -> Callable[[str, Path], StageOptions]:
     """What a stage starts from, in a folder of its own: some read what they replace in the end."""
 
-    def make(stage: str, folder: Path) -> Setup:
+    def make(stage: str, folder: Path) -> StageOptions:
         return (small_setup_of if stage in WORLD_STAGES else setup_of)(stage, folder / "work")
 
     return make
@@ -127,8 +129,8 @@ def test_every_row_of_the_recipe_is_killed() -> None:
 
 def test_a_run_killed_in_the_middle_of_a_save_ends_as_the_uninterrupted_one(
     runner: Runner,
-    start_of: Callable[[str, Path], Setup],
-    options_of: Callable[[str], TrainOptions],
+    start_of: Callable[[str, Path], StageOptions],
+    options_of: Callable[[str], Recipe],
     tmp_path: Path,
 ) -> None:
     """The quick one of the tests below: one stage, one kill, half-way through a file."""
@@ -152,8 +154,8 @@ def test_a_run_killed_in_the_middle_of_a_save_ends_as_the_uninterrupted_one(
 def test_a_run_killed_at_twenty_moments_ends_as_the_uninterrupted_one(
     stage: str,
     runner: Runner,
-    start_of: Callable[[str, Path], Setup],
-    options_of: Callable[[str], TrainOptions],
+    start_of: Callable[[str, Path], StageOptions],
+    options_of: Callable[[str], Recipe],
     tmp_path: Path,
 ) -> None:
     # Saves are close together, so that some kills hit one; the log is not a multiple of them.
@@ -193,8 +195,8 @@ def test_a_run_killed_at_twenty_moments_ends_as_the_uninterrupted_one(
 def test_reading_ahead_in_other_processes_changes_nothing(
     stage: str,
     runner: Runner,
-    start_of: Callable[[str, Path], Setup],
-    options_of: Callable[[str], TrainOptions],
+    start_of: Callable[[str, Path], StageOptions],
+    options_of: Callable[[str], Recipe],
     tmp_path: Path,
 ) -> None:
     options = replace(options_of(stage), steps=8)

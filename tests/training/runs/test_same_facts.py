@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.errors import InputError
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.run import AveragedWeights, Run
 from animatediff.training.steps.optimizers import Optimizers
 from animatediff.training.steps.processes import Processes
@@ -32,7 +32,7 @@ def run(folder: Path, facts: dict[str, str], pair: Pair) -> Run:
     parameters = dict(nn.Linear(1, 1).named_parameters())
     return Run(
         folder,
-        TrainOptions(steps=1, batch_size=1, learning_rate=1.0),
+        Recipe(steps=1, batch_size=1, learning_rate=1.0),
         facts,
         parameters,
         Optimizers(parameters, name="adamw", weight_decay=0.0),

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.errors import Cancelled, InputError, Interrupted, NumericalError, OutputError
-from animatediff.training.lessons.lesson import TrainOptions, numbers_themselves
+from animatediff.training.lessons.lesson import numbers_themselves
+from animatediff.training.recipe import OptimizerName, Recipe
 from animatediff.training.runs.batches import samples_of
 from animatediff.training.runs.trainer import learning_rate_at, train
-from animatediff.training.steps.optimizers import OptimizerName
 
-OPTIONS = TrainOptions(
+OPTIONS = Recipe(
     steps=12,
     batch_size=4,
     learning_rate=1e-2,
@@ -248,5 +248,5 @@ def test_the_rate_warms_up_and_ends_near_a_twentieth() -> None:
 
 
 def test_options_without_steps_are_refused() -> None:
-    with pytest.raises(InputError, match="steps is 0"):
+    with pytest.raises(InputError, match="steps = 0 is out of range"):
         replace(OPTIONS, steps=0)

@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from animatediff.errors import FileError, InputError
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.trainer import train
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
+from animatediff.training.stages.stage_options import StageOptions
+from animatediff.world.stages.table import STAGES
 
 CPU = torch.device("cpu")
 WRITES = {
@@ -28,6 +28,7 @@ WRITES = {
     "autoencoder": ("world/emoji/vae", "world/emoji/scheduler", "world/emoji/model_index.json"),
     "decoder": ("world/emoji/vae",),
     "image": ("world/emoji/unet",),
+    "upscaler": ("world/upscaler/emoji.safetensors",),
     "image-longer": ("world/emoji/unet", "world/emoji/text_encoder"),
     "motion": ("world/motion/emoji.safetensors",),
     "motion-longer": ("world/motion/emoji.safetensors",),
@@ -112,8 +113,8 @@ def test_every_row_says_here_what_it_writes() -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_a_row_learns_its_part_and_everything_else_it_holds_or_reads_stays(
     name: str,
-    small_setup_of: Callable[[str, Path], Setup],
-    options_of: Callable[[str], TrainOptions],
+    small_setup_of: Callable[[str, Path], StageOptions],
+    options_of: Callable[[str], Recipe],
     tmp_path: Path,
 ) -> None:
     setup = small_setup_of(name, tmp_path / "work")
@@ -124,8 +125,8 @@ def test_a_row_learns_its_part_and_everything_else_it_holds_or_reads_stays(
     ready = files_of(setup.work)
     assert all(within(file, PREPARES.get(name, ())) for file in changed(before, ready))
 
-    if prepared.ground is not None:
-        assert prepared.ground.base.vae is not None  # what waits for its first use is read now
+    if prepared.frozen is not None:
+        assert prepared.frozen.base.vae is not None  # what waits for its first use is read now
     lesson = prepared.lesson
     learns = {id(p): n for n, p in lesson.learns.named_parameters() if p.requires_grad}
     held = dict(tensors_in(prepared, "", set()))
@@ -140,7 +141,7 @@ def test_a_row_learns_its_part_and_everything_else_it_holds_or_reads_stays(
     assert learned.keys() == set(learns.values())
     assert files_of(setup.work) == ready
 
-    prepared.keep(learned)
+    prepared.save(learned)
     written = changed(ready, files_of(setup.work))
     assert written
     assert all(within(file, WRITES[name]) for file in written)
@@ -153,19 +154,25 @@ def test_a_row_learns_its_part_and_everything_else_it_holds_or_reads_stays(
         assert any(not torch.equal(old[file][k], new[k]) for k in new)
 
 
-def test_a_row_of_the_world_alone_names_what_it_would_have_to_ignore(
-    small_setup_of: Callable[[str, Path], Setup],
-    options_of: Callable[[str], TrainOptions],
+def test_a_stage_of_the_world_alone_names_what_it_would_ignore(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"does not take --data, --frames, as .* leave them out\."):
+        STAGES["image"].options(tmp_path, {"data": tmp_path, "frames": 4})
+
+
+def test_every_stage_says_which_module_it_trains(
+    small_setup_of: Callable[[str, Path], StageOptions],
+    options_of: Callable[[str], Recipe],
     tmp_path: Path,
 ) -> None:
-    setup = replace(small_setup_of("image", tmp_path / "work"), data=tmp_path, num_frames=4)
-    with pytest.raises(InputError, match=r"leave out --data, --frames\."):
-        STAGES["image"].prepare(setup, options_of("image"), CPU)
+    for name in ("autoencoder", "image", "motion", "motion-convolution", "motion-lora"):
+        setup = small_setup_of(name, tmp_path / name)
+        learns = STAGES[name].prepare(setup, options_of(name), CPU).lesson.learns
+        assert any(isinstance(module, STAGES[name].learns) for module in learns.modules())
 
 
 def test_what_is_to_go_on_longer_must_be_there(
-    small_setup_of: Callable[[str, Path], Setup],
-    options_of: Callable[[str], TrainOptions],
+    small_setup_of: Callable[[str, Path], StageOptions],
+    options_of: Callable[[str], Recipe],
     tmp_path: Path,
 ) -> None:
     setup = small_setup_of("motion-longer", tmp_path / "work")

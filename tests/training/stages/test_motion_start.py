@@ -9,21 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 from tests.conftest import new_unet
+from tests.training.options import changed
 
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.trainer import train
+from animatediff.training.stages.job import Job
 from animatediff.training.stages.motion_start import given_motion
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
+from animatediff.training.stages.stage_options import StageOptions
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.motion import read_motion, write_motion
 from animatediff.weights.storage.files import read_header, sha256_of, write_weights
+from animatediff.world.stages.table import STAGES
 
 CPU = torch.device("cpu")
-SetupOf = Callable[[str, Path], Setup]
-OptionsOf = Callable[[str], TrainOptions]
+SetupOf = Callable[[str, Path], StageOptions]
+OptionsOf = Callable[[str], Recipe]
 NewMotion = Callable[..., AnimatedUNet]
 
 
@@ -56,12 +58,12 @@ def test_motion_modules_of_every_version_go_on_as_what_they_are(
     tmp_path: Path,
 ) -> None:
     path = of_version(family)
-    setup = replace(setup_of("motion", tmp_path), motion=str(path))
+    setup = changed(setup_of("motion", tmp_path), motion=str(path))
     options = replace(options_of("motion"), steps=1, ema_decay=0.0)
     prepared = STAGES["motion"].prepare(setup, options, CPU)
     began = {k: p.detach().clone() for k, p in prepared.lesson.learns.named_parameters()}
     learned = train(prepared.lesson, options, tmp_path / "run", facts=prepared.facts)
-    written = prepared.keep(learned)
+    written = prepared.save(learned)
     one, two = read_motion(path), read_motion(written)
     assert (two.family, two.mid, two.norm_scope, two.resnet_norm_scope) == (
         one.family,
@@ -78,37 +80,40 @@ def test_motion_modules_of_every_version_go_on_as_what_they_are(
     assert all(began[k].std() > 0.05 for k in began if began[k].numel() > 64)
 
 
+def loss_of(job: Job) -> torch.Tensor:
+    lesson = job.lesson
+    batch = lesson.fetch(torch.arange(2), torch.Generator().manual_seed(0))
+    return lesson.losses(batch, torch.Generator().manual_seed(0))["loss"]
+
+
 def test_the_world_goes_on_from_given_modules_as_from_its_own(
     small_setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:
     options = options_of("motion")
     own = small_setup_of("motion-longer", tmp_path / "own")
     path = own.work / "world" / "motion" / "emoji.safetensors"
-    given = replace(small_setup_of("motion", tmp_path / "given"), motion=str(path))
-    batch = torch.arange(2)
+    given = changed(small_setup_of("motion", tmp_path / "given"), motion=str(path))
     losses = {}
     for name, setup in (("motion-longer", own), ("motion", given)):
         prepared = STAGES[name].prepare(setup, options, CPU)
         assert prepared.facts["motion"] == sha256_of(path)
-        lesson = prepared.lesson
-        losses[name] = lesson.losses(batch, torch.Generator().manual_seed(0))["loss"]
+        losses[name] = loss_of(prepared)
     assert torch.equal(losses["motion-longer"], losses["motion"])
-    fresh = STAGES["motion"].prepare(replace(given, motion=None), options, CPU)
-    loss = fresh.lesson.losses(batch, torch.Generator().manual_seed(0))["loss"]
-    assert not torch.equal(loss, losses["motion"])
+    fresh = STAGES["motion"].prepare(changed(given, motion=None), options, CPU)
+    assert not torch.equal(loss_of(fresh), losses["motion"])
 
 
 def test_a_run_is_not_resumed_from_other_modules(
     of_version: Callable[[str], Path], setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:
     options = replace(options_of("motion"), steps=1)
-    setup = replace(setup_of("motion", tmp_path), motion=str(of_version("v3")))
+    setup = changed(setup_of("motion", tmp_path), motion=str(of_version("v3")))
     prepared = STAGES["motion"].prepare(setup, options, CPU)
     whole = train(prepared.lesson, options, tmp_path / "run", facts=prepared.facts)
     again = STAGES["motion"].prepare(setup, options, CPU)
     same = train(again.lesson, options, tmp_path / "run", facts=again.facts)
     assert all(torch.equal(whole[k], same[k]) for k in whole)
-    other = STAGES["motion"].prepare(replace(setup, motion=str(of_version("v1"))), options, CPU)
+    other = STAGES["motion"].prepare(changed(setup, motion=str(of_version("v1"))), options, CPU)
     with pytest.raises(InputError, match="with other options"):
         train(other.lesson, options, tmp_path / "run", facts=other.facts)
 
@@ -120,20 +125,20 @@ def test_something_else_is_named_for_what_it_is(
     tmp_path: Path,
 ) -> None:
     lora = STAGES["motion-lora"].prepare(
-        replace(setup_of("motion-lora", tmp_path), output=tmp_path / "zoom.safetensors"),
+        changed(setup_of("motion-lora", tmp_path), output=tmp_path / "zoom.safetensors"),
         options_of("motion-lora"),
         CPU,
     )
-    path = lora.keep(dict(lora.lesson.learns.named_parameters()))
-    setup = replace(setup_of("motion", tmp_path), motion=str(path))
+    path = lora.save(dict(lora.lesson.learns.named_parameters()))
+    setup = changed(setup_of("motion", tmp_path), motion=str(path))
     with pytest.raises(FileError, match="MotionLoRA") as told:
         STAGES["motion"].prepare(setup, options_of("motion"), CPU)
     assert str(told.value).count(". ") == 0
     convolution = AnimatedUNet(new_unet(), branch="convolution")
     rival = write_motion(tmp_path / "conv.safetensors", convolution, family=FAMILIES["emoji"])
     with pytest.raises(InputError, match="convolution kind"):
-        given_motion(replace(setup, motion=str(rival)), new_unet(), branch="transformer")
-    assert given_motion(replace(setup, motion="none"), new_unet(), branch="transformer") is None
+        given_motion(changed(setup, motion=str(rival)), new_unet(), branch="transformer")
+    assert given_motion(changed(setup, motion="none"), new_unet(), branch="transformer") is None
 
 
 def test_a_file_that_does_not_tell_its_family_is_of_the_one_that_is_named(
@@ -141,10 +146,10 @@ def test_a_file_that_does_not_tell_its_family_is_of_the_one_that_is_named(
 ) -> None:
     path = tmp_path / "bare.safetensors"
     write_weights(path, new_motion().motion_state_dict(), metadata={})
-    setup = replace(setup_of("motion", tmp_path), motion=str(path))
+    setup = changed(setup_of("motion", tmp_path), motion=str(path))
     with pytest.raises(FileError, match="--family"):
         given_motion(setup, new_unet(), branch="transformer")
-    start = given_motion(replace(setup, family="v1"), new_unet(), branch="transformer")
+    start = given_motion(changed(setup, family="v1"), new_unet(), branch="transformer")
     assert start is not None
     assert start.family == FAMILIES["v1"]
     assert start.animated.resnet_norm_scope == "video"

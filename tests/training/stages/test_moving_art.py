@@ -19,6 +19,8 @@ from animatediff.world.stages.latents import LatentClips, joined
 from animatediff.world.stages.mixture import Kind, mixed
 from animatediff.world.stages.moving_art import parse_mix, training_clips
 
+FACTS = {"label": "frog", "tags": [], "style_phrase": "flat style"}
+
 
 def clips(value: float, lengths: list[int], *, loops: bool = True) -> LatentClips:
     """Clips of constant latents, each counting its frames up from ``value``."""
@@ -28,7 +30,7 @@ def clips(value: float, lengths: list[int], *, loops: bool = True) -> LatentClip
         frames[:, None, None, None].half(),
         sizes.cumsum(0) - sizes,
         sizes,
-        [{"frames": n, "loops": loops} for n in lengths],
+        [{**FACTS, "frames": n, "loops": loops} for n in lengths],
     )
 
 
@@ -46,17 +48,15 @@ def test_joined_clips_are_shown_as_they_were_alone() -> None:
     both = joined([one, two])
     for index, (part, place) in enumerate([(one, 0), (one, 1), (two, 0)]):
         shown, alone = (
-            c.windows(torch.tensor([i]), num_frames=3, generator=seeded("window"))
+            c.footage(i, num_frames=3, generator=seeded("window")).mean
             for c, i in ((both, index), (part, place))
         )
         assert torch.equal(shown, alone)
 
 
 def test_a_clip_that_does_not_loop_is_shown_from_its_first_frame() -> None:
-    window = clips(7, [8], loops=False).windows(
-        torch.tensor([0]), num_frames=8, generator=seeded("begin")
-    )
-    assert window.flatten().tolist() == [7, 8, 9, 10, 11, 12, 13, 14]
+    seen = clips(7, [8], loops=False).footage(0, num_frames=8, generator=seeded("begin"))
+    assert seen.mean.flatten().tolist() == [7, 8, 9, 10, 11, 12, 13, 14]
 
 
 def test_mixes_that_say_nothing_sensible_are_refused() -> None:
@@ -94,9 +94,8 @@ def test_real_clips_are_mirrored_and_stills_stand_still(
     assert all(m["motion"] == "standing still" for m in told[real:])
     assert not any(m["held_out_style"] for m in told)
     assert all(m["split"] == "train" for m in told)
-    index = torch.tensor([real])
-    window = mixture.clips.windows(index, num_frames=4, generator=seeded("still"))
-    assert torch.equal(window[:, :, 0], window[:, :, 3])
+    window = mixture.clips.footage(real, num_frames=4, generator=seeded("still")).mean
+    assert torch.equal(window[0], window[3])
     assert still
 
 

@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tests.training.options import changed, given
 from torch import Tensor
 
 from animatediff.apps.encoding import encode_frames, load_encoder
@@ -29,26 +30,26 @@ from animatediff.data.decoding.media import Media
 from animatediff.data.layouts.detect import list_clips
 from animatediff.errors import FileError, InputError, Interrupted
 from animatediff.training.lessons.clips import ClipBatch, ClipLesson
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.trainer import train
+from animatediff.training.stages.job import Job
 from animatediff.training.stages.own_data import encoder_name, encoders_of
-from animatediff.training.stages.prepared import Prepared
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
+from animatediff.training.stages.stage_options import StageOptions
+from animatediff.world.stages.table import STAGES
 
 CPU = torch.device("cpu")
-SetupOf = Callable[[str, Path], Setup]
-OptionsOf = Callable[[str], TrainOptions]
+SetupOf = Callable[[str, Path], StageOptions]
+OptionsOf = Callable[[str], Recipe]
 BUILD = BuildOptions(size=(32, 32), fps=Fraction(8), frames=4)
 
 
 @pytest.fixture
-def setup(setup_of: SetupOf, tmp_path: Path) -> Setup:
+def setup(setup_of: SetupOf, tmp_path: Path) -> StageOptions:
     return setup_of("motion", tmp_path / "work")
 
 
 @pytest.fixture
-def options(options_of: OptionsOf) -> TrainOptions:
+def options(options_of: OptionsOf) -> Recipe:
     return options_of("motion")
 
 
@@ -65,11 +66,11 @@ def built(own_clips: Path, tiny_world: Path, tmp_path_factory: pytest.TempPathFa
     return build(own_clips, tmp_path_factory.mktemp("built") / "shards", str(tiny_world))
 
 
-def prepared(setup: Setup, options: TrainOptions, stage: str = "motion") -> Prepared:
+def prepared(setup: StageOptions, options: Recipe, stage: str = "motion") -> Job:
     return STAGES[stage].prepare(setup, options, CPU)
 
 
-def lesson_of(setup: Setup, options: TrainOptions, stage: str = "motion") -> ClipLesson:
+def lesson_of(setup: StageOptions, options: Recipe, stage: str = "motion") -> ClipLesson:
     lesson = prepared(setup, options, stage).lesson
     assert isinstance(lesson, ClipLesson)
     return lesson
@@ -136,17 +137,17 @@ def as_frames(clips: Path, folder: Path) -> None:
 @pytest.mark.parametrize("kept", [as_webvid, as_metadata, as_jsonl, as_webdataset, as_frames])
 def test_the_same_clips_in_any_layout_give_the_same_batch(
     kept: Callable[[Path, Path], None],
-    setup: Setup,
-    options: TrainOptions,
+    setup: StageOptions,
+    options: Recipe,
     own_clips: Path,
     tmp_path: Path,
 ) -> None:
-    setup = replace(setup, size=48)  # the clips' own: frames that were kept are not scaled either
+    setup = changed(setup, size=48)  # the clips' own: frames that were kept are not scaled either
     plain = batch_of(lesson_of(setup, options))
     folder = tmp_path / "kept"
     folder.mkdir()
     kept(own_clips, folder)
-    batch = batch_of(lesson_of(replace(setup, data=folder), options))
+    batch = batch_of(lesson_of(changed(setup, data=folder), options))
     assert batch.captions == plain.captions == tuple(f"a fox number {n}" for n in (2, 0, 1))
     assert batch.draws == plain.draws
     assert batch.frames is not None
@@ -154,19 +155,19 @@ def test_the_same_clips_in_any_layout_give_the_same_batch(
     assert torch.equal(batch.frames, plain.frames)
 
 
-def test_a_layout_that_there_is_not_is_named(setup: Setup, options: TrainOptions) -> None:
+def test_a_layout_that_there_is_not_is_named(setup: StageOptions, options: Recipe) -> None:
     with pytest.raises(InputError, match="no layout 'webvidd'; choose auto or one of folder"):
-        prepared(replace(setup, layout="webvidd"), options)
+        prepared(changed(setup, layout="webvidd"), options)
 
 
 # --- what was built -------------------------------------------------------------------------------
 
 
 def test_what_was_built_gives_the_batches_of_its_source(
-    setup: Setup, options: TrainOptions, built: Path
+    setup: StageOptions, options: Recipe, built: Path
 ) -> None:
-    source, encoded = (lesson_of(s, options) for s in (setup, replace(setup, data=built)))
-    base = prepared(setup, options).ground
+    source, encoded = (lesson_of(s, options) for s in (setup, changed(setup, data=built)))
+    base = prepared(setup, options).frozen
     assert base is not None
     starts = set[bytes]()
     for seed in range(6):
@@ -189,9 +190,9 @@ def test_what_was_built_gives_the_batches_of_its_source(
 
 
 def test_nothing_is_decoded_or_encoded_of_what_was_built(
-    setup: Setup, options: TrainOptions, built: Path, monkeypatch: pytest.MonkeyPatch
+    setup: StageOptions, options: Recipe, built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lesson = lesson_of(replace(setup, data=built, null_text=0.0), options)
+    lesson = lesson_of(changed(setup, data=built, null_text=0.0), options)
 
     def refused(*_: Any, **__: Any) -> Any:
         raise AssertionError
@@ -202,12 +203,12 @@ def test_nothing_is_decoded_or_encoded_of_what_was_built(
 
 
 def test_captions_that_are_dropped_or_replaced_are_encoded_now(
-    setup: Setup, options: TrainOptions, built: Path
+    setup: StageOptions, options: Recipe, built: Path
 ) -> None:
     asked: list[list[str]] = []
 
     def losses(**changes: Any) -> float:
-        lesson = lesson_of(replace(setup, data=built, **changes), options)
+        lesson = lesson_of(changed(setup, data=built, **changes), options)
         embed = lesson.embed
 
         def listening(captions: list[str]) -> Tensor:
@@ -228,34 +229,36 @@ def test_captions_that_are_dropped_or_replaced_are_encoded_now(
 
 
 def test_what_was_built_for_something_else_is_refused_in_one_sentence(
-    setup: Setup,
-    options: TrainOptions,
+    setup: StageOptions,
+    options: Recipe,
     built: Path,
     tiny_world: Path,
     tiny_motion: Path,
     tmp_path: Path,
 ) -> None:
-    changed = {}
+    models = {}
     for part in ("vae", "text_encoder"):
         model = shutil.copytree(tiny_world, tmp_path / part)
         (path,) = (model / part).glob("*.safetensors")
         weights = load_file(path)
         save_file({k: v + 1e-3 for k, v in weights.items()}, path, metadata={"format": "pt"})
-        changed[part] = str(model)
-    ask = replace(setup, data=built)
+        models[part] = str(model)
+    ask = changed(setup, data=built)
     for asked, words in (
-        (replace(ask, model=changed["vae"]), "another autoencoder than this model's"),
-        (replace(ask, model=changed["text_encoder"]), "another text encoder than this model's"),
-        (replace(ask, size=64), "of 32x32, not 64x64; give --size 32"),
-        (replace(ask, fps=12.0), "8 frames a second, not 12; give --fps 8"),
-        (replace(ask, num_frames=5), "of 4 frames and more, and 5 are learned"),
-        (replace(ask, clips=9), "There are 3 clips to learn from, too few for 9"),
+        (changed(ask, model=models["vae"]), "another autoencoder than this model's"),
+        (changed(ask, model=models["text_encoder"]), "another text encoder than this model's"),
+        (changed(ask, size=64), "of 32x32, not 64x64; give --size 32"),
+        (changed(ask, fps=12.0), "8 frames a second, not 12; give --fps 8"),
+        (changed(ask, frames=5), "of 4 frames and more, and 5 are learned"),
+        (changed(ask, clips=9), "There are 3 clips to learn from, too few for 9"),
     ):
         with pytest.raises(InputError, match=words) as refused:
             prepared(asked, options)
         assert str(refused.value).count(". ") == 0
+    values = {**ask.values, "motion": str(tiny_motion), "pattern": "zoom-in"}
+    filmed = given("motion-lora", ask.work, **values)
     with pytest.raises(InputError, match="--pattern films them anew"):
-        prepared(replace(ask, motion=str(tiny_motion), pattern="zoom-in"), options, "motion-lora")
+        prepared(filmed, options, "motion-lora")
 
 
 def test_a_model_in_one_file_is_told_by_that_file(tmp_path: Path) -> None:
@@ -270,29 +273,29 @@ def test_a_model_in_one_file_is_told_by_that_file(tmp_path: Path) -> None:
 
 
 def test_shorter_windows_and_single_frames_are_taken_from_what_was_built(
-    setup: Setup, options: TrainOptions, built: Path
+    setup: StageOptions, options: Recipe, built: Path
 ) -> None:
-    shorter = batch_of(lesson_of(replace(setup, data=built, num_frames=2), options))
+    shorter = batch_of(lesson_of(changed(setup, data=built, frames=2), options))
     assert {clip.mean.shape[0] for clip in shorter.encoded} == {2}
-    lesson = lesson_of(replace(setup, data=built, fps=30.0), options, "domain-adapter")
+    lesson = lesson_of(changed(setup, data=built, fps=30.0), options, "domain-adapter")
     assert {clip.mean.shape[0] for clip in batch_of(lesson).encoded} == {1}
 
 
 def test_frames_that_were_built_without_a_model_are_a_data_set(
-    setup: Setup, options: TrainOptions, own_clips: Path, tmp_path: Path
+    setup: StageOptions, options: Recipe, own_clips: Path, tmp_path: Path
 ) -> None:
     shards = build(own_clips, tmp_path / "frames", None)
-    batch = batch_of(lesson_of(replace(setup, data=shards), options))
+    batch = batch_of(lesson_of(changed(setup, data=shards), options))
     plain = batch_of(lesson_of(setup, options))
     assert sorted(batch.captions) == sorted(plain.captions)
     assert batch.frames is not None
 
 
 def test_a_shard_that_is_damaged_is_one_sentence(
-    setup: Setup, options: TrainOptions, built: Path, tmp_path: Path
+    setup: StageOptions, options: Recipe, built: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(built, tmp_path / "copy")
-    lesson = lesson_of(replace(setup, data=copy), options)
+    lesson = lesson_of(changed(setup, data=copy), options)
     (shard,) = copy.glob("*.tar")
     whole = shard.read_bytes()
     shard.write_bytes(b"\xff" * len(whole))
@@ -302,13 +305,13 @@ def test_a_shard_that_is_damaged_is_one_sentence(
     with pytest.raises(FileError, match="delete it and build again"):
         batch_of(lesson)
     with pytest.raises(FileError, match="delete it and build again"):
-        prepared(replace(setup, data=copy), options)
+        prepared(changed(setup, data=copy), options)
 
 
 # --- going on -------------------------------------------------------------------------------------
 
 
-def interrupted(prepared: Prepared, options: TrainOptions, folder: Path, *, after: int) -> None:
+def interrupted(prepared: Job, options: Recipe, folder: Path, *, after: int) -> None:
     """Train until the system asks for an end in the middle of step ``after``."""
     lesson, calls = prepared.lesson, 0
     losses = lesson.losses
@@ -325,15 +328,15 @@ def interrupted(prepared: Prepared, options: TrainOptions, folder: Path, *, afte
         train(lesson, options, folder, facts=prepared.facts)
 
 
-def learned(setup: Setup, options: TrainOptions, folder: Path) -> dict[str, Tensor]:
+def learned(setup: StageOptions, options: Recipe, folder: Path) -> dict[str, Tensor]:
     ready = prepared(setup, options)
     return train(ready.lesson, options, folder, facts=ready.facts)
 
 
 def test_a_run_on_what_was_built_goes_on_exactly(
-    setup: Setup, options: TrainOptions, built: Path, tmp_path: Path
+    setup: StageOptions, options: Recipe, built: Path, tmp_path: Path
 ) -> None:
-    setup, options = replace(setup, data=built), replace(options, steps=4)
+    setup, options = changed(setup, data=built), replace(options, steps=4)
     whole = learned(setup, options, tmp_path / "whole")
     interrupted(prepared(setup, options), options, tmp_path / "parts", after=3)
     parts = learned(setup, options, tmp_path / "parts")
@@ -353,9 +356,13 @@ def with_a_bad_one(own_clips: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_goes_on_exactly_with_the_clips_that_were_set_aside_when_it_began(
-    setup: Setup, options: TrainOptions, with_a_bad_one: Path, own_clips: Path, tmp_path: Path
+    setup: StageOptions,
+    options: Recipe,
+    with_a_bad_one: Path,
+    own_clips: Path,
+    tmp_path: Path,
 ) -> None:
-    setup, options = replace(setup, data=with_a_bad_one), replace(options, steps=4)
+    setup, options = changed(setup, data=with_a_bad_one), replace(options, steps=4)
     ready = prepared(setup, options)
     assert ready.lesson.size == 11
     assert ready.facts["set_aside"].startswith("03 (")
@@ -370,10 +377,10 @@ def test_a_run_goes_on_exactly_with_the_clips_that_were_set_aside_when_it_began(
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_clip_that_fails_in_the_middle_of_a_run_stops_it_and_is_waited_for(
-    workers: int, setup: Setup, options: TrainOptions, own_clips: Path, tmp_path: Path
+    workers: int, setup: StageOptions, options: Recipe, own_clips: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(own_clips, tmp_path / "clips")
-    setup = replace(setup, data=folder)
+    setup = changed(setup, data=folder)
     options = replace(options, steps=6, save_every=1)
     whole = learned(setup, options, tmp_path / "whole")
     ready = prepared(setup, options)
@@ -400,9 +407,9 @@ def test_a_clip_that_fails_in_the_middle_of_a_run_stops_it_and_is_waited_for(
 
 @pytest.mark.slow
 def test_reading_what_was_built_ahead_changes_nothing(
-    setup: Setup, options: TrainOptions, built: Path, tmp_path: Path
+    setup: StageOptions, options: Recipe, built: Path, tmp_path: Path
 ) -> None:
-    setup = replace(setup, data=built)
+    setup = changed(setup, data=built)
     alone = learned(setup, options, tmp_path / "alone")
     ahead = learned(setup, replace(options, num_workers=2), tmp_path / "ahead")
     assert all(torch.equal(alone[name], ahead[name]) for name in alone)

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.training.options import changed
 from torch import nn
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.motion_lora import MotionLora
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.meters import read_metrics
 from animatediff.training.runs.trainer import train
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
+from animatediff.training.stages.stage_options import StageOptions
 from animatediff.weights.adapters import (
     fill_low_rank,
     graft_adapter,
@@ -33,6 +33,7 @@ from animatediff.weights.lora import fit_lora, read_lora
 from animatediff.weights.motion import fill_motion, inflate, read_motion
 from animatediff.weights.names.layouts import WRITABLE
 from animatediff.weights.storage.files import read_header, read_weights
+from animatediff.world.stages.table import STAGES
 
 CPU = torch.device("cpu")
 OWN_STAGES = (
@@ -43,8 +44,8 @@ OWN_STAGES = (
     "personalise-dreambooth",
     "personalise-inversion",
 )
-SetupOf = Callable[[str, Path], Setup]
-OptionsOf = Callable[[str], TrainOptions]
+SetupOf = Callable[[str, Path], StageOptions]
+OptionsOf = Callable[[str], Recipe]
 
 
 def seals(module: nn.Module) -> dict[str, str]:
@@ -69,13 +70,13 @@ def test_each_stage_changes_only_what_it_learns(
     options = options_of(name)
     prepared = STAGES[name].prepare(setup_of(name, tmp_path), options, CPU)
     lesson = prepared.lesson
-    assert prepared.ground is not None
+    assert prepared.frozen is not None
     predict = getattr(getattr(lesson, "own", lesson), "predict_noise")  # noqa: B009
-    parts = hosts(predict, prepared.ground.base)
+    parts = hosts(predict, prepared.frozen.base)
     learned_at = {id(p) for p in lesson.learns.parameters()}
     before = {k: seals(m) for k, m in parts.items() if id(next(m.parameters())) not in learned_at}
     files = {
-        p: hashlib.sha256(p.read_bytes()).hexdigest() for p in prepared.ground.base.files.values()
+        p: hashlib.sha256(p.read_bytes()).hexdigest() for p in prepared.frozen.base.files.values()
     }
     start = seals(lesson.learns)
     learned = train(lesson, options, tmp_path / "run", facts=prepared.facts)
@@ -84,7 +85,7 @@ def test_each_stage_changes_only_what_it_learns(
     changed = [k for k, seal in seals(lesson.learns).items() if start[k] != seal]
     assert changed
     assert learned.keys() == dict(lesson.learns.named_parameters()).keys()
-    written = prepared.keep(learned)
+    written = prepared.save(learned)
     assert written.exists()
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3]
@@ -98,7 +99,7 @@ def test_what_a_stage_writes_is_told_apart_and_loads_back(
     options = replace(options_of(name), steps=1)
     prepared = STAGES[name].prepare(setup_of(name, tmp_path), options, CPU)
     learned = train(prepared.lesson, options, tmp_path / "run", facts=prepared.facts)
-    path = prepared.keep(learned)
+    path = prepared.save(learned)
     if name == "personalise-dreambooth":
         model = load_base_model(path, dtype=torch.float32, device=CPU)
         assert all(torch.equal(learned[n], p) for n, p in model.unet.named_parameters())
@@ -135,7 +136,7 @@ def test_branches_on_all_layers_load_back_in_every_layout(
     setup_of: SetupOf, options_of: OptionsOf, tiny_world: Path, tmp_path: Path
 ) -> None:
     options = replace(options_of("motion-lora"), steps=1, optimizer="muon")
-    setup = replace(
+    setup = changed(
         setup_of("motion-lora", tmp_path),
         layers="all",
         pattern="roll-clockwise",
@@ -143,7 +144,7 @@ def test_branches_on_all_layers_load_back_in_every_layout(
     )
     prepared = STAGES["motion-lora"].prepare(setup, options, CPU)
     learned = train(prepared.lesson, options, tmp_path / "run", facts=prepared.facts)
-    path = prepared.keep(learned)
+    path = prepared.save(learned)
     facts = read_header(path).metadata
     assert (facts["layers"], facts["scales"]) == ("all", "-1 1")
     assert (facts["pattern"], facts["opposite"]) == ("roll-clockwise", "roll-anticlockwise")
@@ -170,16 +171,16 @@ def test_a_motion_lora_goes_on_from_another(
     for parameter in first.lesson.learns.parameters():
         nn.init.normal_(parameter, std=0.3)
     learned = {n: p.detach().clone() for n, p in first.lesson.learns.named_parameters()}
-    written = first.keep(learned)
+    written = first.save(learned)
     start = convert(written, tmp_path / "theirs.safetensors", layout="diffusers", gain=-2.0).path
-    again = STAGES["motion-lora"].prepare(replace(plain, start=str(start)), options, CPU)
+    again = STAGES["motion-lora"].prepare(changed(plain, start=str(start)), options, CPU)
     for name, weight in again.lesson.learns.named_parameters():
         assert torch.equal(weight, learned[name] * (-2 if ".up." in name else 1))
         assert weight.requires_grad
     assert again.facts["start"] == hashlib.sha256(start.read_bytes()).hexdigest()
     for other in ({"rank": 3}, {"layers": "all"}):
         with pytest.raises(InputError, match="give the --rank and --layers that it has"):
-            STAGES["motion-lora"].prepare(replace(plain, start=str(start), **other), options, CPU)
+            STAGES["motion-lora"].prepare(changed(plain, start=str(start), **other), options, CPU)
 
 
 @pytest.mark.parametrize("stage", ["motion", "motion-lora"])
@@ -191,21 +192,21 @@ def test_motion_learns_with_the_adapter_attached_and_frozen(
     torch.manual_seed(3)
     for parameter in adapter.lesson.learns.parameters():
         nn.init.normal_(parameter, std=0.3)
-    path = adapter.keep(dict(adapter.lesson.learns.named_parameters()))
+    path = adapter.save(dict(adapter.lesson.learns.named_parameters()))
 
     plain = setup_of(stage, tmp_path)
     batch = torch.arange(2)
     losses: list[float] = []
-    for setup in (plain, replace(plain, adapter=path)):
+    for setup in (plain, changed(plain, adapter=path)):
         prepared = STAGES[stage].prepare(setup, options, CPU)
         lesson = prepared.lesson
         read = lesson.fetch(batch, torch.Generator().manual_seed(0))
         loss = lesson.losses(read, torch.Generator().manual_seed(0))["loss"]
         loss.backward()
         losses.append(float(loss.detach()))
-        assert prepared.ground is not None
-        assert all(p.grad is None for p in prepared.ground.base.unet.parameters())
-        assert ("adapter" in prepared.facts) == (setup.adapter is not None)
+        assert prepared.frozen is not None
+        assert all(p.grad is None for p in prepared.frozen.base.unet.parameters())
+        assert ("adapter" in prepared.facts) == (setup.values["adapter"] is not None)
     assert losses[0] != losses[1]
 
 
@@ -220,10 +221,10 @@ def test_a_run_is_not_resumed_on_other_clips(
     moved.mkdir()
     for path in own_clips.iterdir():
         (moved / path.name).write_bytes(path.read_bytes())
-    same = STAGES["motion"].prepare(replace(setup, data=moved), options, CPU)
+    same = STAGES["motion"].prepare(changed(setup, data=moved), options, CPU)
     train(same.lesson, replace(options, steps=1), run, facts=same.facts)
     (moved / "clip0.txt").write_text("another caption")
-    other = STAGES["motion"].prepare(replace(setup, data=moved), options, CPU)
+    other = STAGES["motion"].prepare(changed(setup, data=moved), options, CPU)
     with pytest.raises(InputError, match="with other options"):
         train(other.lesson, replace(options, steps=1), run, facts=other.facts)
 
@@ -235,7 +236,7 @@ def test_the_prior_of_a_class_is_a_term_of_its_own(
     losses = {}
     for weight in (0.0, 1.0):
         prepared = STAGES["personalise-dreambooth"].prepare(
-            replace(setup, prior=weight), options_of("personalise-dreambooth"), CPU
+            changed(setup, prior=weight), options_of("personalise-dreambooth"), CPU
         )
         lesson = prepared.lesson
         read = lesson.fetch(torch.arange(2), torch.Generator().manual_seed(0))
@@ -247,7 +248,7 @@ def test_the_prior_of_a_class_is_a_term_of_its_own(
 def test_a_new_word_without_its_neighbour_is_asked_for(
     setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:
-    setup = replace(setup_of("personalise-inversion", tmp_path), like=None)
+    setup = changed(setup_of("personalise-inversion", tmp_path), like=None)
     with pytest.raises(InputError, match="--like"):
         STAGES["personalise-inversion"].prepare(setup, options_of("personalise-inversion"), CPU)
 
@@ -255,30 +256,24 @@ def test_a_new_word_without_its_neighbour_is_asked_for(
 @pytest.mark.parametrize(
     ("stage", "unread", "named"),
     [
-        ("motion", {"pattern": "zoom-in"}, "--pattern"),
-        ("motion-lora", {"moving_camera": 0.3, "word": "<dog>"}, "--moving-camera, --word"),
+        ("motion", {"pattern": "zoom-in"}, "--pattern; leave it"),
+        ("motion-lora", {"moving_camera": 0.3, "word": "<dog>"}, "--moving-camera, --word; leave"),
         ("domain-adapter", {"word": "<dog>"}, "--word"),
         ("personalise-lora", {"class_caption": "a dog"}, "--class-caption"),
     ],
 )
 def test_what_a_stage_would_not_read_is_refused(
-    stage: str,
-    unread: dict[str, object],
-    named: str,
-    setup_of: SetupOf,
-    options_of: OptionsOf,
-    tmp_path: Path,
+    stage: str, unread: dict[str, object], named: str, tmp_path: Path
 ) -> None:
-    setup = replace(setup_of(stage, tmp_path), **unread)
-    with pytest.raises(InputError, match=f"has no use for {named};"):
-        STAGES[stage].prepare(setup, options_of(stage), CPU)
+    with pytest.raises(InputError, match=f"does not take {named}"):
+        STAGES[stage].options(tmp_path, unread)
 
 
 @pytest.mark.parametrize("stage", ["domain-adapter", "motion", "motion-lora"])
 def test_ones_own_clips_are_not_degraded_without_a_word(
     stage: str, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:
-    setup = replace(setup_of(stage, tmp_path), degraded=True)
+    setup = changed(setup_of(stage, tmp_path), degraded=True)
     with pytest.raises(InputError, match=r"--degraded .* --data"):
         STAGES[stage].prepare(setup, options_of(stage), CPU)
 
@@ -286,14 +281,14 @@ def test_ones_own_clips_are_not_degraded_without_a_word(
 def test_from_a_timestep_up_nothing_earlier_is_learned(
     setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:
-    setup = replace(setup_of("motion-lora", tmp_path), min_timestep=500)
+    setup = changed(setup_of("motion-lora", tmp_path), min_timestep=500)
     lesson = STAGES["motion-lora"].prepare(setup, options_of("motion-lora"), CPU).lesson
     read = lesson.fetch(torch.arange(2), torch.Generator().manual_seed(0))
     terms = lesson.losses(read, torch.Generator().manual_seed(0))
     assert [bool(terms[f"loss_t{k}"].isnan()) for k in range(4)] == [True, True, False, False]
     with pytest.raises(InputError, match="timestep 1000"):
         STAGES["motion-lora"].prepare(
-            replace(setup, min_timestep=1000), options_of("motion-lora"), CPU
+            changed(setup, min_timestep=1000), options_of("motion-lora"), CPU
         )
 
 
@@ -302,7 +297,7 @@ def test_from_a_timestep_up_nothing_earlier_is_learned(
 def test_a_fresh_motion_lora_starts_at_the_motion_modules_own_loss(
     debias: float, noise_offset: float, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:
-    setup = replace(
+    setup = changed(
         setup_of("motion-lora", tmp_path), debias=debias, noise_offset=noise_offset, min_snr=5.0
     )
     prepared = STAGES["motion-lora"].prepare(setup, options_of("motion-lora"), CPU)

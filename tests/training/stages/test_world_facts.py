@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from animatediff.data.shards import read_shards, write_shards
-from animatediff.training.lessons.lesson import TrainOptions
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
+from animatediff.training.recipe import Recipe
+from animatediff.training.stages.stage_options import StageOptions
+from animatediff.world.stages.table import STAGES
 
 
 @pytest.mark.parametrize("stage", ["image", "motion"])
 def test_a_row_of_the_built_in_world_knows_its_pictures(
     stage: str,
-    small_setup_of: Callable[[str, Path], Setup],
-    options_of: Callable[[str], TrainOptions],
+    small_setup_of: Callable[[str, Path], StageOptions],
+    options_of: Callable[[str], Recipe],
     tmp_path: Path,
 ) -> None:
     """Drawn anew with another caption, they are another run's; what it does not read may change."""
@@ -33,6 +33,7 @@ def test_a_row_of_the_built_in_world_knows_its_pictures(
     samples[0] = replace(samples[0], meta=samples[0].meta | caption)
     write_shards(samples, place)
     now = STAGES[stage].prepare(setup, options, torch.device("cpu")).facts
-    assert {name for name in facts if now[name] != facts[name]} == {kind}
+    fact = "stills" if stage == "image" else "data"
+    assert {name for name in facts if now[name] != facts[name]} == {fact}
     write_shards(list(read_shards(elsewhere))[1:], elsewhere)
     assert STAGES[stage].prepare(setup, options, torch.device("cpu")).facts == now

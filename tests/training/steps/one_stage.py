@@ -12,24 +12,20 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from tests.training.options import from_table
 from torch import Tensor, nn
 
 from animatediff.training.runs.trainer import train
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
 from animatediff.training.steps.processes import Processes
 from animatediff.training.steps.sharding import shard_frozen
-
-PATHS = ("work", "data", "output")
+from animatediff.world.stages.table import STAGES
 
 
 def main() -> int:
     folder, stage, accumulate, given, *shard = sys.argv[1:]
-    told = json.loads(given)
-    paths = {name: Path(told[name]) for name in PATHS if told[name]}
-    setup = Setup(**{**told, **paths, "scales": tuple(told["scales"])})
+    setup = from_table(stage, json.loads(given))
     options = replace(
-        STAGES[stage].options,
+        STAGES[stage].recipe,
         steps=2,
         batch_size=1,
         accumulate=int(accumulate),
@@ -40,8 +36,8 @@ def main() -> int:
     )
     processes = Processes()
     prepared = STAGES[stage].prepare(setup, options, torch.device("cpu"))
-    assert prepared.ground is not None
-    unet = prepared.ground.base.unet
+    assert prepared.frozen is not None
+    unet = prepared.frozen.base.unet
     whole = sum(p.numel() for p in unet.parameters())
     if shard:
         shard_frozen(prepared, processes)
@@ -57,7 +53,7 @@ def main() -> int:
     nn.utils.clip_grad_norm_ = kept
     learned = train(prepared.lesson, options, Path(folder), facts=prepared.facts)
     if processes.is_first:
-        prepared.keep(learned)
+        prepared.save(learned)
         save_file(gradients, Path(folder) / "gradients.safetensors")
         (Path(folder) / "share").write_text(str(held / whole))
     processes.close()

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from animatediff.runtime import channels_last
+from animatediff.training.recipe import OptimizerName
 from animatediff.training.steps.muon import Fp32Muon
-from animatediff.training.steps.optimizers import OptimizerName, Optimizers, matrix_of
+from animatediff.training.steps.optimizers import Optimizers, matrix_of
 
 
 def small_net() -> nn.Module:

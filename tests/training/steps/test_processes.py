@@ -16,7 +16,7 @@ from torch import nn
 
 from animatediff.errors import OutputError, PeerLost
 from animatediff.training.runs.meters import read_metrics
-from animatediff.training.stages.setup import Setup
+from animatediff.training.stages.stage_options import StageOptions
 from animatediff.training.steps.processes import Processes, _parts, peers_named
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
@@ -87,13 +87,14 @@ def test_a_lost_process_ends_the_other_with_the_cause_and_the_run_resumes(
 
 @pytest.mark.slow
 def test_the_command_under_accelerate_launch_learns_what_one_process_does(
-    setup_of: Callable[[str, Path], Setup], tmp_path: Path
+    setup_of: Callable[[str, Path], StageOptions], tmp_path: Path
 ) -> None:
     setup = setup_of("motion-lora", tmp_path)
     command = ["-m", "animatediff", "train", "motion-lora", "--steps", "2", "--batch-size", "1"]
     command += ["--precision", "fp32", "--frames", "4", "--rank", "2", "--pattern", "zoom-in"]
-    command += ["--model", str(setup.model), "--motion", str(setup.motion)]
-    command += ["--data", str(setup.data), "--device", "cpu"]
+    asked = setup.values
+    command += ["--model", str(asked["model"]), "--motion", str(asked["motion"])]
+    command += ["--data", str(asked["data"]), "--device", "cpu"]
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     learned: list[dict[str, torch.Tensor]] = []

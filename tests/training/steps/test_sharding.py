@@ -7,27 +7,27 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tests.conftest import new_unet
+from tests.training.options import changed, to_table
 
 from animatediff.apps.cli import main
 from animatediff.errors import InputError
-from animatediff.training.lessons.lesson import TrainOptions
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
+from animatediff.training.recipe import Recipe
+from animatediff.training.stages.stage_options import StageOptions
 from animatediff.training.steps.processes import Processes
 from animatediff.training.steps.sharding import layers_of, shard_frozen
+from animatediff.world.stages.table import STAGES
 
 SCRIPT = Path(__file__).with_name("one_stage.py")
 
 
-def launched(folder: Path, stage: str, setup: Setup, *, count: int) -> None:
-    words = [str(folder), stage, str(2 // count), json.dumps(asdict(setup), default=str)]
+def launched(folder: Path, stage: str, setup: StageOptions, *, count: int) -> None:
+    words = [str(folder), stage, str(2 // count), json.dumps(to_table(setup))]
     begin = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     line = [*begin, str(SCRIPT), *words, "shard"] if count > 1 else [str(SCRIPT), *words]
     ended = subprocess.run(
@@ -45,12 +45,12 @@ def launched(folder: Path, stage: str, setup: Setup, *, count: int) -> None:
     ("stage", "checkpointing"), [("motion", False), ("motion", True), ("domain-adapter", False)]
 )
 def test_two_processes_that_share_the_image_model_have_the_gradients_of_one(
-    stage: str, checkpointing: bool, setup_of: Callable[[str, Path], Setup], tmp_path: Path
+    stage: str, checkpointing: bool, setup_of: Callable[[str, Path], StageOptions], tmp_path: Path
 ) -> None:
-    setup = replace(setup_of(stage, tmp_path), checkpointing=checkpointing)
+    setup = changed(setup_of(stage, tmp_path), checkpointing=checkpointing)
     files = {count: tmp_path / f"{count}.safetensors" for count in (1, 2)}
     for count, file in files.items():
-        launched(tmp_path / str(count), stage, replace(setup, output=file), count=count)
+        launched(tmp_path / str(count), stage, changed(setup, output=file), count=count)
     one, two = (load_file(tmp_path / str(n) / "gradients.safetensors") for n in (1, 2))
     assert one.keys() == two.keys()
     assert any(value.abs().max() > 1e-4 for value in one.values())
@@ -70,8 +70,8 @@ def test_nearly_all_weights_are_in_layers_that_are_gathered_one_by_one() -> None
 
 
 def test_what_cannot_be_shared_out_is_told(
-    setup_of: Callable[[str, Path], Setup],
-    options_of: Callable[[str], TrainOptions],
+    setup_of: Callable[[str, Path], StageOptions],
+    options_of: Callable[[str], Recipe],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from animatediff.apps.failures import report
-from animatediff.training.lessons.lesson import TrainOptions, numbers_themselves
+from animatediff.training.lessons.lesson import numbers_themselves
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.trainer import train
 from animatediff.training.steps.processes import Processes
 
@@ -56,7 +57,7 @@ def train_in(folder: Path, mode: str, accumulate: int) -> int:
         return clip(parameters, most)
 
     nn.utils.clip_grad_norm_ = kept
-    options = TrainOptions(
+    options = Recipe(
         steps=6,
         batch_size=2,
         learning_rate=1e-2,

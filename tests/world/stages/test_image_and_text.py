@@ -11,12 +11,13 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from animatediff.runtime import seeded
-from animatediff.training.lessons.denoising import DenoisingLesson, TextEmbedder, frame_by_frame
-from animatediff.training.lessons.lesson import TrainOptions
-from animatediff.training.lessons.objective import alphas_bar
+from animatediff.training.lessons.clips import ClipBatch
+from animatediff.training.lessons.denoiser import TextEmbedder
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.trainer import train
 from animatediff.weights.image_model.tokenizer import clip_tokenizer
 from animatediff.world.stages.image_and_text import ImageAndTextLesson
+from animatediff.world.stages.image_stages import still_lesson
 from animatediff.world.stages.latents import LatentClips
 
 
@@ -48,24 +49,23 @@ def lesson() -> ImageAndTextLesson:
     meta = [{"label": w, "tags": [], "style_phrase": "flat style"} for w in ("fox", "pizza")]
     frames = torch.randn(2, 4, 8, 8, generator=seeded("latents")).half()
     clips = LatentClips(frames, torch.arange(2), torch.ones(2, dtype=torch.long), meta)
-    denoising = DenoisingLesson(
-        unet,
-        frame_by_frame(unet),
-        TextEmbedder(tokenizer, encoder),
-        clips,
-        alphas_bar(start=0.00085, end=0.012),
-    )
-    return ImageAndTextLesson(denoising, ["fox", "pizza", "a red fox"], held_at_once=4)
+    text = TextEmbedder(tokenizer, encoder)
+    denoising = still_lesson(unet, text, clips)
+    return ImageAndTextLesson(denoising, text, ["fox", "pizza", "a red fox"], held_at_once=4)
+
+
+def batch_of(lesson: ImageAndTextLesson) -> ClipBatch:
+    return lesson.fetch(torch.tensor([0, 1]), seeded("batch"))
 
 
 def test_nothing_drifts_before_the_first_step(lesson: ImageAndTextLesson):
-    terms = lesson.losses(torch.tensor([0, 1]), seeded("step"))
+    terms = lesson.losses(batch_of(lesson), seeded("step"))
     assert float(terms["drift"].detach()) == pytest.approx(0, abs=1e-6)
 
 
 def test_image_and_text_learn_and_the_embeddings_stay(lesson: ImageAndTextLesson, tmp_path: Path):
     before = {name: p.detach().clone() for name, p in lesson.learns.named_parameters()}
-    options = TrainOptions(steps=3, batch_size=2, learning_rate=1e-2, warmup=1, precision="fp32")
+    options = Recipe(steps=3, batch_size=2, learning_rate=1e-2, warmup=1, precision="fp32")
     train(lesson, options, tmp_path)
     changed = {n for n, p in lesson.learns.named_parameters() if not torch.equal(p, before[n])}
     embeddings = lesson.text_encoder.get_input_embeddings().weight
@@ -74,5 +74,5 @@ def test_image_and_text_learn_and_the_embeddings_stay(lesson: ImageAndTextLesson
     assert not changed & frozen
     assert any(name.startswith("text_encoder.") for name in changed)
     assert any(name.startswith("unet.") for name in changed)
-    drift = lesson.losses(torch.tensor([0, 1]), seeded("step"))["drift"]
+    drift = lesson.losses(batch_of(lesson), seeded("step"))["drift"]
     assert float(drift.detach()) > 0

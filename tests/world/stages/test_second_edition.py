@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from animatediff.apps.cli import main
-from animatediff.training.stages.setup import Setup
+from animatediff.training.stages.stage_options import StageOptions
 
 ROOT = Path(__file__).parents[3]
 QUICK = ("--precision", "fp32", "--device", "cpu", "--frames", "4", "--batch-size", "2")
@@ -50,7 +50,7 @@ def lines_of(recipe: Path, work: Path) -> list[list[str]]:
 
 @pytest.mark.slow
 def test_every_stage_runs_and_what_it_writes_draws(
-    small_setup_of: Callable[[str, Path], Setup],
+    small_setup_of: Callable[[str, Path], StageOptions],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -26,17 +26,17 @@ def motion_lora(options: Options, progress: Progress) -> Report:
     from animatediff.data.camera import parse_pattern
     from animatediff.errors import InputError
     from animatediff.runtime import seeded
-    from animatediff.training.stages.setup import WORLD_MARGIN
     from animatediff.world.art.clips import read_world_clips
     from animatediff.world.art.emoji import SIZE
     from animatediff.world.protocol.motion_lora import Move, Together, judge_motion_loras
+    from animatediff.world.stages.defaults import MARGIN
 
     files = _telling(options, "pattern", of="which camera move it learned")
     at = _at_scales(options, {name: path for name, (path, _) in files.items()})
     filmed: dict[str, tuple[Frames, ...]] = {}
     for pattern in {pattern for _, pattern in files.values()}:
         clips = read_world_clips(
-            options.work / "clips", size=SIZE, count=50, pattern=pattern, margin=WORLD_MARGIN
+            options.work / "clips", size=SIZE, count=50, pattern=pattern, margin=MARGIN
         )
         draws = (seeded("judge", i, options.seed) for i in range(len(clips)))
         filmed[pattern] = tuple(

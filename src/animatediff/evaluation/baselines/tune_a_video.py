@@ -28,8 +28,9 @@ from animatediff.evaluation.baselines.frame_attention import FrameAttention, fir
 from animatediff.model.clip import Clip
 from animatediff.model.graft import Graft, Grafts
 from animatediff.model.norms import normalise_over_frames
-from animatediff.training.lessons.lesson import TrainOptions, numbers_themselves
+from animatediff.training.lessons.lesson import numbers_themselves
 from animatediff.training.lessons.objective import noised, velocity
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.trainer import train
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 STEPS, GUIDANCE = 50, 12.5
 """Of drawing and of inversion; the authors'."""
-TRAINING = TrainOptions(
+TRAINING = Recipe(
     steps=500,
     batch_size=1,
     learning_rate=3e-5,
@@ -186,7 +187,7 @@ def tune(
     states: Float[Tensor, "1 n d"],
     scheduler_config: Mapping[str, Any],
     folder: Path,
-    options: TrainOptions = TRAINING,
+    options: Recipe = TRAINING,
 ) -> None:
     """Fine-tune the inflated model on one video, resuming from ``folder``.
 

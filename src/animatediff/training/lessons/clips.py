@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from animatediff.data.footage import EncodedFootage, Footage
+from animatediff.errors import InputError
 from animatediff.model.low_rank import LowRankSet
 from animatediff.runtime import seeded
-from animatediff.training.lessons.denoising import PredictNoise
+from animatediff.training.lessons.denoiser import Denoiser
 from animatediff.training.lessons.objective import (
     Prediction,
     clean,
@@ -54,6 +55,33 @@ class TrainingData(Protocol):
     def fingerprint(self) -> str:
         """Changes if anything that is learned from does."""
         ...
+
+
+@runtime_checkable
+class Filmable(TrainingData, Protocol):
+    """Clips as pixels, over which a camera can be moved."""
+
+    def filmed(self, pattern: str) -> TrainingData:
+        """The same clips with a camera move."""
+        ...
+
+    def with_starts(self, *, fixed: bool) -> TrainingData:
+        """The same clips, each window from the beginning of its clip or from anywhere."""
+        ...
+
+
+def film(data: TrainingData, pattern: str, *, option: str) -> TrainingData:
+    """The same clips with a camera move.
+
+    Raises:
+        InputError: they are stored encoded; the sentence names ``option``, which asks for the move.
+    """
+    if not isinstance(data, Filmable):
+        raise InputError(
+            f"{option} moves a camera over the pixels of clips, and these clips are stored encoded; "
+            "pass the clips that they were built from."
+        )
+    return data.filmed(pattern)
 
 
 class Encode(Protocol):
@@ -117,6 +145,29 @@ class ReadClips:
         return ClipBatch(torch.from_numpy(np.stack(pixels)), captions, draws)
 
 
+class ReadBatch(Protocol):
+    """Reads a batch of clips by their numbers."""
+
+    @property
+    def data(self) -> TrainingData:
+        """The clips."""
+        ...
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in a window."""
+        ...
+
+    @property
+    def variations(self) -> int:
+        """Different windows of each clip; 0 draws a new one every time."""
+        ...
+
+    def __call__(self, indices: Int[Tensor, " batch"], generator: torch.Generator, /) -> ClipBatch:
+        """The clips of these numbers."""
+        ...
+
+
 @dataclass
 class ClipLesson:
     """Predict the noise that was added to clips, told what they show.
@@ -138,10 +189,10 @@ class ClipLesson:
     """
 
     learns: nn.Module
-    predict_noise: PredictNoise
+    predict_noise: Denoiser
     embed: Embed
     encode: Encode
-    fetch: ReadClips
+    fetch: ReadBatch
     alphas_bar: Float[Tensor, " timesteps"]
     null_text: float = 0.1
     prediction: Prediction = "epsilon"

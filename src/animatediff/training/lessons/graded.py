@@ -19,42 +19,58 @@ from jaxtyping import Int
 from torch import Tensor
 
 from animatediff.data.camera import opposite, parse_pattern
-from animatediff.data.clips import OwnClips
 from animatediff.errors import InputError
-from animatediff.training.lessons.clips import ClipBatch, ReadClips, TrainingData
-from animatediff.training.stages.setup import Captioned
-from animatediff.world.art.clips import WorldClips
+from animatediff.training.lessons.clips import ClipBatch, ReadClips, TrainingData, film
 
 
 @dataclass(frozen=True)
-class ReadGraded(ReadClips):
-    """Reads batches that are filmed as far as a scale says.
+class ReadGraded:
+    """Reads batches whose camera moves in proportion to a scale.
 
     Attributes:
-        filmed: the clips as they are filmed at each scale.
-        scales: of what learns.
+        read: reads the clips as filmed at scale 1.
+        filmed: the clips as filmed at each scale.
+        scales: one of which is drawn for each batch.
     """
 
-    filmed: tuple[TrainingData, ...] = ()
-    scales: tuple[float, ...] = ()
+    read: ReadClips
+    filmed: tuple[TrainingData, ...]
+    scales: tuple[float, ...]
+
+    @property
+    def data(self) -> TrainingData:
+        """The clips as filmed at scale 1."""
+        return self.read.data
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in a window."""
+        return self.read.num_frames
+
+    @property
+    def variations(self) -> int:
+        """Different windows of each clip; 0 draws a new one every time."""
+        return self.read.variations
 
     def __call__(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> ClipBatch:
         """The clips of these numbers at one of the scales, drawn evenly from all that are named."""
         chosen = int(torch.randint(len(self.scales), (), generator=generator))
-        read = ReadClips(self.filmed[chosen], self.num_frames, self.variations)
+        read = replace(self.read, data=self.filmed[chosen])
         return replace(read(indices, generator), scale=self.scales[chosen])
 
 
-def graded(read: ReadClips, pattern: str | None, scales: Sequence[float]) -> ReadClips:
-    """What reads the same clips filmed as far as each scale says; scale 1 alone changes nothing.
+def graded(read: ReadClips, pattern: str | None, scales: Sequence[float]) -> ReadClips | ReadGraded:
+    """What reads the same clips with a camera that moves in proportion to each scale.
+
+    Scale 1 alone changes nothing.
 
     Args:
-        read: reads them filmed as far as at scale 1.
+        read: reads them filmed as at scale 1.
         pattern: the camera move, as ``parse_pattern`` takes it.
         scales: from -1 to 1, but not 0.
 
     Raises:
-        InputError: a scale is out of range, or there is no camera move to do less of.
+        InputError: a scale is out of range, or there is no camera move.
     """
     if tuple(scales) == (1.0,):
         return read
@@ -71,15 +87,7 @@ def graded(read: ReadClips, pattern: str | None, scales: Sequence[float]) -> Rea
     name, strength = parse_pattern(pattern)
     moves = (name if scale > 0 else opposite(name) for scale in scales)
     filmed = tuple(
-        _filmed(read.data, f"{move}:{strength * abs(scale)!r}")
+        film(read.data, f"{move}:{strength * abs(scale)!r}", option="--scales")
         for move, scale in zip(moves, scales, strict=True)
     )
-    return ReadGraded(read.data, read.num_frames, read.variations, filmed, tuple(scales))
-
-
-def _filmed(data: TrainingData, pattern: str) -> TrainingData:
-    if isinstance(data, Captioned):
-        return replace(data, data=_filmed(data.data, pattern))
-    if not isinstance(data, OwnClips | WorldClips):
-        raise InputError("--scales films clips anew; give the clips that these were built from.")
-    return replace(data, pattern=pattern)
+    return ReadGraded(read, filmed, tuple(scales))

@@ -9,16 +9,14 @@ camera does not get one.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from animatediff.data.camera import PATTERNS, WORDS
-from animatediff.data.clips import OwnClips
 from animatediff.data.footage import EncodedFootage, Footage
 from animatediff.errors import InputError
-from animatediff.training.lessons.clips import TrainingData
-from animatediff.world.art.clips import WorldClips
+from animatediff.training.lessons.clips import TrainingData, film
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,5 @@ def now_and_then_filmed(clips: TrainingData, share: float) -> TrainingData:
         )
     if not share:
         return clips
-    if not isinstance(clips, OwnClips | WorldClips):
-        raise InputError(
-            "--moving-camera films clips anew, and these are kept as they were encoded; give the "
-            "clips that they were built from."
-        )
-    filmed = tuple(replace(clips, pattern=pattern) for pattern in PATTERNS)
+    filmed = tuple(film(clips, pattern, option="--moving-camera") for pattern in PATTERNS)
     return NowAndThenFilmed(clips, filmed, share)

@@ -17,11 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from animatediff.data.clips import OwnClips
-from animatediff.data.footage import Footage
+from animatediff.data.footage import EncodedFootage, Footage
 from animatediff.errors import InputError
-from animatediff.training.lessons.clips import TrainingData
-from animatediff.world.art.clips import WorldClips
+from animatediff.training.lessons.clips import Filmable, TrainingData
 
 STRETCH = (0.95, 1.4)
 """How many times as much of the picture is seen, drawn for its width and its height apart."""
@@ -41,7 +39,7 @@ class VariedAppearance:
         clips: as they are.
     """
 
-    clips: OwnClips | WorldClips
+    clips: TrainingData
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -49,6 +47,7 @@ class VariedAppearance:
     def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> Footage:
         """A window of the clip, in a look of its own."""
         seen = self.clips.footage(index, num_frames=num_frames, generator=generator)
+        assert not isinstance(seen, EncodedFootage)
         pixels = rearrange(torch.tensor(seen.frames), "f h w c -> f c h w").float()
         looks = bent(recoloured(pixels, generator), generator).round().clamp(0, 255).byte()
         return replace(seen, frames=rearrange(looks, "f c h w -> f h w c").numpy())
@@ -65,12 +64,12 @@ def varied_appearance(clips: TrainingData, *, stills: bool) -> VariedAppearance:
     Raises:
         InputError: they are encoded, and have no pixels to change.
     """
-    if not isinstance(clips, OwnClips | WorldClips):
+    if not isinstance(clips, Filmable):
         raise InputError(
             "--vary-appearance changes the colours and shapes of pictures, and these clips are kept as "
             "they were encoded; give the clips that they were built from."
         )
-    return VariedAppearance(replace(clips, from_start=not stills))
+    return VariedAppearance(clips.with_starts(fixed=not stills))
 
 
 def recoloured(

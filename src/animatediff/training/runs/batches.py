@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from animatediff.errors import FileError
 from animatediff.runtime import seeded
-from animatediff.training.lessons.lesson import Fetch, Lesson, TrainOptions
+from animatediff.training.lessons.lesson import Fetch, Lesson
+from animatediff.training.recipe import Recipe
 from animatediff.training.steps.processes import Processes
 
 
@@ -54,7 +55,7 @@ class MicroBatches(Dataset[tuple[int, Any]]):
 
 
 def batches_from(
-    step: int, *, lesson: Lesson, options: TrainOptions, processes: Processes
+    step: int, *, lesson: Lesson, options: Recipe, processes: Processes
 ) -> Iterator[tuple[int, Any]]:
     """The micro-batches of this process from a step on, read ahead if there are workers."""
     data = MicroBatches(lesson.fetch, lesson.size, options.seed, options.batch_size)
@@ -69,7 +70,7 @@ def batches_from(
 
 
 def _read_ahead(
-    data: MicroBatches, numbers: Sequence[int], options: TrainOptions
+    data: MicroBatches, numbers: Sequence[int], options: Recipe
 ) -> Iterator[tuple[int, Any]]:
     loader = DataLoader(
         data,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.errors import InputError, OutputError
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from animatediff.training.runs.meters import Meter
 from animatediff.training.steps.optimizers import Optimizers
@@ -44,7 +44,7 @@ class Run:
     """A run in its folder: everything that changes while it learns."""
 
     folder: Path
-    options: TrainOptions
+    options: Recipe
     facts: Mapping[str, str]
     parameters: dict[str, nn.Parameter]
     optimizer: Optimizers
@@ -112,8 +112,10 @@ class Run:
 
     def _refuse_changes(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
-        defaults = {field.name: field.default for field in fields(TrainOptions)}
-        old, new = defaults | state["options"], asdict(self.options)
+        defaults = {field.name: field.default for field in fields(Recipe)}
+        # As JSON has them: a tuple is a list there.
+        new = json.loads(json.dumps(asdict(self.options)))
+        old = json.loads(json.dumps(defaults | state["options"], default=str))
         # More processes with less accumulation, or the reverse, are the same micro-batches.
         old["accumulate"] = state.get("batches", old["accumulate"])
         new["accumulate"] = self.options.accumulate * self.processes.count
@@ -121,7 +123,8 @@ class Run:
         old |= {k: before[k] for k in now if k in before}
         new |= {k: now[k] for k in now if k in before}
         may_change = _MAY_CHANGE
-        if new["schedule"] == "constant" and new["steps"] >= checkpoint.step:
+        same_start = new["warmup"] <= min(old["steps"], new["steps"])
+        if new["schedule"] == "constant" and same_start and new["steps"] >= checkpoint.step:
             may_change |= {"steps"}  # no step depends on how many there are
         changed = [k for k in new if k not in may_change and old[k] != new[k]]
         if changed:

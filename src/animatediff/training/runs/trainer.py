@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from animatediff.errors import Cancelled, FileError, Interrupted, NumericalError
 from animatediff.runtime import seeded
-from animatediff.training.lessons.lesson import Lesson, TrainOptions
+from animatediff.training.lessons.lesson import Lesson
+from animatediff.training.recipe import Recipe, warmup_steps
 from animatediff.training.runs.batches import batches_from
 from animatediff.training.runs.meters import Log, Meter
 from animatediff.training.runs.run import AveragedWeights, Run, check_space, learned_in
@@ -31,7 +32,7 @@ from animatediff.training.steps.processes import Processes
 
 def train(
     lesson: Lesson,
-    options: TrainOptions,
+    options: Recipe,
     folder: Path,
     *,
     facts: Mapping[str, str] | None = None,
@@ -66,7 +67,12 @@ def train(
         options,
         facts or {},
         parameters,
-        Optimizers(parameters, name=options.optimizer, weight_decay=options.weight_decay),
+        Optimizers(
+            parameters,
+            name=options.optimizer,
+            weight_decay=options.weight_decay,
+            adam_betas=(options.adam_betas[0], options.adam_betas[1]),
+        ),
         AveragedWeights(
             {k: p.detach().float().clone() for k, p in parameters.items()}, options.ema_decay
         ),
@@ -139,9 +145,9 @@ def _learn(
             log.close()
 
 
-def learning_rate_at(step: int, options: TrainOptions) -> float:
+def learning_rate_at(step: int, options: Recipe) -> float:
     """The rate of one step: a linear warm-up, then constant or a cosine to a twentieth."""
-    warm = min(1.0, (step + 1) / max(1, options.warmup))
+    warm = min(1.0, (step + 1) / max(1, warmup_steps(options)))
     if options.schedule == "constant":
         return options.learning_rate * warm
     progress = step / max(1, options.steps)
@@ -149,7 +155,7 @@ def learning_rate_at(step: int, options: TrainOptions) -> float:
 
 
 def _backward(
-    lesson: Lesson, options: TrainOptions, batches: Iterator[tuple[int, Any]], device: torch.device
+    lesson: Lesson, options: Recipe, batches: Iterator[tuple[int, Any]], device: torch.device
 ) -> dict[str, float]:
     """Accumulate the gradient of one step; returns the mean of each term over what had it."""
     meter = Meter()

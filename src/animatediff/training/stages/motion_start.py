@@ -1,4 +1,4 @@
-"""The motion modules that a stage begins with, fresh or given, and how what it learned is stored.
+"""The motion modules that a stage starts with, new or given, and how they are saved.
 
 Given ones decide the family: which norms look at all frames, and which noise they were trained with.
 """
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
-from animatediff.training.lessons.lesson import TrainOptions
-from animatediff.training.stages.setup import Setup
+from animatediff.training.recipe import Recipe
+from animatediff.training.stages.option_groups import FamilyOptions, MotionModuleOptions
+from animatediff.training.stages.stage_options import StageOptions
 from animatediff.training.stages.write_weights import write_part
 from animatediff.weights.builtin import resolve_motion
 from animatediff.weights.families import Family
@@ -39,7 +40,7 @@ class Start:
     family: Family
     facts: Mapping[str, str] = field(default_factory=lambda: cast(dict[str, str], {}))
 
-    def keep(self, path: Path, learned: Mapping[str, Tensor], *, options: TrainOptions) -> Path:
+    def save(self, path: Path, learned: Mapping[str, Tensor], *, recipe: Recipe) -> Path:
         """Store them with what was learned, and what they are.
 
         Raises:
@@ -49,20 +50,23 @@ class Start:
         if "motion" in self.facts:
             facts["begun_from"] = self.facts["motion"]
         weights = {**self.animated.motion_state_dict(), **learned}
-        return write_part(path, weights, kind="motion", options=options, facts=facts)
+        return write_part(path, weights, kind="motion", options=recipe, facts=facts)
 
 
-def given_motion(setup: Setup, unet: UNet2DConditionModel, *, branch: Branch) -> Start | None:
-    """The motion modules that the setup names, in full precision; nothing if it names none.
+def given_motion(
+    options: StageOptions, unet: UNet2DConditionModel, *, branch: Branch
+) -> Start | None:
+    """The motion modules that ``--motion`` names, in full precision; ``None`` without it.
 
     Raises:
         InputError: there are none of that name, or they are not of this branch.
         FileError: the file is no motion module, or is one of another image model.
     """
-    path = None if setup.motion is None else resolve_motion(setup.motion)
+    name = options.of(MotionModuleOptions).motion
+    path = None if name is None else resolve_motion(name)
     if path is None:
         return None
-    file = read_motion(path, family=setup.family or AUTO)
+    file = read_motion(path, family=options.of(FamilyOptions).family or AUTO)
     if file.branch != branch:
         raise InputError(
             f"{path} holds motion modules of the {file.branch} kind, and this stage trains the "

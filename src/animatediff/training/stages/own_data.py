@@ -1,4 +1,4 @@
-"""Where a run's own clips come from: a data set in any layout, or what was built of one before."""
+"""Training clips from a data set in any layout, or from the folder of ``dataset build``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import cast, get_args
 
 from animatediff.data.builds.clips import BuiltClips, read_built_clips
 from animatediff.data.builds.read import said_of
@@ -15,10 +15,8 @@ from animatediff.data.decoding.media import Limits
 from animatediff.data.layouts.detect import list_clips
 from animatediff.data.layouts.listing import Layout
 from animatediff.errors import InputError
+from animatediff.training.stages.option_groups import ClipOptions
 from animatediff.weights.storage.files import sha256_of
-
-if TYPE_CHECKING:
-    from animatediff.training.stages.setup import Setup
 
 ENCODERS = ("vae", "text_encoder")
 """The parts of an image model whose results are kept in a build."""
@@ -38,33 +36,34 @@ def encoder_name(model: str, files: Mapping[str, Path]) -> str:
 
 def read_own_data(
     data: Path,
-    setup: Setup,
+    options: ClipOptions,
     *,
+    records: Path,
+    num_frames: int,
     size: int,
     files: Mapping[str, Path],
     pattern: str | None = None,
-    stills: bool = False,
     whole: bool = False,
 ) -> OwnClips | BuiltClips:
-    """The clips that a setup names, with what is found of them kept in its work folder.
+    """The clips of a data set.
 
     Args:
         data: a data set in any layout, or the folder of a build.
-        setup: what else was asked of them.
+        options: how it is read.
+        records: the folder where what was found while reading is stored.
+        num_frames: in a window; 1 trains on single pictures.
         size: pixels of a side.
-        files: the image model's, to tell whether a build was made with it.
-        pattern: a camera move to film every clip with.
-        stills: whether single pictures are learned from.
-        whole: whether all clips are wanted, whatever part the setup asks for.
+        files: the image model's, to compare with those that a build was made with.
+        pattern: a camera move to apply to every clip.
+        whole: whether to read all clips, in any layout, whatever the options say.
 
     Raises:
         InputError: there is nothing, or it was built for something else.
         FileError: too many clips are bad, or a shard is broken.
         OutputError: the records cannot be written.
     """
-    fps, layout = _rate(setup.fps), _layout(setup.layout)
-    num_frames = 1 if stills else setup.num_frames
-    part: dict[str, Any] = {} if whole else {"first": setup.first_clip, "count": setup.clips}
+    fps, layout = _rate(options.fps), _layout(options.layout)
+    first, count = (0, None) if whole else (options.first_clip, options.clips)
     said = said_of(data)
     if said is not None and said.get("encoder") is not None:
         if pattern is not None:
@@ -79,24 +78,26 @@ def read_own_data(
             fps=fps,
             num_frames=num_frames,
             encoders=encoders_of(files),
-            **part,
+            first=first,
+            count=count,
         )
     return read_clips(
-        # What was said of how clips are kept is said of the run's own.
-        list_clips(data) if whole else list_clips(data, layout=layout, videos=setup.videos),
+        # --layout and --videos describe the training data, not the pictures of its class.
+        list_clips(data) if whole else list_clips(data, layout=layout, videos=options.videos),
         size=size,
         fps=fps,
         num_frames=num_frames,
         pattern=pattern,
-        max_bad=setup.max_bad,
-        limits=_limits(setup),
-        records=setup.work / "data" / _record_name(data),
-        **part,
+        max_bad=options.max_bad,
+        limits=_limits(options),
+        records=records / _record_name(data),
+        first=first,
+        count=count,
     )
 
 
-def told_bad(bad: Mapping[str, str]) -> str:
-    """The clips that were set aside, as a fact of a run: a few names, and a hash of all."""
+def summary_of_bad(bad: Mapping[str, str]) -> str:
+    """The clips that were set aside, as a fact of a run: the first names, and a hash of all."""
     if not bad:
         return "none"
     keys = sorted(bad)
@@ -123,10 +124,10 @@ def _layout(name: str) -> Layout | None:
     return cast(Layout, name)
 
 
-def _limits(setup: Setup) -> Limits:
-    if not (setup.timeout > 0 and setup.max_seconds > 0):
+def _limits(options: ClipOptions) -> Limits:
+    if not (options.timeout > 0 and options.max_seconds > 0):
         raise InputError("--timeout and --max-seconds need a number above 0.")
-    return Limits(seconds=setup.max_seconds, timeout=setup.timeout)
+    return Limits(seconds=options.max_seconds, timeout=options.timeout)
 
 
 def _rate(fps: float) -> Fraction:

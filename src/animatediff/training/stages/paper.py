@@ -1,7 +1,7 @@
 """The three stages of the paper: domain adapter, motion module, MotionLoRA (Sec. 4.1-4.3).
 
-Each is a lesson on an image model that stays as it is; they differ in what is grafted, and in whether
-single frames or clips are learned from.
+Each trains a network on a frozen image model. They differ in which network is attached, and in whether
+single frames or clips are trained on.
 """
 
 from __future__ import annotations
@@ -11,112 +11,153 @@ from torch import Tensor, nn
 
 from animatediff.data.camera import opposite, parse_pattern
 from animatediff.errors import InputError
-from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.animated_unet import AnimatedUNet, Branch
 from animatediff.model.domain_adapter import DomainAdapter
+from animatediff.model.fast.choice import choose_fast_paths
 from animatediff.model.motion_lora import MotionLora
-from animatediff.training.lessons.clips import ClipLesson, ReadClips
-from animatediff.training.lessons.denoising import PredictNoise, frame_by_frame
+from animatediff.training.lessons.clips import ClipLesson, ReadBatch, ReadClips, TrainingData
+from animatediff.training.lessons.denoiser import Denoiser, frame_by_frame
 from animatediff.training.lessons.graded import graded
-from animatediff.training.lessons.lesson import TrainOptions
 from animatediff.training.lessons.objective import alphas_bar
+from animatediff.training.recipe import Recipe
+from animatediff.training.stages.frozen_model import FrozenModel, read_frozen_model, trainable
+from animatediff.training.stages.job import Job
 from animatediff.training.stages.motion_start import Start, given_motion
-from animatediff.training.stages.prepared import Prepared
-from animatediff.training.stages.setup import FRESH, Ground, Setup, read_ground, trainable
+from animatediff.training.stages.option_groups import (
+    AppearanceOptions,
+    ClipOptions,
+    ImageModelOptions,
+    LossOptions,
+    LowRankOptions,
+    MotionLoraOptions,
+    MotionModuleOptions,
+)
+from animatediff.training.stages.stage_options import StageOptions
+from animatediff.training.stages.training_data import read_training_data
 from animatediff.training.stages.write_weights import write_part
-from animatediff.training.steps.light_step import LightStep
 from animatediff.weights.adapters import read_motion_lora, resolve_low_rank
 from animatediff.weights.families import Betas, Family
 from animatediff.weights.names.low_rank import our_factor
 from animatediff.weights.storage.files import read_weights, sha256_of
 
-ADAPTER_RANK, MOTION_LORA_RANK, WORLD_RANK = 128, 64, 16
-"""Of the published adapter and MotionLoRAs, and of the built-in world's, which is as much smaller."""
+ADAPTER_RANK, MOTION_LORA_RANK = 128, 64
+"""The ranks of the published adapter and MotionLoRAs."""
+
+MOTION_FILES: dict[Branch, str] = {
+    "transformer": "emoji.safetensors",
+    "convolution": "emoji-conv.safetensors",
+}
 
 
-def prepare_domain_adapter(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """A fresh adapter on the self- and cross-attentions, learned from single frames at alpha 1."""
-    ground = read_ground(setup, device=device)
-    rank = setup.rank or (WORLD_RANK if setup.is_world else ADAPTER_RANK)
+def prepare_domain_adapter(options: StageOptions, recipe: Recipe, device: torch.device) -> Job:
+    """A new adapter on self- and cross-attention, trained on single frames at alpha 1 (Sec. 4.1)."""
+    frozen = read_frozen_model(options, device=device)
+    rank = rank_of(frozen, ADAPTER_RANK)
     torch.manual_seed(0)
-    adapter = DomainAdapter(ground.base.unet, rank=rank)
-    facts = {"family": family_name(setup), "rank": str(rank), "alpha": str(rank)}
-    path = setup.output or setup.work / "world" / "adapter" / "emoji.safetensors"
-    return Prepared(
-        image_lesson(
-            ground, trainable(adapter), ReadClips(ground.data(stills=True), 1, setup.variations)
-        ),
+    adapter = DomainAdapter(frozen.base.unet, rank=rank)
+    facts = {"family": frozen.family_name, "rank": str(rank), "alpha": str(rank)}
+    path = options.output or options.work / "world" / "adapter" / "emoji.safetensors"
+    data = read_clips(options, read_training_data(frozen, stills=True), num_frames=1)
+    return Job(
+        image_lesson(frozen, trainable(adapter), data),
         lambda learned: write_part(
-            path, learned, kind="domain-adapter", options=options, facts=facts
+            path, learned, kind="domain-adapter", options=recipe, facts=facts
         ),
-        ground.facts,
-        ground,
+        frozen.facts,
+        frozen,
     )
 
 
-def prepare_motion(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """Motion modules, learned from clips with the domain adapter attached and frozen.
+def prepare_motion(
+    options: StageOptions,
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    branch: Branch = "transformer",
+) -> Job:
+    """Motion modules, trained on clips with the domain adapter attached and frozen (Sec. 4.2, Eq. 5).
 
-    They are fresh, or go on from those that the setup names. Over a share of the clips that the setup
-    names a camera moves.
+    They are new, or continue from those that ``--motion`` names. With ``branch="convolution"`` they
+    are the temporal convolutions of Sec. 5.3.
     """
-    ground = read_ground(setup, device=device)
-    ground.attach_adapter()
-    start = given_motion(setup, ground.base.unet, branch="transformer") or Start(
-        ground.fresh_motion(), ground.motion_family()
+    frozen = read_frozen_model(options, device=device)
+    frozen.attach_adapter()
+    start = given_motion(options, frozen.base.unet, branch=branch) or Start(
+        frozen.new_motion(branch), frozen.motion_family()
     )
-    ground.facts.update(start.facts)
+    frozen.facts.update(start.facts)
     motion, family = trainable(start.animated.motion), start.family
-    path = setup.output or setup.work / "world" / "motion" / "emoji.safetensors"
-    clips = ground.data(moving_camera=setup.moving_camera)
-    data = ReadClips(clips, setup.num_frames, setup.variations)
-    return Prepared(
-        clip_lesson(ground, motion, start.animated, family, data),
-        lambda learned: start.keep(path, learned, options=options),
-        ground.facts,
-        ground,
+    path = options.output or options.work / "world" / "motion" / MOTION_FILES[branch]
+    data = read_clips(options, read_training_data(frozen))
+    return Job(
+        clip_lesson(frozen, motion, start.animated, family, data),
+        lambda learned: start.save(path, learned, recipe=recipe),
+        frozen.facts,
+        frozen,
         family.betas,
     )
 
 
-def prepare_motion_lora(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """A MotionLoRA on the motion modules, learned from a few clips; fresh, or from one that is given.
+def prepare_motion_lora(options: StageOptions, recipe: Recipe, device: torch.device) -> Job:
+    """A MotionLoRA on the motion modules, trained on a few clips (Sec. 4.3).
 
-    With a ``pattern``, a camera moves over every clip by rule; without one they are learned as they
-    are. A domain adapter that the setup names is attached and frozen, so that the clips' look is not
-    learned with their motion.
+    With ``--pattern`` a camera moves over every clip by rule; without it clips are used as they are. A
+    domain adapter is attached and frozen, so that the look of the clips is not learned with their
+    motion.
     """
-    ground = read_ground(setup, device=device)
-    ground.attach_adapter()
-    animated, family = ground.read_motion()
-    animated.grafts.checkpointed = setup.checkpointing
-    rank = setup.rank or (WORLD_RANK if setup.is_world else MOTION_LORA_RANK)
+    frozen = read_frozen_model(options, device=device)
+    frozen.attach_adapter()
+    animated, family = frozen.read_motion()
+    animated.grafts.checkpointed = options.of(ImageModelOptions).checkpointing
+    asked, rank = options.of(MotionLoraOptions), rank_of(frozen, MOTION_LORA_RANK)
     torch.manual_seed(0)
-    lora = MotionLora(animated, rank=rank, layers=setup.layers)
-    if setup.start is not None:
-        ground.facts["start"] = _go_on_from(setup.start, lora)
-    facts = {"family": family.name, "rank": str(rank), "alpha": str(rank), "layers": setup.layers}
-    if setup.pattern is not None:
-        facts["pattern"] = setup.pattern
-        facts["scales"] = " ".join(f"{scale:g}" for scale in setup.scales)
-        if min(setup.scales, default=1.0) < 0:
-            facts["opposite"] = opposite(setup.pattern)
-    elif setup.vary_appearance and setup.data is None and setup.clips == 1:
-        facts["clip"] = str(setup.first_clip)
-    name = "clips" if setup.pattern is None else parse_pattern(setup.pattern)[0]
-    path = setup.output or setup.work / "world" / "motion-lora" / f"{name}.safetensors"
-    clips = ground.data(pattern=setup.pattern)
-    data = graded(ReadClips(clips, setup.num_frames, setup.variations), setup.pattern, setup.scales)
-    return Prepared(
-        clip_lesson(ground, trainable(lora), animated, family, data),
-        lambda learned: write_part(path, learned, kind="motion-lora", options=options, facts=facts),
-        ground.facts,
-        ground,
+    lora = MotionLora(animated, rank=rank, layers=asked.layers)
+    if asked.start is not None:
+        frozen.facts["start"] = _continue_from(asked.start, lora)
+    facts = {"family": family.name, "rank": str(rank), "alpha": str(rank), "layers": asked.layers}
+    clips = options.of(ClipOptions)
+    if asked.pattern is not None:
+        facts["pattern"] = asked.pattern
+        facts["scales"] = " ".join(f"{scale:g}" for scale in asked.scales)
+        if min(asked.scales, default=1.0) < 0:
+            facts["opposite"] = opposite(asked.pattern)
+    elif options.of(AppearanceOptions).vary_appearance and clips.data is None and clips.clips == 1:
+        facts["clip"] = str(clips.first_clip)
+    name = "clips" if asked.pattern is None else parse_pattern(asked.pattern)[0]
+    path = options.output or options.work / "world" / "motion-lora" / f"{name}.safetensors"
+    read = read_clips(options, read_training_data(frozen, pattern=asked.pattern))
+    return Job(
+        clip_lesson(
+            frozen,
+            trainable(lora),
+            animated,
+            family,
+            graded(read, asked.pattern, asked.scales),
+        ),
+        lambda learned: write_part(path, learned, kind="motion-lora", options=recipe, facts=facts),
+        frozen.facts,
+        frozen,
         family.betas,
     )
 
 
-def _go_on_from(name: str, lora: MotionLora) -> str:
-    """Fill fresh branches with the numbers of a MotionLoRA; the hash of its file.
+def rank_of(frozen: FrozenModel, published: int) -> int:
+    """The rank of low-rank branches: the one given, the defaults' own, or the published one."""
+    options = frozen.options
+    own = options.defaults.rank if frozen.is_default and options.defaults else published
+    return options.of(LowRankOptions).rank or own
+
+
+def read_clips(
+    options: StageOptions, data: TrainingData, *, num_frames: int | None = None
+) -> ReadClips:
+    """What reads windows of the clips, of as many frames as the options say."""
+    frames = options.of(MotionModuleOptions).frames if num_frames is None else num_frames
+    return ReadClips(data, frames, options.of(ClipOptions).variations)
+
+
+def _continue_from(name: str, lora: MotionLora) -> str:
+    """Fill new branches with the weights of a MotionLoRA; returns the hash of its file.
 
     Raises:
         InputError: it has other branches.
@@ -139,49 +180,52 @@ def _go_on_from(name: str, lora: MotionLora) -> str:
     return sha256_of(path)
 
 
-def image_lesson(ground: Ground, learns: nn.Module, data: ReadClips) -> ClipLesson:
-    """Eq. 2: single frames, with the noise that the image model knows."""
-    return _lesson(ground, learns, frame_by_frame(ground.base.unet), data, ground.image_betas())
+def image_lesson(frozen: FrozenModel, learns: nn.Module, data: ReadBatch) -> ClipLesson:
+    """Eq. 2: single frames, with the noise schedule of the image model."""
+    return _lesson(frozen, learns, frame_by_frame(frozen.base.unet), data, frozen.image_betas())
 
 
 def clip_lesson(
-    ground: Ground, learns: nn.Module, animated: AnimatedUNet, family: Family, data: ReadClips
+    frozen: FrozenModel, learns: nn.Module, animated: AnimatedUNet, family: Family, data: ReadBatch
 ) -> ClipLesson:
-    """Eq. 5: clips, with the noise of the motion modules' family."""
-    if ground.setup.checkpointing:
+    """Eq. 5: clips, with the noise schedule of the motion modules' family."""
+    if frozen.options.of(ImageModelOptions).checkpointing:
         animated.set_gradient_checkpointing(True)
-    return _lesson(ground, learns, animated, data, family.betas)
+    return _lesson(frozen, learns, animated, data, family.betas)
 
 
 def _lesson(
-    ground: Ground, learns: nn.Module, predict: PredictNoise, data: ReadClips, betas: Betas
+    frozen: FrozenModel, learns: nn.Module, predict: Denoiser, data: ReadBatch, betas: Betas
 ) -> ClipLesson:
-    setup = ground.setup
+    options = frozen.options
     animated = predict if isinstance(predict, AnimatedUNet) else None
-    recompute = not setup.checkpointing and not setup.is_world  # whose model is small enough
-    LightStep(ground.base.unet, animated=animated, recompute=recompute, small=setup.is_world)
+    checkpointing = options.of(ImageModelOptions).checkpointing
+    spares = not checkpointing and not frozen.is_default  # the built-in model is small enough
+    choose_fast_paths(
+        frozen.base.unet,
+        animated=animated,
+        learns=True,
+        spares_memory=spares,
+        small=frozen.is_default,
+    )
     alphas = alphas_bar(start=betas.start, end=betas.end, schedule=betas.schedule)
-    if not 0 <= setup.min_timestep < len(alphas):
+    loss = options.of(LossOptions)
+    if not 0 <= loss.min_timestep < len(alphas):
         raise InputError(
-            f"There is no timestep {setup.min_timestep}; give --min-timestep a number from 0 to "
+            f"There is no timestep {loss.min_timestep}; give --min-timestep a number from 0 to "
             f"{len(alphas) - 1}, such as 500 for a camera move."
         )
     return ClipLesson(
         learns,
         predict,
-        ground.embedder(),
-        ground.encode,
+        frozen.embedder(),
+        frozen.encode,
         data,
         alphas,
-        null_text=setup.null_text,
-        prediction=ground.prediction,
-        min_snr=setup.min_snr,
-        noise_offset=setup.noise_offset,
-        min_timestep=setup.min_timestep,
-        debias=setup.debias,
+        null_text=loss.null_text,
+        prediction=frozen.prediction,
+        min_snr=loss.min_snr,
+        noise_offset=loss.noise_offset,
+        min_timestep=loss.min_timestep,
+        debias=options.of(MotionModuleOptions).debias,
     )
-
-
-def family_name(setup: Setup) -> str:
-    """What the files of an image model's own stages are told to belong to."""
-    return "emoji" if setup.is_world else setup.family or FRESH

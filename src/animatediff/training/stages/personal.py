@@ -1,7 +1,7 @@
-"""The rows that personalise: to a style the base never saw, or to a handful of one's own pictures.
+"""The stages that personalise an image model: to a style, or to a handful of pictures.
 
 A LoRA (arXiv 2106.09685), DreamBooth with prior preservation (arXiv 2208.12242) and textual inversion
-(arXiv 2208.01618) make the image models that motion modules then move (Sec. 5).
+(arXiv 2208.01618) make the image models that motion modules then animate (Sec. 5).
 """
 
 from __future__ import annotations
@@ -10,161 +10,110 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Int
 from torch import Tensor, nn
 
 from animatediff.errors import InputError, OutputError, reason_of
 from animatediff.model.low_rank import LowRankSet, attention_projections
-from animatediff.runtime import channels_last
-from animatediff.training.lessons.clips import ClipBatch, ClipLesson, ReadClips, TrainingData
-from animatediff.training.lessons.denoising import DenoisingLesson, frame_by_frame
-from animatediff.training.lessons.lesson import Lesson, TrainOptions
+from animatediff.training.lessons.clips import ClipBatch, ClipLesson, ReadBatch, ReadClips
+from animatediff.training.lessons.lesson import Lesson
 from animatediff.training.lessons.new_word import spelled, teach_word
-from animatediff.training.stages.paper import family_name, image_lesson
-from animatediff.training.stages.prepared import Prepared
-from animatediff.training.stages.setup import Captioned, Ground, Setup, read_ground, trainable
-from animatediff.training.stages.write_weights import write_model, write_part
-from animatediff.weights.storage.files import write_weights
-from animatediff.world.art.clips import read_world_clips
-from animatediff.world.stages.folder import (
-    PREDICTION,
-    STYLE,
-    betas,
-    image_model,
-    read_text,
-    read_unet,
+from animatediff.training.recipe import Recipe
+from animatediff.training.stages.frozen_model import FrozenModel, read_frozen_model, trainable
+from animatediff.training.stages.job import Job
+from animatediff.training.stages.option_groups import (
+    ClipOptions,
+    DreamBoothOptions,
+    InversionOptions,
+    LowRankOptions,
 )
-from animatediff.world.stages.image_stages import read_still_latents
-from animatediff.world.stages.latents import LatentClips, chosen
+from animatediff.training.stages.paper import image_lesson, read_clips
+from animatediff.training.stages.stage_options import StageOptions
+from animatediff.training.stages.training_data import Captioned, read_own_clips, read_pictures
+from animatediff.training.stages.write_weights import write_model, write_part
 
 RANK = 16
 
 
-def _style_stills(work: Path) -> LatentClips:
-    stills = read_still_latents(work)
-    return chosen(stills, (m["split"] == "train" and m["style"] == STYLE for m in stills.meta))
-
-
-def prepare_lora(work: Path) -> Lesson:
-    """A fresh LoRA on every attention of the frozen image model."""
-    unet = channels_last(read_unet(image_model(work)).requires_grad_(False))
+def prepare_lora(options: StageOptions, recipe: Recipe, device: torch.device) -> Job:
+    """A new LoRA on every attention of the image model."""
+    frozen = read_frozen_model(options, device=device)
+    rank = options.of(LowRankOptions).rank or RANK
     torch.manual_seed(0)
-    lora = LowRankSet(attention_projections(unet), rank=RANK)
-    return DenoisingLesson(
-        lora,
-        frame_by_frame(unet),
-        read_text(work),
-        _style_stills(work),
-        betas(),
-        prediction=PREDICTION,
+    lora = LowRankSet(attention_projections(frozen.base.unet), rank=rank)
+    facts = {"family": frozen.family_name, "rank": str(rank), "alpha": str(rank)}
+    path = options.output or options.work / "world" / "lora" / "personal.safetensors"
+    data = read_clips(options, read_pictures(frozen), num_frames=1)
+    return Job(
+        image_lesson(frozen, trainable(lora), data),
+        lambda learned: write_part(path, learned, kind="lora", options=recipe, facts=facts),
+        frozen.facts,
+        frozen,
     )
 
 
-def keep_lora(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
-    """Store the LoRA alone."""
-    assert isinstance(lesson.learns, LowRankSet)
-    path = work / "world" / "lora" / f"{STYLE}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"kind": "lora", "family": "emoji", "rank": str(RANK), "alpha": str(RANK)}
-    return write_weights(path, {k: v.contiguous() for k, v in learned.items()}, metadata=facts)
-
-
-def prepare_full(work: Path) -> Lesson:
-    """The whole image U-Net, from its base weights."""
-    unet = channels_last(read_unet(image_model(work)))
-    return DenoisingLesson(
-        unet,
-        frame_by_frame(unet),
-        read_text(work),
-        _style_stills(work),
-        betas(),
-        prediction=PREDICTION,
-    )
-
-
-def keep_full(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
-    """Store the fine-tuned U-Net; the rest of the model is the base's."""
-    lesson.learns.load_state_dict(learned)
-    unet = cast(UNet2DConditionModel, lesson.learns)
-    return write_model(work / "world" / f"emoji-{STYLE}" / "unet", unet)
-
-
-FEW = 20
-"""Pictures of the built-in world's held-out style to personalise on, as one has of one's own."""
-
-
-def prepare_own_lora(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """A fresh LoRA on every attention of the image model."""
-    ground = read_ground(setup, device=device)
-    rank = setup.rank or RANK
-    torch.manual_seed(0)
-    lora = LowRankSet(attention_projections(ground.base.unet), rank=rank)
-    facts = {"family": family_name(setup), "rank": str(rank), "alpha": str(rank)}
-    path = setup.output or setup.work / "world" / "lora" / "personal.safetensors"
-    return Prepared(
-        image_lesson(ground, trainable(lora), ReadClips(_pictures(ground), 1, setup.variations)),
-        lambda learned: write_part(path, learned, kind="lora", options=options, facts=facts),
-        ground.facts,
-        ground,
-    )
-
-
-def prepare_dreambooth(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
+def prepare_dreambooth(options: StageOptions, recipe: Recipe, device: torch.device) -> Job:
     """The whole image U-Net, kept from forgetting by pictures of the class in general.
 
     Raises:
         InputError: those pictures have no caption, or the model is a single file.
     """
-    del options
-    # What learns is not kept in half precision.
-    ground = read_ground(replace(setup, precision="fp32"), device=device)
-    if "vae" not in ground.base.files:
-        raise InputError("DreamBooth writes a diffusers folder, and so it needs one as --model.")
-    unet = ground.base.unet
+    del recipe
+    # What is trained is not stored in half precision.
+    frozen = read_frozen_model(replace(options, precision="fp32"), device=device)
+    if "vae" not in frozen.base.files:
+        raise InputError(
+            "DreamBooth writes a diffusers folder, so it cannot start from a single file; pass a "
+            "diffusers folder with --model."
+        )
+    unet = frozen.base.unet
     trainable(unet)
-    lesson: Lesson = image_lesson(ground, unet, ReadClips(_pictures(ground), 1, setup.variations))
-    if setup.class_data is not None:
-        if setup.class_caption is None:
-            raise InputError("Say what the pictures of --class-data show, with --class-caption.")
-        general = ground.own_data(setup.class_data, stills=True, whole=True)
-        ground.facts["class_data"] = general.fingerprint()
-        data = ReadClips(Captioned(general, setup.class_caption), 1)
-        assert isinstance(lesson, ClipLesson)
-        lesson = PriorLesson(lesson, image_lesson(ground, unet, data), setup.prior)
-    return Prepared(lesson, lambda learned: _keep_model(ground, learned), ground.facts, ground)
+    own = image_lesson(frozen, unet, read_clips(options, read_pictures(frozen), num_frames=1))
+    lesson: Lesson = own
+    asked = options.of(DreamBoothOptions)
+    if asked.class_data is not None:
+        if asked.class_caption is None:
+            raise InputError("--class-data needs a caption of its pictures; add --class-caption.")
+        general = read_own_clips(frozen, asked.class_data, stills=True, whole=True)
+        frozen.facts["class_data"] = general.fingerprint()
+        data = ReadClips(Captioned(general, asked.class_caption), 1)
+        lesson = PriorLesson(own, image_lesson(frozen, unet, data), asked.prior)
+    return Job(lesson, lambda learned: _save_model(frozen, learned), frozen.facts, frozen)
 
 
-def prepare_inversion(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """A new word, in captions that hold it.
+def prepare_inversion(options: StageOptions, recipe: Recipe, device: torch.device) -> Job:
+    """A new word, in captions that contain it.
 
     Raises:
         InputError: no word, or a caption without it, was given.
     """
-    if not setup.word or not setup.like:
+    asked = options.of(InversionOptions)
+    if not asked.word or not asked.like:
         raise InputError(
             "Textual inversion needs --word, such as <my-dog>, and --like, such as dog."
         )
-    ground = read_ground(setup, device=device)
-    base = ground.base
+    frozen = read_frozen_model(options, device=device)
+    base = frozen.base
     word = teach_word(
-        base.tokenizer, base.text_encoder, setup.word, like=setup.like, count=setup.words
+        base.tokenizer, base.text_encoder, asked.word, like=asked.like, count=asked.words
     )
-    caption = setup.caption or f"a picture of {setup.word}"
-    if setup.word not in caption:
-        raise InputError(f"The caption {caption!r} does not hold the word {setup.word}.")
-    pictures = Captioned(_pictures(ground), spelled(caption, setup.word, setup.words))
-    facts = {"family": family_name(setup), "word": setup.word}
-    name = "".join(c for c in setup.word if c.isalnum() or c in "-_") or "word"
-    path = setup.output or setup.work / "world" / "embedding" / f"{name}.safetensors"
-    return Prepared(
-        image_lesson(ground, trainable(word), ReadClips(pictures, 1, setup.variations)),
-        lambda learned: write_part(path, learned, kind="embedding", options=options, facts=facts),
-        ground.facts,
-        ground,
+    caption = options.of(ClipOptions).caption or f"a picture of {asked.word}"
+    if asked.word not in caption:
+        raise InputError(
+            f"The caption {caption!r} does not contain the word {asked.word}; add the word to "
+            "--caption."
+        )
+    pictures = Captioned(read_pictures(frozen), spelled(caption, asked.word, asked.words))
+    facts = {"family": frozen.family_name, "word": asked.word}
+    name = "".join(c for c in asked.word if c.isalnum() or c in "-_") or "word"
+    path = options.output or options.work / "world" / "embedding" / f"{name}.safetensors"
+    return Job(
+        image_lesson(frozen, trainable(word), read_clips(options, pictures, num_frames=1)),
+        lambda learned: write_part(path, learned, kind="embedding", options=recipe, facts=facts),
+        frozen.facts,
+        frozen,
     )
 
 
@@ -172,8 +121,8 @@ def prepare_inversion(setup: Setup, options: TrainOptions, device: torch.device)
 class ReadBoth:
     """Reads pictures of one's own, and as many of the class in general."""
 
-    own: ReadClips
-    general: ReadClips
+    own: ReadBatch
+    general: ReadBatch
 
     def __call__(
         self, indices: Int[Tensor, " batch"], generator: torch.Generator
@@ -213,28 +162,14 @@ class PriorLesson:
         return {**own, "loss": own["loss"] + self.weight * prior, "prior": prior}
 
 
-def _pictures(ground: Ground) -> TrainingData:
-    setup = ground.setup
-    if setup.data is not None:
-        return ground.data(stills=True)
-    stills = read_world_clips(
-        setup.work / "stills" / STYLE,
-        size=ground.size,
-        first=setup.first_clip,
-        count=setup.clips or FEW,
-    )
-    ground.facts["data"] = stills.fingerprint()
-    return stills if setup.caption is None else Captioned(stills, setup.caption)
-
-
-def _keep_model(ground: Ground, learned: dict[str, Tensor]) -> Path:
-    """A model folder whose U-Net was learned, and whose other parts are the base's own files."""
-    setup, unet = ground.setup, ground.base.unet
-    target = setup.output or setup.work / "world" / "personal"
+def _save_model(frozen: FrozenModel, learned: dict[str, Tensor]) -> Path:
+    """Write a model folder: the trained U-Net, and the other parts as the base model has them."""
+    unet = frozen.base.unet
+    target = frozen.options.output or frozen.options.work / "world" / "personal"
     unet.load_state_dict(learned)
     try:
         write_model(target / "unet", unet)
-        source = ground.base.files["vae"].parent.parent
+        source = frozen.base.files["vae"].parent.parent
         for part in ("vae", "text_encoder", "tokenizer", "scheduler", "model_index.json"):
             _copied(source / part, target / part)
     except OSError as error:

@@ -1,244 +1,169 @@
-"""The training recipe as a table: what each stage learns, from what, and what it leaves behind.
+"""The training recipe as a table: what each stage trains, from what options, and how.
 
-Every stage runs in the same loop (``trainer.train``). The first rows make the built-in world's image
-model; the others are the paper's (arXiv 2307.04725, Sec. 4.4), and Sec. 5's personalised models.
+Every stage runs in the same loop (``runs/trainer.py``). The stages here are the paper's (arXiv
+2307.04725, Sec. 4.4) and those that personalise an image model (Sec. 5); the built-in world adds those
+that make its own (``world/stages/table.py``).
 
-A world folder holds what stages read and leave::
+The folder ``--work`` holds what stages read and write::
 
     stills/ clips/                     rendered art (``animatediff dataset emoji``)
-    world/emoji/                       the image model, a diffusers folder
+    world/emoji/                       the built-in image model, a diffusers folder
     world/emoji-noto/unet/             a full fine-tune of its U-Net
-    world/motion/*.safetensors         motion modules, and their convolutional rival
+    world/motion/*.safetensors         motion modules, Transformer and convolution
     world/lora/noto.safetensors        a LoRA
     world/adapter/emoji.safetensors    a domain adapter
     world/motion-lora/*.safetensors    MotionLoRAs, one for each pattern
-    runs/<stage>/                      checkpoints and metrics
+    runs/<stage>/                      checkpoints, metrics and report
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import nn
 
-from animatediff.errors import InputError
-from animatediff.training.lessons.lesson import Lesson, TrainOptions
+from animatediff.model.domain_adapter import DomainAdapter
+from animatediff.model.low_rank import LowRankSet
+from animatediff.model.motion_lora import MotionLora
+from animatediff.model.motion_module import MotionModule
+from animatediff.model.temporal_conv import TemporalConv
+from animatediff.training.lessons.new_word import NewWord
+from animatediff.training.recipe import Recipe
 from animatediff.training.stages import paper, personal
-from animatediff.training.stages.prepared import Prepared, world_facts
-from animatediff.training.stages.setup import Setup
-from animatediff.world.stages import image_stages, motion_stages, text_stage, upscaler
+from animatediff.training.stages.defaults import Defaults
+from animatediff.training.stages.job import Job
+from animatediff.training.stages.option_groups import (
+    AppearanceOptions,
+    ClipOptions,
+    DegradedOptions,
+    DreamBoothOptions,
+    FamilyOptions,
+    ImageModelOptions,
+    InversionOptions,
+    LossOptions,
+    LowRankOptions,
+    MixOptions,
+    MotionLoraOptions,
+    MotionModuleOptions,
+    MovingCameraOptions,
+    OutputOptions,
+)
+from animatediff.training.stages.stage_options import StageOptions
 
-Prepare = Callable[[Setup, TrainOptions, torch.device], Prepared]
+Prepare = Callable[[StageOptions, Recipe, torch.device], Job]
+
+OWN = (OutputOptions, ImageModelOptions, ClipOptions, LossOptions)
+"""The options of every stage that can train on a user's own model and data."""
+MOTION = (*OWN, FamilyOptions, MotionModuleOptions, DegradedOptions)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One row: what learns from what, how it is made ready, and how it is trained if not told."""
+    """One row of the recipe.
 
-    learns: str
+    Attributes:
+        summary: what it trains, for people.
+        learns: the module whose weights change.
+        takes: the groups of options that it takes (``option_groups.py``).
+        prepare: makes it ready to run.
+        recipe: how it is trained unless the options say otherwise.
+        defaults: the image model and data to use where the options name none.
+    """
+
+    summary: str
+    learns: type[nn.Module]
+    takes: tuple[type, ...]
     prepare: Prepare
-    options: TrainOptions
+    recipe: Recipe
+    defaults: Defaults | None = None
+
+    def options(
+        self, work: Path, values: Mapping[str, Any], *, precision: str = "fp32"
+    ) -> StageOptions:
+        """The options of this stage, with these values and the defaults of all others.
+
+        Raises:
+            InputError: the stage does not take an option.
+        """
+        groups = tuple(group() for group in self.takes)
+        return StageOptions(work, groups, precision, self.defaults).changed(values)
 
 
-def world(
-    prepare: Callable[[Path], Lesson],
-    keep: Callable[[Path, Lesson, dict[str, Tensor]], Path],
-    *,
-    kinds: tuple[str, ...] = ("stills",),
-) -> Prepare:
-    """A row of the built-in world alone, which needs nothing but its folder.
+def stages(defaults: Defaults | None = None) -> dict[str, Stage]:
+    """The paper's stages and the personal ones.
 
     Args:
-        prepare: makes the lesson ready.
-        keep: stores what was learned.
-        kinds: the art that is learned from, ``stills`` or ``clips``.
+        defaults: the image model and data that they use where the options name none.
     """
-
-    def made_ready(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-        del options, device
-        _refuse(setup, but=frozenset())
-        lesson = prepare(setup.work)
-        return Prepared(
-            lesson,
-            lambda learned: keep(setup.work, lesson, learned),
-            world_facts(setup.work, *kinds),
-        )
-
-    return made_ready
-
-
-_OF_SOME = frozenset(
-    "adapter pattern scales layers start moving_camera degraded vary_appearance debias word like words "
-    "class_data class_caption prior".split()
-)
-"""What only some of the rows that also learn from one's own data can be told."""
-
-
-def reading(names: str, prepare: Prepare) -> Prepare:
-    """A row that learns from the world or from one's own data, and reads these of ``_OF_SOME``."""
-    read = frozenset(names.split())
-
-    def made_ready(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-        unread = _told(setup) & (_OF_SOME - read)
-        if unread:
-            raise InputError(f"This stage has no use for {_listed(unread)}; leave it out.")
-        return prepare(setup, options, device)
-
-    return made_ready
-
-
-_MOTION = frozenset({"motion", "mix", "num_frames", "output"})
-"""What the rows that learn motion from the world's encoded clips can be told."""
-
-
-def prepare_motion(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """The motion modules: on the world's own clips, encoded once, or on what the setup names."""
-    if _told(setup) - _MOTION:
-        return paper.prepare_motion(setup, options, device)
-    return motion_stages.prepare_transformer(setup, options, device)
-
-
-def prepare_motion_longer(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """The same, from the motion modules that the world has."""
-    return prepare_motion(motion_stages.from_the_worlds_own(setup), options, device)
-
-
-def prepare_convolution(setup: Setup, options: TrainOptions, device: torch.device) -> Prepared:
-    """The convolutional rival, on the world's own clips alone."""
-    _refuse(setup, but=_MOTION)
-    return motion_stages.prepare_convolution(setup, options, device)
-
-
-def _told(setup: Setup) -> frozenset[str]:
-    """The fields of a setup that are not as if left out; any stage has a precision."""
-    plain = Setup(setup.work, precision=setup.precision)
-    names = (field.name for field in fields(Setup))
-    return frozenset(name for name in names if getattr(setup, name) != getattr(plain, name))
-
-
-def _refuse(setup: Setup, *, but: frozenset[str]) -> None:
-    """Refuse what a row of the built-in world would have to ignore.
-
-    Raises:
-        InputError: something else than its folder was given.
-    """
-    told = _told(setup) - but
-    if told:
-        raise InputError(
-            "This stage makes a part of the built-in world from the world folder alone; "
-            f"leave out {_listed(told)}."
-        )
-
-
-def _listed(names: frozenset[str]) -> str:
-    words = {"num_frames": "frames"}
-    return ", ".join(f"--{words.get(name, name).replace('_', '-')}" for name in sorted(names))
-
-
-STAGES: dict[str, Stage] = {
-    "text-encoder": Stage(
-        "a small CLIP text model, from a sentence model's embeddings",
-        world(text_stage.prepare, text_stage.keep, kinds=("stills", "clips")),
-        TrainOptions(steps=3500, batch_size=256, learning_rate=1e-3, ema_decay=0.998),
-    ),
-    "autoencoder": Stage(
-        "the latent space",
-        world(image_stages.prepare_autoencoder, image_stages.keep_autoencoder),
-        TrainOptions(steps=1500, batch_size=8, learning_rate=1e-3, ema_decay=0.995),
-    ),
-    "decoder": Stage(
-        "sharper pictures from the same latents",
-        world(image_stages.prepare_decoder, image_stages.keep_decoder),
-        TrainOptions(steps=6000, batch_size=8, learning_rate=7e-4, ema_decay=0.995),
-    ),
-    "upscaler": Stage(
-        "a small network that enlarges frames four times, from vector art at both sizes",
-        world(upscaler.prepare, upscaler.keep),
-        TrainOptions(steps=4000, batch_size=8, learning_rate=1e-3, ema_decay=0.995),
-    ),
-    "image": Stage(
-        "the image model, from captioned stills (Eq. 2)",
-        world(image_stages.prepare_image, image_stages.keep_image),
-        TrainOptions(steps=4200, batch_size=32, learning_rate=7e-4, optimizer="muon"),
-    ),
-    "image-longer": Stage(
-        "the image model from the weights it has, and its text encoder with it",
-        world(image_stages.prepare_longer, image_stages.keep_longer),
-        TrainOptions(steps=20000, batch_size=32, learning_rate=5e-4, optimizer="muon"),
-    ),
-    "motion": Stage(
-        "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
-        reading("adapter moving_camera degraded debias", prepare_motion),
-        TrainOptions(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
-    ),
-    "motion-longer": Stage(
-        "the motion modules from the weights they have, for as long as there is time",
-        reading("adapter moving_camera degraded debias", prepare_motion_longer),
-        TrainOptions(steps=4000, batch_size=2, learning_rate=5e-4, optimizer="muon"),
-    ),
-    "motion-convolution": Stage(
-        "the convolutional rival of the motion modules (Sec. 5.3)",
-        prepare_convolution,
-        TrainOptions(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
-    ),
-    "noto-lora": Stage(
-        "a LoRA of a style that the base never saw",
-        world(personal.prepare_lora, personal.keep_lora),
-        TrainOptions(steps=300, batch_size=32, learning_rate=1e-3),
-    ),
-    "noto-full": Stage(
-        "a full fine-tune to that style",
-        world(personal.prepare_full, personal.keep_full),
-        TrainOptions(steps=300, batch_size=32, learning_rate=3e-4, optimizer="muon"),
-    ),
-    "domain-adapter": Stage(
-        "a LoRA on the image model's attention that absorbs how the videos look (Sec. 4.1, Eq. 2)",
-        reading("degraded vary_appearance", paper.prepare_domain_adapter),
-        TrainOptions(steps=2000, batch_size=16, learning_rate=5e-4),
-    ),
-    "motion-lora": Stage(
-        "a LoRA on the motion modules: a new motion from few clips (Sec. 4.3)",
-        reading(
-            "adapter pattern scales layers start degraded vary_appearance debias",
+    return {
+        "motion": Stage(
+            "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
+            MotionModule,
+            (*MOTION, MovingCameraOptions, MixOptions),
+            paper.prepare_motion,
+            Recipe(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
+            defaults,
+        ),
+        "motion-convolution": Stage(
+            "temporal convolutions of the same size in place of the motion modules (Sec. 5.3)",
+            TemporalConv,
+            (*MOTION, MovingCameraOptions, MixOptions),
+            partial(paper.prepare_motion, branch="convolution"),
+            Recipe(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
+            defaults,
+        ),
+        "domain-adapter": Stage(
+            "a LoRA on the image model's attention that absorbs how the videos look (Sec. 4.1, Eq. 2)",
+            DomainAdapter,
+            (*OWN, FamilyOptions, LowRankOptions, DegradedOptions, AppearanceOptions),
+            paper.prepare_domain_adapter,
+            Recipe(steps=2000, batch_size=16, learning_rate=5e-4),
+            defaults,
+        ),
+        "motion-lora": Stage(
+            "a LoRA on the motion modules: a new motion from few clips (Sec. 4.3)",
+            MotionLora,
+            (*MOTION, LowRankOptions, MotionLoraOptions, AppearanceOptions),
             paper.prepare_motion_lora,
+            Recipe(steps=600, batch_size=2, learning_rate=1e-3, warmup=50, ema_decay=0.99),
+            defaults,
         ),
-        TrainOptions(steps=600, batch_size=2, learning_rate=1e-3, warmup=50, ema_decay=0.99),
-    ),
-    "personalise-lora": Stage(
-        "a LoRA on the image model, from a handful of pictures",
-        reading("", personal.prepare_own_lora),
-        TrainOptions(steps=400, batch_size=4, learning_rate=5e-4, warmup=20, ema_decay=0.99),
-    ),
-    "personalise-dreambooth": Stage(
-        "the whole image model, from a handful of pictures, kept by pictures of their class",
-        reading("class_data class_caption prior", personal.prepare_dreambooth),
-        TrainOptions(steps=400, batch_size=4, learning_rate=5e-5, warmup=20, ema_decay=0.99),
-    ),
-    "personalise-inversion": Stage(
-        "a new word, from a handful of pictures",
-        reading("word like words", personal.prepare_inversion),
-        TrainOptions(
-            steps=1000,
-            batch_size=4,
-            learning_rate=5e-3,
-            warmup=20,
-            schedule="constant",
-            weight_decay=0.0,
-            ema_decay=0.99,
+        "personalise-lora": Stage(
+            "a LoRA on the image model, from a handful of pictures",
+            LowRankSet,
+            (*OWN, FamilyOptions, LowRankOptions),
+            personal.prepare_lora,
+            Recipe(steps=400, batch_size=4, learning_rate=5e-4, warmup=20, ema_decay=0.99),
+            defaults,
         ),
-    ),
-}
-
-
-def stage_named(name: str) -> Stage:
-    """The row of that name.
-
-    Raises:
-        InputError: there is none.
-    """
-    if name not in STAGES:
-        raise InputError(f"There is no training stage {name!r}; choose one of {', '.join(STAGES)}.")
-    return STAGES[name]
+        "personalise-dreambooth": Stage(
+            "the whole image model, from a handful of pictures, kept by pictures of their class",
+            UNet2DConditionModel,
+            (*OWN, DreamBoothOptions),
+            personal.prepare_dreambooth,
+            Recipe(steps=400, batch_size=4, learning_rate=5e-5, warmup=20, ema_decay=0.99),
+            defaults,
+        ),
+        "personalise-inversion": Stage(
+            "a new word, from a handful of pictures",
+            NewWord,
+            (*OWN, FamilyOptions, InversionOptions),
+            personal.prepare_inversion,
+            Recipe(
+                steps=1000,
+                batch_size=4,
+                learning_rate=5e-3,
+                warmup=20,
+                schedule="constant",
+                weight_decay=0.0,
+                ema_decay=0.99,
+            ),
+            defaults,
+        ),
+    }

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from animatediff.errors import OutputError, reason_of
-from animatediff.training.lessons.lesson import TrainOptions
+from animatediff.training.recipe import Recipe
 from animatediff.weights.storage.files import replace_by, write_weights
 from animatediff.weights.storage.seal import SEAL, seal_of
 
@@ -32,7 +32,7 @@ def write_part(
     weights: Mapping[str, Tensor],
     *,
     kind: str,
-    options: TrainOptions,
+    options: Recipe,
     facts: Mapping[str, str],
 ) -> Path:
     """Write a trained part under ``path``, whole or not at all.
@@ -101,7 +101,7 @@ def _modelspec(path: Path, kind: str, weights: Mapping[str, Tensor]) -> dict[str
     }
 
 
-def _kohya(options: TrainOptions, facts: Mapping[str, str]) -> dict[str, str]:
+def _kohya(options: Recipe, facts: Mapping[str, str]) -> dict[str, str]:
     told = {
         "ss_learning_rate": str(options.learning_rate),
         "ss_steps": str(options.steps),

@@ -8,16 +8,14 @@ Sec. 2.2) it takes the same learning rate.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from animatediff.runtime import computes_bf16
+from animatediff.training.recipe import OptimizerName
 from animatediff.training.steps.muon import Fp32Muon
-
-OptimizerName = Literal["adamw", "muon"]
 
 
 class Optimizers:
@@ -28,10 +26,16 @@ class Optimizers:
         name: ``adamw``, or ``muon``: weights of two and more axes are moved by Muon (a convolution as
             the matrix of its kernel), all others by AdamW.
         weight_decay: decoupled, of every weight.
+        adam_betas: the decay of AdamW's two moments.
     """
 
     def __init__(
-        self, parameters: Mapping[str, nn.Parameter], *, name: OptimizerName, weight_decay: float
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        name: OptimizerName,
+        weight_decay: float,
+        adam_betas: tuple[float, float] = (0.9, 0.99),
     ) -> None:
         self._moved: dict[str, nn.Parameter] = dict(parameters)
         self._matrices: list[tuple[nn.Parameter, nn.Parameter]] = []
@@ -49,9 +53,7 @@ class Optimizers:
                 kind(muon, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
             )
         if adam:
-            self._parts.append(
-                torch.optim.AdamW(adam, weight_decay=weight_decay, betas=(0.9, 0.99))
-            )
+            self._parts.append(torch.optim.AdamW(adam, weight_decay=weight_decay, betas=adam_betas))
 
     def step(self, *, rate: float) -> None:
         """Move every weight along its gradient."""

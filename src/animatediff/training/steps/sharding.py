@@ -17,11 +17,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from animatediff.errors import InputError
-from animatediff.training.stages.prepared import Prepared
+from animatediff.training.stages.job import Job
 from animatediff.training.steps.processes import Processes
 
 
-def shard_frozen(prepared: Prepared, processes: Processes) -> None:
+def shard_frozen(job: Job, processes: Processes) -> None:
     """Let each process keep its share of the image U-Net's weights only.
 
     Raises:
@@ -32,7 +32,7 @@ def shard_frozen(prepared: Prepared, processes: Processes) -> None:
             "There is one process, and nobody to share the image model with; leave out --shard or "
             "start several with torchrun."
         )
-    unet = None if prepared.ground is None else prepared.ground.base.unet
+    unet = None if job.frozen is None else job.frozen.base.unet
     if unet is None or any(p.requires_grad for p in unet.parameters()):
         raise InputError("This stage has no frozen image model to share out; leave out --shard.")
     # Shares are cut from rows that lie one after another.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,14 @@ class WorldClips:
         elif frames.shape[1:3] != (self.size, self.size):
             frames = cropped(frames, [Crop(1.0)] * num_frames, size=self.size)
         return Footage(frames if self.degradation is None else self.degradation(frames), caption)
+
+    def filmed(self, pattern: str) -> WorldClips:
+        """The same clips with a camera move."""
+        return replace(self, pattern=pattern)
+
+    def with_starts(self, *, fixed: bool) -> WorldClips:
+        """The same clips, each window from the beginning of its clip or from anywhere."""
+        return replace(self, from_start=fixed)
 
     def fingerprint(self) -> str:
         """A hash of names, lengths and everything that is done to the frames."""

@@ -13,7 +13,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from animatediff.errors import FileError
-from animatediff.training.lessons.denoising import TextEmbedder, attend_plainly
+from animatediff.training.lessons.denoiser import TextEmbedder
 from animatediff.training.lessons.objective import Prediction, alphas_bar
 
 STYLE = "noto"
@@ -60,8 +60,7 @@ def read_text(work: Path) -> TextEmbedder:
 
 def read_unet(folder: Path) -> UNet2DConditionModel:
     """The image U-Net of a model folder, ready to train (it has no dropout)."""
-    unet = UNet2DConditionModel.from_pretrained(part(folder, "unet"), local_files_only=True)
-    return attend_plainly(unet)
+    return UNet2DConditionModel.from_pretrained(part(folder, "unet"), local_files_only=True)
 
 
 def betas() -> Float[Tensor, " timesteps"]:

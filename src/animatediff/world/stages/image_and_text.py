@@ -11,12 +11,12 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
-from animatediff.training.lessons.denoising import DenoisingLesson
-from animatediff.training.lessons.lesson import numbers_themselves
+from animatediff.training.lessons.clips import ClipBatch, ClipLesson, ReadBatch
+from animatediff.training.lessons.denoiser import TextEmbedder
 
 
 @dataclass
@@ -24,21 +24,22 @@ class ImageAndTextLesson:
     """Denoise stills with the text encoder learning along.
 
     Attributes:
-        denoising: the image model's own lesson; its text encoder is the one that learns.
+        denoising: the image model's own lesson.
+        text: the tokenizer and the text encoder of that lesson, which learns along.
         phrases: whose pooled meanings must stay, as words and phrases of any kind.
         hold: the weight of staying, against the denoising loss.
         held_at_once: phrases checked at each step.
     """
 
-    denoising: DenoisingLesson
+    denoising: ClipLesson
+    text: TextEmbedder
     phrases: list[str]
     hold: float = 0.5
     held_at_once: int = 48
 
-    fetch = staticmethod(numbers_themselves)
-
     def __post_init__(self) -> None:
-        encoder = self.denoising.embed.text_encoder
+        self.fetch: ReadBatch = self.denoising.fetch
+        encoder = self.text.text_encoder
         self._before = copy.deepcopy(encoder).requires_grad_(False).eval()
         learned_layers(encoder)
         self.text_encoder = encoder
@@ -46,18 +47,16 @@ class ImageAndTextLesson:
         self.learns: nn.Module = nn.ModuleDict({"unet": self.unet, "text_encoder": encoder})
         self.size = self.denoising.size
 
-    def losses(
-        self, indices: Int[Tensor, " batch"], generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: ClipBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """The denoising loss of these stills, and how far phrases drift from their meanings."""
-        terms = self.denoising.losses(indices, generator)
+        terms = self.denoising.losses(batch, generator)
         drift = self._drift(generator)
         return {**terms, "loss": terms["loss"] + self.hold * drift, "drift": drift}
 
     def _drift(self, generator: torch.Generator) -> Float[Tensor, ""]:
         chosen = torch.randint(len(self.phrases), (self.held_at_once,), generator=generator)
         phrases = [self.phrases[i] for i in chosen.tolist()]
-        tokens = self.denoising.embed.tokenizer(
+        tokens = self.text.tokenizer(
             phrases,
             padding=True,
             max_length=77,

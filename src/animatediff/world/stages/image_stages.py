@@ -1,4 +1,4 @@
-"""The rows that make the image model: autoencoder, decoder, and the U-Net on captioned stills."""
+"""The stages of the built-in image model: autoencoder, decoder, U-Net, and a style it has not seen."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
-from animatediff.data.shards import read_shards
+from animatediff.data.shards import fingerprint_of, read_shards
+from animatediff.model.fast.choice import choose_fast_paths
 from animatediff.model.latent_space import posterior_of
+from animatediff.model.low_rank import LowRankSet, attention_projections
 from animatediff.runtime import channels_last
-from animatediff.training.lessons.denoising import (
-    DenoisingLesson,
-    attend_plainly,
-    frame_by_frame,
-    new_image_unet,
-)
+from animatediff.training.lessons.clips import ClipLesson, ReadClips
+from animatediff.training.lessons.denoiser import TextEmbedder, frame_by_frame
 from animatediff.training.lessons.lesson import Lesson
 from animatediff.training.stages.write_weights import write_model
+from animatediff.weights.storage.files import write_weights
 from animatediff.world.art.emoji import STYLES
 from animatediff.world.art.stills import read_stills, to_model_range
 from animatediff.world.stages.autoencoder import AutoencoderLesson, new_autoencoder
@@ -38,6 +37,8 @@ from animatediff.world.stages.folder import (
 )
 from animatediff.world.stages.image_and_text import ImageAndTextLesson
 from animatediff.world.stages.latents import LatentClips, chosen, encode_clips
+
+STYLE_RANK = 16
 
 
 def prepare_autoencoder(work: Path) -> Lesson:
@@ -106,35 +107,77 @@ def read_still_latents(work: Path) -> LatentClips:
         read_shards(work / "stills"),
         channels_last(read_autoencoder(work)),
         work / "latents-stills.safetensors",
+        source=fingerprint_of(work / "stills"),
+    )
+
+
+def new_image_unet() -> UNet2DConditionModel:
+    """The built-in image model: Stable Diffusion's blocks, 16x16 latents, 8.5 M parameters, 4 heads."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=12,
+        out_channels=12,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(96, 128, 160),
+        layers_per_block=1,
+        cross_attention_dim=192,
+        attention_head_dim=4,
+        norm_num_groups=32,
     )
 
 
 def prepare_image(work: Path) -> Lesson:
     """A fresh U-Net on the training concepts of every style that is not held out."""
     torch.manual_seed(0)
-    return _image_lesson(work, attend_plainly(new_image_unet()))
+    return still_lesson(new_image_unet(), read_text(work), _seen_stills(work))
 
 
 def prepare_longer(work: Path) -> Lesson:
     """The U-Net of the world on the same stills again, its text encoder learning along."""
-    denoising = _image_lesson(work, read_unet(image_model(work)))
-    metas = denoising.clips.meta
-    phrases = {m["label"] for m in metas} | {t for m in metas for t in m["tags"]}
-    return ImageAndTextLesson(denoising, sorted(phrases))
+    stills, text = _seen_stills(work), read_text(work)
+    lesson = still_lesson(read_unet(image_model(work)), text, stills)
+    phrases = {m["label"] for m in stills.meta} | {t for m in stills.meta for t in m["tags"]}
+    return ImageAndTextLesson(lesson, text, sorted(phrases))
 
 
-def _image_lesson(work: Path, unet: UNet2DConditionModel) -> DenoisingLesson:
-    stills = read_still_latents(work)
-    wanted = (m["split"] == "train" and not m["held_out_style"] for m in stills.meta)
+def still_lesson(
+    unet: UNet2DConditionModel,
+    text: TextEmbedder,
+    stills: LatentClips,
+    *,
+    learns: nn.Module | None = None,
+) -> ClipLesson:
+    """Eq. 2 on stored stills.
+
+    Args:
+        unet: the image U-Net.
+        text: its tokenizer and text encoder.
+        stills: what it is trained on.
+        learns: what is trained; the U-Net itself if ``None``.
+    """
     unet = channels_last(unet)
-    return DenoisingLesson(
-        unet,
+    choose_fast_paths(unet, learns=True, clips=False)
+    return ClipLesson(
+        unet if learns is None else learns,
         frame_by_frame(unet),
-        read_text(work),
-        chosen(stills, wanted),
+        text,
+        never_encoded,
+        ReadClips(stills, 1),
         betas(),
         prediction=PREDICTION,
     )
+
+
+def never_encoded(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Stands for the encoder where latents are stored."""
+    del pictures, generator
+    raise AssertionError("stored latents are not encoded again")
+
+
+def _seen_stills(work: Path) -> LatentClips:
+    stills = read_still_latents(work)
+    return chosen(stills, (m["split"] == "train" and not m["held_out_style"] for m in stills.meta))
 
 
 def keep_longer(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
@@ -149,3 +192,38 @@ def keep_image(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
     """Store the U-Net."""
     lesson.learns.load_state_dict(learned)
     return write_model(image_model(work) / "unet", cast(UNet2DConditionModel, lesson.learns))
+
+
+def prepare_style_lora(work: Path) -> Lesson:
+    """A new LoRA on every attention of the frozen image model, trained on the held-out style."""
+    unet = channels_last(read_unet(image_model(work)).requires_grad_(False))
+    torch.manual_seed(0)
+    lora = LowRankSet(attention_projections(unet), rank=STYLE_RANK)
+    return still_lesson(unet, read_text(work), _style_stills(work), learns=lora)
+
+
+def keep_style_lora(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
+    """Store the LoRA alone."""
+    assert isinstance(lesson.learns, LowRankSet)
+    path = work / "world" / "lora" / f"{STYLE}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rank = str(STYLE_RANK)
+    facts = {"kind": "lora", "family": "emoji", "rank": rank, "alpha": rank}
+    return write_weights(path, {k: v.contiguous() for k, v in learned.items()}, metadata=facts)
+
+
+def prepare_style(work: Path) -> Lesson:
+    """The whole image U-Net, fine-tuned on the held-out style."""
+    return still_lesson(read_unet(image_model(work)), read_text(work), _style_stills(work))
+
+
+def keep_style(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
+    """Store the fine-tuned U-Net; the other parts are those of the image model."""
+    lesson.learns.load_state_dict(learned)
+    unet = cast(UNet2DConditionModel, lesson.learns)
+    return write_model(work / "world" / f"emoji-{STYLE}" / "unet", unet)
+
+
+def _style_stills(work: Path) -> LatentClips:
+    stills = read_still_latents(work)
+    return chosen(stills, (m["split"] == "train" and m["style"] == STYLE for m in stills.meta))

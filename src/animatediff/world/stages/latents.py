@@ -1,10 +1,12 @@
-"""What a denoiser learns from: latents encoded once and kept in memory, each with its facts."""
+"""The built-in world's stills and clips as training data: latents encoded once and kept in memory."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ from jaxtyping import Float, Int
 from safetensors import safe_open
 from torch import Tensor
 
+from animatediff.data.footage import EncodedFootage
 from animatediff.data.shards import Pixels, Sample
 from animatediff.model.latent_space import posterior_of
-from animatediff.runtime import computes_bf16, seeded
+from animatediff.runtime import computes_bf16
 from animatediff.weights.storage.files import write_weights
+from animatediff.world.art.captions import caption_of
 from animatediff.world.art.stills import to_model_range
 
 Latent = Float[Tensor, "frames channels h w"]
@@ -27,39 +31,64 @@ Latent = Float[Tensor, "frames channels h w"]
 
 @dataclass(frozen=True)
 class LatentClips:
-    """Clips as latents, one after another; a still is a clip of one frame."""
+    """Clips as latents, one after another; a still is a clip of one frame.
+
+    Attributes:
+        frames: the latents of all clips.
+        starts: the index of each clip's first frame.
+        lengths: the number of frames of each clip.
+        meta: the facts of each clip.
+        source: a hash of the art that they were encoded from.
+    """
 
     frames: Latent
     starts: Int[Tensor, " clips"]
     lengths: Int[Tensor, " clips"]
     meta: list[dict[str, Any]]
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.meta)
 
-    def windows(
-        self, indices: Int[Tensor, " batch"], *, num_frames: int, generator: torch.Generator
-    ) -> Float[Tensor, "batch channels frames height width"]:
-        """``num_frames`` in a row of each clip, from a random start.
+    def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> EncodedFootage:
+        """``num_frames`` consecutive frames from a random start, and one of the clip's captions.
 
-        The built-in world's clips loop without a seam, so a window may pass the end. A clip whose
-        facts say ``loops: false`` is shown from its first frame.
+        The built-in world's clips loop without a seam, so a window may continue at the beginning. A
+        clip whose facts say ``loops: false`` is shown from its first frame.
         """
-        begin = torch.rand(len(indices), generator=generator)
-        begin *= torch.tensor([self.meta[i].get("loops", True) for i in indices.tolist()])
-        offsets = torch.arange(num_frames)
-        lengths = self.lengths[indices][:, None]
-        rows = ((begin[:, None] * lengths).long() + offsets) % lengths + self.starts[indices][
-            :, None
-        ]
-        return self.frames[rows].float().transpose(1, 2)
+        length, start = int(self.lengths[index]), int(self.starts[index])
+        begin = int(torch.randint(length, (), generator=generator))
+        if not self.meta[index].get("loops", True):
+            begin = 0
+        draw = random.Random(int(torch.randint(2**62, (), generator=generator)))
+        rows = start + (begin + torch.arange(num_frames)) % length
+        caption = caption_of(self.meta[index], draw=draw)
+        return EncodedFootage(self.frames[rows], None, caption, None)
+
+    def fingerprint(self) -> str:
+        """A hash of the art that they were encoded from, and of what is known of the clips."""
+        facts = [self.source, *(json.dumps(meta, sort_keys=True) for meta in self.meta)]
+        return hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
 
 @torch.inference_mode()
 def encode_clips(
-    samples: Iterable[Sample], autoencoder: AutoencoderKL, path: Path, *, chunk: int = 16
+    samples: Iterable[Sample],
+    autoencoder: AutoencoderKL,
+    path: Path,
+    *,
+    source: str = "",
+    chunk: int = 16,
 ) -> LatentClips:
-    """Encode samples to scaled latents and keep them in ``path``; what is there already is read."""
+    """Encode samples to scaled latents and store them in ``path``; an existing file is read instead.
+
+    Args:
+        samples: the stills or clips.
+        autoencoder: what encodes them.
+        path: the file.
+        source: a hash of the art that is there now.
+        chunk: pictures encoded at once.
+    """
     if not path.exists():
         meta: list[dict[str, Any]] = []
 
@@ -72,7 +101,7 @@ def encode_clips(
         parts = iter(lambda: list(islice(stream, chunk)), [])
         latents = torch.cat([_encode(part, autoencoder) for part in parts])
         write_weights(path, {"frames": latents}, metadata={"meta": json.dumps(meta)})
-    return read_latents(path)
+    return replace(read_latents(path), source=source)
 
 
 def _encode(pictures: Sequence[Pixels], autoencoder: AutoencoderKL) -> Latent:
@@ -101,6 +130,7 @@ def joined(parts: Sequence[LatentClips]) -> LatentClips:
         torch.cat([part.starts + begin for part, begin in zip(parts, begins, strict=True)]),
         torch.cat([part.lengths for part in parts]),
         [meta for part in parts for meta in part.meta],
+        " ".join(part.source for part in parts),
     )
 
 
@@ -108,9 +138,4 @@ def chosen(clips: LatentClips, keep: Iterable[bool]) -> LatentClips:
     """The clips that are wanted, their latents shared."""
     index = torch.tensor([i for i, wanted in enumerate(keep) if wanted])
     meta = [clips.meta[i] for i in index.tolist()]
-    return LatentClips(clips.frames, clips.starts[index], clips.lengths[index], meta)
-
-
-def few(count: int, *, of: int, seed: int) -> Int[Tensor, " count"]:
-    """A fixed random choice, e.g. of pictures to personalise on."""
-    return torch.randperm(of, generator=seeded(seed, "few"))[:count].sort().values
+    return replace(clips, starts=clips.starts[index], lengths=clips.lengths[index], meta=meta)

@@ -7,6 +7,7 @@ the image model.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from animatediff.data.footage import EncodedFootage
 from animatediff.errors import InputError
 from animatediff.world.stages.latents import LatentClips, joined
 
@@ -47,6 +49,18 @@ class Mixture:
     clips: LatentClips
     shares: tuple[float, ...]
     counts: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> EncodedFootage:
+        """A window of a clip that is drawn by the shares, whatever the index."""
+        drawn = int(self.draw(torch.tensor([index]), generator))
+        return self.clips.footage(drawn, num_frames=num_frames, generator=generator)
+
+    def fingerprint(self) -> str:
+        """A hash of the clips and the shares."""
+        return hashlib.sha256(f"{self.clips.fingerprint()} {self.shares}".encode()).hexdigest()
 
     def draw(
         self, indices: Int[Tensor, " batch"], generator: torch.Generator

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from animatediff.data.mirroring import may_mirror
-from animatediff.data.shards import Sample, read_shards
+from animatediff.data.shards import Sample, fingerprint_of, read_shards
 from animatediff.errors import InputError
 from animatediff.runtime import channels_last
 from animatediff.world.art.acted_clips import ActedClips, Moved
@@ -77,6 +77,7 @@ def read_clip_latents(work: Path) -> LatentClips:
         read_shards(work / "clips"),
         channels_last(read_autoencoder(work)),
         work / "latents-clips.safetensors",
+        source=fingerprint_of(work / "clips"),
     )
 
 

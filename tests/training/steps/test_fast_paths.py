@@ -18,14 +18,16 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from animatediff.model import AnimatedUNet, DomainAdapter, MotionLora
+from animatediff.model.fast.choice import FastPaths, choose_fast_paths, plan_fast_paths
 from animatediff.model.fast.folded_upsampling import fold_upsampling, upsampled
 from animatediff.model.fast.frozen_convolution import forget_inputs
 from animatediff.model.fast.shared_text import ClipAttention
-from animatediff.training.lessons.lesson import Lesson, TrainOptions
+from animatediff.runtime import Runtime
+from animatediff.training.lessons.lesson import Lesson
+from animatediff.training.recipe import Recipe
 from animatediff.training.runs.trainer import train
-from animatediff.training.stages.setup import Setup
-from animatediff.training.stages.table import STAGES
-from animatediff.training.steps.light_step import LightStep
+from animatediff.training.stages.stage_options import StageOptions
+from animatediff.world.stages.table import STAGES
 
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "training_step.py"
 MakeMotion = Callable[..., AnimatedUNet]
@@ -100,7 +102,9 @@ def test_gradients_of_motion_modules_are_those_of_the_plain_step(
     for module in animated.motion.values():
         vars(module)["norm_scope"] = scope
     plain = step(animated, animated.motion)
-    LightStep(animated.unet, animated=animated, recompute=recompute, small=small)
+    choose_fast_paths(
+        animated.unet, animated=animated, learns=True, spares_memory=recompute, small=small
+    )
     assert difference(step(animated, animated.motion), plain) < TOLERANCE
 
 
@@ -109,7 +113,7 @@ def test_in_double_precision_the_gradient_of_every_parameter_is_that_of_the_plai
 ) -> None:
     animated = frozen(new_motion(mid=True)).double()
     plain = step(animated, animated.motion)
-    LightStep(animated.unet, animated=animated)
+    choose_fast_paths(animated.unet, animated=animated, learns=True, spares_memory=True)
     light = step(animated, animated.motion)
     # What is added before a norm that takes it off again has a gradient of rounding alone.
     least = 1e-6 * max(float(t.norm()) for n, t in plain.items() if n != "output")
@@ -129,7 +133,7 @@ def test_gradients_of_a_motion_lora_beside_an_adapter_are_those_of_the_plain_ste
             nn.init.normal_(weights, std=0.2)
     adapter.requires_grad_(False)
     plain = step(animated, lora)
-    LightStep(animated.unet, animated=animated)
+    choose_fast_paths(animated.unet, animated=animated, learns=True, spares_memory=True)
     assert difference(step(animated, lora), plain) < TOLERANCE
 
 
@@ -140,7 +144,7 @@ def test_gradients_of_an_adapter_are_those_of_the_plain_step(new_motion: MakeMot
     for weights in adapter.parameters():
         nn.init.normal_(weights, std=0.2)
     plain = step(animated, adapter)
-    LightStep(animated.unet, animated=animated)
+    choose_fast_paths(animated.unet, animated=animated, learns=True, spares_memory=True)
     assert difference(step(animated, adapter), plain) < TOLERANCE
 
 
@@ -148,7 +152,7 @@ def test_gradients_of_the_image_model_are_those_of_the_plain_step(new_motion: Ma
     animated = new_motion()
     animated.motion.requires_grad_(False)
     plain = step(animated, animated.unet)
-    LightStep(animated.unet, animated=animated)
+    choose_fast_paths(animated.unet, animated=animated, learns=True, spares_memory=True)
     assert difference(step(animated, animated.unet), plain) < TOLERANCE
 
 
@@ -160,7 +164,9 @@ def test_in_half_precision_it_is_as_near_to_fp32_as_the_plain_step(
     exact = step(animated, animated.motion)
     with torch.autocast("cpu", torch.bfloat16):
         plain = step(animated, animated.motion)
-    LightStep(animated.unet, animated=animated, recompute=not small, small=small)
+    choose_fast_paths(
+        animated.unet, animated=animated, learns=True, spares_memory=not small, small=small
+    )
     with torch.autocast("cpu", torch.bfloat16):
         light = step(animated, animated.motion)
 
@@ -175,12 +181,12 @@ def test_in_half_precision_it_is_as_near_to_fp32_as_the_plain_step(
 def test_it_keeps_less_than_half_and_checkpointing_still_less(new_motion: MakeMotion) -> None:
     animated = frozen(new_motion())
     plain = kept_bytes(animated)
-    light = LightStep(animated.unet, animated=animated)
+    light = choose_fast_paths(animated.unet, animated=animated, learns=True, spares_memory=True)
     kept = kept_bytes(animated)
     light.remove()
     assert kept < 0.5 * plain
     assert kept_bytes(animated) == plain
-    LightStep(animated.unet, animated=animated, recompute=False)
+    choose_fast_paths(animated.unet, animated=animated, learns=True)
     animated.set_gradient_checkpointing(True)
     assert kept_bytes(animated) < kept
 
@@ -188,7 +194,7 @@ def test_it_keeps_less_than_half_and_checkpointing_still_less(new_motion: MakeMo
 def test_with_gradient_checkpointing_gradients_stay_the_same(new_motion: MakeMotion) -> None:
     animated = frozen(new_motion())
     plain = step(animated, animated.motion)
-    LightStep(animated.unet, animated=animated, recompute=False)
+    choose_fast_paths(animated.unet, animated=animated, learns=True)
     animated.set_gradient_checkpointing(True)
     assert difference(step(animated, animated.motion), plain) < TOLERANCE
 
@@ -198,7 +204,7 @@ def test_removed_it_leaves_every_number_bit_for_bit(new_motion: MakeMotion) -> N
     animated.unet.set_attn_processor(AttnProcessor2_0())
     names = list(animated.state_dict())
     plain = step(animated, animated.motion)
-    light = LightStep(animated.unet, animated=animated)
+    light = choose_fast_paths(animated.unet, animated=animated, learns=True, spares_memory=True)
     assert list(animated.state_dict()) == names
     assert all(isinstance(p, ClipAttention) for p in animated.unet.attn_processors.values())
     light.remove()
@@ -215,7 +221,7 @@ def test_one_text_for_each_frame_is_attended_to_frame_by_frame(new_motion: MakeM
     texts = torch.randn(1, 3, 7, animated.unet.config["cross_attention_dim"], generator=draw)
     with torch.no_grad():
         plain = animated(latents, 5, texts)
-        LightStep(animated.unet, animated=animated)
+        choose_fast_paths(animated.unet, animated=animated, learns=True, spares_memory=True)
         light = animated(latents, 5, texts)
     assert (light - plain).norm() / plain.norm() < TOLERANCE
 
@@ -286,16 +292,16 @@ def test_upsampling_is_folded_and_a_branch_on_it_still_counts(new_motion: MakeMo
 @pytest.mark.parametrize("name", ["motion", "motion-lora", "domain-adapter"])
 def test_stages_take_it_by_themselves_and_resume_exactly(
     name: str,
-    setup_of: Callable[[str, Path], Setup],
-    options_of: Callable[[str], TrainOptions],
+    setup_of: Callable[[str, Path], StageOptions],
+    options_of: Callable[[str], Recipe],
     tmp_path: Path,
 ) -> None:
     options = replace(options_of(name), save_every=1)
 
     def trained(folder: str, *, until: int) -> dict[str, Tensor]:
         prepared = STAGES[name].prepare(setup_of(name, tmp_path), options, torch.device("cpu"))
-        assert prepared.ground is not None
-        processors = prepared.ground.base.unet.attn_processors.values()
+        assert prepared.frozen is not None
+        processors = prepared.frozen.base.unet.attn_processors.values()
         assert all(isinstance(p, ClipAttention) for p in processors)
         lesson = StopsBefore(prepared.lesson, until)
         with contextlib.suppress(KeyboardInterrupt):
@@ -321,3 +327,15 @@ class StopsBefore:
             raise KeyboardInterrupt
         self._left -= 1
         return self._lesson.losses(batch, generator)
+
+
+def test_the_plan_follows_from_where_and_how_a_model_runs() -> None:
+    cpu, gpu = Runtime(device="cpu", precision="bf16"), Runtime(device="meta")
+    assert plan_fast_paths(cpu, learns=False) == FastPaths(plain_norms=True)
+    assert plan_fast_paths(replace(cpu, precision="fp32"), learns=False) == FastPaths()
+    step = plan_fast_paths(cpu, learns=True, spares_memory=True)
+    assert step == FastPaths(
+        plain_attention=True, shared_text=True, folded_upsampling=True, recompute=True
+    )
+    assert plan_fast_paths(cpu, learns=True, clips=False) == FastPaths(plain_attention=True)
+    assert plan_fast_paths(gpu, learns=True) == FastPaths(shared_text=True)
