@@ -77,9 +77,9 @@ def test_scale_one_alone_changes_nothing(clips: WorldClips) -> None:
 def test_what_cannot_be_graded_is_told(clips: WorldClips) -> None:
     read = ReadClips(clips, FRAMES, 1)
     for scales in ((), (0.0, 1.0), (0.5, 1.5), (-1.5,), (float("nan"),)):
-        with pytest.raises(InputError, match="from -1 to 1 other than 0"):
+        with pytest.raises(InputError, match="from -1 to 1 and not 0"):
             graded(read, clips.pattern, scales)
-    with pytest.raises(InputError, match="give --pattern"):
+    with pytest.raises(InputError, match="add --pattern"):
         graded(read, None, (0.5, 1.0))
 
 

@@ -98,7 +98,7 @@ def test_varied_clips_are_other_data(clips: WorldClips) -> None:
 
 def test_what_has_no_pixels_is_refused(clips: WorldClips) -> None:
     with pytest.raises(
-        InputError, match=r"--vary-appearance .* the clips that they were built from"
+        InputError, match=r"--vary-appearance .* the clips that these were built from"
     ):
         varied_appearance(now_and_then_filmed(clips, 0.5), stills=False)
 

@@ -137,7 +137,7 @@ def test_tensorboard_that_is_not_installed_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(InputError, match="pip install"):
+    with pytest.raises(InputError, match="install the extra"):
         train(Regression(), OPTIONS, tmp_path, tensorboard=True)
 
 

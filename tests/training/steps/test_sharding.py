@@ -78,7 +78,7 @@ def test_what_cannot_be_shared_out_is_told(
 ) -> None:
     name = "personalise-dreambooth"
     prepared = STAGES[name].prepare(setup_of(name, tmp_path), options_of(name), torch.device("cpu"))
-    with pytest.raises(InputError, match="There is one process"):
+    with pytest.raises(InputError, match="needs several processes"):
         shard_frozen(prepared, Processes())
     monkeypatch.setattr(Processes, "count", 2)
     with pytest.raises(InputError, match="no frozen image model"):

@@ -225,7 +225,7 @@ def _parquet_rows(path: Path, _: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise InputError(
-            f"{path} needs the package pyarrow; install it with `pip install 'animatediff[data]'`, "
+            f"{path} needs the package pyarrow; install the extra `data`, "
             "or save the table as metadata.jsonl."
         ) from None
     try:

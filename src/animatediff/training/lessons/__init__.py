@@ -1,1 +1,1 @@
-"""Lessons: the losses that are minimised, and the variations of the clips that they read."""
+"""Lessons: the losses to minimise, and augmentations of their clips."""

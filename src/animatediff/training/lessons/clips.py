@@ -1,7 +1,7 @@
-"""Learning to denoise clips that are read as they are needed: one's own, or filmed by rule.
+"""Train a denoiser on clips that are read on demand: your own, or with synthetic camera moves.
 
-The objective is that of ``denoising`` (Eq. 2 for single frames, Eq. 5 for clips); pictures are encoded
-on the way, and once only where the same windows come again.
+The objective is that of ``denoising`` (Eq. 2 for single frames, Eq. 5 for clips). Pictures are
+encoded during training, and only once if the same windows come again.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from animatediff.training.lessons.objective import (
 )
 
 BUCKETS = 4
-"""Ranges of timesteps whose losses are logged apart: early ones are small, late ones hard to move."""
+"""Number of timestep ranges whose losses are logged separately; those at low noise are small."""
 
 Latents = Float[Tensor, "batch c f h w"]
 Embed = Callable[[list[str]], Tensor]
 
 
 class TrainingData(Protocol):
-    """Clips with captions; whatever is random about clip i comes from the generator."""
+    """Clips with captions; all randomness of clip i comes from the generator."""
 
     def __len__(self) -> int: ...
 
     def footage(
         self, index: int, *, num_frames: int, generator: torch.Generator
     ) -> Footage | EncodedFootage:
-        """``num_frames`` frames of a clip in a row, and its caption."""
+        """Return ``num_frames`` consecutive frames of a clip, and its caption."""
         ...
 
     def fingerprint(self) -> str:
-        """Changes if anything that is learned from does."""
+        """Return a value that changes with the training data."""
         ...
 
 
@@ -85,25 +85,25 @@ def film(data: TrainingData, pattern: str, *, option: str) -> TrainingData:
 
 
 class Encode(Protocol):
-    """Pictures in [-1, 1] to scaled latents."""
+    """Encodes pictures in [-1, 1] as scaled latents."""
 
     def __call__(
         self, pictures: Float[Tensor, "b 3 h w"], generator: torch.Generator
     ) -> Float[Tensor, "b c h w"]:
-        """The latents, drawn where the encoder gives a distribution."""
+        """Return the latents, sampled if the encoder gives a distribution."""
         ...
 
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """What a worker read.
+    """A batch that a worker read.
 
     Attributes:
-        frames: the pixels of each clip; ``None`` where the clips were encoded before.
-        captions: of each.
-        draws: the clip's number and what its window was drawn from.
-        encoded: the clips that were encoded before; none where there are pixels.
-        scale: what the low-rank branches that learn from them are set to; ``None`` leaves it.
+        frames: the pixels of each clip; ``None`` for clips that were encoded before.
+        captions: one per clip.
+        draws: the clip's number and the draw of its window.
+        encoded: clips that were encoded before; empty if there are pixels.
+        scale: the scale of the low-rank branches for this batch; ``None`` leaves it unchanged.
     """
 
     frames: UInt8[Tensor, "batch f height width 3"] | None
@@ -120,7 +120,7 @@ class ReadClips:
     Attributes:
         data: the clips.
         num_frames: of a window.
-        variations: different windows of each clip; 0 is ever new ones.
+        variations: number of different windows per clip; 0 for unlimited.
     """
 
     data: TrainingData
@@ -128,7 +128,7 @@ class ReadClips:
     variations: int = 0
 
     def __call__(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> ClipBatch:
-        """The clips of these numbers."""
+        """Read the clips with these numbers."""
         seeds = torch.randint(2**62, (len(indices),), generator=generator).tolist()
         if self.variations:
             seeds = [seed % self.variations for seed in seeds]
@@ -170,22 +170,22 @@ class ReadBatch(Protocol):
 
 @dataclass
 class ClipLesson:
-    """Predict the noise that was added to clips, told what they show.
+    """Train to predict the noise that was added to clips, given their captions.
 
     Attributes:
         learns: the only module whose weights change.
-        predict_noise: the whole denoiser, with everything that is attached to it.
-        embed: captions to what the denoiser attends to.
-        encode: pictures to latents.
+        predict_noise: the complete denoiser, with everything attached.
+        embed: encodes captions for the denoiser.
+        encode: encodes pictures as latents.
         fetch: reads the clips.
-        alphas_bar: the share of signal left at each timestep.
-        null_text: how often the caption is dropped (arXiv 2207.12598).
-        prediction: what the denoiser is asked for.
+        alphas_bar: the share of signal at each timestep.
+        null_text: the share of dropped captions (arXiv 2207.12598).
+        prediction: what the denoiser predicts.
         min_snr: gamma of min-SNR weighting; ``None`` is the paper's plain mean square.
-        noise_offset: how much noise shifts whole clips; 0 is the paper's.
-        min_timestep: the first timestep that is learned at; 0, all of them, is the paper's.
-        debias: the weight of the loss without appearance (arXiv 2310.08465), for learning the motion
-            of a single clip and not its looks; 0 is the paper's.
+        noise_offset: size of a noise shift common to a clip; 0 is the paper's.
+        min_timestep: the first timestep of the training; 0 (all timesteps) is the paper's.
+        debias: weight of the debiased loss (arXiv 2310.08465), which learns the motion of a single
+            clip without its appearance; 0 is the paper's.
     """
 
     learns: nn.Module
@@ -208,7 +208,7 @@ class ClipLesson:
         self.size = len(self.fetch.data)
 
     def losses(self, batch: ClipBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The loss of these clips, each at a timestep of its own."""
+        """Return the loss of these clips, each at its own timestep."""
         device = next(self.learns.parameters()).device
         latents = self._latents(batch, device)
         noise = torch.randn(latents.shape, generator=generator)
@@ -245,7 +245,7 @@ class ClipLesson:
 
     @property
     def is_velocity(self) -> bool:
-        """Whether the denoiser is asked for a velocity."""
+        """Whether the denoiser predicts velocity."""
         return self.prediction == "v_prediction"
 
     @torch.no_grad()
@@ -258,12 +258,12 @@ class ClipLesson:
         alpha_bar: Float[Tensor, " batch"],
         timesteps: Int[Tensor, " batch"],
     ) -> dict[str, Tensor]:
-        """What tells how the denoiser does: its loss early and late, and how much it lets move."""
+        """Return diagnostics: the loss at low and high noise, and how much motion is predicted."""
         errors = (predicted.float() - target).square().flatten(1).mean(1).cpu()
         bucket = timesteps * BUCKETS // len(self.alphas_bar)
         terms = {f"loss_t{k}": errors[bucket == k].mean() for k in range(BUCKETS)}
         if latents.shape[2] > 1:
-            # As much as in the clips is 1; where there is hardly any noise, or only noise, it says
+            # 1 is as much motion as in the clips; at very low noise, or at pure noise, it means
             # nothing.
             middle = (alpha_bar > 0.2) & (alpha_bar < 0.9)
             guess = clean(noisy, predicted.float(), alpha_bar, self.prediction)
@@ -293,7 +293,7 @@ class ClipLesson:
     def _text(
         self, batch: ClipBatch, generator: torch.Generator
     ) -> Float[Tensor, "batch tokens width"]:
-        """The states of every caption: those that were encoded before, and the others now."""
+        """Return the states of every caption, encoding those that are not stored."""
         captions = self._captions(batch.captions, generator)
         states: list[Tensor | None] = [clip.text for clip in batch.encoded] or [None] * len(
             captions

@@ -1,12 +1,13 @@
-"""A MotionLoRA whose scale says how far the camera goes.
+"""Train a MotionLoRA at several scales, so that its scale controls how far the camera moves.
 
-What low-rank branches do grows faster than their scale, as queries are multiplied with keys: a
-MotionLoRA (arXiv 2307.04725, Sec. 4.3) that is learned at scale 1 alone does little at a half. Here
-some batches are learned at lower scales, from clips over which the camera goes as much less far, and
-at scales below 0 the other way: one MotionLoRA then holds both moves, and what the two have in common,
-such as how the clips look, pulls at it from both sides.
-Gradients are proportional to the scale, so a low one wants more batches: a scale that is named twice
-comes twice as often.
+The effect of low-rank branches grows faster than their scale, because queries are multiplied with
+keys: a MotionLoRA (arXiv 2307.04725, Sec. 4.3) trained only at scale 1 does little at 0.5. Here
+some batches are trained at lower scales, on clips whose camera moves less, and at scales below 0,
+on clips whose camera moves the other way. One MotionLoRA then holds both moves, and what they have
+in common, such as the look of the clips, cancels out.
+
+Gradients are proportional to the scale, so a low scale needs more batches: a scale that is named
+twice is used twice as often.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class ReadGraded:
         return self.read.variations
 
     def __call__(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> ClipBatch:
-        """The clips of these numbers at one of the scales, drawn evenly from all that are named."""
+        """Read the clips with these numbers at a scale drawn uniformly from all named ones."""
         chosen = int(torch.randint(len(self.scales), (), generator=generator))
         read = replace(self.read, data=self.filmed[chosen])
         return replace(read(indices, generator), scale=self.scales[chosen])
@@ -76,13 +77,14 @@ def graded(read: ReadClips, pattern: str | None, scales: Sequence[float]) -> Rea
         return read
     if not scales or not all(0 < abs(scale) <= 1 for scale in scales):
         raise InputError(
-            "A MotionLoRA is learned at scales from -1 to 1 other than 0, and not at "
-            f"{', '.join(f'{scale:g}' for scale in scales) or 'none'}; give --scales 0.5 1."
+            "--scales must be from -1 to 1 and not 0, not "
+            f"{', '.join(f'{scale:g}' for scale in scales) or 'none'}; use for example --scales "
+            "0.5 1."
         )
     if pattern is None:
         raise InputError(
-            "--scales has a camera go less far where the scale is lower, and these clips are learned "
-            "as they are; give --pattern, or leave it out."
+            "--scales changes how far the camera moves, but there is no camera move; add "
+            "--pattern, or leave it out."
         )
     name, strength = parse_pattern(pattern)
     moves = (name if scale > 0 else opposite(name) for scale in scales)

@@ -10,24 +10,24 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 Fetch = Callable[[Int[Tensor, " batch"], torch.Generator], Any]
-"""Reads samples by their numbers; it may run ahead, in another process."""
+"""Reads samples by number; it may run ahead in another process."""
 
 
 class Lesson(Protocol):
-    """What a stage learns and from what; the trainer knows nothing else of it."""
+    """What a stage trains, and on what; the trainer knows nothing else about it."""
 
     learns: nn.Module
     size: int
 
     @property
     def fetch(self) -> Fetch:
-        """Reads what ``losses`` takes, before any network."""
+        """Reads the input of ``losses``, without any network."""
         ...
 
     def losses(self, batch: Any, generator: torch.Generator, /) -> dict[str, Tensor]:
-        """The terms of the loss of these samples; ``loss`` is minimised, the others are logged.
+        """Return the terms of the loss of these samples; ``loss`` is minimised, the others are logged.
 
-        A term that these samples say nothing of is NaN.
+        A term that these samples do not determine is NaN.
         """
         ...
 

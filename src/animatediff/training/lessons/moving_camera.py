@@ -1,9 +1,8 @@
-"""Clips that a camera films now and then, so that motion modules know that cameras move.
+"""Add camera moves to some clips, so that motion modules know moving cameras.
 
-Stock footage is full of pans and zooms, and motion modules that learned from it can be led to one by a
-MotionLoRA (arXiv 2307.04725, Sec. 4.3). Clips from a camera that never moves teach no such thing; here
-a share of them is filmed by rule, and the caption tells how, so that whoever does not ask for a moving
-camera does not get one.
+Stock footage is full of pans and zooms, and a MotionLoRA (arXiv 2307.04725, Sec. 4.3) can select
+one of them. Clips from a fixed camera teach no such thing. Here a share of them gets a synthetic
+camera move, and the caption names it, so that prompts without a camera move do not get one.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ class NowAndThenFilmed:
     """The same clips with and without a moving camera.
 
     Attributes:
-        still: as they are.
-        filmed: by each of ``PATTERNS``, in that order.
+        still: the unchanged clips.
+        filmed: the clips with each of ``PATTERNS``, in that order.
         share: how often a camera moves, from 0 to 1.
     """
 
@@ -39,7 +38,7 @@ class NowAndThenFilmed:
     def footage(
         self, index: int, *, num_frames: int, generator: torch.Generator
     ) -> Footage | EncodedFootage:
-        """The clip as it is, or filmed by a pattern drawn from all, which its caption then tells."""
+        """Return the clip unchanged, or with a random camera move that its caption names."""
         if float(torch.rand((), generator=generator)) >= self.share:
             return self.still.footage(index, num_frames=num_frames, generator=generator)
         chosen = int(torch.randint(len(PATTERNS), (), generator=generator))
@@ -47,21 +46,21 @@ class NowAndThenFilmed:
         return seen.called(f"{seen.caption}, {WORDS[PATTERNS[chosen]]}")
 
     def fingerprint(self) -> str:
-        """Of the clips, of every move and of how often there is one."""
+        """Return a hash of the clips, every move and the share."""
         facts = [str(self.share), *(clips.fingerprint() for clips in (self.still, *self.filmed))]
         return hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
 
 def now_and_then_filmed(clips: TrainingData, share: float) -> TrainingData:
-    """The clips with a camera that moves over a share of their windows.
+    """Add a camera move to a share of the clips' windows.
 
     Raises:
-        InputError: the share is not from 0 to 1, or the clips are encoded and cannot be filmed.
+        InputError: the share is not from 0 to 1, or the clips are encoded.
     """
     if not 0 <= share <= 1:
         raise InputError(
-            f"A camera moves over a share of the clips, from 0 to 1, and not {share:g}; give "
-            "--moving-camera 0.3 for three in ten."
+            f"--moving-camera must be from 0 to 1, not {share:g}; use for example 0.3 for three "
+            "of ten clips."
         )
     if not share:
         return clips

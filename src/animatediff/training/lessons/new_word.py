@@ -1,7 +1,7 @@
-"""Textual inversion: a new word whose meaning is learned, while every network stays as it is.
+"""Textual inversion: train the vectors of a new word, with every network frozen.
 
-Gal et al., arXiv 2208.01618. The word's vectors are one more graft: a branch on the output of the text
-encoder's table of words, which adds them where the word stands.
+Gal et al., arXiv 2208.01618. The vectors are one more graft: a branch on the output of the text
+encoder's embedding table, which adds them where the word stands.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class NewWord(nn.Module):
     """The vectors of a new word.
 
     Args:
-        ids: the tokens that stand for it, whose rows in the table of words are zero.
-        start: what the vectors begin as.
+        ids: the tokens that stand for it, whose rows in the embedding table are zero.
+        start: initial value of the vectors.
     """
 
     def __init__(self, ids: Int[Tensor, " n"], start: Float[Tensor, "n width"]) -> None:
@@ -34,7 +34,7 @@ class NewWord(nn.Module):
     def forward(
         self, ids: Int[Tensor, "batch tokens"], output: Float[Tensor, "batch tokens width"]
     ) -> Float[Tensor, "batch tokens width"]:
-        """The vectors at the places where the word stands, and zero elsewhere."""
+        """Return the vectors at the positions of the word, and zero elsewhere."""
         places = (ids[..., None] == self._ids.to(ids.device)).to(self.emb_params.dtype)
         return (places @ self.emb_params).to(output.dtype)
 
@@ -42,23 +42,23 @@ class NewWord(nn.Module):
 def teach_word(
     tokenizer: CLIPTokenizer, encoder: CLIPTextModel, word: str, *, like: str, count: int
 ) -> NewWord:
-    """Give a tokenizer and its text encoder a new word of ``count`` vectors.
+    """Add a new word of ``count`` vectors to a tokenizer and its text encoder.
 
     Args:
         tokenizer: it gets the tokens ``word``, ``word_1`` and so on.
-        encoder: its table of words gets as many rows.
+        encoder: its embedding table gets as many rows.
         word: such as ``<fox>``.
-        like: a known word, whose first vector all of the new one's begin as.
-        count: how many vectors.
+        like: a known word, whose first vector initialises all of the new one's.
+        count: number of vectors.
 
     Raises:
-        InputError: the word is known already, or ``like`` is no word.
+        InputError: the word exists already, or ``like`` is not a word.
     """
     known: Any = tokenizer  # its annotations leave these methods out
     names = tokens_of(word, count)
     if known.add_tokens(names) != count:
         raise InputError(
-            f"The word {word!r} is known to this model; choose another, such as <my-dog>."
+            f"The word {word!r} exists already in this model; choose another, such as <my-dog>."
         )
     like_ids = known.convert_tokens_to_ids(known.tokenize(like))
     if not like_ids:
@@ -79,10 +79,10 @@ def teach_word(
 
 
 def tokens_of(word: str, count: int) -> list[str]:
-    """The tokens that stand for a word of several vectors."""
+    """Return the tokens that stand for a word of several vectors."""
     return [word, *(f"{word}_{i}" for i in range(1, count))]
 
 
 def spelled(caption: str, word: str, count: int) -> str:
-    """A caption with every vector of the word in it."""
+    """Replace the word in a caption with the tokens of all its vectors."""
     return caption.replace(word, " ".join(tokens_of(word, count)))

@@ -1,7 +1,7 @@
-"""The diffusion objective: how latents are noised and what the denoiser is asked for (Eq. 1, 2, 5).
+"""The diffusion objective: how latents are noised, and what the denoiser predicts (Eq. 1, 2, 5).
 
-Images and clips share it: a clip carries one timestep and independent noise in every frame
-(arXiv 2307.04725, Sec. 4.2), so its latents simply have one more axis.
+Images and clips share it. A clip has one timestep and independent noise in every frame (arXiv
+2307.04725, Sec. 4.2), so its latents just have one more axis.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 Prediction = Literal["epsilon", "v_prediction"]
-"""What a denoiser is asked for, in diffusers' words."""
+"""What a denoiser predicts, in diffusers' words."""
 
 
 def alphas_bar(
     *, start: float, end: float, steps: int = 1000, schedule: str = "linear"
 ) -> Float[Tensor, " steps"]:
-    """The share of signal left at each timestep.
+    """Return the share of signal (alpha bar) at each timestep.
 
-    ``linear`` spaces beta evenly, which is what AnimateDiff trains motion with; ``scaled_linear``
-    spaces its square root, which is what Stable Diffusion trains images with.
+    ``linear`` spaces beta evenly, as AnimateDiff's motion training does; ``scaled_linear`` spaces
+    its square root, as Stable Diffusion's image training does.
     """
     if schedule == "linear":
         betas = torch.linspace(start, end, steps, dtype=torch.float64)
@@ -39,7 +39,7 @@ def noised(
     noise: Float[Tensor, "batch ..."],
     alpha_bar: Float[Tensor, " batch"],
 ) -> Float[Tensor, "batch ..."]:
-    """z_t, the latents after diffusion (Eq. 1)."""
+    """Return z_t, the noised latents (Eq. 1)."""
     a = alpha_bar.reshape(-1, *[1] * (latents.ndim - 1))
     return a.sqrt() * latents + (1 - a).sqrt() * noise
 
@@ -49,9 +49,9 @@ def velocity(
     noise: Float[Tensor, "batch ..."],
     alpha_bar: Float[Tensor, " batch"],
 ) -> Float[Tensor, "batch ..."]:
-    """What a model of velocities is asked for (arXiv 2202.00512, Sec. 4): noise minus picture.
+    """Return the velocity (arXiv 2202.00512, Sec. 4): noise minus picture.
 
-    The same model of the same noise, weighted so that the coarse picture, which a prediction of the
+    It describes the same noise, weighted so that the coarse picture, which a prediction of the
     noise learns last, counts at every timestep.
     """
     a = alpha_bar.reshape(-1, *[1] * (latents.ndim - 1))
@@ -64,7 +64,7 @@ def clean(
     alpha_bar: Float[Tensor, " batch"],
     prediction: Prediction,
 ) -> Float[Tensor, "batch ..."]:
-    """The latents that a prediction amounts to: Eq. 1 solved for them."""
+    """Return the clean latents that a prediction implies: Eq. 1 solved for them."""
     a = alpha_bar.reshape(-1, *[1] * (noisy.ndim - 1))
     if prediction == "v_prediction":
         return a.sqrt() * noisy - (1 - a).sqrt() * predicted
@@ -74,9 +74,9 @@ def clean(
 def offset_noise(
     noise: Float[Tensor, "batch c f h w"], *, strength: float, generator: torch.Generator
 ) -> Float[Tensor, "batch c f h w"]:
-    """Noise that also shifts whole clips, so that very dark and bright ones are learned.
+    """Draw noise with a common shift per clip, so that very dark and bright clips are learned.
 
-    One shift for each clip and channel, the same in all its frames.
+    There is one shift per clip and channel, the same in all frames.
     """
     shift = torch.randn(*noise.shape[:2], 1, 1, 1, generator=generator)
     return noise + strength * shift
@@ -85,9 +85,9 @@ def offset_noise(
 def without_appearance(
     frames: Float[Tensor, "batch c f h w"], anchor: int, *, beta: float = 1.0
 ) -> Float[Tensor, "batch c f h w"]:
-    """What is left of a clip's noise when one frame's is taken off all (arXiv 2310.08465, Eq. 8).
+    """Subtract one frame's noise from all frames of a clip (arXiv 2310.08465, Eq. 8).
 
-    Frames share how things look, so mostly motion is left.
+    Frames share their appearance, so mostly motion is left.
     """
     alpha = (beta**2 + 1) ** 0.5
     return alpha * frames - beta * frames[:, :, anchor : anchor + 1]
@@ -96,9 +96,9 @@ def without_appearance(
 def min_snr_weight(
     alpha_bar: Float[Tensor, " batch"], *, gamma: float, prediction: Prediction = "epsilon"
 ) -> Float[Tensor, " batch"]:
-    """The weight of min-SNR (arXiv 2303.09556, Sec. 3.4): of noise min(SNR, gamma) / SNR.
+    """Return the min-SNR weight (arXiv 2303.09556, Sec. 3.4): for noise, min(SNR, gamma) / SNR.
 
-    A velocity's squared error is SNR + 1 times that of the latents, where noise's is SNR times.
+    A velocity's squared error is SNR + 1 times that of the latents; that of noise is SNR times.
     """
     snr = alpha_bar / (1 - alpha_bar)
     return snr.clamp(max=gamma) / (snr + 1 if prediction == "v_prediction" else snr)
@@ -109,7 +109,7 @@ def denoising_loss(
     target: Float[Tensor, "batch ..."],
     weight: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
-    """The mean squared error of the predicted noise (Eq. 2 for images, Eq. 5 for clips)."""
+    """Return the mean squared error of the predicted noise (Eq. 2 for images, Eq. 5 for clips)."""
     error = reduce((predicted.float() - target.float()).square(), "b ... -> b", "mean")
     return (error if weight is None else error * weight).mean()
 
@@ -117,10 +117,10 @@ def denoising_loss(
 def random_timesteps(
     count: int, *, total: int, generator: torch.Generator, first: int = 0
 ) -> Int[Tensor, " count"]:
-    """Timesteps from ``first`` up to ``total``, drawn evenly: one in each of ``count`` equal ranges.
+    """Draw timesteps from ``first`` to below ``total``: one in each of ``count`` equal ranges.
 
-    Each is uniform on its own; stratified together, in a random order, they make the loss of a small
-    batch less noisy.
+    Each is uniform on its own. Stratified together, in a random order, they make the loss of a
+    small batch less noisy.
     """
     offsets = (torch.arange(count) + torch.rand(count, generator=generator)) / count
     order = torch.randperm(count, generator=generator)

@@ -1,9 +1,9 @@
-"""One clip in many looks, so that a MotionLoRA learns its motion and not what moves.
+"""Recoloured and reshaped copies of one clip, so that a MotionLoRA learns only its motion.
 
-Whatever a single clip looks like is there in every step, and is learned along with its motion. Here
-every window shows the same frames in other colours and bent into another shape, both the same in all
-of its frames: looks change from step to step, and what happens from frame to frame stays. What all
-these looks share, a domain adapter learns from single frames before, and keeps from the MotionLoRA.
+The appearance of a single clip is present in every step and is learned along with its motion. Here
+every window shows the same frames in other colours and bent into another shape, both the same in
+all of its frames: appearance changes from step to step, while motion stays. A domain adapter first
+learns from single frames what all copies share, and keeps it from the MotionLoRA.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from animatediff.errors import InputError
 from animatediff.training.lessons.clips import Filmable, TrainingData
 
 STRETCH = (0.95, 1.4)
-"""How many times as much of the picture is seen, drawn for its width and its height apart."""
+"""Range of the visible extent, drawn separately for width and height."""
 SHIFT, BEND = 0.12, 0.12
-"""How far the whole of a picture goes and its parts go, at most and in the mean, in half pictures."""
+"""The largest shift of the picture and the mean shift of its parts, in half pictures."""
 KNOTS = 4
-"""A side of the raster of points that are moved apart; what is between them follows smoothly."""
+"""Side of the grid of displaced points; displacements between them are interpolated."""
 STRENGTH = (0.4, 1.2)
-"""How many times as dark each of the colours becomes."""
+"""Range of the factors by which colours are darkened."""
 
 
 @dataclass(frozen=True)
 class VariedAppearance:
-    """Clips whose every window looks otherwise and moves alike.
+    """Clips with a different appearance but the same motion in every window.
 
     Attributes:
-        clips: as they are.
+        clips: the unchanged clips.
     """
 
     clips: TrainingData
@@ -45,7 +45,7 @@ class VariedAppearance:
         return len(self.clips)
 
     def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> Footage:
-        """A window of the clip, in a look of its own."""
+        """Return a window of the clip with an appearance of its own."""
         seen = self.clips.footage(index, num_frames=num_frames, generator=generator)
         assert not isinstance(seen, EncodedFootage)
         pixels = rearrange(torch.tensor(seen.frames), "f h w c -> f c h w").float()
@@ -53,21 +53,21 @@ class VariedAppearance:
         return replace(seen, frames=rearrange(looks, "f c h w -> f h w c").numpy())
 
     def fingerprint(self) -> str:
-        """Of the clips, and of how far their looks vary."""
+        """Return a hash of the clips and the range of appearances."""
         facts = (self.clips.fingerprint(), STRETCH, SHIFT, BEND, KNOTS, STRENGTH)
         return hashlib.sha256(str(facts).encode()).hexdigest()
 
 
 def varied_appearance(clips: TrainingData, *, stills: bool) -> VariedAppearance:
-    """The clips, each window in a look of its own: their beginnings, or any frame of theirs.
+    """Vary the appearance of the clips in each window; windows start at the beginning, or anywhere.
 
     Raises:
-        InputError: they are encoded, and have no pixels to change.
+        InputError: the clips are encoded, so they have no pixels to change.
     """
     if not isinstance(clips, Filmable):
         raise InputError(
-            "--vary-appearance changes the colours and shapes of pictures, and these clips are kept as "
-            "they were encoded; give the clips that they were built from."
+            "--vary-appearance needs clips with pixels, not encoded ones; pass the clips that "
+            "these were built from."
         )
     return VariedAppearance(clips.with_starts(fixed=not stills))
 
@@ -75,7 +75,7 @@ def varied_appearance(clips: TrainingData, *, stills: bool) -> VariedAppearance:
 def recoloured(
     pixels: Float[Tensor, "f 3 h w"], generator: torch.Generator
 ) -> Float[Tensor, "f 3 h w"]:
-    """Red, green and blue exchanged, paled towards grey and made darker or lighter; white stays."""
+    """Permute colour channels, desaturate, and darken or lighten; white stays white."""
     order = torch.randperm(3, generator=generator)
     grey = float(torch.rand((), generator=generator))
     strength = torch.empty(3).uniform_(*STRENGTH, generator=generator)[:, None, None]
@@ -85,7 +85,7 @@ def recoloured(
 
 
 def bent(pixels: Float[Tensor, "f 3 h w"], generator: torch.Generator) -> Float[Tensor, "f 3 h w"]:
-    """Stretched, shifted and bent, all frames alike; outside, the border goes on."""
+    """Stretch, shift and bend all frames alike; the border is repeated outside."""
     height, width = pixels.shape[-2:]
     theta = torch.zeros(1, 2, 3)
     theta[0, :, :2] = torch.diag(torch.empty(2).uniform_(*STRETCH, generator=generator))

@@ -1,7 +1,7 @@
-"""Which samples a micro-batch has: a pure function of (seed, its number), whoever reads it and when.
+"""The samples of a micro-batch: a pure function of the seed and its number.
 
-So a run that is killed and started again repeats the uninterrupted run bit for bit, and reading ahead
-in other processes changes nothing.
+A run that is killed and restarted therefore repeats the uninterrupted run bit for bit, and reading
+ahead in other processes changes nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from animatediff.training.steps.processes import Processes
 
 
 def samples_of(step: int, *, seed: int, size: int, batch_size: int) -> Int[Tensor, " batch"]:
-    """The indices of one batch: every sample once in each pass, each pass in its own order."""
+    """Return the indices of one batch: each epoch has every sample once, in its own order."""
     positions = torch.arange(step * batch_size, (step + 1) * batch_size)
     passes = positions // size
     orders = {
@@ -38,7 +38,7 @@ def samples_of(step: int, *, seed: int, size: int, batch_size: int) -> Int[Tenso
 
 @dataclass(frozen=True)
 class MicroBatches(Dataset[tuple[int, Any]]):
-    """Every micro-batch of a run by its number: what it is does not depend on who reads it."""
+    """Every micro-batch of a run by number, independent of who reads it."""
 
     fetch: Fetch
     size: int
@@ -46,18 +46,20 @@ class MicroBatches(Dataset[tuple[int, Any]]):
     batch_size: int
 
     def __getitem__(self, number: int) -> tuple[int, Any]:
-        """The micro-batch of that number, or why it cannot be read; and the number."""
+        """Read a micro-batch; returns it, or the error, with its number."""
         indices = samples_of(number, seed=self.seed, size=self.size, batch_size=self.batch_size)
         try:
             return number, self.fetch(indices, seeded(self.seed, "data", number))
-        except FileError as error:  # as a value, it comes out of another process as it is
+        except (
+            FileError
+        ) as error:  # returned as a value, an exception survives the way out of a process
             return number, error
 
 
 def batches_from(
     step: int, *, lesson: Lesson, options: Recipe, processes: Processes
 ) -> Iterator[tuple[int, Any]]:
-    """The micro-batches of this process from a step on, read ahead if there are workers."""
+    """Yield this process's micro-batches from a step on, read ahead if there are workers."""
     data = MicroBatches(lesson.fetch, lesson.size, options.seed, options.batch_size)
     numbers = [
         (later * options.accumulate + part) * processes.count + processes.rank
@@ -94,7 +96,7 @@ def _read_ahead(
 
 
 def _leave_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; only the trainer decides what it means."""
+    """Ignore Ctrl-C, which reaches every process of a terminal; only the trainer handles it."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -1,8 +1,8 @@
-"""Checkpoints that can be trusted: whole or absent, hashed, never a pickle.
+"""Checkpoints: complete or absent, hashed, never a pickle.
 
-A checkpoint is a folder ``step-00001234`` of safetensors and JSON files. Its ``MANIFEST.json``, with
-the size and SHA-256 of every other file, is written last, and the folder appears under its name by
-one rename. Reading takes the newest folder whose manifest verifies, and says which it passed over.
+A checkpoint is a folder ``step-00001234`` of safetensors and JSON files. Its ``MANIFEST.json``,
+with the size and SHA-256 of every other file, is written last, and the folder gets its name by one
+rename. Reading takes the newest folder whose manifest verifies, and reports skipped ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MANIFEST = "MANIFEST.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a run needs to go on as if it had never stopped."""
+    """Everything a run needs to continue as if it had never stopped."""
 
     step: int
     tensors: Mapping[str, Mapping[str, Tensor]]
@@ -35,10 +35,11 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
-    """Write a checkpoint beside the others, then drop all but the newest ``keep``.
+    """Write a checkpoint, then delete all but the newest ``keep``.
 
     Raises:
-        OutputError: the disk is full or the folder cannot be written; earlier checkpoints are intact.
+        OutputError: the disk is full or the folder cannot be written; earlier checkpoints are
+            intact.
     """
     final = folder / f"step-{checkpoint.step:08d}"
     temporary = folder / f".{final.name}.{os.getpid()}.tmp"
@@ -59,14 +60,14 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
             shutil.rmtree(final)
         temporary.replace(final)
         _sync(folder)
-    except (OSError, SafetensorError) as error:  # the library has its own for a full disk
+    except (OSError, SafetensorError) as error:  # the library has its own error for a full disk
         shutil.rmtree(temporary, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
             f"The checkpoint {final} could not be written ({reason}); free some space "
             "or choose another folder, then run the same command to resume."
         ) from error
-    # Whatever is newer was damaged, or this run would have gone on from there.
+    # Anything newer was damaged, or this run would have resumed from there.
     others = sorted(folder.glob("step-*"))
     newest = others.index(final) + 1
     for old in (*others[: max(0, newest - keep)], *others[newest:]):
@@ -77,11 +78,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
 def load_checkpoint(
     folder: Path, *, tell: Callable[[str], None] | None = None
 ) -> Checkpoint | None:
-    """The newest checkpoint that is whole, or nothing where there is none.
+    """Return the newest complete checkpoint, or nothing if there is none.
 
     Args:
         folder: the run's.
-        tell: told of every damaged checkpoint that is passed over.
+        tell: called with a sentence for every damaged checkpoint that is skipped.
     """
     for path in sorted(folder.glob("step-*"), reverse=True):
         if _is_whole(path):
@@ -89,7 +90,7 @@ def load_checkpoint(
             tensors = {p.stem: load_file(p) for p in sorted(path.glob("*.safetensors"))}
             return Checkpoint(state.pop("step"), tensors, state)
         if tell is not None:
-            tell(f"{path} is damaged and was passed over")
+            tell(f"{path} is damaged and was skipped")
     return None
 
 

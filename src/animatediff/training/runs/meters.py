@@ -1,7 +1,7 @@
-"""What is seen of a run while it learns: means since the last line, in a file that survives a crash.
+"""Metrics of a run: means since the last line, in a file that survives a crash.
 
-``metrics.jsonl`` has one line for each ``log_every`` steps. It is cut back to the step that a resumed
-run goes on from, so that it has neither gaps nor repeats. TensorBoard shows the same numbers.
+``metrics.jsonl`` has one line per ``log_every`` steps. It is truncated to the step from which a run
+resumes, so it has neither gaps nor repetitions. TensorBoard shows the same numbers.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ METRICS = "metrics.jsonl"
 
 
 class Meter:
-    """Means since the last line, of numbers that need not be there at every step (NaN)."""
+    """Means since the last line; a number may be missing at some steps (NaN)."""
 
     def __init__(self, state: Mapping[str, tuple[float, int]] | None = None) -> None:
         self._sums = {name: (float(total), int(n)) for name, (total, n) in (state or {}).items()}
 
     def add(self, terms: Mapping[str, float]) -> None:
-        """Count one step's numbers."""
+        """Add one step's numbers."""
         for name, value in terms.items():
             total, count = self._sums.get(name, (0.0, 0))
             seen = not math.isnan(value)
             self._sums[name] = (total + value, count + 1) if seen else (total, count)
 
     def state(self) -> dict[str, tuple[float, int]]:
-        """What a resumed run needs to go on counting."""
+        """Return the state that a resumed run needs."""
         return dict(self._sums)
 
     def taken(self) -> dict[str, float | None]:
-        """The means, and start anew; nothing where a number was never there."""
+        """Return the means and reset; numbers that were always missing are left out."""
         means = {name: t / n if n else None for name, (t, n) in self._sums.items()}
         self._sums.clear()
         return means
 
 
 class Board(Protocol):
-    """A TensorBoard writer, as far as it is used."""
+    """The part of a TensorBoard writer that is used."""
 
     def add_scalar(self, tag: str, value: float, step: int) -> None: ...  # noqa: D102
 
@@ -53,7 +53,7 @@ class Board(Protocol):
 
 
 def open_board(folder: Path, *, start: int) -> Board:
-    """TensorBoard's own files in ``folder``, without what came after ``start``.
+    """Open TensorBoard's files in ``folder``, without what came after ``start``.
 
     Raises:
         InputError: TensorBoard is not installed.
@@ -62,7 +62,7 @@ def open_board(folder: Path, *, start: int) -> Board:
 
 
 def board_module() -> Any:
-    """What writes TensorBoard's files.
+    """Return the writer of TensorBoard's files.
 
     Raises:
         InputError: TensorBoard is not installed.
@@ -70,13 +70,11 @@ def board_module() -> Any:
     try:
         return importlib.import_module("torch.utils.tensorboard")
     except ImportError:
-        raise InputError(
-            "TensorBoard is not installed; install it with `pip install 'animatediff[train]'`."
-        ) from None
+        raise InputError("TensorBoard is not installed; install the extra `train`.") from None
 
 
 class Log:
-    """``metrics.jsonl`` of a run, and TensorBoard's files where they are wanted."""
+    """``metrics.jsonl`` of a run, and optionally TensorBoard's files."""
 
     def __init__(self, folder: Path, *, start: int, tensorboard: bool) -> None:
         self._path = path = folder / METRICS
@@ -91,7 +89,7 @@ class Log:
             self._file = path.open("a")
 
     def write(self, facts: Mapping[str, Any]) -> None:
-        """One line.
+        """Write one line.
 
         Raises:
             OutputError: it cannot be written.
@@ -105,12 +103,12 @@ class Log:
                         self._board.add_scalar(name, value, facts["step"])
 
     def sync(self) -> None:
-        """Have every line on the disk, as a checkpoint that counts on them is about to be."""
+        """Flush every line to the disk, before a checkpoint that relies on them."""
         with written_to(self._path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the files; what a full disk did not take was told when it was written."""
+        """Close the files; a full disk was reported when it was written to."""
         with contextlib.suppress(OSError):
             self._file.close()
         if self._board is not None:
@@ -119,10 +117,10 @@ class Log:
 
 @contextlib.contextmanager
 def written_to(path: Path) -> Generator[None]:
-    """Turn a file that cannot be written into one sentence.
+    """Turn a write error into one sentence.
 
     Raises:
-        OutputError: it cannot.
+        OutputError: the file cannot be written.
     """
     try:
         yield
@@ -135,5 +133,5 @@ def written_to(path: Path) -> Generator[None]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of ``metrics.jsonl``; the last one may have been cut off by a crash."""
+    """Read the complete lines of ``metrics.jsonl``; a crash may have cut the last one."""
     return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]

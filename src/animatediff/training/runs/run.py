@@ -1,4 +1,4 @@
-"""A run in its folder: all that changes while it learns, saved and put back exactly."""
+"""The state of a run: everything that changes during training, saved and restored exactly."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _MAY_CHANGE = frozenset({"save_every", "log_every", "num_workers", "reading_time
 
 @dataclass
 class AveragedWeights:
-    """The exponential moving average of the learned weights, in fp32."""
+    """Exponential moving average of the trained weights, in fp32."""
 
     weights: dict[str, Tensor]
     decay: float
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Move towards the weights after ``step`` steps; early averages forget faster."""
+        """Update the average after ``step`` steps; early averages forget faster."""
         decay = min(self.decay, (1 + step) / (10 + step))
         current = [p.detach().float() for p in learned_in(module).values()]
         for average, weight in zip(self.weights.values(), current, strict=True):
@@ -41,7 +41,7 @@ class AveragedWeights:
 
 @dataclass
 class Run:
-    """A run in its folder: everything that changes while it learns."""
+    """A run in its folder: everything that changes during training."""
 
     folder: Path
     options: Recipe
@@ -55,7 +55,7 @@ class Run:
     meter: Meter = field(default_factory=Meter)
 
     def save(self) -> None:
-        """Write a checkpoint, by the first process.
+        """Write a checkpoint (first process only).
 
         Raises:
             OutputError: it cannot be written; earlier ones are intact.
@@ -76,11 +76,11 @@ class Run:
         self.processes.first_alone(partial(save_checkpoint, self.folder, checkpoint))
 
     def resume(self, tell: Callable[[str], None]) -> None:
-        """Put everything back as the newest whole checkpoint has it, if there is one.
+        """Restore the newest complete checkpoint, if there is one.
 
         Raises:
-            InputError: the folder holds a run with other options or data, or not every process
-                sees it, or the same clips.
+            InputError: the folder contains a run with other options or data, or the processes see
+                different checkpoints or clips.
         """
         checkpoint = load_checkpoint(self.folder, tell=tell)
         found = -1 if checkpoint is None else checkpoint.step
@@ -90,8 +90,9 @@ class Run:
         steps, seals = self.processes.gathered(row).T.tolist()
         if len(set(seals)) > 1:
             raise InputError(
-                "The processes of this run found different clips or weights; give every machine "
-                "the same files, and see what each set aside in the folder data of its --work."
+                "The processes of this run found different clips or weights; give every "
+                "machine the same files, and see the bad clips of each in the folder data of "
+                "its --work."
             )
         if len(set(steps)) > 1:
             raise InputError(
@@ -130,18 +131,18 @@ class Run:
         if changed:
             what = ", ".join(f"{k} {old[k]} -> {new[k]}" for k in changed)
             raise InputError(
-                f"{self.folder} holds a run with other options ({what}); resume it with its own "
-                "options or choose a new folder."
+                f"{self.folder} contains a run with other options ({what}); resume it with its "
+                "own options or choose a new folder."
             )
 
 
 def learned_in(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters of a module that learn, by name."""
+    """Return the trained parameters of a module, by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
 def check_space(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Refuse to begin where two checkpoints, and a third being written, will not fit.
+    """Refuse to start without room for two checkpoints and a third one being written.
 
     Raises:
         OutputError: there is too little space.

@@ -1,9 +1,9 @@
-"""One loop for every stage: whatever a lesson learns, it is learned, saved and resumed here.
+"""The training loop of every stage.
 
-A step is a number of micro-batches, whichever process computes each of them: two processes learn
-what one learns that accumulates two. What a micro-batch is, noise and timesteps included, is a pure
-function of (seed, its number), so a run that is killed and started again repeats the uninterrupted run
-bit for bit.
+A step is a number of micro-batches, whichever process computes each of them: two processes train
+like one that accumulates two. A micro-batch, including noise and timesteps, is a pure function of
+the seed and its number, so a run that is killed and restarted repeats the uninterrupted run bit for
+bit.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _learn(
     *,
     tensorboard: bool,
 ) -> None:
-    """The loop."""
+    """Run the loop."""
     options, processes = run.options, run.processes
     device = next(iter(run.parameters.values())).device
     log = Log(run.folder, start=run.step, tensorboard=tensorboard) if processes.is_first else None

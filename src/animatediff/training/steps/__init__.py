@@ -1,1 +1,1 @@
-"""Optimizer steps: optimizers, memory-saving steps, several processes, sharding."""
+"""Optimiser steps: optimisers, memory-saving steps, several processes, sharding."""

@@ -1,7 +1,8 @@
-"""Muon on devices that do not compute in bf16, where torch's own takes most of a step.
+"""Muon in fp32, for devices that do not compute in bf16 natively.
 
-torch's orthogonalises in bf16 alone. Emulated, that took two thirds of a step of the built-in world's
-motion modules (``docs/log.md``, 2026-11-28); here it is done in fp32, with the same coefficients.
+torch's Muon orthogonalises only in bf16. Emulated, that took two thirds of a step of the built-in
+motion modules (``docs/log.md``, experiment 51). Here it is computed in fp32, with the same
+coefficients.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from torch import Tensor
 
 
 class Fp32Muon(torch.optim.Muon):
-    """torch's Muon (Keller Jordan et al., 2024) with fp32 for every number; its state is the same."""
+    """torch's Muon (Keller Jordan et al., 2024) in fp32; its state is the same."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:
-        """Move every matrix along its orthogonalised momentum, by about what AdamW would.
+        """Move every matrix along its orthogonalised momentum, by about AdamW's step size.
 
         The size is 0.2 times the root of the longer side (arXiv 2502.16982, Sec. 2.2), whatever
-        ``adjust_lr_fn`` says.
+        ``adjust_lr_fn`` is.
         """
         del closure
         for group in self.param_groups:
@@ -49,7 +50,7 @@ def orthogonal(
     steps: int,
     eps: float,
 ) -> Float[Tensor, "rows columns"]:
-    """A matrix with its singular values brought near 1, by Newton and Schulz's iteration."""
+    """Bring a matrix's singular values close to 1 with Newton-Schulz iterations."""
     a, b, c = coefficients
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / wide.norm().clamp(min=eps)

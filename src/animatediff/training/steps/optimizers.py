@@ -1,8 +1,8 @@
-"""The optimisers of a run as one: AdamW, or Muon for the matrices and AdamW for everything else.
+"""The optimisers of a run: AdamW, or Muon for matrices with AdamW for everything else.
 
-Muon orthogonalises the momentum of every weight matrix, so that all of its directions are learned at
-one pace (Keller Jordan et al., 2024). Scaled to the size of AdamW's updates (arXiv 2502.16982,
-Sec. 2.2) it takes the same learning rate.
+Muon orthogonalises the momentum of every weight matrix, so all of its directions are trained at the
+same pace (Keller Jordan et al., 2024). Scaled to the size of AdamW's updates (arXiv 2502.16982,
+Sec. 2.2), it uses the same learning rate.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from animatediff.training.steps.muon import Fp32Muon
 
 
 class Optimizers:
-    """What moves the learned weights, and its state by the names of the weights.
+    """Updates the trained weights; its state is keyed by their names.
 
     Args:
-        parameters: the learned weights by name; they stay where they are in memory.
-        name: ``adamw``, or ``muon``: weights of two and more axes are moved by Muon (a convolution as
-            the matrix of its kernel), all others by AdamW.
+        parameters: the trained weights by name; they stay where they are in memory.
+        name: ``adamw``, or ``muon``: Muon updates weights of two and more axes (a convolution as
+            the matrix of its kernel), AdamW all others.
         weight_decay: decoupled, of every weight.
         adam_betas: the decay of AdamW's two moments.
     """
@@ -56,7 +56,7 @@ class Optimizers:
             self._parts.append(torch.optim.AdamW(adam, weight_decay=weight_decay, betas=adam_betas))
 
     def step(self, *, rate: float) -> None:
-        """Move every weight along its gradient."""
+        """Update every weight along its gradient."""
         for parameter, matrix in self._matrices:
             matrix.grad = None if parameter.grad is None else matrix_of(parameter.grad)
         for part in self._parts:
@@ -67,7 +67,7 @@ class Optimizers:
             matrix.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """Every moment as ``NAME::MOMENT``."""
+        """Return every moment as ``NAME::MOMENT``."""
         return {
             f"{name}::{moment}": value
             for name, parameter in self._moved.items()
@@ -77,7 +77,7 @@ class Optimizers:
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what ``state`` gave."""
+        """Restore what ``state`` returned."""
         moments: dict[str, dict[str, Tensor]] = {}
         for key, value in state.items():
             name, moment = key.rsplit("::", 1)
@@ -92,7 +92,7 @@ class Optimizers:
 
 
 def matrix_of(weight: Float[Tensor, "out ..."]) -> Float[Tensor, "out inputs"]:
-    """A weight as a matrix, without a copy where it is contiguous in either memory format.
+    """View a weight as a matrix, without a copy if it is contiguous in either memory format.
 
     The order of the columns follows the memory; Muon's step does not depend on it.
     """

@@ -1,7 +1,7 @@
-"""The processes of a run: one, or as many as ``torchrun`` or ``accelerate launch`` started.
+"""The processes of a run: one, or those that ``torchrun`` or ``accelerate launch`` started.
 
-They hold the same weights and take turns at the micro-batches of a step. What one of them learns of
-the others goes through here, and so does the news that one of them is gone.
+They hold the same weights and share the micro-batches of a step. All communication between them
+goes through here, including the news that one of them ended.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from torch import Tensor, nn
 from animatediff.errors import OutputError, PeerLost
 
 BUCKET = 32 << 20
-"""Numbers averaged in one call: large enough to be fast, small enough not to double the memory."""
+"""Values averaged per call: large enough to be fast, small enough not to double the memory."""
 
 
 class Processes:
-    """This process and the others of its run; alone, every method is what it is for one."""
+    """This process and the others of its run; with one process, communication does nothing."""
 
     def __init__(self) -> None:
-        # Told that there is only a CPU, accelerate joins the processes by gloo; otherwise it would
-        # take each of several for the only one.
+        # With cpu=True accelerate joins the processes by gloo; otherwise each would take itself for
+        # the only one.
         self._state = PartialState(cpu=not torch.accelerator.is_available())
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of processes."""
         return int(self._state.num_processes)
 
     @property
     def rank(self) -> int:
-        """Which one this is."""
+        """Number of this process."""
         return int(self._state.process_index)
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this process writes the files."""
         return self.rank == 0
 
     @property
     def device(self) -> torch.device:
-        """The device that the launcher gave this process."""
+        """The device that the launcher assigned to this process."""
         return cast(torch.device, self._state.device)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes.
+        """Replace every gradient with its mean over the processes.
 
-        Gradients are laid one after another in a fixed order, whenever each of them was ready, so
-        that a resumed run adds them up as the uninterrupted one did.
+        Gradients are concatenated in a fixed order, independent of when each was ready, so that a
+        resumed run adds them up as the uninterrupted one did.
 
         Raises:
             PeerLost: another process has ended.
@@ -70,7 +70,7 @@ class Processes:
                 parameter.grad = piece.view_as(parameter).to(parameter.dtype)
 
     def gathered(self, row: Float[Tensor, " n"]) -> Float[Tensor, "processes n"]:
-        """The rows of all processes.
+        """Gather the rows of all processes.
 
         Raises:
             PeerLost: another process has ended.
@@ -81,7 +81,7 @@ class Processes:
             return cast(Tensor, gather(row[None].to(self.device))).to(row.device)
 
     def first_alone(self, action: Callable[[], object]) -> None:
-        """Let the first process act while the others wait; its failure is everybody's.
+        """Let the first process act while the others wait; if it fails, all fail.
 
         Raises:
             OutputError: the first process could not write.
@@ -100,7 +100,7 @@ class Processes:
             raise OutputError("The first process of this run could not save; its message says why.")
 
     def close(self) -> None:
-        """Part from the others."""
+        """Leave the group of processes."""
         if self.count > 1:
             state: Any = self._state
             state.destroy_process_group()
@@ -108,7 +108,7 @@ class Processes:
 
 @contextmanager
 def peers_named() -> Generator[None]:
-    """Turn whatever a lost connection raises into one sentence.
+    """Turn errors of a lost connection into one sentence.
 
     Raises:
         PeerLost: another process has ended.

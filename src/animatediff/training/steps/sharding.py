@@ -1,8 +1,8 @@
-"""A frozen image model shared out among the processes of a run, each of which holds a part.
+"""Shard a frozen image model over the processes of a run, each of which holds a part.
 
-PyTorch's FSDP2 (arXiv 2304.11277, with ``fully_shard``) gathers the weights of one layer just before
-they are needed and lets them go again. What learns is small and stays whole in every process, so
-gradients, checkpoints and what is written are what they are without it.
+PyTorch's FSDP2 (arXiv 2304.11277, ``fully_shard``) gathers the weights of one layer just before
+they are needed and then frees them. Trained parameters are small and stay complete in every
+process, so gradients, checkpoints and results are the same as without it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ def shard_frozen(job: Job, processes: Processes) -> None:
     """Let each process keep its share of the image U-Net's weights only.
 
     Raises:
-        InputError: there is one process, or the image model is not frozen.
+        InputError: there is only one process, or the image model is not frozen.
     """
     if processes.count < 2:
         raise InputError(
-            "There is one process, and nobody to share the image model with; leave out --shard or "
-            "start several with torchrun."
+            "--shard needs several processes, and there is one; leave it out or start several "
+            "with torchrun."
         )
     unet = None if job.frozen is None else job.frozen.base.unet
     if unet is None or any(p.requires_grad for p in unet.parameters()):
-        raise InputError("This stage has no frozen image model to share out; leave out --shard.")
-    # Shares are cut from rows that lie one after another.
+        raise InputError("This stage has no frozen image model to shard; leave out --shard.")
+    # Shares are cut from contiguous rows.
     to: Any = unet.to  # torch's annotations know this argument only together with others
     to(memory_format=torch.contiguous_format)
     mesh = init_device_mesh(processes.device.type, (processes.count,))
@@ -45,7 +45,7 @@ def shard_frozen(job: Job, processes: Processes) -> None:
 
 
 def layers_of(unet: UNet2DConditionModel) -> Iterator[nn.Module]:
-    """The ResNets and attentions of every block, which hold nearly all of the weights."""
+    """Yield the ResNets and attentions of every block, which hold nearly all of the weights."""
     for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
         for name in ("resnets", "attentions"):
             for layer in cast(nn.ModuleList, getattr(block, name, None) or ()):

