@@ -137,7 +137,7 @@ def test_it_pulls_only_while_layouts_are_decided() -> None:
     lasts: list[str] = []
 
     @contextmanager
-    def unmoved() -> Generator[None]:
+    def unmoved(ask: Ask) -> Generator[None]:
         lasts.append("less")
         yield
         lasts.append("all")

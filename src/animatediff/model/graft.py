@@ -35,6 +35,8 @@ class Graft(nn.Module):
         super().__init__()
         self.branch = branch
         self.scale = scale
+        self.frame_scales: Tensor | None = None
+        """How much of the branch is added to each frame of a clip, besides ``scale``."""
         self.checkpointed = False
         """Recompute the branch in the backward pass instead of saving its activations."""
         self._handle: RemovableHandle | None = None
@@ -85,6 +87,8 @@ class Graft(nn.Module):
         if not isinstance(output, Tensor):  # or an output of one sample
             return type(output)(sample=self._add(host, inputs, output.sample))
         residual = self._residual(inputs[0], output)
+        if self.frame_scales is not None:
+            residual = residual * _row_of_each(self.frame_scales, residual)
         # An fp32 branch on a bf16 host must not change the precision of what follows.
         return output + (self.scale * residual).to(output.dtype)
 
@@ -99,6 +103,12 @@ class Graft(nn.Module):
     def extra_repr(self) -> str:
         """Scale and state, for ``repr``."""
         return f"scale={self.scale}, attached={self.attached}"
+
+
+def _row_of_each(frame_scales: Tensor, residual: Tensor) -> Tensor:
+    """The scale of each frame's row in a batch ``(b f) ...``, to be multiplied with it."""
+    clips = len(residual) // len(frame_scales)
+    return frame_scales.to(residual).repeat(clips).view(-1, *[1] * (residual.ndim - 1))
 
 
 class Grafts(Mapping[str, Graft]):
@@ -150,6 +160,18 @@ class Grafts(Mapping[str, Graft]):
             yield
         finally:
             self.scale = before
+
+    @contextmanager
+    def over_frames(self, frame_scales: Tensor | None) -> Generator[None]:
+        """Add another share to each frame of a clip inside this context; ``None`` is all to each."""
+        before = [graft.frame_scales for graft in self.values()]
+        for graft in self.values():
+            graft.frame_scales = frame_scales
+        try:
+            yield
+        finally:
+            for graft, scales in zip(self.values(), before, strict=True):
+                graft.frame_scales = scales
 
     @property
     def checkpointed(self) -> bool:

@@ -28,7 +28,7 @@ from animatediff.sampling.around.rescale import rescaled
 from animatediff.sampling.around.while_noisy import unwrapped, while_noisy
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import Around
-from animatediff.sampling.changed_weights import Unmoved, changed_weights
+from animatediff.sampling.changed_weights import ChangedWeights, changed_weights
 from animatediff.sampling.conditions import read_texts
 from animatediff.sampling.decode import decode
 from animatediff.sampling.draw import draw_latents
@@ -116,8 +116,6 @@ class Animator:
             FileError: a file is broken, or is not what was asked for.
             MemoryLimitError: the model does not fit.
         """
-        adapter_name, alpha = parse_adapter(adapter)
-        patterns = [parse_lora(text) for text in motion_loras]
         runtime = runtime or Runtime()
         parts = load_parts(
             Loaded(
@@ -125,14 +123,12 @@ class Animator:
                 motion=motion,
                 vae=vae,
                 embeddings=tuple(embeddings),
-                adapter=adapter_name,
-                motion_loras=tuple(name for name, _ in patterns),
+                adapter=parse_adapter(adapter)[0],
+                motion_loras=tuple(parse_lora(text)[0] for text in motion_loras),
                 family=family,
                 numerics=numerics,
             ),
             loras=loras,
-            adapter_alpha=alpha,
-            motion_lora_scales=[scale for _, scale in patterns],
             runtime=runtime,
         )
         return cls(runtime=runtime, **vars(parts))
@@ -145,8 +141,6 @@ class Animator:
         parts = load_parts(
             Loaded.of(request),
             loras=request.loras,
-            adapter_alpha=parse_adapter(request.adapter)[1],
-            motion_lora_scales=[scale for _, scale in map(parse_lora, request.motion_loras)],
             runtime=runtime,
         )
         return cls(runtime=runtime, **vars(parts))
@@ -174,7 +168,7 @@ class Animator:
         settled = settle(request, self.model)
         with ExitStack() as stack:
             stack.enter_context(memory_named("The animation"))
-            unmoved = stack.enter_context(
+            weights = stack.enter_context(
                 changed_weights(
                     settled,
                     styles=[self._style(path) for path, _ in settled.styles],
@@ -190,7 +184,7 @@ class Animator:
                 stack.callback(free_u.remove)
             stack.enter_context(torch.inference_mode())
             watch = Watch(settled, self.base.vae, on_step or ignore, should_stop or never)
-            return self._animate(settled, watch, unmoved)
+            return self._animate(settled, watch, weights)
 
     def resolved(self, request: AnimationRequest) -> AnimationRequest:
         """The request with every choice that was left to the model filled in.
@@ -222,12 +216,12 @@ class Animator:
             self.loras[path] = plan.load(device=self.base.unet.device)
         return self.loras[path]
 
-    def _animate(self, settled: Settled, watch: Watch, unmoved: Unmoved | None) -> Animation:
+    def _animate(self, settled: Settled, watch: Watch, weights: ChangedWeights) -> Animation:
         """Text, what is wrapped around the model, latents, frames: the order of work."""
         clock = [time.perf_counter()]
         texts = read_texts(settled, base=self.base, words=self.words)
         predict_noise = model_noise(self.animated, texts=texts)
-        for around in wrappers(settled, unet=self.base.unet, unmoved=unmoved):
+        for around in wrappers(settled, unet=self.base.unet, weights=weights):
             predict_noise = around(predict_noise)
         clock.append(time.perf_counter())
         latents = draw_latents(
@@ -257,22 +251,22 @@ class Animator:
 
 
 def wrappers(
-    settled: Settled, *, unet: UNet2DConditionModel, unmoved: Unmoved | None
+    settled: Settled, *, unet: UNet2DConditionModel, weights: ChangedWeights
 ) -> list[Around]:
     """What is wrapped around the model's prediction, the innermost first.
 
     Args:
         settled: the request.
         unet: the image model.
-        unmoved: takes off the share of MotionLoRAs that guidance pulls to.
+        weights: the changed weights that are in place.
     """
     request = settled.request
     guidance = rescaled(classifier_free(settled.guidance), share=request.guidance_rescale)
     to_prompt = partial(guided, guidance=guidance)
     to_motion = (
         to_prompt
-        if unmoved is None
-        else partial(guided_to_motion, guidance=guidance, unmoved=unmoved)
+        if weights.unmoved is None
+        else partial(guided_to_motion, guidance=guidance, unmoved=weights.unmoved)
     )
     pull = while_noisy(to_motion, least=DECIDED, then=to_prompt)
     perturbed = partial(
@@ -284,5 +278,6 @@ def wrappers(
     return [
         perturbed,
         while_noisy(pull, least=request.guidance_from) if settled.is_guided else unwrapped,
+        weights.around,
         partial(over_windows, plan=settled.windows),
     ]

@@ -102,8 +102,6 @@ def load_parts(
     loaded: Loaded,
     *,
     loras: Sequence[str],
-    adapter_alpha: float,
-    motion_lora_scales: Sequence[float],
     runtime: Runtime,
 ) -> Parts:
     """Read what ``loaded`` names.
@@ -111,8 +109,6 @@ def load_parts(
     Args:
         loaded: which model, which motion, and what is added to them.
         loras: styles, each ``name-or-file:scale``, to read now and not at the first request.
-        adapter_alpha: how much of the domain adapter.
-        motion_lora_scales: how much of each MotionLoRA.
         runtime: where to run.
 
     Raises:
@@ -152,14 +148,9 @@ def load_parts(
         animated = AnimatedUNet(plan.unet, heads=1)
         animated.remove()
     styles = [fit_lora(lora, plan.networks) for lora in lora_files]
-    low_rank = [
-        graft_motion_lora(animated, file, scale=scale)
-        for file, scale in zip(pattern_files, motion_lora_scales, strict=True)
-    ]
+    low_rank = [graft_motion_lora(animated, file, scale=0.0) for file in pattern_files]
     absorbed = (
-        graft_adapter(plan.unet, adapter_file, scale=adapter_alpha)
-        if adapter_file is not None
-        else None
+        graft_adapter(plan.unet, adapter_file, scale=0.0) if adapter_file is not None else None
     )
     with memory_named("Loading the model"):
         base = plan.load(dtype=dtype, device=device)

@@ -29,6 +29,7 @@ from animatediff.sampling.keyframes import (
     positions_of,
 )
 from animatediff.sampling.prompt_syntax import take_loras
+from animatediff.sampling.scale import Scale
 from animatediff.sampling.windows.plan import WindowSchedule
 from animatediff.sampling.windows.weights import WindowWeights
 
@@ -582,7 +583,12 @@ class AnimationRequest:
             if not getattr(self, name).strip():
                 raise InputError(f"The {name} is empty; name one, such as emoji.")
         for lora in (*self.loras, *self.styles):
-            parse_lora(lora)
+            name, scale = parse_lora(lora)
+            if scale.over == "frames":
+                raise InputError(
+                    f"The scale of the LoRA {name!r:.80} changes over the frames, which only those of "
+                    "a domain adapter and of a MotionLoRA may; let it change over the steps."
+                )
         for pattern in self.motion_loras:
             parse_lora(pattern, what="MotionLoRA")
         parse_adapter(self.adapter)
@@ -658,33 +664,41 @@ class AnimationRequest:
         return from_table(fields, cls, source="The stored request").validated()
 
 
-def parse_lora(spec: str, *, what: str = "LoRA") -> tuple[str, float]:
+def parse_lora(spec: str, *, what: str = "LoRA") -> tuple[str, Scale]:
     """Name or path, and scale, of ``noto:0.8``; the scale is 1 where none is given.
 
     Raises:
-        InputError: the name is empty, or the scale is not a number of a sensible size; ``what`` is
-            what the sentence calls it.
+        InputError: the name is empty, or the scale is not one of a sensible size; ``what`` is what the
+            sentence calls it.
     """
     match = re.fullmatch(r"(.*):\s*([^:/\\]*)", spec, flags=re.DOTALL)
     name, text = match.groups() if match else (spec, "1")
-    try:
-        scale = float(text)
-    except ValueError:
-        raise InputError(
-            f"The scale of the {what} {spec!r:.80} is not a number; write, for example, noto:0.8."
-        ) from None
+    if "(" in text:
+        scale = Scale.parse(text)
+    else:
+        try:
+            scale = Scale.of(float(text))
+        except (ValueError, InputError):
+            raise InputError(
+                f"The scale of the {what} {spec!r:.80} is not a finite number; write, for example, "
+                "noto:0.8."
+            ) from None
     if not name.strip():
         raise InputError(f"The {what} {spec!r:.80} has no name; write, for example, noto:0.8.")
-    check_number(
-        f"The scale of the {what} {name!r:.80}", scale, least=-MAX_LORA_SCALE, most=MAX_LORA_SCALE
-    )
+    for value in scale.least_and_most:
+        check_number(
+            f"The scale of the {what} {name!r:.80}",
+            value,
+            least=-MAX_LORA_SCALE,
+            most=MAX_LORA_SCALE,
+        )
     return name, scale
 
 
-def parse_adapter(spec: str) -> tuple[str, float]:
+def parse_adapter(spec: str) -> tuple[str, Scale]:
     """File and alpha of a domain adapter; no file where the text is empty.
 
     Raises:
-        InputError: the alpha is not a number of a sensible size.
+        InputError: the alpha is not a scale of a sensible size.
     """
-    return parse_lora(spec, what="domain adapter") if spec else ("", 0.0)
+    return parse_lora(spec, what="domain adapter") if spec else ("", Scale.of(0))

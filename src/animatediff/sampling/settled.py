@@ -15,6 +15,7 @@ from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
 from animatediff.sampling.loading import Loaded
 from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
+from animatediff.sampling.scale import Scale
 from animatediff.sampling.schedulers import SAMPLERS, SamplerKind
 from animatediff.sampling.wildcards import resolve_wildcards
 from animatediff.sampling.windows.plan import WindowPlan
@@ -99,9 +100,9 @@ class Settled:
     steps: int
     guidance: float
     sampler: SamplerKind
-    styles: tuple[tuple[Path, float], ...]
-    alpha: float
-    motion_scales: tuple[float, ...]
+    styles: tuple[tuple[Path, Scale], ...]
+    alpha: Scale
+    motion_scales: tuple[Scale, ...]
     motion_pulls: tuple[float, ...]
     windows: WindowPlan
     template: Mapping[str, str]

@@ -22,7 +22,7 @@ def guided_to_motion(
     predict_noise: PredictNoise,
     *,
     guidance: Guidance,
-    unmoved: Callable[[], AbstractContextManager[None]],
+    unmoved: Callable[[Ask], AbstractContextManager[None]],
 ) -> PredictNoise:
     """Classifier-free guidance with the motion as part of the condition.
 
@@ -33,7 +33,7 @@ def guided_to_motion(
     """
 
     def predict(ask: Ask) -> Latents:
-        with unmoved():
+        with unmoved(ask):
             without = predict_noise(replace(ask, rows=WITHOUT_PROMPT))
         return guidance(without, predict_noise(replace(ask, rows=WITH_PROMPT)))
 
