@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.fast.plain_norms import plain_norms
@@ -48,6 +48,9 @@ from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.lora import Style, fit_lora, read_lora
 from animatediff.weights.motion import AUTO
 from animatediff.weights.textual_inversion import Word
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 __all__ = ["Animation", "Animator", "Progress", "load_request"]
 
@@ -183,7 +186,7 @@ class Animator:
                 )
                 stack.callback(free_u.remove)
             stack.enter_context(torch.inference_mode())
-            watch = Watch(settled, self.base.vae, on_step or ignore, should_stop or never)
+            watch = Watch(settled, self.base, on_step or ignore, should_stop or never)
             return self._animate(settled, watch, weights)
 
     def resolved(self, request: AnimationRequest) -> AnimationRequest:

@@ -16,9 +16,9 @@ from animatediff.sampling.animation import Progress
 from animatediff.sampling.decode import decode
 from animatediff.sampling.settled import Settled
 from animatediff.video import Video
+from animatediff.weights.image_model.base_model import BaseModel
 
 if TYPE_CHECKING:
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from PIL.Image import Image
 
 PREVIEW_FRAMES, PREVIEW_AREA = 4, 16 * 32 * 32
@@ -31,13 +31,13 @@ class Watch:
 
     Attributes:
         settled: the request.
-        vae: decodes previews.
+        base: its autoencoder decodes previews; it is read when the first preview is asked for.
         on_step: called after every step.
         should_stop: asked before every step.
     """
 
     settled: Settled
-    vae: AutoencoderKL
+    base: BaseModel
     on_step: Callable[[Progress], None]
     should_stop: Callable[[], bool]
 
@@ -62,7 +62,7 @@ class Watch:
             flat = rearrange(latents, "1 c f h w -> f c h w").float()
             flat = functional.interpolate(flat, size=small, mode="area")
             latents = rearrange(flat, "f c h w -> 1 c f h w")
-        return Video(decode(latents, vae=self.vae), self.settled.request.rate).contact_sheet()
+        return Video(decode(latents, vae=self.base.vae), self.settled.request.rate).contact_sheet()
 
 
 def ignore(progress: Progress) -> None:
