@@ -114,12 +114,14 @@ MEASURES: Mapping[str, Callable[[Outline], bool]] = {
     "bounce": lambda o: _extent(o.y) >= 0.05 and _extent(o.y) > _extent(o.x),
     "grow": lambda o: _growth(o) >= 1.15,
     "nod": lambda o: _extent(o.top) >= 0.03 and _extent(o.top) > 1.2 * _extent(o.bottom),
-    "pulse": lambda o: _extent(np.log(o.size)) >= max(0.1, 1.5 * abs(float(np.log(_growth(o))))),
+    "pulse": lambda o: _extent(np.log(o.size)) >= max(0.1, 1.2 * abs(float(np.log(_growth(o))))),
     "shake": lambda o: _reversals(o.x) >= 5 and _extent(o.x) >= 0.02,
     "shrink": lambda o: _growth(o) <= 1 / 1.15,
     "spin": lambda o: abs(float(o.turn[-1])) >= np.pi / 2,
     "squash": lambda o: _extent(o.tall) >= 0.15,
-    "sway": lambda o: _extent(o.turn) >= 0.1 and abs(float(o.turn[-1])) < np.pi / 2,
+    "sway": lambda o: (
+        (_extent(o.turn) >= 0.1 or _extent(o.x) >= 0.05) and abs(float(o.turn[-1])) < np.pi / 2
+    ),
     "to-and-fro": lambda o: _extent(o.x) >= 0.05 and _extent(o.x) > _extent(o.y),
 }
 """Whether an outline moves as each action does."""
