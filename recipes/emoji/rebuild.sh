@@ -24,8 +24,8 @@ train() { # train STAGE OPTION...
 for stage in text-encoder autoencoder decoder image image-longer motion; do
     train "$stage"
 done
-# Real clips are in one style; stills, and stills that act by rule, keep the others as they are.
-train motion-longer --mix clips:0.42 stills:0.4 gentle:0.15 cameras:0.03 --accumulate 2
+# Real clips are in one style; stills that stand still keep the other styles as the image model draws them.
+train motion-longer --mix clips:0.55 stills:0.45 --learning-rate 4e-4 --schedule constant --ema-decay 0.998
 for stage in motion-convolution noto-lora noto-full; do
     train "$stage"
 done
