@@ -1,1 +1,1 @@
-"""Files to modules and back: what a file holds is known before anything large is loaded."""
+"""Weight files: identify, check, load and convert them before anything large is read."""

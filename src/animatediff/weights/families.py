@@ -1,8 +1,8 @@
-"""One record for each family of motion modules: everything that a checkpoint's version decides.
+"""Families of motion modules: everything that a checkpoint's version decides.
 
-Which normalisations look at one frame and which at all, which noise schedule a module was trained
-with, how many frames it knows, how its authors sample: with any of these wrong a module still loads
-and draws, only badly.
+This includes which norms cover one frame and which all frames, the noise schedule of the training,
+the number of frames, and the authors' sampler. With any of these wrong, a module still loads and
+draws, but badly.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ BetaSchedule = Literal["linear", "scaled_linear"]
 """In diffusers' words; others call ``linear`` "sqrt_linear" and ``scaled_linear`` "linear"."""
 
 Spacing = Literal["leading", "linspace", "trailing"]
-"""Which of the 1000 steps of diffusion a sampler visits, in diffusers' words."""
+"""Which of the 1000 timesteps a sampler visits, in diffusers' words."""
 
 Base = Literal["sd15", "sdxl", "own"]
-"""The image models a module was made for: Stable Diffusion 1.5, SDXL, or one of this package."""
+"""The image models that a module fits: Stable Diffusion 1.5, SDXL, or this package's own."""
 
 Numerics = Literal["faithful", "diffusers"]
 """``faithful`` normalises as each version's authors trained it, ``diffusers`` as diffusers does."""
@@ -38,10 +38,10 @@ BASES: Mapping[Base, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Betas:
-    """How the variance of the noise grows over the 1000 steps of diffusion.
+    """Growth of the noise variance over the 1000 timesteps.
 
     Attributes:
-        schedule: along the betas, or along their roots.
+        schedule: linear in beta, or in its root.
         start: the first beta.
         end: the last beta.
     """
@@ -56,25 +56,25 @@ class Family:
     """Everything that the version of a motion module decides.
 
     Attributes:
-        name: what files, options and messages call it.
-        title: what people call it.
-        base: the image models it was made for.
-        resnet_norm_scope: what the image model's ResNet norms look at while this module is in it.
-        motion_norm_scope: what the module's own norm looks at.
-        betas: the noise it was trained with.
-        position_rows: frames that its positions were made for; more is allowed, and drawn worse.
-        positions_in_file: whether its authors' files hold a table of positions.
+        name: in files, options and messages.
+        title: for people.
+        base: the image models that it fits.
+        resnet_norm_scope: scope of the image model's ResNet norms while this module is attached.
+        motion_norm_scope: scope of the module's own norm.
+        betas: the noise schedule of its training.
+        position_rows: number of frames with positions; more frames work, but are drawn worse.
+        positions_in_file: whether its authors' files contain a position table.
         mid: whether the middle block has a module.
-        num_frames: frames of a clip as it was trained; as many are drawn where none are asked for.
-        size: pixels of a side at its best.
-        fps: frames a second at its best.
-        scheduler: the sampler of its authors.
-        spacing: the steps that their sampler visits; nothing is the sampler's own choice.
-        lcm_steps: the steps that it was distilled from, for the ``lcm`` sampler.
-        steps: how many steps they take.
-        guidance: how strongly their prompts pull.
-        companion: a file that it needs beside it, in the words of its users.
-        refusal: why it cannot be used yet, or nothing if it can.
+        num_frames: frames of a training clip, and the default of ``--frames``.
+        size: best picture size, in pixels of a side.
+        fps: best frame rate.
+        scheduler: its authors' sampler.
+        spacing: timesteps of that sampler; ``None`` is the sampler's default.
+        lcm_steps: number of steps of the distillation, for the ``lcm`` sampler.
+        steps: default number of steps.
+        guidance: default guidance scale.
+        companion: a file that it needs in addition, in users' words.
+        refusal: why it is not supported; empty if it is.
     """
 
     name: str
@@ -98,10 +98,10 @@ class Family:
     refusal: str = ""
 
     def with_numerics(self, numerics: Numerics) -> Family:
-        """The same family as it trained, or as diffusers computes every one of them.
+        """Return the family as it was trained, or as diffusers computes every family.
 
-        diffusers takes a motion module's statistics over the frames and the ResNets' per frame,
-        whatever the version; of the published ones only SDXL beta was trained so.
+        diffusers takes a motion module's statistics over all frames and the ResNets' per frame,
+        whatever the version. Of the published ones, only SDXL beta was trained so.
         """
         if numerics == "faithful":
             return self
@@ -109,7 +109,7 @@ class Family:
 
 
 def _lightning(steps: int) -> Family:
-    """One of the four files of AnimateDiff-Lightning, distilled from version 2."""
+    """Return one of the four files of AnimateDiff-Lightning, distilled from version 2."""
     return Family(
         name=f"lightning-{steps}step",
         title=f"AnimateDiff-Lightning, {steps} step{'s' if steps > 1 else ''}",
@@ -204,7 +204,7 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def family_of(name: str) -> Family:
-    """The family of that name.
+    """Return the family with that name.
 
     Raises:
         InputError: there is none.

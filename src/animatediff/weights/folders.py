@@ -1,8 +1,8 @@
-"""Where people keep their models, and what is there by name.
+"""Model folders, and the models in them by name.
 
-A folder may be one of ours, of the web interface A1111 or of ComfyUI, told by what is in it; further
-ones are named by ``ANIMATEDIFF_MODELS`` or in the user's ``models.toml``. The local cache of Hugging
-Face is read too, and only read. Nothing here imports torch or opens a weight file.
+A folder can have this package's layout, A1111's or ComfyUI's, detected from its content.
+``ANIMATEDIFF_MODELS`` and the user's ``models.toml`` add folders. The local Hugging Face cache is
+only read. Nothing here imports torch or opens a weight file.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Role = Literal["model", "motion", "lora", "motion-lora", "adapter", "vae", "embe
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _MARKS: Mapping[Role, str] = {"model": "model_index.json", "motion": "config.json"}
-"""What tells that a folder is one model, as diffusers writes it."""
+"""The file that marks a folder as one diffusers model."""
 MAX_FILES = 20_000
-"""As many files as are looked at in one folder."""
+"""The most files examined in one folder."""
 
 OWN: Mapping[Role, tuple[str, ...]] = {
     "model": ("checkpoints",),
@@ -65,15 +65,15 @@ _EXTRA: Mapping[str, tuple[Role, ...]] = {
     "vae": ("vae",),
     "embeddings": ("embedding",),
 }
-"""The keys of ComfyUI's ``extra_model_paths.yaml``."""
+"""Keys of ComfyUI's ``extra_model_paths.yaml``."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What ``models.toml`` says.
+    """The content of ``models.toml``.
 
     Attributes:
-        folders: model folders besides our own.
+        folders: more model folders.
     """
 
     folders: tuple[str, ...] = ()
@@ -84,8 +84,8 @@ class Found:
     """A model in a folder.
 
     Attributes:
-        role: which option takes it.
-        name: what it can be called.
+        role: the option that takes it.
+        name: its name.
         path: the file, or the diffusers folder.
     """
 
@@ -95,16 +95,16 @@ class Found:
 
 
 def own_folder() -> Path:
-    """Where ``pull`` puts models: the first of ``ANIMATEDIFF_MODELS``, or in the user's data."""
+    """Return where ``pull`` puts models: the first of ``ANIMATEDIFF_MODELS``, or the user's data."""
     named = [part for part in os.environ.get("ANIMATEDIFF_MODELS", "").split(os.pathsep) if part]
     return Path(named[0]).expanduser() if named else user_data_path("animatediff") / "models"
 
 
 def model_folders() -> list[Path]:
-    """Every folder that is looked into, in order.
+    """Return every model folder, in order.
 
     Raises:
-        FileError, InputError: ``models.toml`` is there and broken.
+        FileError, InputError: ``models.toml`` exists and is broken.
     """
     named = [part for part in os.environ.get("ANIMATEDIFF_MODELS", "").split(os.pathsep) if part]
     config = user_config_path("animatediff") / "models.toml"
@@ -118,7 +118,7 @@ def model_folders() -> list[Path]:
 
 
 def places(root: Path, role: Role) -> list[Path]:
-    """The folders for one role in a model folder, whoever laid it out."""
+    """Return the folders for one role in a model folder of any layout."""
     tables = (OWN, A1111, COMFY)
     found = [root / place for table in tables for place in table[role]]
     return [
@@ -127,10 +127,10 @@ def places(root: Path, role: Role) -> list[Path]:
 
 
 def _extra_places(root: Path, role: Role) -> Iterator[Path]:
-    """What ComfyUI's list of further folders adds.
+    """Return the folders that ComfyUI's configuration adds.
 
     Raises:
-        FileError: the list is not YAML.
+        FileError: the configuration is not YAML.
     """
     path = root / "extra_model_paths.yaml"
     if not path.is_file() or path.stat().st_size > 1 << 20:
@@ -143,7 +143,7 @@ def _extra_places(root: Path, role: Role) -> Iterator[Path]:
         if not isinstance(section, dict):
             continue
         named = section.get("base_path")
-        # Anything else may be a list of lists without end, and must not be spelled out.
+        # Anything else may be nested without end, and must not be printed.
         base = root / Path(named if isinstance(named, str) else "").expanduser()
         for key, roles in _EXTRA.items():
             if role in roles and isinstance(section.get(key), str):
@@ -153,7 +153,7 @@ def _extra_places(root: Path, role: Role) -> Iterator[Path]:
 
 
 def list_found(role: Role) -> list[Found]:
-    """Everything for one role in every model folder."""
+    """Yield every model for one role in every model folder."""
     found: dict[Path, Found] = {}
     for root in model_folders():
         for place in places(root, role):
@@ -168,7 +168,7 @@ def list_found(role: Role) -> list[Found]:
 
 
 def _entries(place: Path, role: Role) -> Iterator[Path]:
-    """The weight files in a folder, and the diffusers folders of image models and motion modules."""
+    """Yield the weight files in a folder, and the diffusers folders of models and motion modules."""
     for number, (folder, names, files) in enumerate(os.walk(place)):
         if number > MAX_FILES:
             raise FileError(f"{place} has over {MAX_FILES} folders; name a smaller one.")
@@ -182,10 +182,10 @@ def _entries(place: Path, role: Role) -> Iterator[Path]:
 
 
 def find(role: Role, name: str) -> Path | None:
-    """The model of that name, with or without suffix and folder; nothing if there is none.
+    """Return the model with that name, with or without suffix and folder, if there is one.
 
     Raises:
-        InputError: several are called so.
+        InputError: several have that name.
     """
     wanted = _plain(name)
     listed = list_found(role)
@@ -195,8 +195,8 @@ def find(role: Role, name: str) -> Path | None:
         fitting = safe if len(safe) == 1 else fitting
         if len(fitting) > 1:
             raise InputError(
-                f"Several are called {name!r:.80}: {fitting[0].path} and {fitting[1].path}; "
-                "name one by its path."
+                f"Several models are called {name!r:.80}: {fitting[0].path} and "
+                f"{fitting[1].path}; name one by its path."
             )
         if fitting:
             return fitting[0].path
@@ -208,7 +208,7 @@ def _plain(name: str) -> str:
 
 
 def hub_cache() -> Path:
-    """The local cache of Hugging Face."""
+    """Return the local Hugging Face cache."""
     if "HF_HUB_CACHE" in os.environ:
         return Path(os.environ["HF_HUB_CACHE"]).expanduser()
     home = os.environ.get("HF_HOME", "~/.cache/huggingface")
@@ -216,7 +216,7 @@ def hub_cache() -> Path:
 
 
 def find_in_hub_cache(name: str) -> Path | None:
-    """A model that was once fetched: ``owner/name`` for a folder, ``owner/name/file`` for a file."""
+    """Return a cached model: ``owner/name`` for a folder, ``owner/name/file`` for a file."""
     parts = name.split("/")
     if len(parts) < 2 or not all(re.fullmatch(r"[\w.-]+", part) and part != ".." for part in parts):
         return None

@@ -1,7 +1,7 @@
-"""Fetching a published model: the only place from which anything is ever downloaded.
+"""Download published models from the Hugging Face Hub.
 
-First the hub is asked what the file is, at which commit, how large, under which licence; only then,
-and only if that was accepted, is it fetched, and what arrives must be what was said.
+First the hub is asked for the commit, size and licence of a file. Only if the user accepts is it
+downloaded, and its size and hash are checked.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from animatediff.weights.catalog import Published
 
 @dataclass(frozen=True)
 class Offer:
-    """What the hub says of a file before it is fetched.
+    """What the hub says about a file before it is downloaded.
 
     Attributes:
         repository: on the hub.
         file: in the repository.
         revision: the commit.
-        size: in bytes; 0 if the hub does not say.
-        sha256: of the file; empty if the hub does not say.
-        licence: of the repository; empty if it does not say.
+        size: in bytes; 0 if unknown.
+        sha256: of the file; empty if unknown.
+        licence: of the repository; empty if unknown.
     """
 
     repository: str
@@ -39,30 +39,30 @@ class Offer:
 
 
 class Hub(Protocol):
-    """Where published models are kept."""
+    """A place with published models."""
 
     def offer(self, repository: str, file: str, *, revision: str) -> Offer:
-        """What a file is.
+        """Return what is known about a file.
 
         Raises:
-            InputError: it is not there, or the hub cannot be reached.
+            InputError: it does not exist, or the hub cannot be reached.
         """
         ...
 
     def fetch(self, offer: Offer, *, into: Path) -> Path:
-        """The file, in the folder ``into``.
+        """Download the file into the folder ``into``.
 
         Raises:
-            InputError: it is not there, or the hub cannot be reached.
+            InputError: it does not exist, or the hub cannot be reached.
         """
         ...
 
 
 class HuggingFace:
-    """The hub, by way of its own library."""
+    """The Hugging Face Hub, through its own library."""
 
     def offer(self, repository: str, file: str, *, revision: str) -> Offer:
-        """What a file is, as ``Hub``."""
+        """See ``Hub``."""
         from huggingface_hub import HfApi
 
         try:
@@ -83,7 +83,7 @@ class HuggingFace:
         )
 
     def fetch(self, offer: Offer, *, into: Path) -> Path:
-        """The file, as ``Hub``."""
+        """See ``Hub``."""
         from huggingface_hub import hf_hub_download
 
         try:
@@ -103,16 +103,16 @@ def _unreachable(repository: str, error: Exception) -> InputError:
 def pull(
     model: Published, *, hub: Hub, accept: Callable[[Offer], bool]
 ) -> tuple[Path, Offer] | None:
-    """Fetch a published model into our own folder; nothing if it was not accepted.
+    """Download a published model into our own folder, unless it is declined.
 
     Args:
-        model: what to fetch.
-        hub: from where.
-        accept: told everything that is known of the file; says whether to go on.
+        model: the model.
+        hub: where to download from.
+        accept: called with everything known about the file; returns whether to continue.
 
     Raises:
-        InputError: the hub cannot be reached, or says another hash than the catalogue.
-        FileError: what arrived is not what was said.
+        InputError: the hub cannot be reached, or gives another hash than the catalogue.
+        FileError: the download is not what the hub announced.
         OutputError: the folder cannot be written.
     """
     offer = hub.offer(model.repository, model.file, revision=model.revision)
@@ -151,7 +151,7 @@ def _check(path: Path, offer: Offer, *, sha256: str) -> None:
 
 
 def _keep(arrived: Path, target: Path) -> None:
-    """Give a file its place, as safetensors: a pickle is converted in a confined process."""
+    """Move a file to its place as safetensors; a pickle is converted in a confined process."""
     from animatediff.weights.storage.files import is_pickle, read_header, replace_by
     from animatediff.weights.storage.legacy import converted_to_safetensors
 

@@ -1,7 +1,7 @@
-"""What is this file? Its kind, family and version, from the names and shapes in it alone.
+"""Identify a file: its kind, family and version, from the names and shapes of its tensors.
 
-Nothing is loaded: a safetensors header is read here, a pickle's table by the confined child, and a
-folder's by its configuration. What two published files have in common is said, not guessed.
+Nothing is loaded. A safetensors header is read here, a pickle's table by the confined child, and a
+folder by its configuration. If two published files cannot be told apart, the result says so.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ __all__ = ["Inspection", "check_kind", "inspect", "inspect_header", "wanted"]
 
 
 def inspect(path: Path) -> Inspection:
-    """What a file or folder is, by what is in it and never by what it is called.
+    """Identify a file or folder by its content, never by its name.
 
     Raises:
-        FileError: it is missing, broken, or no weights at all.
+        FileError: it is missing, broken, or not a weight file.
     """
     return inspect_folder(path) if path.is_dir() else inspect_file(path)
 
 
 def wanted(path: Path, kind: Kind, *, base: str = "") -> Inspection:
-    """What a file is, if it is what is wanted; nothing large is read to find out.
+    """Check that a file is of the wanted kind, without reading anything large.
 
     Args:
         path: a file or folder.
-        kind: the role that it is given.
-        base: the image model that it must fit, if there is one already.
+        kind: the role that it is used for.
+        base: the image model that it must fit, if known.
 
     Raises:
-        FileError: it is something else or for another image model; the sentence says what it is,
-            what was needed, and what to do. Or it is missing or broken.
+        FileError: it is missing, broken, of another kind, or for another image model; the sentence
+            says what it is, what was needed, and what to do.
     """
     found = inspect(path)
     check_kind(found, kind, base=base)
@@ -44,10 +44,10 @@ def wanted(path: Path, kind: Kind, *, base: str = "") -> Inspection:
 
 
 def check_kind(found: Inspection, kind: Kind, *, base: str = "") -> None:
-    """Compare what a file is with what is wanted, as ``wanted`` does.
+    """Compare an identified file with the wanted kind, as ``wanted`` does.
 
     Raises:
-        FileError: it is something else, or for another image model.
+        FileError: it is of another kind, or for another image model.
     """
     facts, needed = KINDS[found.kind], KINDS[kind]
     place = f"{needed.option} needs" if needed.option else "what is needed is"

@@ -1,8 +1,8 @@
-"""Image LoRAs from files, of every flavour: what a file changes is known before a number is read.
+"""Image LoRAs of every kind: what a file changes is known before any tensor is read.
 
-Each layer that a file names is found in the model, its pieces are put together as one of the forms
-of ``model/weight_delta.py``, and the form is tried on shapes alone. What the model does not have is
-counted and said; a file of which nothing fits is refused.
+Each layer that a file names is looked up in the model, its tensors are combined into one of the
+forms of ``model/weight_delta.py``, and the form is tried on shapes alone. Layers that the model
+lacks are counted and reported. A file that does not fit at all is refused.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ Pieces = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class LoraFile:
-    """A LoRA of which everything but the numbers is known.
+    """A LoRA of which everything but the values is known.
 
     Attributes:
         header: its file's.
-        layers: for every layer that it names, the file's name of each piece.
-        config: what its trainer wrote beside or into it, in PEFT's words.
-        without_change: layers that it names, and of whose change it has no known piece.
-        unread: what in it is no piece of a LoRA.
+        layers: for every layer that it names, the file's name of each tensor.
+        config: its trainer's configuration, in PEFT's words.
+        without_change: layers that it names without any known tensor for their change.
+        unread: tensors that belong to no known kind of LoRA.
     """
 
     header: Header
@@ -59,13 +59,13 @@ class LoraFile:
 
     @property
     def name(self) -> str:
-        """What it is called in results."""
+        """Its name in results."""
         return self.header.path.stem
 
 
 @dataclass(frozen=True)
 class LoraPlan:
-    """A LoRA that fits a model, its numbers still unread.
+    """A LoRA that fits a model, its values still unread.
 
     Attributes:
         lora: the file.
@@ -78,10 +78,10 @@ class LoraPlan:
     absent: tuple[str, ...]
 
     def load(self, *, device: torch.device) -> Style:
-        """Read the numbers, in the precision that the file has.
+        """Read the values, in the file's precision.
 
         Raises:
-            FileError: the file changed since, or holds numbers that are not finite.
+            FileError: the file has changed, or contains NaN or infinity.
         """
         header = self.lora.header
         used = {
@@ -96,7 +96,7 @@ class LoraPlan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of the file has no effect, a sentence each."""
+        """Sentences about parts of the file without effect."""
         name, unread, absent = self.lora.name, self.lora.unread, self.absent
         notes: list[str] = []
         if absent:
@@ -113,7 +113,7 @@ class LoraPlan:
 
     @property
     def coverage(self) -> str:
-        """How many of the modules that the file names it changes."""
+        """How many of the file's modules are changed."""
         named = len(self.places) + len(self.absent) + len(self.lora.without_change)
         return f"{len(self.places)}/{named} modules"
 
@@ -126,7 +126,7 @@ class Style:
         changes: of the model's weights; ``model/merging.py`` merges them.
         coverage: such as ``192/192 modules``.
         absent: the layers of the file that the model lacks, in the file's words.
-        notes: what of the file has no effect, a sentence each.
+        notes: sentences about parts of the file without effect.
     """
 
     changes: tuple[Change, ...]
@@ -136,14 +136,14 @@ class Style:
 
 
 def read_lora(path: Path) -> LoraFile:
-    """What a LoRA's file says of itself.
+    """Read what a LoRA's header says.
 
     Raises:
-        FileError: the file is broken, or holds something else than a LoRA.
+        FileError: the file is broken, or is not a LoRA.
     """
     header = read_header(path)
     found = inspect_header(header)
-    # A domain adapter is an image LoRA too; what is not recognised may still be of a known flavour.
+    # A domain adapter is also an image LoRA; an unrecognised file may still be of a known kind.
     if found.kind not in ("lora", "adapter", "unknown"):
         check_kind(found, "lora")
     names = read_names(header.shapes)
@@ -161,15 +161,15 @@ def read_lora(path: Path) -> LoraFile:
 
 
 def fit_lora(lora: LoraFile, networks: Mapping[str, nn.Module]) -> LoraPlan:
-    """Find the layers of a LoRA in a model, and try every change on its shape.
+    """Find a LoRA's layers in a model, and try every change on its shape.
 
     Args:
         lora: the file.
-        networks: ``unet``, ``text_encoder`` and, for SDXL, ``text_encoder_2``; without numbers is
-            enough.
+        networks: ``unet``, ``text_encoder`` and, for SDXL, ``text_encoder_2``; they need no
+            storage.
 
     Raises:
-        FileError: the model has none of the layers, or one of another shape.
+        FileError: the model has none of the layers, or one with another shape.
     """
     names = layer_names(networks)
     places: dict[str, nn.Module] = {}
@@ -193,7 +193,7 @@ def fit_lora(lora: LoraFile, networks: Mapping[str, nn.Module]) -> LoraPlan:
 
 
 def _try(lora: LoraFile, stem: str, layer: nn.Module) -> None:
-    """Make one layer's changes without numbers."""
+    """Build one layer's changes without values."""
     shapes = {piece: lora.header.shapes[key] for piece, key in lora.layers[stem].items()}
     try:
         with torch.device("meta"):
@@ -215,11 +215,11 @@ def _try(lora: LoraFile, stem: str, layer: nn.Module) -> None:
 
 
 def _changes(layer: nn.Module, pieces: Pieces, *, alpha: float | None) -> list[Change]:
-    """The changes that the pieces of one layer spell out.
+    """Return the changes that one layer's tensors describe.
 
     Raises:
-        ValueError: the pieces are of no flavour, or one is missing.
-        AttributeError: the layer has no bias, and one is changed.
+        ValueError: the tensors are of no known kind, or one is missing.
+        AttributeError: a bias is changed, but the layer has none.
     """
     pieces = dict(pieces)
     changes: list[Change] = []
@@ -235,7 +235,7 @@ def _changes(layer: nn.Module, pieces: Pieces, *, alpha: float | None) -> list[C
 
 
 def _delta(pieces: Pieces, *, alpha: float | None) -> WeightDelta | None:
-    """The flavour that the pieces of one weight are of; nothing if there are none."""
+    """Return the kind of change of one weight, if it has tensors."""
     magnitude = pieces.pop("magnitude", None)
     factor = pieces.pop("alpha", None)
     factor = factor.float().flatten()[0] if factor is not None else alpha
@@ -285,7 +285,7 @@ def _kronecker(pieces: Pieces, which: str) -> tuple[Tensor, ...]:
 
 
 def _config(header: Header) -> dict[str, Any]:
-    """Rank and alpha where no tensor says them: in our metadata, diffusers', or PEFT's file."""
+    """Read rank and alpha from our metadata, diffusers', or PEFT's file."""
     if "alpha" in header.metadata:
         return {"lora_alpha": _number(header, header.metadata["alpha"])}
     beside = header.path.with_name("adapter_config.json")
@@ -309,9 +309,9 @@ def _number(header: Header, text: str) -> float:
 
 
 def _configured_alpha(lora: LoraFile, stem: str, pieces: Mapping[str, Tensor]) -> float | None:
-    """The alpha of one layer by what the trainer wrote; none where it wrote nothing.
+    """Return the alpha of one layer from the trainer's configuration, if it is there.
 
-    PEFT's rank-stabilised LoRA divides by the root of the rank, for which alpha makes up here.
+    PEFT's rank-stabilised LoRA divides by the root of the rank; alpha is adjusted for it here.
     """
     config: Mapping[str, Any] = lora.config
     network = "text_encoder" if stem.startswith(("text_", "lora_te")) else "unet"

@@ -1,8 +1,8 @@
-"""Motion modules to files and back: what a file is, whether it fits, and only then its numbers.
+"""Load and save motion modules: what a file is, whether it fits, and only then its values.
 
-Any layout is read. Ours is ``{site}.{parameter}``, as ``AnimatedUNet.motion_state_dict`` gives it;
-what the numbers alone do not say (branch, scope of the norms, family) is in its metadata. For
-published files names and shapes tell the family, and where they do not, the user is asked.
+Every layout is read. Ours is ``{site}.{parameter}``, as in ``AnimatedUNet.motion_state_dict``; its
+metadata contain what the tensors do not show (branch, scope of the norms, family). For published
+files, names and shapes determine the family. If they do not, the user must say it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 AUTO = "auto"
-"""The family that a file is of, told by its names and shapes."""
+"""Determine the family from the names and shapes of the file."""
 
 PUBLISHED_HEADS = 8
 _OUR_FACTS = ("family", "branch", "mid", "norm_scope", "heads")
@@ -37,20 +37,20 @@ _OUR_FACTS = ("family", "branch", "mid", "norm_scope", "heads")
 
 @dataclass(frozen=True)
 class MotionFile:
-    """A motion module of which everything but the numbers is known.
+    """A motion module of which everything but the values is known.
 
     Attributes:
-        header: its file's, with the names in its motion module and no others.
-        names: our name for each of the file's that is known.
-        layout: whose names the file has.
-        family: what its version decides.
-        branch: the paper's Transformer, or the convolution.
+        header: its file's, with only the names of the motion module.
+        names: our name for each known name of the file.
+        layout: the file's layout.
+        family: everything that its version decides.
+        branch: the paper's Transformer, or the temporal convolution.
         mid: whether it has a module for the middle block.
         norm_scope: of its own norms.
         resnet_norm_scope: of the image model's norms while it is attached.
         heads: of its attention.
-        rows: frames that its tables of positions have, or its configuration says, or its family's.
-        notes: whatever its user should know, a sentence each.
+        rows: number of frames with positions, from the file, its configuration or its family.
+        notes: sentences that a user should know.
     """
 
     header: Header
@@ -67,21 +67,21 @@ class MotionFile:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter, by our name."""
+        """Return the shape of every parameter, by our name."""
         return {ours: self.header.shapes[name] for name, ours in self.names.items()}
 
 
 def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithful") -> MotionFile:
-    """What a motion module's file is, in whichever layout.
+    """Read what a motion module's file is, in any layout.
 
     Args:
         path: a safetensors file, or the folder of a diffusers MotionAdapter.
-        family: the name of its family, or ``auto`` to tell it from the file.
-        numerics: normalise as the family trained, or as diffusers does.
+        family: the name of its family, or ``auto`` to determine it from the file.
+        numerics: normalise as in the family's training, or as diffusers does.
 
     Raises:
-        FileError: the file is broken, is no motion module, contradicts the configuration beside it,
-            is of a family that cannot be used, or does not say which family it is of.
+        FileError: the file is broken, is not a motion module, contradicts the configuration beside
+            it, is not supported, or does not determine its family.
         InputError: there is no such family.
     """
     header = read_header(adapter_weights(path) if path.is_dir() else path)
@@ -124,13 +124,13 @@ def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithfu
 
 
 def _only(header: Header, names: Iterable[str], strangers: Iterable[str]) -> Header:
-    """The header of a file's motion module alone, with what is in it and not known."""
+    """Return a header with only the motion module's names and the unknown ones."""
     kept = {name: header.shapes[name] for name in (*names, *strangers)}
     return Header(header.path, kept, header.metadata)
 
 
 def _knowing(family: Family, *, rows: int) -> Family:
-    """The family, as a file with so many positions has it: no longer clips than it has positions."""
+    """Limit the family's clip length to the number of positions in the file."""
     return replace(family, position_rows=rows, num_frames=min(family.num_frames, rows))
 
 
@@ -141,7 +141,7 @@ def _says_everything(header: Header) -> bool:
 def _read_by_metadata(
     header: Header, found: Recognised | None, *, family: str, numerics: Numerics
 ) -> MotionFile:
-    """A file that this package wrote, in whichever layout."""
+    """Read a file that this package wrote, in any layout."""
     facts = header.metadata
     path = header.path
     branch = cast(Branch, _one_of(header, "branch", get_args(Branch)))
