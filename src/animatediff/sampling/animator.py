@@ -21,11 +21,7 @@ from animatediff.model.fast.plain_norms import plain_norms
 from animatediff.model.free_u import FreeU, factors_for
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
-from animatediff.sampling.around.guidance import classifier_free, guided
-from animatediff.sampling.around.motion_guidance import DECIDED, guided_to_motion
 from animatediff.sampling.around.perturbed_attention import away_from_perturbed
-from animatediff.sampling.around.rescale import rescaled
-from animatediff.sampling.around.while_noisy import unwrapped, while_noisy
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import Around
 from animatediff.sampling.changed_weights import ChangedWeights, changed_weights
@@ -33,6 +29,7 @@ from animatediff.sampling.conditions import read_texts
 from animatediff.sampling.decode import decode
 from animatediff.sampling.draw import draw_latents
 from animatediff.sampling.finish import finished
+from animatediff.sampling.guided import guidance_of
 from animatediff.sampling.loading import Loaded, load_parts
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import load_request
@@ -263,24 +260,15 @@ def wrappers(
         unet: the image model.
         weights: the changed weights that are in place.
     """
-    request = settled.request
-    guidance = rescaled(classifier_free(settled.guidance), share=request.guidance_rescale)
-    to_prompt = partial(guided, guidance=guidance)
-    to_motion = (
-        to_prompt
-        if weights.unmoved is None
-        else partial(guided_to_motion, guidance=guidance, unmoved=weights.unmoved)
-    )
-    pull = while_noisy(to_motion, least=DECIDED, then=to_prompt)
     perturbed = partial(
         away_from_perturbed,
         unet=unet,
-        scale=request.perturbed_attention,
+        scale=settled.request.perturbed_attention,
         guidance=settled.guidance,
     )
     return [
         perturbed,
-        while_noisy(pull, least=request.guidance_from) if settled.is_guided else unwrapped,
+        guidance_of(settled, unmoved=weights.unmoved),
         weights.around,
         partial(over_windows, plan=settled.windows),
     ]

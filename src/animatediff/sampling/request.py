@@ -315,7 +315,7 @@ class AnimationRequest:
         Option(
             "Frames of a context window.",
             group="Motion",
-            foreign=("context-length", "context-frames", "context", "context-batch-size", "C"),
+            foreign=("context-length", "context-frames", "context", "context-batch-size"),
             least=2,
             most=MAX_FRAMES,
             unset="as many as the motion module was trained on, if the clip is too long for it",
@@ -338,7 +338,7 @@ class AnimationRequest:
             "With a uniform or looped schedule, also denoise frames 2, 4, ... up to 2^(N - 1) apart "
             "together.",
             group="Motion",
-            foreign=("context-stride", "stride", "S"),
+            foreign=("context-stride", "stride"),
             least=1,
             most=6,
         ),

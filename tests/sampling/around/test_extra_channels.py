@@ -14,8 +14,9 @@ from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.extra_channels import ExtraChannels, graft_extra_channels
 from animatediff.sampling.around.extra_channels import with_extra_channels
-from animatediff.sampling.around.windows import over_windows, plan_windows
+from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import WITH_PROMPT, Ask
+from animatediff.sampling.windows.plan import WindowPlan
 
 FRAMES, EXTRA = 6, 5
 
@@ -88,8 +89,8 @@ def test_each_window_and_each_row_is_given_its_own_frames(
         return rearrange(out[:, :4], "(b f) c h w -> b c f h w", f=asked.latents.shape[2])
 
     predict = with_extra_channels(first_layer, branch=branch, extra=planes)
-    windows = plan_windows(FRAMES, length=4, overlap=2)
-    assert torch.allclose(over_windows(predict, windows=windows)(ask), predict(ask), atol=1e-5)
+    plan = WindowPlan(FRAMES, length=4, overlap=2)
+    assert torch.allclose(over_windows(predict, plan=plan)(ask), predict(ask), atol=1e-5)
     two = replace(ask, latents=ask.latents.expand(2, -1, -1, -1, -1))
     assert torch.allclose(predict(two), predict(ask).expand(2, -1, -1, -1, -1), atol=1e-6)
 

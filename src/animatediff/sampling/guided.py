@@ -1,0 +1,31 @@
+"""The guidance that a request asks for: to the prompt, to a motion, rescaled, and at which noise."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from animatediff.sampling.around.guidance import classifier_free, guided
+from animatediff.sampling.around.motion_guidance import DECIDED, guided_to_motion
+from animatediff.sampling.around.rescale import rescaled
+from animatediff.sampling.around.while_noisy import unwrapped, while_noisy
+from animatediff.sampling.ask import Around
+from animatediff.sampling.changed_weights import Unmoved
+from animatediff.sampling.settled import Settled
+
+
+def guidance_of(settled: Settled, *, unmoved: Unmoved | None) -> Around:
+    """The guidance of a request as one wrapper; at a guidance scale of 1 there is none.
+
+    Args:
+        settled: the request.
+        unmoved: takes off the share of MotionLoRAs that guidance pulls to, if it pulls to any.
+    """
+    if not settled.is_guided:
+        return unwrapped
+    request = settled.request
+    guidance = rescaled(classifier_free(settled.guidance), share=request.guidance_rescale)
+    to_prompt = partial(guided, guidance=guidance)
+    if unmoved is not None:
+        to_motion = partial(guided_to_motion, guidance=guidance, unmoved=unmoved)
+        to_prompt = while_noisy(to_motion, least=DECIDED, then=to_prompt)
+    return while_noisy(to_prompt, least=request.guidance_from)
