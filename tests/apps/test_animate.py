@@ -121,7 +121,7 @@ def test_help_shows_the_most_used_options_first_and_the_rest_in_groups(
         ("--num_inference_steps", "use --steps N"),
         ("--motion_module", "use --motion NAME"),
         ("--medvram", "memory needs no option"),
-        ("--loop", "A seamless loop is not supported yet"),
+        ("--loops", "--loop makes the loop seamless"),
         ("--image", "starting from a picture is not supported yet"),
         ("--frmaes", "did you mean --frames?"),
     ],
