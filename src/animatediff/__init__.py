@@ -10,19 +10,54 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from animatediff.errors import (
+        Cancelled,
+        FileError,
+        InputError,
+        MemoryLimitError,
+        NumericalError,
+        OutputError,
+    )
     from animatediff.runtime import Runtime
-    from animatediff.sampling.animator import Animation, Animator
+    from animatediff.sampling.animation import Animation, Progress
+    from animatediff.sampling.animator import Animator
+    from animatediff.sampling.metadata import load_request
     from animatediff.sampling.request import AnimationRequest
     from animatediff.video import Video
 
-__all__ = ["Animation", "AnimationRequest", "Animator", "Runtime", "Video"]
+__all__ = [
+    "Animation",
+    "AnimationRequest",
+    "Animator",
+    "Cancelled",
+    "FileError",
+    "InputError",
+    "MemoryLimitError",
+    "NumericalError",
+    "OutputError",
+    "Progress",
+    "Runtime",
+    "Video",
+    "load_request",
+]
 
+_ERRORS = (
+    "Cancelled",
+    "FileError",
+    "InputError",
+    "MemoryLimitError",
+    "NumericalError",
+    "OutputError",
+)
 _HOMES = {
-    "Animation": "animatediff.sampling.animator",
+    **dict.fromkeys(_ERRORS, "animatediff.errors"),
+    "Animation": "animatediff.sampling.animation",
     "AnimationRequest": "animatediff.sampling.request",
     "Animator": "animatediff.sampling.animator",
+    "Progress": "animatediff.sampling.animation",
     "Runtime": "animatediff.runtime",
     "Video": "animatediff.video",
+    "load_request": "animatediff.sampling.metadata",
 }
 
 

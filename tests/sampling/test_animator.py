@@ -256,8 +256,12 @@ def test_requests_are_read_back_strictly(request_of: AnimationRequest) -> None:
         AnimationRequest.from_json(request.to_json().replace('"seed"', '"sede"'))
 
 
-def test_a_prompt_alone_is_no_request(animator: Animator) -> None:
-    asked: Any = "a fox"
+def test_a_prompt_alone_can_be_animated_but_names_no_model(animator: Animator) -> None:
+    assert animator.resolved("a fox").prompt == "a fox"
+    asked: Any = 3
     for make in (animator.animate, animator.resolved, Animator.for_request):
         with pytest.raises(InputError, match=r"AnimationRequest\(prompt='a fox'\)"):
             make(asked)
+    asked = "a fox"
+    with pytest.raises(InputError, match=r"AnimationRequest\(prompt='a fox'\)"):
+        Animator.for_request(asked)

@@ -12,6 +12,7 @@ import pytest
 from animatediff.errors import InputError
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.scale import Scale
 from animatediff.sampling.schedulers import SAMPLERS
 from animatediff.sampling.settled import Model, Settled, settle
 
@@ -99,6 +100,6 @@ def test_scales_are_for_the_request_and_files_are_for_the_animator(
 ) -> None:
     """A LoRA and its scale may differ from request to request on the same animator."""
     one, two = (settled(loras=(f"{tiny_lora}:{scale}",)) for scale in (0.5, -1))
-    assert one.styles == ((tiny_lora, 0.5),)
-    assert two.styles == ((tiny_lora, -1.0),)
-    assert (one.alpha, one.motion_scales, one.motion_pulls) == (0.0, (), ())
+    assert one.styles == ((tiny_lora, Scale.of(0.5)),)
+    assert two.styles == ((tiny_lora, Scale.of(-1.0)),)
+    assert (one.alpha, one.motion_scales, one.motion_pulls) == (Scale.of(0.0), (), ())

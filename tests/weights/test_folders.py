@@ -11,7 +11,8 @@ from tests.effort import within
 from animatediff.errors import FileError, InputError
 from animatediff.weights.builtin import ModelFile, ModelFolder, list_models, resolve, resolve_model
 from animatediff.weights.catalog import catalog, published
-from animatediff.weights.folders import Role, find_in_hub_cache, list_found, model_folders
+from animatediff.weights.folders import find_in_hub_cache, list_found, model_folders
+from animatediff.weights.roles import RoleName as Role
 
 
 def touch(path: Path) -> Path:

@@ -17,6 +17,7 @@ from animatediff.errors import InputError, OutputError, reason_of
 from animatediff.options.declaration import Option
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.travel_files import Travel, read_travel_file
+from animatediff.weights.roles import ROLES
 
 MAX_SEEDS = 64
 
@@ -55,7 +56,7 @@ class AnimateOptions:
             group="Sampling",
             name="seed",
             metavar="N",
-            foreign=("seeds", "random-seed", "noise-seed", "S"),
+            foreign=("seeds", "random-seed", "noise-seed"),
             common=True,
             unset="0",
         ),
@@ -105,7 +106,7 @@ class AnimateOptions:
             "override it.",
             group="Output",
             metavar="FILE",
-            foreign=("config-file", "settings", "inference-config", "C"),
+            foreign=("config-file", "settings", "inference-config"),
         ),
     ] = None
     save_config: Annotated[
@@ -166,7 +167,11 @@ def animate(options: AnimateOptions) -> None:
         from animatediff.weights.storage.read_ahead import first_read, read_ahead
 
         first = requests[0]
-        read_ahead(first_read(resolve_model(first.model), resolve_motion(first.motion)))
+        model, motion = (
+            first.model or ROLES["model"].default,
+            first.motion or ROLES["motion"].default,
+        )
+        read_ahead(first_read(resolve_model(model), resolve_motion(motion)))
         from animatediff.apps.render import render
         from animatediff.runtime import Runtime
 

@@ -6,18 +6,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from animatediff.apps.parsing import optional
 from animatediff.errors import FileError, InputError
+from animatediff.weights.roles import RoleName, usable_roles
 
 if TYPE_CHECKING:
     from animatediff.weights.folders import Found
     from animatediff.weights.hub import Hub, Offer
-
-RoleName = Literal["model", "motion", "lora", "motion-lora", "adapter", "vae", "embedding"]
 
 
 @dataclass(frozen=True)
@@ -77,15 +76,15 @@ def _list(options: ModelsOptions) -> int:
 
 
 def _roles(options: ModelsOptions) -> tuple[RoleName, ...]:
-    return (options.kind,) if options.kind is not None else get_args(RoleName)
+    return (options.kind,) if options.kind is not None else tuple(r.name for r in usable_roles())
 
 
 def _found(wanted: tuple[RoleName, ...]) -> Iterator[Found]:
-    from animatediff.weights.folders import Role, list_found
+    from animatediff.weights.folders import list_found
 
     seen: set[Path] = set()
-    for role in get_args(Role):
-        for found in list_found(role) if role in wanted else ():
+    for role in wanted:
+        for found in list_found(role):
             if found.path not in seen:  # one folder may serve several roles
                 seen.add(found.path)
                 yield found

@@ -15,8 +15,8 @@ from animatediff.sampling.animator import Animation, Animator
 from animatediff.sampling.animator import Progress as Step
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import grid
-from animatediff.weights.builtin import NO_MOTION
 from animatediff.weights.families import Family
+from animatediff.weights.roles import NO_MOTION
 
 PREVIEW_EVERY = 5
 """Steps between two previews after the first; each costs as much as decoding a few frames."""
@@ -32,9 +32,10 @@ def render(
 ) -> None:
     """Animate requests that share a model, and write each; several also side by side."""
     animator = Animator.for_request(requests[0], runtime=runtime)
-    if requests[0].motion != NO_MOTION:
-        name, family = Path(requests[0].motion).name, animator.family
-        facts = {"family": family.name, "numerics": requests[0].numerics}
+    loaded = animator.loaded
+    if loaded.motion != NO_MOTION:
+        name, family = Path(loaded.motion).name, animator.family
+        facts = {"family": family.name, "numerics": loaded.numerics}
         progress.tell("family", f"motion {name}: {understood(family)}", facts)
     told: set[str] = set()
     animations: list[Animation] = []

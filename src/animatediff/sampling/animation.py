@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxtyping import Float
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from animatediff.sampling.metadata import Report, describe
@@ -51,6 +54,21 @@ class Animation:
     request: AnimationRequest
     latents: Float[Tensor, "1 c f h w"]
     report: Report
+
+    @property
+    def frames(self) -> UInt8[np.ndarray, "f h w 3"]:
+        """The frames as sRGB bytes."""
+        return self.video.frames
+
+    def to_pil(self) -> list[Image]:
+        """The frames as pictures."""
+        from PIL import Image
+
+        return [Image.fromarray(frame) for frame in self.frames]
+
+    def to_torch(self) -> Float[Tensor, "f 3 h w"]:
+        """The frames as a tensor of numbers from 0 to 1, channels first."""
+        return rearrange(torch.from_numpy(self.frames.copy()), "f h w c -> f c h w").float() / 255
 
     def save(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002
         """Write the video with its request inside, so that it can be made again; returns the path.

@@ -7,12 +7,12 @@ it motion modules that were trained once, and never with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 
@@ -30,20 +30,20 @@ from animatediff.sampling.decode import decode
 from animatediff.sampling.draw import draw_latents
 from animatediff.sampling.finish import finished
 from animatediff.sampling.guided import guidance_of
-from animatediff.sampling.loading import Loaded, load_parts
+from animatediff.sampling.loading import Loaded, load_parts, move
+from animatediff.sampling.lora_cache import MOST_LORAS, LoraCache
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import load_request
 from animatediff.sampling.model_noise import model_noise
 from animatediff.sampling.report import report_on
-from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
-from animatediff.sampling.settled import Model, Settled, check_request, settle
+from animatediff.sampling.request import AnimationRequest, Choices, Files, check_request, chosen
+from animatediff.sampling.settled import Model, Settled, settle
 from animatediff.sampling.watch import Watch, ignore, never
 from animatediff.video import Video
 from animatediff.weights.adapters import LoadedLowRank
-from animatediff.weights.families import Family, Numerics
+from animatediff.weights.families import Family
 from animatediff.weights.image_model.base_model import BaseModel
-from animatediff.weights.lora import Style, fit_lora, read_lora
-from animatediff.weights.motion import AUTO
+from animatediff.weights.roles import RoleName
 from animatediff.weights.textual_inversion import Word
 
 if TYPE_CHECKING:
@@ -59,103 +59,106 @@ class Animator:
     Attributes:
         base: the image model.
         animated: its U-Net with motion modules.
-        loras: the styles read so far, by file; each request says which, and how much of each.
+        loras: the LoRAs read last; each request says which, and how much of each.
         family: what the motion module's version decides.
         runtime: where and in which precision it runs.
         loaded: what ``load`` was asked for, as in a request.
         files: the weight files, by role.
-        adapter: the domain adapter, whose alpha each request says.
-        motion_loras: the motion patterns, whose scales each request says.
+        added: what was added to the image model, by role (``weights/roles.py``).
         notes: what is to be known of the files, a sentence each.
-        words: the learned words that prompts may name.
+        own_loras: the LoRAs of ``load``, for requests that name none.
     """
 
     base: BaseModel
     animated: AnimatedUNet
-    loras: dict[Path, Style]
+    loras: LoraCache
     family: Family
     runtime: Runtime
     loaded: Loaded
     files: dict[str, Path]
-    adapter: LoadedLowRank | None = None
-    motion_loras: tuple[LoadedLowRank, ...] = ()
+    added: Mapping[RoleName, tuple[Any, ...]]
     notes: tuple[str, ...] = ()
-    words: tuple[Word, ...] = ()
+    own_loras: tuple[str, ...] = ()
 
     @classmethod
     def load(
         cls,
         model: str = "emoji",
         *,
-        motion: str = "emoji",
-        loras: Sequence[str] = (),
-        vae: str = "",
-        embeddings: Sequence[str] = (),
-        adapter: str = "",
-        motion_loras: Sequence[str] = (),
-        family: str = AUTO,
-        numerics: Numerics = "faithful",
         runtime: Runtime | None = None,
+        most_loras: int = MOST_LORAS,
+        **files: Unpack[Files],
     ) -> Animator:
         """Load a model; every file is checked against every other before any is read.
 
         Args:
             model: a name, a file or a diffusers folder.
-            motion: a built-in name, a file, or ``none`` for the image model frame by frame.
-            loras: styles, each ``name-or-file:scale``, to read now and not at the first request.
-            vae: an autoencoder instead of the model's own, a name, a file or a folder.
-            embeddings: textual inversions that prompts may name, each a name or a file.
-            adapter: a domain adapter, ``file:alpha``; later requests may say another alpha.
-            motion_loras: motion patterns, each ``file:scale``; likewise.
-            family: the motion module's family, where its file does not say it.
-            numerics: normalise as the family was trained, or as diffusers does.
             runtime: where to run; a GPU if there is one.
+            most_loras: how many LoRAs are kept in memory between requests.
+            files: ``motion``, ``vae``, ``adapter``, ... as in ``AnimationRequest``. Requests need not
+                name them again, and may give other LoRAs and other scales.
 
         Raises:
             InputError: a name, a device or a precision is unknown.
             FileError: a file is broken, or is not what was asked for.
             MemoryLimitError: the model does not fit.
         """
-        runtime = runtime or Runtime()
-        parts = load_parts(
-            Loaded(
-                model=model,
-                motion=motion,
-                vae=vae,
-                embeddings=tuple(embeddings),
-                adapter=parse_adapter(adapter)[0],
-                motion_loras=tuple(parse_lora(text)[0] for text in motion_loras),
-                family=family,
-                numerics=numerics,
-            ),
-            loras=loras,
-            runtime=runtime,
-        )
-        return cls(runtime=runtime, **vars(parts))
+        request = replace(AnimationRequest("", model=model), **files).validated()
+        animator = cls.for_request(request, runtime=runtime, most_loras=most_loras)
+        return replace(animator, own_loras=request.loras)
 
     @classmethod
-    def for_request(cls, request: AnimationRequest, *, runtime: Runtime | None = None) -> Animator:
+    def for_request(
+        cls,
+        request: AnimationRequest,
+        *,
+        runtime: Runtime | None = None,
+        most_loras: int = MOST_LORAS,
+    ) -> Animator:
         """Load what a request names; raises as ``load`` does."""
         check_request(request)
         runtime = runtime or Runtime()
         parts = load_parts(
-            Loaded.of(request),
-            loras=request.loras,
-            runtime=runtime,
+            Loaded.of(request), loras=request.loras, most_loras=most_loras, runtime=runtime
         )
         return cls(runtime=runtime, **vars(parts))
 
+    @property
+    def motion_loras(self) -> tuple[LoadedLowRank, ...]:
+        """The MotionLoRAs, whose scales each request gives."""
+        return self.added.get("motion-lora", ())
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The learned words that prompts may name."""
+        return self.added.get("embedding", ())
+
+    def to(self, device: str) -> Animator:
+        """Move what is loaded to a device such as ``cuda:1``, in place; returns the animator there.
+
+        The precision does not change.
+
+        Raises:
+            InputError: the device is unknown, or this machine does not have it.
+        """
+        runtime = replace(self.runtime, device=device)
+        base = move(self.base, self.animated, self.added, device=runtime.torch_device())
+        loras = LoraCache(base, most=self.loras.most)
+        return replace(self, base=base, runtime=runtime, loras=loras)
+
     def animate(
         self,
-        request: AnimationRequest,
+        request: AnimationRequest | str,
         *,
-        on_step: Callable[[Progress], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
+        on_step: Callable[[Progress], None] = ignore,
+        should_stop: Callable[[], bool] = never,
+        **choices: Unpack[Choices],
     ) -> Animation:
         """Make the animation that a request determines; not from two threads at once.
 
         Args:
-            request: what to make; its model and motion must be the loaded ones.
+            request: what to make, or just the prompt; what is loaded need not be named.
+            choices: fields of the request that override it, such as ``seed=7``.
             on_step: told after every step.
             should_stop: asked before every step.
 
@@ -165,14 +168,15 @@ class Animator:
             NumericalError: NaN or infinity, named by its step.
             MemoryLimitError: the request needs more memory than there is.
         """
-        settled = settle(request, self.model)
+        settled = settle(chosen(request, choices, loras=self.own_loras), self.model)
+        self.loras.make_room([path for path, _ in settled.styles])
         with ExitStack() as stack:
             stack.enter_context(memory_named("The animation"))
             weights = stack.enter_context(
                 changed_weights(
                     settled,
-                    styles=[self._style(path) for path, _ in settled.styles],
-                    adapter=self.adapter,
+                    styles=[self.loras.read(path) for path, _ in settled.styles],
+                    adapter=next(iter(self.added.get("adapter", ())), None),
                     motion_loras=self.motion_loras,
                 )
             )
@@ -183,16 +187,16 @@ class Animator:
                 )
                 stack.callback(free_u.remove)
             stack.enter_context(torch.inference_mode())
-            watch = Watch(settled, self.base, on_step or ignore, should_stop or never)
+            watch = Watch(settled, self.base, on_step, should_stop)
             return self._animate(settled, watch, weights)
 
-    def resolved(self, request: AnimationRequest) -> AnimationRequest:
+    def resolved(self, request: AnimationRequest | str) -> AnimationRequest:
         """The request with every choice that was left to the model filled in.
 
         Raises:
             InputError: the request cannot be, or is for another model or precision.
         """
-        return settle(request, self.model).request
+        return settle(chosen(request, {}, loras=self.own_loras), self.model).request
 
     @property
     def model(self) -> Model:
@@ -204,17 +208,6 @@ class Animator:
             motion_loras=self.motion_loras,
             words=self.words,
         )
-
-    def _style(self, path: Path) -> Style:
-        """A LoRA, read at its first use.
-
-        Raises:
-            FileError: it is broken, or for another model.
-        """
-        if path not in self.loras:
-            plan = fit_lora(read_lora(path), self.base.networks)
-            self.loras[path] = plan.load(device=self.base.unet.device)
-        return self.loras[path]
 
     def _animate(self, settled: Settled, watch: Watch, weights: ChangedWeights) -> Animation:
         """Text, what is wrapped around the model, latents, frames: the order of work."""
@@ -240,7 +233,7 @@ class Animator:
             loaded=self.loaded,
             family=self.family,
             notes=self.notes,
-            styles={path: self._style(path) for path, _ in settled.styles},
+            styles={path: self.loras.read(path) for path, _ in settled.styles},
             files=self.files,
             words=self.words,
             device=self.base.unet.device,

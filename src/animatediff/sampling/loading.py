@@ -6,33 +6,27 @@ trained once, and never with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.runtime import Runtime
 from animatediff.sampling.learned_words import named_in_folders, read_named
+from animatediff.sampling.lora_cache import LoraCache
 from animatediff.sampling.memory import memory_named
-from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
-from animatediff.weights.adapters import (
-    LoadedLowRank,
-    fill_low_rank,
-    graft_adapter,
-    graft_motion_lora,
-    read_adapter,
-    read_motion_lora,
-    resolve_low_rank,
-)
-from animatediff.weights.builtin import resolve, resolve_lora, resolve_model, resolve_motion
+from animatediff.sampling.request import AnimationRequest, parse_lora
+from animatediff.weights.builtin import resolve, resolve_model, resolve_motion
 from animatediff.weights.families import Betas, Family, Numerics
 from animatediff.weights.image_model.base_model import BaseModel, plan_base_model
-from animatediff.weights.lora import Style, fit_lora, read_lora
+from animatediff.weights.loader import Host, Loader
 from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
+from animatediff.weights.roles import ROLES, Role, RoleName, usable_roles
 from animatediff.weights.storage.read_ahead import first_read, read_ahead
-from animatediff.weights.textual_inversion import Word, add_words, read_embedding
 
 IMAGE_FAMILY = Family(name="image")
 """What an image model by itself goes by, when no motion module decides."""
@@ -40,46 +34,122 @@ IMAGE_FAMILY = Family(name="image")
 
 @dataclass(frozen=True)
 class Loaded:
-    """What an animator was loaded for; LoRAs, and every scale, may differ from request to request."""
+    """What an animator was loaded for: the values of the request's fields that name files.
 
-    model: str
-    motion: str
-    vae: str
-    embeddings: tuple[str, ...]
-    adapter: str
-    motion_loras: tuple[str, ...]
-    family: str
-    numerics: Numerics
+    Attributes:
+        named: what makes it another animator: the names of files by field, without scales, and how
+            the motion module is read.
+        values: by field, with the scales that hold if a request names no file for the field.
+        typed: textual inversions in the model folders that only prompts name; a request may use them
+            or not.
+    """
+
+    named: Mapping[str, Any]
+    values: Mapping[str, Any] = field(compare=False)
     typed: tuple[str, ...] = field(default=(), compare=False)
-    """Those of the embeddings that no option names: prompts do, and they are in the folders."""
 
     @classmethod
     def of(cls, request: AnimationRequest) -> Loaded:
         """What a request needs to be loaded."""
+        how = {"family": request.family, "numerics": request.numerics or "faithful"}
+        values = {role.field: _value(role, getattr(request, role.field)) for role in _KEPT}
+        names = {role.field: _names(role, values[role.field]) for role in _KEPT}
         own = {Path(name).stem.lower() for name in request.embeddings}
         texts = (request.prompt, request.negative_prompt, *request.prompts.values())
         typed = tuple(name for name in named_in_folders(texts) if name.lower() not in own)
-        return cls(
-            model=request.model,
-            motion=request.motion,
-            vae=request.vae,
-            embeddings=(*request.embeddings, *typed),
-            typed=typed,
-            adapter=parse_adapter(request.adapter)[0],
-            motion_loras=tuple(name for name, _ in map(parse_lora, request.motion_loras)),
-            family=request.family,
-            numerics=request.numerics,
-        )
+        return cls({**names, **how}, {**values, **how}, typed)
+
+    def complete(
+        self, request: AnimationRequest, *, words: Collection[str] = ()
+    ) -> AnimationRequest:
+        """The request with every file named that is loaded here.
+
+        Args:
+            request: a valid request.
+            words: the learned words that are loaded, in lower case.
+
+        Raises:
+            InputError: it names other files, which needs another animator.
+        """
+        unsaid = (None, "", (), AUTO)
+        filled = {
+            field: value
+            for field, value in self.values.items()
+            if getattr(request, field) in unsaid
+        }
+        request = replace(request, **filled)
+        asked = Loaded.of(request)
+        # A word that only a prompt names is loaded with the first request, and may be used or not.
+        typed = {*self.typed, *asked.typed}
+        if asked._without(typed) != self._without(typed):
+            raise InputError(
+                f"The request is for {asked}, and this animator has {self}; "
+                "load another animator for it."
+            )
+        # So that the file says which words were read, whatever folders another machine has.
+        used = tuple(name for name in asked.typed if name.lower() in words)
+        return replace(request, embeddings=(*request.embeddings, *used))
+
+    @property
+    def motion(self) -> str:
+        """The motion module's name, or ``none``."""
+        return self.values["motion"]
+
+    @property
+    def numerics(self) -> Numerics:
+        """How groups are normalised."""
+        return self.values["numerics"]
+
+    def _without(self, words: Collection[str]) -> dict[str, Any]:
+        """The names, without some of the textual inversions."""
+        kept = tuple(name for name in self.named["embeddings"] if name not in words)
+        return {**self.named, "embeddings": kept}
 
     def __str__(self) -> str:
-        vae = f", autoencoder {self.vae}" if self.vae else ""
-        words = f", embeddings {' and '.join(self.embeddings)}" if self.embeddings else ""
-        adapter = f", domain adapter {self.adapter}" if self.adapter else ""
-        patterns = f", MotionLoRA {' and '.join(self.motion_loras)}" if self.motion_loras else ""
-        as_what = f" as {self.family}" if self.family != AUTO else ""
+        base = f"model {self.values['model']}, motion {self.motion}"
+        family = f" as {self.values['family']}" if self.values["family"] != AUTO else ""
+        rest = [
+            f", {role.title} {' and '.join(self.named[role.field])}"
+            for role in _KEPT
+            if role.field not in ("model", "motion") and self.named[role.field]
+        ]
         numerics = f", {self.numerics} numerics" if self.numerics != "faithful" else ""
-        details = f"{as_what}{vae}{words}{adapter}{patterns}{numerics}"
-        return f"model {self.model}, motion {self.motion}{details}"
+        return f"{base}{family}{''.join(rest)}{numerics}"
+
+
+def files_named(request: AnimationRequest) -> dict[str, Path]:
+    """Every weight file that has a say in a request's result, by role.
+
+    Raises:
+        InputError: one is named that does not exist.
+        FileError: a built-in one is not installed.
+    """
+    files = resolve_model(request.model or ROLES["model"].default).weights()
+    for role in usable_roles():
+        if role.name != "model":
+            value = _value(role, getattr(request, role.named_by or role.field))
+            files |= _by_name(role, [resolve(role.name, name) for name in _names(role, value)])
+    return files
+
+
+def _value(role: Role, value: Any) -> Any:
+    """What a request's field says, or what a new animator has."""
+    return tuple(value) if role.several else value or role.default
+
+
+def _names(role: Role, value: Any) -> tuple[str, ...]:
+    """The files that a field names, without scales."""
+    texts = value if role.several else (value,)
+    named = [text for text in texts if text and text != role.nothing]
+    return tuple(parse_lora(text)[0] if role.scaled else text for text in named)
+
+
+def _by_name(role: Role, paths: Sequence[Path]) -> dict[str, Path]:
+    """Files as results name them: ``adapter``, or ``lora:noto`` where there may be several."""
+    return {f"{role.name}:{path.stem}" if role.several else role.name: path for path in paths}
+
+
+_KEPT = tuple(role for role in usable_roles() if not role.per_request)
 
 
 @dataclass(frozen=True)
@@ -88,27 +158,21 @@ class Parts:
 
     base: BaseModel
     animated: AnimatedUNet
-    loras: dict[Path, Style]
+    loras: LoraCache
     family: Family
     loaded: Loaded
     files: dict[str, Path]
-    adapter: LoadedLowRank | None
-    motion_loras: tuple[LoadedLowRank, ...]
+    added: Mapping[RoleName, tuple[Any, ...]]
     notes: tuple[str, ...]
-    words: tuple[Word, ...]
 
 
-def load_parts(
-    loaded: Loaded,
-    *,
-    loras: Sequence[str],
-    runtime: Runtime,
-) -> Parts:
-    """Read what ``loaded`` names.
+def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime: Runtime) -> Parts:
+    """Read what ``loaded`` names; every file is checked against every other before any is read.
 
     Args:
         loaded: which model, which motion, and what is added to them.
-        loras: styles, each ``name-or-file:scale``, to read now and not at the first request.
+        loras: LoRAs, each ``name-or-file:scale``, to read now and not at the first request.
+        most_loras: how many LoRAs are kept in memory between requests.
         runtime: where to run.
 
     Raises:
@@ -119,74 +183,93 @@ def load_parts(
     runtime.apply()
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
     motion_path = resolve_motion(loaded.motion)
-    lora_files = [read_lora(resolve_lora(name)) for name, _ in map(parse_lora, loras)]
-    patterns = [resolve_low_rank(name, kind="motion-lora") for name in loaded.motion_loras]
-    adapter_file = (
-        read_adapter(resolve_low_rank(loaded.adapter, kind="adapter")) if loaded.adapter else None
-    )
-    pattern_files = [read_motion_lora(path) for path in patterns]
-    word_files = [
-        read_embedding(resolve("embedding", name))
-        for name in loaded.embeddings
-        if name not in loaded.typed
-    ]
-    model = resolve_model(loaded.model)
-    vae = resolve("vae", loaded.vae) if loaded.vae else None
+    roles = [role for role in usable_roles() if role.loader]
+    names: dict[RoleName, Sequence[str]] = {
+        role.name: _names(role, loras if role.per_request else loaded.values[role.field])
+        for role in roles
+    }
+    loaders: dict[RoleName, Loader[Any, Any, Any]] = {
+        role.name: role.load() for role in roles if names[role.name]
+    }
+    paths = {name: [resolve(name, each) for each in names[name]] for name in loaders}
+    read = {name: [loader.read(path) for path in paths[name]] for name, loader in loaders.items()}
+    model = resolve_model(loaded.values["model"])
+    vae = resolve("vae", loaded.values["vae"]) if loaded.values["vae"] else None
     # To build a network imports libraries for seconds, in which the disk would have nothing to do.
     read_ahead(first_read(model, motion_path))
     plan = plan_base_model(model, vae=vae)
     module = (
-        read_motion(motion_path, family=loaded.family, numerics=loaded.numerics)
+        read_motion(motion_path, family=loaded.values["family"], numerics=loaded.numerics)
         if motion_path is not None
         else None
     )
-    if module is None and pattern_files:
-        raise InputError("A MotionLoRA changes a motion module, and the motion is none.")
     if module is not None:
         animated = inflate(plan.unet, module)
     else:
         animated = AnimatedUNet(plan.unet, heads=1)
         animated.remove()
-    styles = [fit_lora(lora, plan.networks) for lora in lora_files]
-    low_rank = [graft_motion_lora(animated, file, scale=0.0) for file in pattern_files]
-    absorbed = (
-        graft_adapter(plan.unet, adapter_file, scale=0.0) if adapter_file is not None else None
-    )
+    host = Host(animated, plan.networks, has_motion=module is not None)
+    fitted = {name: loader.fit(read[name], host) for name, loader in loaders.items()}
     with memory_named("Loading the model"):
         base = plan.load(dtype=dtype, device=device)
         if module is not None:
             fill_motion(animated, module, dtype=dtype, device=device)
-        typed, word_notes = read_named(loaded.typed, base=base)
-        word_files += [file for file in typed if file.name not in {f.name for f in word_files}]
-        words = add_words(base, word_files)
-        read = {style.lora.header.path: style.load(device=device) for style in styles}
-        for branches_of in (*low_rank, *([absorbed] if absorbed is not None else ())):
-            fill_low_rank(branches_of, dtype=dtype, device=device)
+        extra, word_notes = read_named(loaded.typed, base=base)
+        known = {file.name for file in fitted.get("embedding", ())}
+        extra = [file for file in extra if file.name not in known]
+        if extra:
+            loaders["embedding"] = ROLES["embedding"].load()
+            fitted["embedding"] = [*fitted.get("embedding", ()), *extra]
+            found = [file.header.path for file in extra]
+            paths["embedding"] = [*paths.get("embedding", ()), *found]
+        added: dict[RoleName, tuple[Any, ...]] = {
+            name: tuple(loader.fill(fitted[name], base, dtype=dtype, device=device))
+            for name, loader in loaders.items()
+        }
     files = dict(base.files)
     if motion_path is not None:
         files["motion"] = motion_path
-    files |= {f"motion-lora:{path.stem}": path for path in patterns}
-    files |= {f"embedding:{file.header.path.stem}": file.header.path for file in word_files}
-    if adapter_file is not None:
-        files["adapter"] = adapter_file.header.path
+    kept = [role for role in roles if role.name in loaders and not role.per_request]
+    for role in kept:
+        files |= _by_name(role, paths[role.name])
+    lora_files = dict(zip(paths.get("lora", ()), added.pop("lora", ()), strict=True))
     return Parts(
         base=base,
         animated=animated,
-        loras=read,
+        loras=LoraCache(base, most=most_loras, known=lora_files),
         family=module.family if module is not None else _image_family(base),
         loaded=loaded,
         files=files,
-        adapter=absorbed,
-        motion_loras=tuple(low_rank),
-        words=words,
+        added=added,
         notes=(
             *base.notes,
             *(module.notes if module is not None else ()),
-            *(note for added in (*low_rank, absorbed) if added is not None for note in added.notes),
-            *(note for file in word_files for note in file.notes),
+            *(
+                note
+                for role in kept
+                for each in added[role.name]
+                for note in loaders[role.name].notes(each)
+            ),
             *word_notes,
         ),
     )
+
+
+def move(
+    base: BaseModel,
+    animated: AnimatedUNet,
+    added: Mapping[RoleName, Sequence[Any]],
+    *,
+    device: torch.device,
+) -> BaseModel:
+    """Move a loaded model to a device, in place; returns the image model there."""
+    if not any(parameter.is_meta for parameter in animated.motion.parameters()):
+        animated.motion.to(device)
+    for name, files in added.items():
+        loader = ROLES[name].load()
+        for file in files:
+            loader.move(file, device)
+    return base.to(device)
 
 
 def _image_family(base: BaseModel) -> Family:

@@ -13,16 +13,11 @@ from typing import Any
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.free_init import SPATIAL, TEMPORAL
 from animatediff.sampling.keyframes import positions_of
-from animatediff.sampling.request import MAX_JSON, AnimationRequest, parse_adapter, parse_lora
+from animatediff.sampling.loading import files_named
+from animatediff.sampling.request import MAX_JSON, AnimationRequest
 from animatediff.sampling.schedulers import SAMPLERS
 from animatediff.video import read_metadata
-from animatediff.weights.adapters import resolve_low_rank
-from animatediff.weights.builtin import (
-    resolve,
-    resolve_lora,
-    resolve_model,
-    resolve_motion,
-)
+from animatediff.weights.roles import NO_MOTION
 from animatediff.weights.storage.files import sha256_of
 
 OURS, INFOTEXT = "animatediff", "parameters"
@@ -93,8 +88,8 @@ def infotext(request: AnimationRequest, report: Report) -> str:
     loras = {role: digest for role, digest in report.sha256s.items() if role.startswith("lora:")}
     hashes = ", ".join(f"{role[5:]}: {digest[:10]}" for role, digest in loras.items())
     motion = {
-        "enable": request.motion != "none",
-        "model": Path(request.motion).name,
+        "enable": request.motion != NO_MOTION,
+        "model": Path(request.motion or "").name,
         "mm_hash": report.sha256s.get("motion", "")[:8],
         "video_length": request.num_frames,
         "fps": request.fps,
@@ -115,7 +110,7 @@ def infotext(request: AnimationRequest, report: Report) -> str:
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}",
         "Model hash": report.sha256s.get("model", report.sha256s.get("unet", ""))[:10],
-        "Model": Path(request.model).name,
+        "Model": Path(request.model or "").name,
         "VAE": Path(request.vae).name if request.vae else "",
         "Clip skip": request.clip_skip or "",
         "Lora hashes": hashes,
@@ -163,35 +158,9 @@ def load_request(path: str | Path, *, check_weights: bool = True) -> AnimationRe
     return request
 
 
-def weight_files(request: AnimationRequest) -> dict[str, Path]:
-    """Every weight file that has a say in the result, by its role.
-
-    Raises:
-        InputError: one is named that does not exist.
-        FileError: a built-in one is not installed.
-    """
-    files = resolve_model(request.model).weights()
-    motion = resolve_motion(request.motion)
-    if motion is not None:
-        files["motion"] = motion
-    if request.vae:
-        files["vae"] = resolve("vae", request.vae)
-    for name in request.embeddings:
-        path = resolve("embedding", name)
-        files[f"embedding:{path.stem}"] = path
-    for path in (resolve_lora(name) for name, _ in map(parse_lora, request.styles)):
-        files[f"lora:{path.stem}"] = path
-    for name, _ in map(parse_lora, request.motion_loras):
-        files[f"motion-lora:{Path(name).stem}"] = resolve_low_rank(name, kind="motion-lora")
-    adapter, _ = parse_adapter(request.adapter)
-    if adapter:
-        files["adapter"] = resolve_low_rank(adapter, kind="adapter")
-    return files
-
-
 def _check_weights(path: Path, *, request: AnimationRequest, recorded: Any) -> None:
     known = recorded if isinstance(recorded, dict) else {}
-    for role, file in weight_files(request).items():
+    for role, file in files_named(request).items():
         if known.get(role) != sha256_of(file):
             raise FileError(
                 f"{path} was made with another version of {file}; "

@@ -13,9 +13,9 @@ from animatediff.sampling.metadata import Report, versions
 from animatediff.sampling.prompt_syntax import take_loras
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import Settled
-from animatediff.weights.builtin import NO_MOTION
 from animatediff.weights.families import Family
 from animatediff.weights.lora import Style
+from animatediff.weights.roles import NO_MOTION
 from animatediff.weights.storage.files import sha256_of
 from animatediff.weights.textual_inversion import Word
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypedDict, get_args
 
 from animatediff.config import from_table
 from animatediff.errors import InputError
@@ -70,6 +70,9 @@ class AnimationRequest:
 
     Every field declares its ``Option``: what it means, its range, and its name on the command line.
     The command line, TOML files, the JSON schema and the docs are generated from them.
+
+    Fields that name files (``model``, ``motion``, ``vae``, ...) may be left as they are: the request
+    is then for whatever the animator has loaded.
     """
 
     prompt: Annotated[
@@ -127,7 +130,7 @@ class AnimationRequest:
         bool, Option("Return to the first keyframe after the last one.", group="Prompt")
     ] = False
     model: Annotated[
-        str,
+        str | None,
         Option(
             "The image model: a name that `animatediff models` lists, a file, or a diffusers folder.",
             group="Model",
@@ -145,10 +148,11 @@ class AnimationRequest:
             ),
             common=True,
             most_characters=MAX_NAME,
+            unset="emoji",
         ),
-    ] = "emoji"
+    ] = None
     motion: Annotated[
-        str,
+        str | None,
         Option(
             "The motion module: a name, a file, or none.",
             group="Motion",
@@ -156,8 +160,9 @@ class AnimationRequest:
             foreign=("motion-module", "motion-model", "motion-adapter", "mm", "motion-module-path"),
             common=True,
             most_characters=MAX_NAME,
+            unset="emoji",
         ),
-    ] = "emoji"
+    ] = None
     loras: Annotated[
         tuple[str, ...],
         Option(
@@ -261,14 +266,15 @@ class AnimationRequest:
         ),
     ] = "auto"
     numerics: Annotated[
-        NumericsName,
+        NumericsName | None,
         Option(
             "Group normalisation: faithful normalises as the module was trained, diffusers as "
             "diffusers does.",
             group="Motion",
             metavar="NAME",
+            unset="faithful",
         ),
-    ] = "faithful"
+    ] = None
     num_frames: Annotated[
         int | None,
         Option(
@@ -580,7 +586,8 @@ class AnimationRequest:
         for key, text in prompts.items():
             check_text(f"text of the keyframe {key}", text, most=MAX_PROMPT)
         for name in ("model", "motion"):
-            if not getattr(self, name).strip():
+            named = getattr(self, name)
+            if named is not None and not named.strip():
                 raise InputError(f"The {name} is empty; name one, such as emoji.")
         for lora in (*self.loras, *self.styles):
             name, scale = parse_lora(lora)
@@ -662,6 +669,88 @@ class AnimationRequest:
                 f"The stored request has version {schema!r:.40}, and this program reads {SCHEMA}."
             )
         return from_table(fields, cls, source="The stored request").validated()
+
+
+class Files(TypedDict, total=False):
+    """The fields of a request that name files, for type checkers; ``Animator.load`` takes them."""
+
+    motion: str
+    loras: Sequence[str]
+    vae: str
+    embeddings: Sequence[str]
+    adapter: str
+    motion_loras: Sequence[str]
+    family: str
+    numerics: NumericsName
+
+
+class Choices(Files, total=False):
+    """The fields of a request except the prompt, for type checkers; ``Animator.animate`` takes them."""
+
+    negative_prompt: str
+    prompts: Mapping[str, str]
+    interpolation: InterpolationName
+    hold: float
+    closed_loop: bool
+    loop: bool
+    window_schedule: WindowSchedule | None
+    window_length: int | None
+    window_overlap: int | None
+    window_stride: int
+    window_weights: WindowWeights
+    pingpong: bool
+    interpolate: int
+    model: str
+    clip_skip: int | None
+    emphasis: EmphasisName
+    num_frames: int | None
+    fps: Fraction | int | float | str
+    width: int | None
+    height: int | None
+    steps: int | None
+    guidance: float | None
+    guidance_from: float
+    guidance_rescale: float
+    perturbed_attention: float
+    free_u: FreeUName
+    motion_guidance: float | None
+    scheduler: SchedulerName | None
+    free_init: int
+    seed: int
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def check_request(request: object) -> None:
+    """Raise if something else than a request is given, such as a prompt alone.
+
+    Raises:
+        InputError: it is no ``AnimationRequest``.
+    """
+    if not isinstance(request, AnimationRequest):
+        shown = f"prompt={request!r:.60}" if isinstance(request, str) else "prompt='a fox'"
+        raise InputError(
+            f"An AnimationRequest is needed, not a {type(request).__name__}; write "
+            f"AnimationRequest({shown})."
+        )
+
+
+def chosen(
+    request: AnimationRequest | str, choices: Choices, *, loras: tuple[str, ...] = ()
+) -> AnimationRequest:
+    """A request, or one for a prompt, with some fields replaced.
+
+    Args:
+        request: the request, or only its prompt.
+        choices: fields that replace the request's.
+        loras: those for a request that names none.
+
+    Raises:
+        InputError: it is neither a request nor a prompt.
+    """
+    if isinstance(request, str):
+        request = AnimationRequest(request)
+    check_request(request)
+    return replace(request, **{"loras": request.loras or loras, **choices})
 
 
 def parse_lora(spec: str, *, what: str = "LoRA") -> tuple[str, Scale]:

@@ -14,15 +14,16 @@ import torch
 from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
 from animatediff.sampling.loading import Loaded
-from animatediff.sampling.request import AnimationRequest, parse_adapter, parse_lora
+from animatediff.sampling.request import AnimationRequest, check_request, parse_adapter, parse_lora
 from animatediff.sampling.scale import Scale
 from animatediff.sampling.schedulers import SAMPLERS, SamplerKind
 from animatediff.sampling.wildcards import resolve_wildcards
 from animatediff.sampling.windows.plan import WindowPlan
 from animatediff.weights.adapters import LoadedLowRank
-from animatediff.weights.builtin import NO_MOTION, resolve_lora
+from animatediff.weights.builtin import resolve_lora
 from animatediff.weights.families import Family
 from animatediff.weights.image_model.base_model import BaseModel
+from animatediff.weights.roles import NO_MOTION
 from animatediff.weights.textual_inversion import Word
 
 _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -113,20 +114,6 @@ class Settled:
         return self.guidance != 1
 
 
-def check_request(request: object) -> None:
-    """Raise if something else than a request is given, such as a prompt alone.
-
-    Raises:
-        InputError: it is no ``AnimationRequest``.
-    """
-    if not isinstance(request, AnimationRequest):
-        shown = f"prompt={request!r:.60}" if isinstance(request, str) else "prompt='a fox'"
-        raise InputError(
-            f"An AnimationRequest is needed, not a {type(request).__name__}; write "
-            f"AnimationRequest({shown})."
-        )
-
-
 def settle(request: AnimationRequest, model: Model) -> Settled:
     """Check a request against a model, and make every choice that it leaves open.
 
@@ -150,21 +137,7 @@ def settle(request: AnimationRequest, model: Model) -> Settled:
         guidance=guidance,
         scheduler=scheduler,  # pyright: ignore[reportArgumentType] - one of its own names
     ).validated()
-    asked = Loaded.of(filled)
-    # A word that only a prompt names is loaded with the first request, and may be used or not.
-    words = (*model.loaded.typed, *asked.typed)
-    wanted, own = (
-        replace(each, embeddings=tuple(name for name in each.embeddings if name not in words))
-        for each in (asked, model.loaded)
-    )
-    if wanted != own:
-        raise InputError(
-            f"The request is for {asked}, and this animator has {model.loaded}; "
-            "load another animator for it."
-        )
-    # So that the file says which words were read, whatever folders another machine has.
-    used = tuple(name for name in asked.typed if name.lower() in model.words)
-    filled = replace(filled, embeddings=(*filled.embeddings, *used))
+    filled = model.loaded.complete(filled, words=model.words)
     if filled.precision not in ("auto", model.precision):
         raise InputError(
             f"The request is for precision {filled.precision}, and this animator runs in "

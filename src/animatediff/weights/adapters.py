@@ -8,7 +8,7 @@ alpha of their own multiply by alpha / rank, which is honoured. The scale stays 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -20,8 +20,9 @@ from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.graft import Graft, Grafts
 from animatediff.model.low_rank import LowRank
-from animatediff.weights.builtin import resolve
+from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.inspect import check_kind, inspect_header
+from animatediff.weights.loader import Host
 from animatediff.weights.names.layouts import KINDS, Kind, Layout
 from animatediff.weights.names.low_rank import Factor, host_and_factor, our_factor
 from animatediff.weights.names.recognise import recognise
@@ -78,15 +79,6 @@ class LoadedLowRank:
     file: LowRankFile
     grafts: Grafts
     notes: tuple[str, ...] = ()
-
-
-def resolve_low_rank(name: str, *, kind: Kind) -> Path:
-    """The file of a domain adapter or MotionLoRA, by its name or path.
-
-    Raises:
-        InputError: there is none.
-    """
-    return resolve(kind, name)
 
 
 def read_adapter(path: Path) -> LowRankFile:
@@ -282,3 +274,85 @@ def fill_low_rank(loaded: LoadedLowRank, *, dtype: torch.dtype, device: torch.de
             {"down.weight": weights[down], "up.weight": weights[up]}, strict=True, assign=True
         )
         branch.requires_grad_(False).eval()
+
+
+class Adapters:
+    """The loader of domain adapters; each request says their scale."""
+
+    def read(self, path: Path) -> LowRankFile:
+        """As ``read_adapter``."""
+        return read_adapter(path)
+
+    def fit(self, files: Sequence[LowRankFile], host: Host) -> Sequence[LoadedLowRank]:
+        """Graft on the image model's attention; raises ``FileError`` if one does not fit."""
+        return [graft_adapter(host.animated.unet, file, scale=0) for file in files]
+
+    def fill(
+        self,
+        fitted: Sequence[LoadedLowRank],
+        base: BaseModel,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Sequence[LoadedLowRank]:
+        """Read the numbers into the grafts."""
+        return _filled(fitted, dtype=dtype, device=device)
+
+    def move(self, added: LoadedLowRank, device: torch.device) -> None:
+        """Move the branches."""
+        _move(added, device)
+
+    def notes(self, added: LoadedLowRank) -> Sequence[str]:
+        """What of the file is left out."""
+        return added.notes
+
+
+class MotionLoras:
+    """The loader of MotionLoRAs; each request says their scales."""
+
+    def read(self, path: Path) -> LowRankFile:
+        """As ``read_motion_lora``."""
+        return read_motion_lora(path)
+
+    def fit(self, files: Sequence[LowRankFile], host: Host) -> Sequence[LoadedLowRank]:
+        """Graft on the motion modules' attention.
+
+        Raises:
+            InputError: there is no motion module.
+            FileError: one was made for other motion modules.
+        """
+        if files and not host.has_motion:
+            raise InputError("A MotionLoRA changes a motion module, and the motion is none.")
+        return [graft_motion_lora(host.animated, file, scale=0) for file in files]
+
+    def fill(
+        self,
+        fitted: Sequence[LoadedLowRank],
+        base: BaseModel,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Sequence[LoadedLowRank]:
+        """Read the numbers into the grafts."""
+        return _filled(fitted, dtype=dtype, device=device)
+
+    def move(self, added: LoadedLowRank, device: torch.device) -> None:
+        """Move the branches."""
+        _move(added, device)
+
+    def notes(self, added: LoadedLowRank) -> Sequence[str]:
+        """What of the file is left out, or does not fit."""
+        return added.notes
+
+
+def _filled(
+    loaded: Sequence[LoadedLowRank], *, dtype: torch.dtype, device: torch.device
+) -> Sequence[LoadedLowRank]:
+    for each in loaded:
+        fill_low_rank(each, dtype=dtype, device=device)
+    return loaded
+
+
+def _move(loaded: LoadedLowRank, device: torch.device) -> None:
+    for graft in loaded.grafts.values():
+        graft.branch.to(device)

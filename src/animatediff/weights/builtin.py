@@ -12,10 +12,10 @@ from pathlib import Path
 from animatediff.config import nearest
 from animatediff.errors import FileError, InputError
 from animatediff.weights.catalog import catalog
-from animatediff.weights.folders import Role, find, find_in_hub_cache
+from animatediff.weights.folders import find, find_in_hub_cache
+from animatediff.weights.roles import NO_MOTION, ROLES, RoleName
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
-NO_MOTION = "none"
 
 WEIGHT_STEMS: Mapping[str, str] = {
     "unet": "diffusion_pytorch_model",
@@ -26,8 +26,6 @@ WEIGHT_STEMS: Mapping[str, str] = {
 """The parts of an image model that have weights, and what diffusers calls their files."""
 OPTIONAL_PARTS = ("text_encoder_2",)
 """What only SDXL has."""
-_FOLDERS: tuple[Role, ...] = ("model", "vae", "motion")
-"""What may be a folder of diffusers."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,12 @@ class Listed:
     """One thing that can be named without a path.
 
     Attributes:
-        kind: ``model``, ``motion``, ``lora``, ``adapter``, ``motion-lora`` or ``embedding``, as the
-            option of the command line.
+        kind: its role.
         name: its name.
         about: what it is.
     """
 
-    kind: str
+    kind: RoleName
     name: str
     about: str
 
@@ -188,7 +185,7 @@ def resolve_lora(name_or_path: str) -> Path:
     return resolve("lora", name_or_path)
 
 
-def resolve(role: Role, name_or_path: str) -> Path:
+def resolve(role: RoleName, name_or_path: str) -> Path:
     """What a name or path means in one role: a file, or the folder of an image model or autoencoder.
 
     A motion module's folder means the weights in it.
@@ -203,7 +200,7 @@ def resolve(role: Role, name_or_path: str) -> Path:
     if _is_listed(role, name_or_path):
         return _installed(role, name_or_path)
     path = Path(name_or_path).expanduser()
-    if path.is_file() or (path.is_dir() and role in _FOLDERS):
+    if path.is_file() or (path.is_dir() and ROLES[role].may_be_folder):
         return _weights_of(role, path)
     found = find(role, name_or_path)
     published = catalog().get(name_or_path)
@@ -219,7 +216,7 @@ def resolve(role: Role, name_or_path: str) -> Path:
     return _weights_of(role, found)
 
 
-def _weights_of(role: Role, path: Path) -> Path:
+def _weights_of(role: RoleName, path: Path) -> Path:
     """The path itself, or the one file in a motion module's folder."""
     if role != "motion" or not path.is_dir():
         return path
@@ -228,25 +225,27 @@ def _weights_of(role: Role, path: Path) -> Path:
     return adapter_weights(path)
 
 
-def _is_listed(kind: str, name: str) -> bool:
+def _is_listed(kind: RoleName, name: str) -> bool:
     return any((listed.kind, listed.name) == (kind, name) for listed in _LISTED)
 
 
-def _builtin_path(kind: str, name: str) -> Path:
+def _builtin_path(kind: RoleName, name: str) -> Path:
     return BUILTIN / name if kind == "model" else BUILTIN / kind / f"{name}.safetensors"
 
 
-def _installed(kind: str, name: str) -> Path:
+def _installed(kind: RoleName, name: str) -> Path:
     path = _builtin_path(kind, name)
     if not path.exists():
         raise FileError(f"The built-in {kind} {name} is not in this installation ({path}).")
     return path
 
 
-def _unknown(role: Role, name: str) -> InputError:
+def _unknown(role: RoleName, name: str) -> InputError:
     built_in = [listed.name for listed in list_models() if listed.kind == role]
     names = built_in + [name for name, model in catalog().items() if model.role == role]
-    otherwise = "a .safetensors file" + (" or a diffusers folder" if role in _FOLDERS else "")
+    otherwise = "a .safetensors file" + (
+        " or a diffusers folder" if ROLES[role].may_be_folder else ""
+    )
     close = nearest(name, names)
     hint = f"did you mean {close}?" if close else f"it is {' or '.join([*built_in, otherwise])}."
     return InputError(f"There is no {role} {name!r}; {hint}")

@@ -11,7 +11,8 @@ from platformdirs import user_config_path
 
 from animatediff.config import from_table, nearest
 from animatediff.errors import FileError, InputError
-from animatediff.weights.folders import OWN, Role, own_folder
+from animatediff.weights.folders import own_folder
+from animatediff.weights.roles import ROLES, RoleName
 
 SHIPPED = Path(__file__).resolve().parent / "catalog.toml"
 
@@ -30,7 +31,7 @@ class Published:
         sha256: what the file must be, where that is known beforehand.
     """
 
-    role: Role
+    role: RoleName
     repository: str
     file: str
     about: str
@@ -42,7 +43,7 @@ class Published:
     def path(self) -> Path:
         """Where ``pull`` puts it, as safetensors whatever it was."""
         name = Path(self.file).with_suffix(".safetensors").name
-        return own_folder() / OWN[self.role][0] / name
+        return own_folder() / ROLES[self.role].own[0] / name
 
 
 def catalog() -> dict[str, Published]:

@@ -9,63 +9,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from platformdirs import user_config_path, user_data_path
 
 from animatediff.config import load_toml
 from animatediff.errors import FileError, InputError
-
-Role = Literal["model", "motion", "lora", "motion-lora", "adapter", "vae", "embedding"]
-"""What an option of the command line asks for."""
+from animatediff.weights.roles import ROLES, RoleName
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-_MARKS: Mapping[Role, str] = {"model": "model_index.json", "motion": "config.json"}
-"""The file that marks a folder as one diffusers model."""
 MAX_FILES = 20_000
 """The most files examined in one folder."""
-
-OWN: Mapping[Role, tuple[str, ...]] = {
-    "model": ("checkpoints",),
-    "motion": ("motion",),
-    "lora": ("lora",),
-    "motion-lora": ("motion_lora",),
-    "adapter": ("adapter", "lora"),
-    "vae": ("vae",),
-    "embedding": ("embeddings",),
-}
-A1111: Mapping[Role, tuple[str, ...]] = {
-    "model": ("models/Stable-diffusion",),
-    "motion": ("extensions/sd-webui-animatediff/model",),
-    "lora": ("models/Lora", "models/LyCORIS"),
-    "motion-lora": ("models/Lora",),
-    "adapter": ("models/Lora",),
-    "vae": ("models/VAE",),
-    "embedding": ("embeddings",),
-}
-COMFY: Mapping[Role, tuple[str, ...]] = {
-    "model": ("models/checkpoints", "models/diffusers"),
-    "motion": ("models/animatediff_models",),
-    "lora": ("models/loras",),
-    "motion-lora": ("models/animatediff_motion_lora",),
-    "adapter": ("models/loras",),
-    "vae": ("models/vae",),
-    "embedding": ("models/embeddings",),
-}
-_EXTRA: Mapping[str, tuple[Role, ...]] = {
-    "checkpoints": ("model",),
-    "diffusers": ("model",),
-    "animatediff_models": ("motion",),
-    "animatediff_motion_lora": ("motion-lora",),
-    "loras": ("lora", "adapter"),
-    "vae": ("vae",),
-    "embeddings": ("embedding",),
-}
-"""Keys of ComfyUI's ``extra_model_paths.yaml``."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +47,7 @@ class Found:
         path: the file, or the diffusers folder.
     """
 
-    role: Role
+    role: RoleName
     name: str
     path: Path
 
@@ -117,16 +75,16 @@ def model_folders() -> list[Path]:
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
-def places(root: Path, role: Role) -> list[Path]:
+def places(root: Path, role: RoleName) -> list[Path]:
     """Return the folders for one role in a model folder of any layout."""
-    tables = (OWN, A1111, COMFY)
-    found = [root / place for table in tables for place in table[role]]
+    row = ROLES[role]
+    found = [root / place for place in (*row.own, *row.a1111, *row.comfy)]
     return [
         folder for folder in dict.fromkeys([*found, *_extra_places(root, role)]) if folder.is_dir()
     ]
 
 
-def _extra_places(root: Path, role: Role) -> Iterator[Path]:
+def _extra_places(root: Path, role: RoleName) -> Iterator[Path]:
     """Return the folders that ComfyUI's configuration adds.
 
     Raises:
@@ -145,14 +103,14 @@ def _extra_places(root: Path, role: Role) -> Iterator[Path]:
         named = section.get("base_path")
         # Anything else may be nested without end, and must not be printed.
         base = root / Path(named if isinstance(named, str) else "").expanduser()
-        for key, roles in _EXTRA.items():
-            if role in roles and isinstance(section.get(key), str):
+        for key in ROLES[role].comfy_keys:
+            if isinstance(section.get(key), str):
                 yield from (
                     base / line.strip() for line in section[key].splitlines() if line.strip()
                 )
 
 
-def list_found(role: Role) -> list[Found]:
+def list_found(role: RoleName) -> list[Found]:
     """Yield every model for one role in every model folder."""
     found: dict[Path, Found] = {}
     for root in model_folders():
@@ -167,13 +125,13 @@ def list_found(role: Role) -> list[Found]:
     return list(found.values())
 
 
-def _entries(place: Path, role: Role) -> Iterator[Path]:
+def _entries(place: Path, role: RoleName) -> Iterator[Path]:
     """Yield the weight files in a folder, and the diffusers folders of models and motion modules."""
     for number, (folder, names, files) in enumerate(os.walk(place)):
         if number > MAX_FILES:
             raise FileError(f"{place} has over {MAX_FILES} folders; name a smaller one.")
         here = Path(folder)
-        if _MARKS.get(role) in files:
+        if ROLES[role].is_folder_with in files:
             names.clear()
             yield here
             continue
@@ -181,7 +139,7 @@ def _entries(place: Path, role: Role) -> Iterator[Path]:
         yield from (here / file for file in sorted(files) if file.lower().endswith(SUFFIXES))
 
 
-def find(role: Role, name: str) -> Path | None:
+def find(role: RoleName, name: str) -> Path | None:
     """Return the model with that name, with or without suffix and folder, if there is one.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ from animatediff.model.weight_delta import (
     WeightDelta,
     shaped_like,
 )
+from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.inspect import check_kind, inspect_header
+from animatediff.weights.loader import Host
 from animatediff.weights.names.lora import find_layer, layer_names, read_names
 from animatediff.weights.storage.completeness import counted
 from animatediff.weights.storage.files import Header, read_header, read_json, read_weights
@@ -326,3 +328,33 @@ def _configured_alpha(lora: LoraFile, stem: str, pieces: Mapping[str, Tensor]) -
     if not isinstance(alpha, int | float) or "down" not in pieces:
         return None
     return alpha * math.sqrt(len(pieces["down"])) if config.get("use_rslora") else float(alpha)
+
+
+class Loras:
+    """The loader of image LoRAs."""
+
+    def read(self, path: Path) -> LoraFile:
+        """As ``read_lora``."""
+        return read_lora(path)
+
+    def fit(self, files: Sequence[LoraFile], host: Host) -> Sequence[LoraPlan]:
+        """As ``fit_lora``, each."""
+        return [fit_lora(file, host.networks) for file in files]
+
+    def fill(
+        self,
+        fitted: Sequence[LoraPlan],
+        base: BaseModel,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Sequence[Style]:
+        """Read the numbers, in the precision that each file has."""
+        return [plan.load(device=device) for plan in fitted]
+
+    def move(self, added: Style, device: torch.device) -> None:
+        """Nothing: LoRAs are read again when they are needed."""
+
+    def notes(self, added: Style) -> Sequence[str]:
+        """What of the file has no effect."""
+        return added.notes

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from animatediff.errors import FileError, InputError
 from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.inspect import check_kind, inspect_header
+from animatediff.weights.loader import Host
 from animatediff.weights.storage.completeness import MOST_NAMED, counted
 from animatediff.weights.storage.files import Header, read_header, read_weights
 
@@ -45,10 +46,17 @@ class EmbeddingFile:
 
 @dataclass(frozen=True)
 class Word:
-    """A learned word in a model: what prompts call it, and the rows that it has become."""
+    """A learned word in a model.
+
+    Attributes:
+        name: what prompts call it.
+        rows: of the text encoder's table.
+        notes: what of its file is left out, a sentence each.
+    """
 
     name: str
     rows: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_embedding(path: Path) -> EmbeddingFile:
@@ -117,7 +125,7 @@ def add_words(base: BaseModel, files: Sequence[EmbeddingFile]) -> tuple[Word, ..
             rows = weights[key].reshape(-1, weights[key].shape[-1])
             columns[part].append(rows.to(columns[part][0]))
         count = _count(file.header.shapes[file.tensors["text_encoder"]])
-        words.append(Word(file.name, tuple(range(first, first + count))))
+        words.append(Word(file.name, tuple(range(first, first + count)), file.notes))
         first += count
     if words:
         for name, table in tables.items():
@@ -162,3 +170,33 @@ def word_pattern(words: Sequence[Word]) -> re.Pattern[str] | None:
 def renamed(file: EmbeddingFile, name: str) -> EmbeddingFile:
     """The same word under another name."""
     return replace(file, name=name)
+
+
+class Embeddings:
+    """The loader of textual inversions."""
+
+    def read(self, path: Path) -> EmbeddingFile:
+        """As ``read_embedding``."""
+        return read_embedding(path)
+
+    def fit(self, files: Sequence[EmbeddingFile], host: Host) -> Sequence[EmbeddingFile]:
+        """The same files; ``fill`` checks them against the text encoders' tables."""
+        return files
+
+    def fill(
+        self,
+        fitted: Sequence[EmbeddingFile],
+        base: BaseModel,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Sequence[Word]:
+        """As ``add_words``."""
+        return add_words(base, fitted)
+
+    def move(self, added: Word, device: torch.device) -> None:
+        """Nothing: words are in the text encoders' tables."""
+
+    def notes(self, added: Word) -> Sequence[str]:
+        """What of the file is left out."""
+        return added.notes

@@ -35,7 +35,8 @@ from animatediff.training.stages.option_groups import (
 from animatediff.training.stages.stage_options import StageOptions
 from animatediff.training.stages.training_data import read_training_data
 from animatediff.training.stages.write_weights import write_part
-from animatediff.weights.adapters import read_motion_lora, resolve_low_rank
+from animatediff.weights.adapters import read_motion_lora
+from animatediff.weights.builtin import resolve
 from animatediff.weights.families import Betas, Family
 from animatediff.weights.names.low_rank import our_factor
 from animatediff.weights.storage.files import read_weights, sha256_of
@@ -162,7 +163,7 @@ def _continue_from(name: str, lora: MotionLora) -> str:
     Raises:
         InputError: it has other branches.
     """
-    path = resolve_low_rank(name, kind="motion-lora")
+    path = resolve("motion-lora", name)
     file = read_motion_lora(path)
     read = read_weights(file.header, dtype=torch.float32, refuse_nan=True)
     weights: dict[str, Tensor] = {}

@@ -8,7 +8,7 @@ executed, and nothing is fetched.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -109,6 +109,12 @@ class BaseModel:
         """What a LoRA may change, by diffusers' names."""
         second = {"text_encoder_2": self.text_encoder_2} if self.text_encoder_2 else {}
         return {"unet": self.unet, "text_encoder": self.text_encoder, **second}
+
+    def to(self, device: torch.device) -> BaseModel:
+        """The same model on another device; its networks move in place."""
+        for network in self.networks.values():
+            network.to(device)
+        return replace(self, pending_vae=self.pending_vae.to(device))
 
     @property
     def pixels_per_latent(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,6 +78,13 @@ class Pending:
         """The network, with its numbers."""
         self.part.fill(dtype=self.dtype, device=self.device, convolutional=True)
         return self.part.module
+
+    def to(self, device: torch.device) -> Pending:
+        """The same network for another device; it moves now if its numbers were read already."""
+        moved = replace(self, device=device)
+        if "module" in vars(self):
+            vars(moved)["module"] = self.module.to(device)
+        return moved
 
 
 def pair(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from animatediff.weights.roles import ROLES
+
 Kind = Literal[
     "checkpoint",
     "unet",
@@ -46,24 +48,28 @@ class KindFacts:
         return f"give it to {self.option}" if self.option else "animate has no use for it yet"
 
 
+_TITLES: Mapping[Kind, str] = {
+    "checkpoint": "an image model",
+    "unet": "the U-Net of an image model",
+    "text-encoder": "the text encoder of an image model",
+    "image-encoder": "an image encoder",
+    "vae": "an autoencoder (VAE)",
+    "tiny-autoencoder": "a tiny autoencoder (TAESD)",
+    "motion": "a motion module",
+    "adapter": "a domain adapter",
+    "motion-lora": "a MotionLoRA",
+    "lora": "an image LoRA",
+    "sparse-control": "a SparseCtrl model",
+    "controlnet": "a ControlNet",
+    "t2i-adapter": "a T2I-Adapter",
+    "ip-adapter": "an IP-Adapter",
+    "embedding": "a textual inversion",
+    "other": "a model of another project",
+    "unknown": "a file of no known kind",
+}
+_OPTIONS = {kind: role.option for role in ROLES.values() for kind in role.kinds}
 KINDS: Mapping[Kind, KindFacts] = {
-    "checkpoint": KindFacts("an image model", "--model"),
-    "unet": KindFacts("the U-Net of an image model"),
-    "text-encoder": KindFacts("the text encoder of an image model"),
-    "image-encoder": KindFacts("an image encoder"),
-    "vae": KindFacts("an autoencoder (VAE)", "--vae"),
-    "tiny-autoencoder": KindFacts("a tiny autoencoder (TAESD)"),
-    "motion": KindFacts("a motion module", "--motion"),
-    "adapter": KindFacts("a domain adapter", "--adapter"),
-    "motion-lora": KindFacts("a MotionLoRA", "--motion-lora"),
-    "lora": KindFacts("an image LoRA", "--lora"),
-    "sparse-control": KindFacts("a SparseCtrl model"),
-    "controlnet": KindFacts("a ControlNet"),
-    "t2i-adapter": KindFacts("a T2I-Adapter"),
-    "ip-adapter": KindFacts("an IP-Adapter"),
-    "embedding": KindFacts("a textual inversion", "--embedding"),
-    "other": KindFacts("a model of another project"),
-    "unknown": KindFacts("a file of no known kind"),
+    kind: KindFacts(title, _OPTIONS.get(kind, "")) for kind, title in _TITLES.items()
 }
 
 BASE_TITLES: Mapping[str, str] = {
