@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +19,20 @@ from animatediff.apps.cli import main
 from animatediff.apps.declared import Given
 from animatediff.apps.option_tables import train_tables
 from animatediff.apps.train import TrainOptions, choose, run_name, save_config
+from animatediff.apps.train_display import (
+    JsonDisplay,
+    LiveBar,
+    PlainLines,
+    Silent,
+    duration,
+    line_of,
+    open_display,
+)
 from animatediff.errors import InputError
 from animatediff.options.declaration import declared
+from animatediff.training.lessons.clips import ClipLesson
 from animatediff.training.runs.meters import read_metrics
+from animatediff.training.runs.trainer import StepDone
 from animatediff.training.stages.option_groups import GROUPS
 from animatediff.video import Video
 from animatediff.world.stages.table import STAGES
@@ -53,7 +67,8 @@ def words(stage: str, *, work: Path, clips: Path, tiny_world: Path, tiny_motion:
         given |= {"--motion": tiny_motion, "--frames": 4}
     if stage != "motion":
         given |= {"--rank": 2}
-    return ["train", stage, *(str(word) for pair in given.items() for word in pair)]
+    pairs = [str(word) for pair in given.items() for word in pair]
+    return ["train", stage, "--caption-from-names", *pairs]
 
 
 def test_own_clips_become_a_motion_lora_a_page_and_validation_clips(
@@ -220,3 +235,63 @@ def test_bf16_is_chosen_only_where_the_device_computes_in_it(
     assert (chosen.options.precision, chosen.recipe.precision) == (precision, precision)
     chosen = choose(asked("motion-lora", {"precision": "bf16"}), device=CPU)
     assert chosen.recipe.precision == "bf16"
+
+
+def test_a_run_that_is_stopped_saves_writes_its_report_and_draws_nothing(
+    tmp_path: Path,
+    clips: Path,
+    tiny_world: Path,
+    tiny_motion: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = ClipLesson.losses
+
+    def stopped(self: ClipLesson, batch: object, generator: torch.Generator) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, generator)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(ClipLesson, "losses", stopped)
+    line = words(
+        "motion-lora", work=tmp_path, clips=clips, tiny_world=tiny_world, tiny_motion=tiny_motion
+    )
+    assert main([*line, "--steps", "9", "--validate", "a fox"]) == 130
+    run = tmp_path / "runs" / "motion-lora-mine"
+    assert not (run / "clips").exists()
+    assert (run / "report.html").exists()
+    assert "after step 1" in capsys.readouterr().err
+
+
+def test_lines_of_a_run_say_step_loss_rate_time_left_and_memory(
+    tmp_path: Path,
+    clips: Path,
+    tiny_world: Path,
+    tiny_motion: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = words(
+        "motion-lora", work=tmp_path, clips=clips, tiny_world=tiny_world, tiny_motion=tiny_motion
+    )
+    assert main([*line, "--steps", "3", "--warmup", "9", "--validate", "a fox"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^step 2/3  loss [\d.]+  rate \d.\d+e-\d+  ETA 0:\d\d  memory ", out, re.M)
+    assert "warm-up: 1 steps, a tenth of 3" in out
+    assert out.index("report.html") < out.index("step 1/3")
+    assert "drew " in out
+
+
+def test_a_terminal_shows_a_live_bar_and_a_pipe_plain_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert isinstance(open_display("auto", steps=3), PlainLines)
+    assert isinstance(open_display("json", steps=3), JsonDisplay)
+    assert isinstance(open_display("auto", steps=3, is_first=False), Silent)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with open_display("auto", steps=3) as display:
+        assert isinstance(display, LiveBar)
+        display.step(StepDone(1, 0.5, 1e-3, logged=False))
+        display.say("a sentence")
+    assert duration(3723) == "1:02:03"
+    assert line_of(
+        StepDone(2, float("nan"), 1e-3, logged=True), steps=3, seconds_left=61
+    ).startswith("step 2/3  loss -  rate 1.00e-03  ETA 1:01")

@@ -58,7 +58,12 @@ def words(data: Path, work: Path, *, tiny_world: Path, tiny_motion: Path) -> lis
         "--precision": "fp32",
         "--device": "cpu",
     }
-    return ["train", "motion-lora", *(str(word) for pair in given.items() for word in pair)]
+    return [
+        "train",
+        "motion-lora",
+        "--caption-from-names",
+        *(str(word) for pair in given.items() for word in pair),
+    ]
 
 
 def test_one_bad_clip_in_twenty_is_set_aside_with_its_reason(

@@ -43,7 +43,13 @@ def test_what_a_build_wrote_is_learned_from_as_its_source_is(
             "--precision": "fp32",
             "--device": "cpu",
         }
-        return ["train", "motion", *(str(w) for pair in given.items() for w in pair), *more]
+        return [
+            "train",
+            "motion",
+            "--caption-from-names",
+            *(str(w) for pair in given.items() for w in pair),
+            *more,
+        ]
 
     for data, name in ((shards, "built"), (clips, "source")):
         assert main(words(data, name)) == 0, capsys.readouterr().err

@@ -47,7 +47,12 @@ def words(clips: Path, tiny_world: Path, tiny_motion: Path) -> Callable[[Path], 
             "--precision": "fp32",
             "--device": "cpu",
         }
-        return ["train", "motion-lora", *(str(word) for pair in given.items() for word in pair)]
+        return [
+            "train",
+            "motion-lora",
+            "--caption-from-names",
+            *(str(word) for pair in given.items() for word in pair),
+        ]
 
     return make
 

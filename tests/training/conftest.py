@@ -66,6 +66,7 @@ def setup_of(
             data=own_pictures if personal else own_clips,
             frames=4,
             rank=2,
+            caption_from_names=True,
             output=work / ("model" if stage.endswith("dreambooth") else "out.safetensors"),
         )
         if stage == "motion":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from animatediff.apps.declared import FieldsOf, Given
 from animatediff.apps.destination import check_room
+from animatediff.apps.progress import Style
 from animatediff.config import dump_toml, from_table, read_toml
-from animatediff.errors import InputError, OutputError, reason_of
+from animatediff.errors import Cancelled, InputError, Interrupted, OutputError, reason_of
 from animatediff.options.declaration import Option
 from animatediff.training.recipe import Recipe, warmup_steps
 from animatediff.training.stages.option_groups import GROUPS
@@ -26,8 +28,13 @@ from animatediff.training.stages.option_groups import GROUPS
 if TYPE_CHECKING:
     import torch
 
+    from animatediff.apps.train_display import Display
     from animatediff.training.stages.stage_options import StageOptions
     from animatediff.training.stages.table import Stage
+    from animatediff.training.steps.processes import Processes
+
+REFRESH = 15.0
+"""Seconds between two versions of the report while a run goes on, at least."""
 
 
 def groups_for(words: Sequence[str]) -> tuple[type, ...]:
@@ -112,6 +119,13 @@ class TrainOptions:
             metavar="NAME",
         ),
     ] = "auto"
+    progress: Annotated[
+        Style,
+        Option(
+            "A bar on a terminal and plain lines elsewhere, JSON lines for programs, or none.",
+            group="Output",
+        ),
+    ] = "auto"
     threads: Annotated[
         int | None, Option("CPU threads.", group="Machine", unset="one for each core")
     ] = None
@@ -136,14 +150,10 @@ class Chosen:
 
 def train_stage(command: TrainOptions) -> int:
     """Train, store the result, and print where."""
-    from animatediff.apps.train_preview import previewer
+    from animatediff.apps.train_display import open_display
     from animatediff.runtime import Runtime
     from animatediff.training.runs.meters import board_module
-    from animatediff.training.runs.report import write_report
-    from animatediff.training.runs.trainer import train
-    from animatediff.training.stages.option_groups import ClipOptions
     from animatediff.training.steps.processes import Processes
-    from animatediff.training.steps.sharding import shard_frozen
 
     Runtime(threads=command.threads).apply()
     if command.tensorboard:
@@ -162,7 +172,26 @@ def train_stage(command: TrainOptions) -> int:
         check_room(options.output, option="-o")
     if command.save_config is not None:
         processes.first_alone(partial(save_config, command.save_config, chosen))
-    say = _say if processes.is_first else _hush
+    display = open_display(command.progress, steps=recipe.steps, is_first=processes.is_first)
+    with display:
+        return _run(command, chosen, processes, device, display)
+
+
+def _run(
+    command: TrainOptions,
+    chosen: Chosen,
+    processes: Processes,
+    device: torch.device,
+    display: Display,
+) -> int:
+    """Train with a display open."""
+    from animatediff.apps.train_preview import previewer
+    from animatediff.training.runs.report import write_report
+    from animatediff.training.runs.trainer import StepDone, train
+    from animatediff.training.stages.option_groups import ClipOptions
+    from animatediff.training.steps.sharding import shard_frozen
+
+    recipe, options, say = chosen.recipe, chosen.options, display.say
     say(f"{chosen.name}: {chosen.stage.summary}; {recipe.steps} steps in {recipe.precision}")
     if warmup_steps(recipe) != recipe.warmup:
         say(
@@ -179,22 +208,42 @@ def train_stage(command: TrainOptions) -> int:
         say(note)
     folder = command.work / "runs" / run_name(chosen, preset=command.preset)
     facts = {**dataclasses.asdict(recipe), **job.facts}
+    title = f"{chosen.name}: {chosen.stage.summary}"
+    refreshed = time.monotonic()
+
+    def report(*, running: bool) -> Path:
+        return write_report(folder, title=title, facts=facts, running=running)
+
+    def stepped(done: StepDone) -> None:
+        nonlocal refreshed
+        display.step(done)
+        if done.logged and time.monotonic() - refreshed > REFRESH:
+            report(running=True)
+            refreshed = time.monotonic()
+
+    if processes.is_first and not (folder / "report.html").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        say(f"report {report(running=True)}")
     try:
         learned = train(
             job.lesson,
             recipe,
             folder,
             facts=job.facts,
-            on_save=previewer(job, folder, command.validate) if command.validate else None,
+            on_save=previewer(job, folder, command.validate, say=say) if command.validate else None,
+            on_step=stepped,
             tell=say,
             tensorboard=command.tensorboard,
         )
         if processes.is_first:
             say(f"wrote {job.save(learned)}")
-            title = f"{chosen.name}: {chosen.stage.summary}"
-            say(f"report {write_report(folder, title=title, facts=facts)}")
+            say(f"report {report(running=False)}")
             last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
             say(json.dumps(json.loads(last)))
+    except (Cancelled, Interrupted):
+        if processes.is_first:
+            say(f"report {report(running=False)}")
+        raise
     finally:
         if sys.exc_info()[0] is None:
             processes.close()
@@ -269,11 +318,3 @@ def run_name(chosen: Chosen, *, preset: str | None = None) -> str:
     if preset is not None:
         parts.append(preset)
     return "-".join(parts)
-
-
-def _say(sentence: str) -> None:
-    print(sentence, flush=True)
-
-
-def _hush(sentence: str) -> None:
-    del sentence

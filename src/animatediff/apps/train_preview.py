@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from animatediff.errors import Cancelled
 from animatediff.model.low_rank import LowRankSet
 from animatediff.sampling.around.guidance import classifier_free, guided
 from animatediff.sampling.ask import Ask
@@ -23,6 +24,7 @@ from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.schedulers import SAMPLERS, Sampler
 from animatediff.training.lessons.clips import ClipLesson
 from animatediff.training.runs.report import CLIPS
+from animatediff.training.runs.trainer import OnSave
 from animatediff.training.stages.frozen_model import FrozenModel
 from animatediff.training.stages.job import Job
 from animatediff.training.stages.option_groups import ClipOptions
@@ -33,9 +35,9 @@ STEPS, GUIDANCE = 20, 4.0
 
 
 def previewer(
-    job: Job, folder: Path, prompts: Sequence[str]
-) -> Callable[[int, dict[str, Tensor]], None] | None:
-    """Draws each prompt into the run's folder whenever a checkpoint is saved.
+    job: Job, folder: Path, prompts: Sequence[str], *, say: Callable[[str], None] | None = None
+) -> OnSave | None:
+    """Draws each prompt into the run's folder whenever a checkpoint is saved, unless it is to stop.
 
     Stages that train the built-in world's other parts have nothing to draw with and draw nothing.
     """
@@ -47,7 +49,7 @@ def previewer(
         return None
     clips = folder / CLIPS
 
-    def draw(step: int, weights: dict[str, Tensor]) -> None:
+    def draw(step: int, weights: dict[str, Tensor], stopping: Callable[[], bool]) -> None:
         clips.mkdir(parents=True, exist_ok=True)
         now = dict(lesson.learns.named_parameters())
         kept = {name: now[name].detach().clone() for name in weights}
@@ -56,8 +58,13 @@ def previewer(
         try:
             _take(now, weights)
             for seed, prompt in enumerate(prompts):
-                video = _drawn(lesson, frozen, job, prompt=prompt, seed=seed)
-                video.save(clips / f"step-{step:08d}-{seed}.webp", metadata={"prompt": prompt})
+                video = _drawn(lesson, frozen, job, prompt=prompt, seed=seed, stopping=stopping)
+                path = clips / f"step-{step:08d}-{seed}.webp"
+                video.save(path, metadata={"prompt": prompt})
+                if say is not None:
+                    say(f"drew {path}")
+        except Cancelled:
+            return  # the checkpoint is saved, and the run is about to end
         finally:
             _take(now, kept)
 
@@ -71,7 +78,15 @@ def _take(parameters: dict[str, nn.Parameter], weights: dict[str, Tensor]) -> No
 
 
 @torch.no_grad()
-def _drawn(lesson: ClipLesson, frozen: FrozenModel, job: Job, *, prompt: str, seed: int) -> Video:
+def _drawn(
+    lesson: ClipLesson,
+    frozen: FrozenModel,
+    job: Job,
+    *,
+    prompt: str,
+    seed: int,
+    stopping: Callable[[], bool],
+) -> Video:
     base = frozen.base
     device = base.unet.device
     text = lesson.embed(["", prompt])
@@ -104,7 +119,7 @@ def _drawn(lesson: ClipLesson, frozen: FrozenModel, job: Job, *, prompt: str, se
         predict_noise=guided(model, guidance=classifier_free(GUIDANCE)),
         sampler=sampler,
         on_step=_ignore,
-        should_stop=lambda: False,
+        should_stop=stopping,
     )
     return Video(decode(latents, vae=base.vae), Fraction(fps).limit_denominator(1001))
 

@@ -138,6 +138,6 @@ def test_validation_clips_show_all_of_it_whatever_was_learned_last(
     assert draw is not None
     for step, scale in enumerate((1.0, 0.5)):
         learns.scale = scale
-        draw(step, weights)
+        draw(step, weights, lambda: False)
     whole, after_half = sorted((tmp_path / CLIPS).iterdir())
     assert whole.read_bytes() == after_half.read_bytes()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from animatediff.training.runs.meters import METRICS
-from animatediff.training.runs.report import CLIPS, MAX_CLIPS, write_report
+from animatediff.training.runs.report import CLIPS, MAX_CLIPS, smoothed, write_report
 from animatediff.video import Video
 
 
@@ -54,3 +54,27 @@ def test_of_many_clips_some_are_shown_and_the_last_among_them(run: Path) -> None
     page = write_report(run, title="x", facts={}).read_text()
     assert page.count("<figure>") == MAX_CLIPS
     assert "step-00000199-0" in page
+
+
+def test_a_page_of_a_run_that_goes_on_reloads_itself_and_a_finished_one_does_not(run: Path) -> None:
+    assert (
+        'http-equiv="refresh"' in write_report(run, title="x", facts={}, running=True).read_text()
+    )
+    assert 'http-equiv="refresh"' not in write_report(run, title="x", facts={}).read_text()
+
+
+def test_curves_are_smoothed_by_their_neighbours(run: Path) -> None:
+    noisy = [(float(x), float(x % 2)) for x in range(100)]
+    smooth = smoothed(noisy)
+    assert [x for x, _ in smooth] == [x for x, _ in noisy]
+    assert all(abs(y - 0.5) < 0.1 for _, y in smooth[5:-5])
+    page = write_report(run, title="x", facts={}).read_text()
+    assert page.count('class="smooth"') == page.count('class="raw"') == 3
+
+
+def test_clips_of_one_prompt_stand_side_by_side(run: Path) -> None:
+    one = next((run / CLIPS).iterdir()).read_bytes()
+    for step in (10, 20):
+        (run / CLIPS / f"step-{step:08d}-1.webp").write_bytes(one)
+    rows = write_report(run, title="x", facts={}).read_text().split('<div class="clips">')[1:]
+    assert [row.count("<figure>") for row in rows] == [2, 2]

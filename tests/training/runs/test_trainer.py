@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from torch import Tensor, nn
 
 from animatediff.errors import Cancelled, InputError, Interrupted, NumericalError, OutputError
 from animatediff.training.lessons.lesson import numbers_themselves
-from animatediff.training.recipe import OptimizerName, Recipe
+from animatediff.training.recipe import OptimizerName, Recipe, warmup_steps
 from animatediff.training.runs.batches import samples_of
-from animatediff.training.runs.trainer import learning_rate_at, train
+from animatediff.training.runs.trainer import StepDone, learning_rate_at, train
+from animatediff.training.steps.optimizers import Optimizers
 
 OPTIONS = Recipe(
     steps=12,
@@ -250,3 +252,46 @@ def test_the_rate_warms_up_and_ends_near_a_twentieth() -> None:
 def test_options_without_steps_are_refused() -> None:
     with pytest.raises(InputError, match="steps = 0 is out of range"):
         replace(OPTIONS, steps=0)
+
+
+def test_a_warm_up_longer_than_the_run_shrinks_to_a_tenth_of_it() -> None:
+    short = replace(OPTIONS, steps=40, warmup=100, schedule="constant")
+    assert warmup_steps(short) == 4
+    rates = [learning_rate_at(step, short) for step in range(40)]
+    assert rates[3:] == [short.learning_rate] * 37
+    assert warmup_steps(replace(short, warmup=40)) == 40
+    assert warmup_steps(replace(short, steps=3)) == 1
+
+
+def test_adam_takes_the_betas_that_are_asked_for(tmp_path: Path) -> None:
+    weight = {"w": torch.nn.Parameter(torch.ones(2))}
+    optimizers = Optimizers(weight, name="adamw", weight_decay=0.0, adam_betas=(0.5, 0.75))
+    weight["w"].grad = torch.tensor([1.0, 2.0])
+    optimizers.step(rate=0.1)
+    state = optimizers.state()
+    assert torch.allclose(state["w::exp_avg"], torch.tensor([0.5, 1.0]))
+    assert torch.allclose(state["w::exp_avg_sq"], torch.tensor([0.25, 1.0]))
+
+
+def test_every_step_is_reported_with_its_loss_and_rate(tmp_path: Path) -> None:
+    seen: list[StepDone] = []
+    options = replace(OPTIONS, steps=4, log_every=2)
+    train(Regression(), options, tmp_path, on_step=seen.append)
+    assert [done.step for done in seen] == [1, 2, 3, 4]
+    assert [done.logged for done in seen] == [False, True, False, True]
+    assert all(done.rate == learning_rate_at(done.step - 1, options) for done in seen)
+    assert all(done.loss == done.loss for done in seen)
+
+
+def test_a_stop_while_a_checkpoint_is_shown_ends_the_run_there(tmp_path: Path) -> None:
+    options = replace(OPTIONS, steps=6, save_every=2)
+    asked: list[bool] = []
+
+    def on_save(step: int, weights: dict[str, Tensor], stopping: Callable[[], bool]) -> None:
+        asked.append(stopping())
+        os.kill(os.getpid(), signal.SIGINT)
+        asked.append(stopping())
+
+    with pytest.raises(Cancelled, match="after step 2"):
+        train(Regression(), options, tmp_path, on_save=on_save)
+    assert asked == [False, True]

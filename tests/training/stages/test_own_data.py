@@ -414,3 +414,29 @@ def test_reading_what_was_built_ahead_changes_nothing(
     ahead = learned(setup, replace(options, num_workers=2), tmp_path / "ahead")
     assert all(torch.equal(alone[name], ahead[name]) for name in alone)
     assert np.isfinite([float(value.norm()) for value in alone.values()]).all()
+
+
+@pytest.mark.parametrize("header", ["file_name, text", "file_name,text"])
+def test_a_blank_in_the_head_of_a_table_does_not_hide_its_captions(
+    header: str, setup: StageOptions, options: Recipe, own_clips: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(own_clips, tmp_path / "table", ignore=shutil.ignore_patterns("*.txt"))
+    lines = [header, *(f"{p.name},a hare {i}" for i, p in enumerate(sorted(folder.glob("*.mp4"))))]
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+    asked = changed(setup, data=folder, caption_from_names=False, null_text=0.0)
+    captions = batch_of(lesson_of(asked, options)).captions
+    assert all(caption.startswith("a hare") for caption in captions)
+
+
+def test_clips_without_captions_stop_training_unless_their_names_are_wanted(
+    setup: StageOptions, options: Recipe, own_clips: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(own_clips, tmp_path / "table", ignore=shutil.ignore_patterns("*.txt"))
+    lines = ["file_name,txt", *(f"{p.name},a hare" for p in sorted(folder.glob("*.mp4")))]
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+    asked = changed(setup, data=folder, caption_from_names=False)
+    with pytest.raises(InputError, match=r"3 of 3 clips .* have no caption.*--caption-from-names"):
+        prepared(asked, options)
+    batch = batch_of(lesson_of(changed(asked, caption_from_names=True), options))
+    assert set(batch.captions) <= {"clip0", "clip1", "clip2"}
+    prepared(changed(asked, caption="a hare"), options)

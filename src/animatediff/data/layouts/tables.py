@@ -136,7 +136,7 @@ def _head(path: Path, records: Iterator[tuple[int, list[str] | csv.Error]]) -> l
         raise FileError(f"{path} line 1 is not the head of a table ({columns}).")
     if any(map(_is_no_text, columns)):
         raise FileError(f"{path} is not a table in UTF-8.")
-    return columns
+    return [column.strip() for column in columns]
 
 
 def _csv_rows(path: Path, rows: Rows) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -31,8 +31,16 @@ _COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#9a6700")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 720, 220, 64, 24
 
 
-def write_report(folder: Path, *, title: str, facts: Mapping[str, Any]) -> Path:
+def write_report(
+    folder: Path, *, title: str, facts: Mapping[str, Any], running: bool = False
+) -> Path:
     """Write ``report.html`` into a run's folder from its metrics and clips; returns the path.
+
+    Args:
+        folder: the run's.
+        title: of the page.
+        facts: how it is trained.
+        running: whether the run goes on, so that an open page reloads itself.
 
     Raises:
         OutputError: it cannot be written.
@@ -46,13 +54,19 @@ def write_report(folder: Path, *, title: str, facts: Mapping[str, Any]) -> Path:
             parts.append(f"<h2>{html.escape(name)}</h2>{_plot(drawn)}")
     clips = sorted((folder / CLIPS).glob("step-*.webp"))
     if clips:
-        parts.append("<h2>Validation clips</h2>" + "".join(_clip(p) for p in _spread(clips)))
+        parts.append("<h2>Validation clips</h2>" + _side_by_side(_spread(clips)))
     told = html.escape(json.dumps(dict(facts), indent=2, default=str))
     parts.append(f"<h2>How it was trained</h2><pre>{told}</pre>")
     path = folder / "report.html"
     temporary = path.with_suffix(".tmp")
     with written_to(path):
-        temporary.write_text(_PAGE.format(title=html.escape(title), body="\n".join(parts)))
+        temporary.write_text(
+            _PAGE.format(
+                title=html.escape(title),
+                body="\n".join(parts),
+                reload='<meta http-equiv="refresh" content="20"/>' if running else "",
+            )
+        )
         temporary.replace(path)
     return path
 
@@ -97,7 +111,9 @@ def _plot(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     for index, (name, points) in enumerate(curves.items()):
         colour = _COLOURS[index % len(_COLOURS)]
         path = " ".join(at(x, y) for x, y in points)
-        parts.append(f'<polyline points="{path}" stroke="{colour}"/>')
+        parts.append(f'<polyline points="{path}" stroke="{colour}" class="raw"/>')
+        smooth = " ".join(at(x, y) for x, y in smoothed(points))
+        parts.append(f'<polyline class="smooth" points="{smooth}" stroke="{colour}"/>')
         if len(points) == 1:
             across, up = path.split(",")
             parts.append(f'<circle cx="{across}" cy="{up}" r="3" fill="{colour}"/>')
@@ -105,6 +121,26 @@ def _plot(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
             f'<text x="{_LEFT + 12 + 110 * index}" y="14" fill="{colour}">{html.escape(name)}</text>'
         )
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(parts)}</svg>'
+
+
+def smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A running mean over a twentieth of the curve on either side of each point."""
+    reach = len(points) // 20
+    found: list[tuple[float, float]] = []
+    for index, (x, _) in enumerate(points):
+        near = points[max(0, index - reach) : index + reach + 1]
+        found.append((x, sum(y for _, y in near) / len(near)))
+    return found
+
+
+def _side_by_side(clips: Sequence[Path]) -> str:
+    """A row for each prompt, its clips side by side in the order of their steps."""
+    rows: dict[str, list[Path]] = {}
+    for path in clips:
+        rows.setdefault(path.stem.rpartition("-")[2], []).append(path)
+    return "".join(
+        f'<div class="clips">{"".join(_clip(path) for path in row)}</div>' for row in rows.values()
+    )
 
 
 def _spread(clips: Sequence[Path]) -> Sequence[Path]:
@@ -123,11 +159,13 @@ def _clip(path: Path) -> str:
 
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"/><title>{title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 760px; margin: 2em auto; padding: 0 1em; }}
+<html lang="en"><head><meta charset="utf-8"/>{reload}<title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; }}
 svg {{ width: 100%; }} svg text {{ font: 11px system-ui, sans-serif; }}
-polyline {{ fill: none; stroke-width: 1.5; }} .axis {{ stroke: #999; stroke-width: 1; }}
-figure {{ display: inline-block; margin: 0 8px 8px 0; }} figcaption {{ font-size: 11px; }}
+polyline {{ fill: none; stroke-width: 1.5; }} .raw {{ opacity: 0.3; }}
+.axis {{ stroke: #999; stroke-width: 1; }}
+.clips {{ display: flex; gap: 8px; overflow-x: auto; }} figure {{ margin: 0; }}
+figure img {{ width: 256px; height: auto; image-rendering: auto; }} figcaption {{ font-size: 11px; }}
 pre {{ background: #f6f8fa; padding: 1em; overflow-x: auto; }}
 </style></head><body>
 {body}

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,29 @@ from animatediff.training.runs.run import AveragedWeights, Run, check_space, lea
 from animatediff.training.steps.optimizers import Optimizers
 from animatediff.training.steps.processes import Processes
 
+_KINDS: Mapping[int, type[Exception]] = {signal.SIGINT: Cancelled, signal.SIGTERM: Interrupted}
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """What there is to say of one optimizer step.
+
+    Attributes:
+        step: its number, from 1.
+        loss: of all processes; NaN where the step had none.
+        rate: the learning rate.
+        logged: whether a line was just added to ``metrics.jsonl``.
+    """
+
+    step: int
+    loss: float
+    rate: float
+    logged: bool
+
+
+OnSave = Callable[[int, dict[str, Tensor], Callable[[], bool]], None]
+"""Called with the step, the averaged weights, and a function that says whether to stop at once."""
+
 
 def train(
     lesson: Lesson,
@@ -36,7 +60,8 @@ def train(
     folder: Path,
     *,
     facts: Mapping[str, str] | None = None,
-    on_save: Callable[[int, dict[str, Tensor]], None] | None = None,
+    on_save: OnSave | None = None,
+    on_step: Callable[[StepDone], None] | None = None,
     tell: Callable[[str], None] | None = None,
     tensorboard: bool = False,
 ) -> dict[str, Tensor]:
@@ -47,7 +72,8 @@ def train(
         options: how.
         folder: of this run: its checkpoints and ``metrics.jsonl``.
         facts: what else makes this run what it is, such as its data; a run with others is refused.
-        on_save: told the step and the averaged weights after every checkpoint, e.g. to preview.
+        on_save: called after every checkpoint, e.g. to preview, but not after the one of a stop.
+        on_step: called by the first process after every step.
         tell: told in a sentence what is worth knowing, such as a damaged checkpoint.
         tensorboard: whether to write TensorBoard's files too.
 
@@ -82,7 +108,7 @@ def train(
     if run.step == 0:
         run.processes.first_alone(lambda: check_space(folder, parameters))
         run.save()
-    _learn(run, lesson, on_save or _ignore_save, tensorboard=tensorboard)
+    _learn(run, lesson, on_save or _ignore_save, on_step or _ignore, tensorboard=tensorboard)
     weights = run.average.weights
     return weights if options.ema_decay else {k: p.detach() for k, p in parameters.items()}
 
@@ -90,7 +116,8 @@ def train(
 def _learn(
     run: Run,
     lesson: Lesson,
-    on_save: Callable[[int, dict[str, Tensor]], None],
+    on_save: OnSave,
+    on_step: Callable[[StepDone], None],
     *,
     tensorboard: bool,
 ) -> None:
@@ -124,18 +151,23 @@ def _learn(
                 run.step = step + 1
                 run.meter.add({**terms, "norm": float(norm)})
                 last = run.step == options.steps
-                if run.step % options.log_every == 0 or last:
+                logged = run.step % options.log_every == 0 or last
+                if logged:
                     means = run.meter.taken()
                     if log is not None:
                         seconds = round(time.perf_counter() - clock, 2)
                         line = {"rate": rate, "skipped": run.skipped, "seconds": seconds}
                         log.write({"step": run.step, **means, **line})
+                if log is not None:
+                    on_step(StepDone(run.step, terms.get("loss", math.nan), rate, logged))
                 if run.step % options.save_every == 0 or last or stop:
                     if log is not None:
                         log.sync()
                     run.save()
-                    if processes.is_first:
-                        on_save(run.step, run.average.weights)
+                    if processes.is_first and not stop:
+                        on_save(run.step, run.average.weights, lambda: bool(stopping()))
+                    if processes.count == 1 and not stop:  # with several, all stop after one step
+                        stop = _KINDS.get(stopping())
                 if stop and not last:
                     raise stop(
                         f"Stopped and saved after step {run.step}; the same command resumes."
@@ -177,8 +209,7 @@ def _agreed(
     row = torch.tensor([float(stop), *terms.values()], dtype=torch.float64)
     rows = processes.gathered(row)
     means = rows[:, 1:].nanmean(0).tolist()
-    kinds: dict[int, type[Exception]] = {signal.SIGINT: Cancelled, signal.SIGTERM: Interrupted}
-    return dict(zip(terms, means, strict=True)), kinds.get(int(rows[:, 0].max()))
+    return dict(zip(terms, means, strict=True)), _KINDS.get(int(rows[:, 0].max()))
 
 
 def _ignore(said: object) -> None:
@@ -186,9 +217,9 @@ def _ignore(said: object) -> None:
     del said
 
 
-def _ignore_save(step: int, weights: dict[str, Tensor]) -> None:
+def _ignore_save(step: int, weights: dict[str, Tensor], stopping: Callable[[], bool]) -> None:
     """Nobody listens."""
-    del step, weights
+    del step, weights, stopping
 
 
 @contextmanager

@@ -151,6 +151,14 @@ class ClipOptions:
             least=0,
         ),
     ] = 0
+    caption_from_names: Annotated[
+        bool,
+        Option(
+            "Train on file names as captions where clips have none; without it, more than a tenth of "
+            "such clips stops training.",
+            group="Data",
+        ),
+    ] = False
     caption: Annotated[
         str | None,
         Option("One caption for all clips, such as 'a photo of sks dog'.", group="Data"),
@@ -392,6 +400,6 @@ GROUPS = (
 
 DO_NOT_IDENTIFY = frozenset(
     "model motion adapter start output data class_data layout videos max_bad max_seconds timeout "
-    "checkpointing".split()
+    "checkpointing caption_from_names".split()
 )
 """Options that do not make a run another run: files are compared by their content instead."""

@@ -20,11 +20,13 @@ from animatediff.training.stages.option_groups import (
     AppearanceOptions,
     ClipOptions,
     DegradedOptions,
+    InversionOptions,
     MixOptions,
     MotionModuleOptions,
     MovingCameraOptions,
 )
 from animatediff.training.stages.own_data import read_own_data, summary_of_bad
+from animatediff.training.stages.stage_options import StageOptions
 
 
 def read_training_data(
@@ -130,11 +132,17 @@ def read_own_clips(
         files=frozen.base.files,
         pattern=pattern,
         whole=whole,
+        uses_captions=not whole and _uses_captions(options),
     )
     frozen.notes += clips.notes
     if isinstance(clips, OwnClips):
         frozen.facts["class_set_aside" if whole else "set_aside"] = summary_of_bad(clips.bad)
     return clips
+
+
+def _uses_captions(options: StageOptions) -> bool:
+    """Whether the clips' own captions are trained on, and not one that stands for all."""
+    return options.of(ClipOptions).caption is None and options.of(InversionOptions).word is None
 
 
 def captioned(frozen: FrozenModel, data: TrainingData) -> TrainingData:
