@@ -17,6 +17,7 @@ from animatediff.apps.animate import (
 )
 from animatediff.apps.cli import main
 from animatediff.apps.declared import all_options
+from animatediff.apps.destination import labels_of
 from animatediff.apps.parsing import parse
 from animatediff.errors import InputError
 from animatediff.options.declaration import declared
@@ -241,3 +242,24 @@ def test_a_seed_that_is_none_is_refused(word: str) -> None:
 def test_too_many_seeds_are_refused() -> None:
     with pytest.raises(InputError, match="at most 64"):
         parse_seeds([",".join(map(str, range(65)))])
+
+
+def test_every_seed_of_64_bits_is_taken(tmp_path: Path) -> None:
+    most = 2**64 - 1
+    made = request("a", "--seed", str(most))
+    assert made.seed == most
+    assert AnimationRequest.from_json(made.to_json()) == made
+    save_config([made], tmp_path / "x.toml")
+    assert request("--config", str(tmp_path / "x.toml")) == made
+    with pytest.raises(InputError, match="out of range"):
+        request("a", "--seed", str(most + 1))
+
+
+def test_a_closed_loop_without_keyframes_is_refused() -> None:
+    with pytest.raises(InputError, match="returns to the first keyframe, and there is none"):
+        request("a fox", "--closed-loop")
+
+
+def test_files_of_several_animations_are_told_apart_by_seed_or_else_by_number() -> None:
+    assert labels_of([3, 5]) == ["3", "5"]
+    assert labels_of([3, 3]) == ["1", "2"]

@@ -149,3 +149,20 @@ def test_public_names_are_there_and_typed() -> None:
         assert getattr(animatediff, name).__module__.startswith("animatediff")
     assert issubclass(animatediff.FileError, ValueError)
     assert (Path(animatediff.__file__).parent / "py.typed").is_file()
+
+
+def test_the_largest_seed_draws_noise_of_its_own(still: Animator) -> None:
+    one, two = (
+        still.animate("a fox", seed=seed, num_frames=1, steps=1).latents
+        for seed in (2**64 - 1, 2**63 - 1)
+    )
+    assert not torch.equal(one, two)
+
+
+@pytest.mark.parametrize(("side", "said"), [(32, False), (48, False), (56, True)])
+def test_pictures_far_beyond_the_trained_size_are_reported(
+    animator: Animator, request_of: AnimationRequest, side: int, said: bool
+) -> None:
+    made = animator.animate(request_of, width=side, steps=1, num_frames=1)
+    notes = [note for note in made.report.notes if "was drawn; far beyond its own size" in note]
+    assert len(notes) == said

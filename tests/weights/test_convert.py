@@ -289,3 +289,16 @@ def test_the_command_says_what_became_of_a_file(
     said = capsys.readouterr().out
     assert "motion module v2, 567 tensors (authors layout to diffusers)" in said
     assert json.loads((target / "config.json").read_text())["motion_max_seq_length"] == 32
+
+
+def test_a_family_is_kept_with_the_file_also_where_the_layout_stays(tmp_path: Path) -> None:
+    source, tensors = written(tmp_path, "motion-v1")
+    made = convert(source, tmp_path / "x.safetensors", family="v1")
+    assert made.family == "v1"
+    assert_same(made.path, tensors)
+    assert read_motion(made.path).family.name == "v1"
+    with pytest.raises((InputError, FileError), match="v9"):
+        convert(source, tmp_path / "y.safetensors", family="v9")
+    lora, _ = written(tmp_path, "motion-lora-v2")
+    with pytest.raises(InputError, match="is no motion module, and --family is for these"):
+        convert(lora, tmp_path / "z.safetensors", family="v2")

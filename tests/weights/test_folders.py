@@ -200,3 +200,36 @@ def test_a_list_of_folders_runs_nothing_and_unfolds_nothing(
     with within(1):
         assert list_found("motion") == []
         assert list_found("lora") == []
+
+
+def test_names_that_are_not_found_list_the_users_own_files_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, tmp_path)
+    for number in range(10):
+        touch(tmp_path / "lora" / f"style-{number}.safetensors")
+    with pytest.raises(InputError, match="did you mean style-3") as told:
+        resolve("lora", "stile-3")
+    with pytest.raises(InputError) as told:
+        resolve("lora", "nothere")
+    assert "it is noto or style-0 or style-1 or" in str(told.value)
+    assert "style-7 or one of 2 more that animatediff models lists or" in str(told.value)
+
+
+def test_every_role_is_one_row_that_the_command_line_and_the_animator_agree_with() -> None:
+    from animatediff.apps.animate import AnimateOptions
+    from animatediff.apps.declared import all_options
+    from animatediff.weights.inspection.kinds import KINDS
+    from animatediff.weights.roles import ROLES, usable_roles
+
+    flags = {row.field: row.flag for row in all_options(AnimateOptions)}
+    for role in usable_roles():
+        assert flags[role.field] == role.option
+        assert all(KINDS[kind].option == role.option for kind in role.kinds)
+        if role.loader:
+            assert all(
+                hasattr(role.load(), step) for step in ("read", "fit", "fill", "move", "notes")
+            )
+    waiting = {"control", "ip-adapter", "image-encoder", "upscaler", "interpolator"}
+    assert {role.name for role in ROLES.values() if not role.field} <= waiting
+    assert all(role.own for role in ROLES.values())

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from animatediff.apps.authors_config import is_authors_config, read_authors_config
 from animatediff.apps.declared import FieldsOf, Given
-from animatediff.apps.destination import check_writable, plan_destination, slug
+from animatediff.apps.destination import check_writable, labels_of, plan_destination, slug
 from animatediff.apps.progress import Style, open_progress
 from animatediff.config import dump_toml, from_table, read_toml
 from animatediff.errors import InputError, OutputError, reason_of
@@ -20,6 +21,8 @@ from animatediff.sampling.travel_files import Travel, read_travel_file
 from animatediff.weights.roles import ROLES
 
 MAX_SEEDS = 64
+_FILES = ("model", "motion", "adapter", "motion_loras")
+"""Fields in which the requests of one command must agree, as they share an animator."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ class AnimateOptions:
     config: Annotated[
         Path | None,
         Option(
-            "Read options from a TOML file that --save-config wrote; options of the command line "
-            "override it.",
+            "Read options from a TOML file that --save-config wrote, or from a YAML file of the "
+            "AnimateDiff authors' demo. Options of the command line override it.",
             group="Output",
             metavar="FILE",
             foreign=("config-file", "settings", "inference-config"),
@@ -148,7 +151,7 @@ def animate(options: AnimateOptions) -> None:
     requests = requests_of(options)
     several = len(requests) > 1
     name = slug(requests[0].prompt or next(iter(requests[0].prompts.values())))
-    labels = ["", *(str(request.seed) for request in requests)] if several else [""]
+    labels = ["", *labels_of([request.seed for request in requests])] if several else [""]
     destination = plan_destination(
         options.output,
         formats=options.formats,
@@ -160,6 +163,7 @@ def animate(options: AnimateOptions) -> None:
     if options.preview is not None:
         check_writable(options.preview, option="--preview")
     if options.save_config is not None:
+        check_writable(options.save_config, option="--save-config")
         save_config(requests, options.save_config)
     with open_progress(options.progress) as progress:
         progress.stage("load")
@@ -192,11 +196,37 @@ def requests_of(options: AnimateOptions) -> list[AnimationRequest]:
         InputError: an option cannot be used, or there is nothing to draw.
         FileError: ``--config`` or ``--prompts`` cannot be read.
     """
-    base = read_config(options.config) if options.config is not None else AnimationRequest("")
-    request = replace(base, **options.request.values, **_size(options), **_travel(options))
-    if not request.prompt.strip() and not request.prompts:
+    bases = _bases(options)
+    own = {**options.request.values, **_size(options), **_travel(options)}
+    requests = [
+        replace(base, **own, **seed).validated()
+        for base in bases
+        for seed in parse_seeds(options.seeds)
+    ]
+    first = requests[0]
+    if not all(request.prompt.strip() or request.prompts for request in requests):
         raise InputError("There is no PROMPT; say in quotes what to draw, or give --prompts.")
-    return [replace(request, **seed).validated() for seed in parse_seeds(options.seeds)]
+    for name in _FILES:
+        if any(getattr(request, name) != getattr(first, name) for request in requests):
+            raise InputError(
+                f"{options.config or options.travel} has entries with different {name}; "
+                "keep those with the same files, and animate the others by themselves."
+            )
+    return requests
+
+
+def _bases(options: AnimateOptions) -> list[AnimationRequest]:
+    """What the options of a command line override: the requests of a file, or an empty one."""
+    paths = [path for path in (options.config, options.travel) if path is not None]
+    theirs = [path for path in paths if is_authors_config(path)]
+    if theirs and len(paths) > 1:
+        raise InputError(f"{theirs[0]} is a whole configuration; give no other file with it.")
+    if theirs:
+        requests = read_authors_config(theirs[0])
+        if not requests[0].model and "model" not in options.request.values:
+            raise InputError(f"{theirs[0]} names no image model; give one with --model.")
+        return requests
+    return [read_config(options.config) if options.config is not None else AnimationRequest("")]
 
 
 def read_config(path: Path) -> AnimationRequest:
@@ -262,7 +292,7 @@ def read_keyframes(options: AnimateOptions) -> Travel:
     """
     if options.travel is not None and options.keyframes:
         raise InputError("Give --prompts or --keyframe, but not both.")
-    if options.travel is not None:
+    if options.travel is not None and not is_authors_config(options.travel):
         return read_travel_file(options.travel)
     found: dict[str, str] = {}
     for word in options.keyframes:

@@ -18,6 +18,13 @@ GRID = "animatediff-grid"
 """The metadata entry of a grid: several animations side by side, with these requests."""
 
 
+def labels_of(seeds: Sequence[int]) -> list[str]:
+    """Return what distinguishes the files of several animations: their seeds, or numbers from 1."""
+    if len(set(seeds)) == len(seeds):
+        return [str(seed) for seed in seeds]
+    return [str(number) for number in range(1, len(seeds) + 1)]
+
+
 @dataclass(frozen=True)
 class Destination:
     """A file name without its suffix, and the formats to write.

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from animatediff.apps.destination import GRID, Destination
+from animatediff.apps.destination import GRID, Destination, labels_of
 from animatediff.apps.progress import Progress
 from animatediff.errors import reason_of
 from animatediff.runtime import Runtime
@@ -39,7 +39,8 @@ def render(
         progress.tell("family", f"motion {name}: {understood(family)}", facts)
     told: set[str] = set()
     animations: list[Animation] = []
-    for request in requests:
+    labels = labels_of([request.seed for request in requests]) if len(requests) > 1 else [""]
+    for request, label in zip(requests, labels, strict=True):
         asked = animator.resolved(request)
         progress.tell("seed", f"seed {request.seed}: {choices(asked)}", {"seed": request.seed})
         animation = animator.animate(request, on_step=_watch(progress, preview))
@@ -49,7 +50,6 @@ def render(
                 progress.tell("note", note, {})
                 told.add(note)
         progress.stage("write", total=len(destination.formats))
-        label = str(request.seed) if len(requests) > 1 else ""
         for path in destination.paths(label=label):
             written = animation.save(path)
             progress.tell("written", str(written), {"path": str(written)})

@@ -19,6 +19,7 @@ from animatediff.runtime import Runtime
 from animatediff.sampling.learned_words import named_in_folders, read_named
 from animatediff.sampling.lora_cache import LoraCache
 from animatediff.sampling.memory import memory_named
+from animatediff.sampling.motion_choice import check_motion
 from animatediff.sampling.request import AnimationRequest, parse_lora
 from animatediff.weights.builtin import resolve, resolve_model, resolve_motion
 from animatediff.weights.families import Betas, Family, Numerics
@@ -194,6 +195,7 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
     paths = {name: [resolve(name, each) for each in names[name]] for name in loaders}
     read = {name: [loader.read(path) for path in paths[name]] for name, loader in loaders.items()}
     model = resolve_model(loaded.values["model"])
+    check_motion(model, motion_path)
     vae = resolve("vae", loaded.values["vae"]) if loaded.values["vae"] else None
     # To build a network imports libraries for seconds, in which the disk would have nothing to do.
     read_ahead(first_read(model, motion_path))

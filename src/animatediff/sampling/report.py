@@ -19,6 +19,9 @@ from animatediff.weights.roles import NO_MOTION
 from animatediff.weights.storage.files import sha256_of
 from animatediff.weights.textual_inversion import Word
 
+LARGE = 1.5
+"""Times the size that the model was trained at, beyond which a picture is said to be large."""
+
 
 def report_on(
     settled: Settled,
@@ -53,6 +56,7 @@ def report_on(
         *notes,
         *_notes_on_loras(settled.request, styles),
         *_notes_on_words(settled, words),
+        *_notes_on_size(settled),
         *([] if still else _notes_on_motion(settled, family=family, loaded=loaded)),
     ]
     read = {**files, **{f"lora:{path.stem}": path for path in styles}}
@@ -83,6 +87,17 @@ def _notes_on_words(settled: Settled, words: Sequence[Word]) -> list[str]:
     if settled.is_guided:
         return unused_words(words, texts=[*texts, request.negative_prompt], negative="")
     return unused_words(words, texts=texts, negative=request.negative_prompt)
+
+
+def _notes_on_size(settled: Settled) -> list[str]:
+    """A note if the pictures are much larger than those that the model was trained on."""
+    width, height, side = settled.width, settled.height, settled.side
+    if max(width, height) <= LARGE * side:
+        return []
+    return [
+        f"The model was trained at {side}x{side}, and {width}x{height} was drawn; far beyond its own "
+        "size a model repeats or breaks up what it draws."
+    ]
 
 
 def _notes_on_motion(settled: Settled, *, family: Family, loaded: Loaded) -> list[str]:

@@ -49,7 +49,7 @@ MAX_STEPS = 999
 """One less than the steps of diffusion: DDIM's timesteps begin one above an even spacing."""
 MAX_LCM_STEPS = 100
 """The steps that latent consistency models were distilled from."""
-MAX_SEED = 2**63 - 1
+MAX_SEED = 2**64 - 1
 MIN_FPS = 0.1
 MAX_FPS = 120
 MAX_GUIDANCE = 100.0
@@ -601,6 +601,11 @@ class AnimationRequest:
         parse_adapter(self.adapter)
         check_list("LoRA", self.styles, most=MAX_LORAS)
         check_number("fps", float(self.rate), least=MIN_FPS, most=MAX_FPS)
+        if self.closed_loop and not prompts:
+            raise InputError(
+                "closed_loop returns to the first keyframe, and there is none; give keyframes with "
+                "--keyframe or --prompts, or leave --closed-loop out."
+            )
         if self.num_frames is not None:
             positions_of(prompts, num_frames=self.num_frames, rate=self.rate)
         if self.steps is not None and self.scheduler == "lcm":

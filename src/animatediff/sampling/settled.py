@@ -91,6 +91,7 @@ class Settled:
         motion_scales: the scale of each MotionLoRA.
         motion_pulls: the motion guidance of each MotionLoRA.
         windows: what is denoised together at each step.
+        side: the model's own size in pixels.
         template: the texts in which wildcards were resolved, as they were typed.
     """
 
@@ -107,6 +108,7 @@ class Settled:
     motion_pulls: tuple[float, ...]
     windows: WindowPlan
     template: Mapping[str, str]
+    side: int
 
     @property
     def is_guided(self) -> bool:
@@ -162,6 +164,7 @@ def settle(request: AnimationRequest, model: Model) -> Settled:
         motion_pulls=tuple(own if pull is None else pull for own in model.motion_guidance),
         windows=_windows(final, num_frames, family=family, loaded=model.loaded),
         template={name: text for name, text in typed.items() if text != found[name]},
+        side=model.side,
     )
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from animatediff.config import nearest
 from animatediff.errors import FileError, InputError
 from animatediff.weights.catalog import catalog
-from animatediff.weights.folders import find, find_in_hub_cache
+from animatediff.weights.folders import find, find_in_hub_cache, list_found
 from animatediff.weights.roles import NO_MOTION, ROLES, RoleName
 
+MOST_SHOWN = 8
+"""As many of the user's own files as a message lists."""
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 
 WEIGHT_STEMS: Mapping[str, str] = {
@@ -242,10 +244,15 @@ def _installed(kind: RoleName, name: str) -> Path:
 
 def _unknown(role: RoleName, name: str) -> InputError:
     built_in = [listed.name for listed in list_models() if listed.kind == role]
-    names = built_in + [name for name, model in catalog().items() if model.role == role]
+    own = [found.name for found in list_found(role)]
+    published = [known for known, model in catalog().items() if model.role == role]
     otherwise = "a .safetensors file" + (
         " or a diffusers folder" if ROLES[role].may_be_folder else ""
     )
-    close = nearest(name, names)
-    hint = f"did you mean {close}?" if close else f"it is {' or '.join([*built_in, otherwise])}."
-    return InputError(f"There is no {role} {name!r}; {hint}")
+    close = nearest(name, [*built_in, *own, *published])
+    if close:
+        return InputError(f"There is no {role} {name!r:.80}; did you mean {close}?")
+    shown = [*built_in, *own[:MOST_SHOWN]]
+    if len(own) > MOST_SHOWN:
+        shown.append(f"one of {len(own) - MOST_SHOWN} more that animatediff models lists")
+    return InputError(f"There is no {role} {name!r:.80}; it is {' or '.join([*shown, otherwise])}.")

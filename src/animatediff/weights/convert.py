@@ -158,10 +158,18 @@ def convert(
             raise InputError(
                 f"{source} is no MotionLoRA, and --motion-guidance is for these; leave it out."
             )
+        if family != AUTO and kind != "motion":
+            raise InputError(
+                f"{source} is no motion module, and --family is for these; leave it out."
+            )
         found = recognise(header.shapes, kind=kind) if kind is not None else None
         if layout == "same":
             _check_name(target, folder=False)
             content, used = _as_it_is(header, title=source.stem), ""
+            if family != AUTO:
+                module = read_motion(readable, family=family)
+                said = {**content.metadata, **_facts(module, module.layout)}
+                content, used = replace(content, metadata=said), module.family.name
         elif kind is None:
             raise FileError(
                 f"{source} is neither a motion module nor a domain adapter nor a MotionLoRA; "
@@ -242,6 +250,19 @@ def _as_it_is(header: Header, *, title: str) -> _Content:
     return _Content(read_weights(header), {**spec, **header.metadata})
 
 
+def _facts(module: MotionFile, layout: Layout) -> dict[str, str]:
+    """What the metadata of a motion module say that its tensors do not."""
+    facts = motion_facts(
+        family=module.family,
+        branch=module.branch,
+        mid=module.mid,
+        norm_scope=module.norm_scope,
+        resnet_norm_scope=module.resnet_norm_scope,
+        heads=module.heads,
+    )
+    return {**facts, "layout": layout}
+
+
 def _motion(module: MotionFile, layout: Layout, *, title: str) -> _Content:
     if module.branch != "transformer" and layout != "ours":
         raise FileError(
@@ -260,17 +281,9 @@ def _motion(module: MotionFile, layout: Layout, *, title: str) -> _Content:
         weights[renamed] = tensor
         for table in positions:
             weights[table] = frame_positions(rows, len(tensor))[None].to(tensor.dtype)
-    facts = motion_facts(
-        family=family,
-        branch=module.branch,
-        mid=module.mid,
-        norm_scope=module.norm_scope,
-        resnet_norm_scope=module.resnet_norm_scope,
-        heads=module.heads,
-    )
     return _Content(
         weights,
-        {**facts, "layout": layout, **_spec("motion", layout, family=family, title=title)},
+        {**_facts(module, layout), **_spec("motion", layout, family=family, title=title)},
         module.notes,
         _adapter_config(module, rows=rows) if layout == "diffusers" else {},
     )

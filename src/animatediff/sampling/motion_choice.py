@@ -1,0 +1,55 @@
+"""Whether a motion module can fit an image model, from headers alone, before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from animatediff.errors import FileError, InputError
+from animatediff.weights.builtin import BUILTIN, ModelFile, ModelFolder
+from animatediff.weights.folders import list_found
+from animatediff.weights.inspect import inspect
+from animatediff.weights.inspection.kinds import BASE_TITLES
+
+MOST_NAMED = 3
+
+
+def check_motion(model: ModelFolder | ModelFile, motion: Path | None) -> None:
+    """Refuse the built-in motion modules for any other than the built-in image model.
+
+    Raises:
+        InputError: they do not belong together; the sentence names motion modules that would fit.
+    """
+    if motion is None or not motion.is_relative_to(BUILTIN) or model.path.is_relative_to(BUILTIN):
+        return
+    try:
+        found = inspect(model.path)
+    except FileError:
+        return  # the reader says what is wrong with it
+    if found.base not in ("sd15", "sd2", "sdxl"):
+        return
+    fitting = motions_for(found.base)
+    if fitting:
+        more = " or another one" if len(fitting) > MOST_NAMED else ""
+        remedy = f"give --motion {' or '.join(fitting[:MOST_NAMED])}{more}"
+    elif found.base == "sd2":
+        remedy = "no motion modules for it are known: choose another model"
+    else:
+        name = "sdxl-beta" if found.base == "sdxl" else "v3"
+        remedy = f"give one with --motion (animatediff models pull {name} fetches one)"
+    raise InputError(
+        f"{model.path} is for {BASE_TITLES[found.base]}, and the built-in motion module {motion.stem} "
+        f"fits only the built-in model; {remedy}, or --motion none for pictures."
+    )
+
+
+def motions_for(base: str) -> list[str]:
+    """Motion modules in the model folders that fit an image model, by name."""
+    names: list[str] = []
+    for found in list_found("motion"):
+        try:
+            seen = inspect(found.path)
+        except FileError:
+            continue
+        if seen.kind == "motion" and seen.base == base:
+            names.append(found.name)
+    return names
