@@ -28,6 +28,7 @@ from torch import Tensor
 
 from animatediff.model.control.network import ControlNetwork, Question
 from animatediff.model.control.residuals import Residuals
+from animatediff.model.control.union import HintedUnion
 from animatediff.weights.control.file import read_control
 from animatediff.weights.control.plan import plan_control
 
@@ -206,7 +207,10 @@ def test_a_union_net_is_its_reference_and_diffusers_on_every_frame(
     sample: str, unets: dict[str, UNet2DConditionModel], tmp_path: Path
 ) -> None:
     weights, question = weights_of(sample), question_for("sdxl")
-    net = loaded(tmp_path, weights, unets["sdxl"], hint_type="canny")
+    net = loaded(tmp_path, weights, unets["sdxl"])
+    assert isinstance(net, HintedUnion)
+    assert len(net.types) == len(weights["task_embedding"])
+    net = net.for_type("canny")
     found = net(question, net.embed(pictures()))
     hints = repeat(pictures(), "f c h w -> b c f h w", b=2)
     wanted = plain.union(

@@ -58,6 +58,11 @@ COMMANDS = (
         "Draw a video by Text2Video-Zero or Tune-A-Video.",
     ),
     Command(
+        "preprocess",
+        "animatediff.apps.preprocess:preprocess",
+        "Draw edges, lines or tiles of a video for a control network.",
+    ),
+    Command(
         "convert",
         "animatediff.apps.convert:convert",
         "Convert a weight file to another layout.",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from animatediff.errors import InputError
 from animatediff.model.clip import Clip
 from animatediff.model.control.residuals import Residuals
+from animatediff.model.folded import row_per_frame, text_per_frame, timestep_per_frame
 from animatediff.model.graft import Graft, Grafts
 from animatediff.model.motion_module import MotionModule, NormScope
 from animatediff.model.norms import normalise_over_frames
@@ -172,10 +173,10 @@ class AnimatedUNet(nn.Module):
         folded = rearrange(latents, "b c f h w -> (b f) c h w").contiguous()
         noise = self.unet(
             folded,
-            _timestep_per_frame(timestep, clips=clips, frames=frames),
+            timestep_per_frame(timestep, clips=clips, frames=frames),
             self._text(encoder_hidden_states, clips=clips, frames=frames),
             added_cond_kwargs={
-                name: _row_per_frame(value, clips=clips, frames=frames, what=name)
+                name: row_per_frame(value, clips=clips, frames=frames, what=name)
                 for name, value in (added_cond_kwargs or {}).items()
             },
             return_dict=False,
@@ -186,7 +187,7 @@ class AnimatedUNet(nn.Module):
     def _text(self, text: Tensor, *, clips: int, frames: int) -> Tensor:
         if self.shares_text and text.ndim == 3 and len(text) == clips:
             return text
-        return _text_per_frame(text, clips=clips, frames=frames)
+        return text_per_frame(text, clips=clips, frames=frames)
 
     def remove(self) -> None:
         """Take every branch off the U-Net, which is then the image model bit for bit."""
@@ -262,31 +263,3 @@ def _as_diffusers(residuals: Residuals, *, skips: int) -> dict[str, Any]:
             f"and this one has {skips}; use a control network for this image model."
         )
     return found
-
-
-def _timestep_per_frame(
-    timestep: int | float | Tensor, *, clips: int, frames: int
-) -> int | float | Tensor:
-    if not isinstance(timestep, Tensor) or timestep.numel() == 1:
-        return timestep
-    if timestep.ndim == 2:
-        return timestep.flatten()
-    return _row_per_frame(timestep, clips=clips, frames=frames, what="timestep")
-
-
-def _text_per_frame(text: Tensor, *, clips: int, frames: int) -> Float[Tensor, "bf n d"]:
-    if text.ndim == 4:
-        return rearrange(text, "b f n d -> (b f) n d")
-    return _row_per_frame(text, clips=clips, frames=frames, what="encoder_hidden_states")
-
-
-def _row_per_frame(rows: Tensor, *, clips: int, frames: int, what: str) -> Tensor:
-    """Frames of one clip are adjacent, so a clip's row is repeated in place."""
-    if len(rows) == clips:
-        return rows.repeat_interleave(frames, dim=0)
-    if len(rows) == clips * frames:
-        return rows
-    raise InputError(
-        f"{what} has {len(rows)} rows, but there are {clips} clips of {frames} frames; "
-        "give one row for each clip or one for each frame."
-    )

@@ -26,6 +26,9 @@ from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import Around
 from animatediff.sampling.changed_weights import ChangedWeights, changed_weights
 from animatediff.sampling.conditions import read_texts
+from animatediff.sampling.control.build import build_controls, sparse_pictures
+from animatediff.sampling.control.colours import like_their_pictures
+from animatediff.sampling.control.inputs import check_control_files
 from animatediff.sampling.decode import decode
 from animatediff.sampling.draw import draw_latents
 from animatediff.sampling.finish import finished
@@ -41,6 +44,7 @@ from animatediff.sampling.settled import Model, Settled, settle
 from animatediff.sampling.watch import Watch, ignore, never
 from animatediff.video import Video
 from animatediff.weights.adapters import LoadedLowRank
+from animatediff.weights.control.loader import LoadedControl
 from animatediff.weights.families import Family
 from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.roles import RoleName
@@ -104,7 +108,7 @@ class Animator:
             MemoryLimitError: the model does not fit.
         """
         request = replace(AnimationRequest("", model=model), **files).validated()
-        animator = cls.for_request(request, runtime=runtime, most_loras=most_loras)
+        animator = cls._of(request, runtime=runtime, most_loras=most_loras)
         return replace(animator, own_loras=request.loras)
 
     @classmethod
@@ -117,6 +121,13 @@ class Animator:
     ) -> Animator:
         """Load what a request names; raises as ``load`` does."""
         check_request(request)
+        check_control_files(request)
+        return cls._of(request, runtime=runtime, most_loras=most_loras)
+
+    @classmethod
+    def _of(
+        cls, request: AnimationRequest, *, runtime: Runtime | None, most_loras: int
+    ) -> Animator:
         runtime = runtime or Runtime()
         parts = load_parts(
             Loaded.of(request), loras=request.loras, most_loras=most_loras, runtime=runtime
@@ -132,6 +143,11 @@ class Animator:
     def words(self) -> tuple[Word, ...]:
         """The learned words that prompts may name."""
         return self.added.get("embedding", ())
+
+    @property
+    def controls(self) -> tuple[LoadedControl, ...]:
+        """The control networks, in the order of the requests that they are for."""
+        return self.added.get("control", ())
 
     def to(self, device: str) -> Animator:
         """Move what is loaded to a device such as ``cuda:1``, in place; returns the animator there.
@@ -213,7 +229,8 @@ class Animator:
         """Text, what is wrapped around the model, latents, frames: the order of work."""
         clock = [time.perf_counter()]
         texts = read_texts(settled, base=self.base, words=self.words)
-        predict_noise = model_noise(self.animated, texts=texts)
+        controls = build_controls(settled, controls=self.controls, texts=texts, base=self.base)
+        predict_noise = model_noise(self.animated, texts=texts, controls=controls)
         for around in wrappers(settled, unet=self.base.unet, weights=weights):
             predict_noise = around(predict_noise)
         clock.append(time.perf_counter())
@@ -227,6 +244,8 @@ class Animator:
             on_step=lambda done: watch.decoded(done, latents),
             should_stop=watch.should_stop,
         )
+        if settled.request.sparse_colours:
+            frames = like_their_pictures(frames, sparse_pictures(settled))
         clock.append(time.perf_counter())
         report = report_on(
             settled,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.errors import FileError, InputError
+from animatediff.sampling.control.inputs import input_digests, input_files
 from animatediff.sampling.free_init import SPATIAL, TEMPORAL
 from animatediff.sampling.keyframes import positions_of
 from animatediff.sampling.loading import files_named
@@ -166,6 +167,22 @@ def _check_weights(path: Path, *, request: AnimationRequest, recorded: Any) -> N
                 f"{path} was made with another version of {file}; "
                 "install the version that made it, or animate its prompt anew."
             )
+    _check_inputs(path, request=request, known=known)
+
+
+def _check_inputs(path: Path, *, request: AnimationRequest, known: Mapping[str, Any]) -> None:
+    """Refuse if what control networks followed is not here, or is not what it was."""
+    try:
+        digests = input_digests(request)
+    except FileError as error:
+        raise FileError(f"{path} follows inputs that are not all here: {error}") from None
+    changed = next((role for role, digest in digests.items() if known.get(role) != digest), None)
+    if changed is not None:
+        name = input_files(request)[changed][0]
+        raise FileError(
+            f"{path} was made from another version of {name} ({changed}); put back the one that it "
+            "was made from, or animate its prompt anew."
+        )
 
 
 def _table(text: str) -> dict[str, Any]:

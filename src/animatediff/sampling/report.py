@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from animatediff.sampling.control.inputs import input_digests
 from animatediff.sampling.learned_words import unused_words
 from animatediff.sampling.loading import Loaded
 from animatediff.sampling.metadata import Report, versions
@@ -69,7 +70,10 @@ def report_on(
         versions=versions(),
         template=dict(settled.template),
         coverage={path.stem: style.coverage for path, style in styles.items()},
-        sha256s={role: sha256_of(path) for role, path in read.items()},
+        sha256s={
+            **{role: sha256_of(path) for role, path in read.items()},
+            **input_digests(settled.request),
+        },
         seconds={stage: later - earlier for stage, earlier, later in stages},
     )
 

@@ -21,7 +21,30 @@ from animatediff.options.checks import (
     check_number,
     check_text,
 )
-from animatediff.options.declaration import Option
+from animatediff.options.declaration import Declared, Option, declared
+from animatediff.sampling.control.options import (
+    ControlFit,
+    ControlInputs,
+    ControlMasks,
+    ControlMissing,
+    ControlModes,
+    ControlPreprocess,
+    ControlRanges,
+    Controls,
+    ControlStrengths,
+    ControlTypes,
+    ControlWeights,
+    LatentsName,
+    MissingName,
+    Sparse,
+    SparseColours,
+    SparseHinted,
+    SparseLatents,
+    SparseMotion,
+    SparseNearest,
+    SparseOthers,
+)
+from animatediff.sampling.control.settings import check_controls
 from animatediff.sampling.keyframes import (
     InterpolationName,
     checked_prompts,
@@ -32,6 +55,7 @@ from animatediff.sampling.prompt_syntax import take_loras
 from animatediff.sampling.scale import Scale
 from animatediff.sampling.windows.plan import WindowSchedule
 from animatediff.sampling.windows.weights import WindowWeights
+from animatediff.video.fit import FitName
 
 SchedulerName = Literal["ddim", "euler", "euler-a", "dpm++2m-karras", "unipc", "lcm"]
 SCHEDULER_NAMES: tuple[str, ...] = get_args(SchedulerName)
@@ -523,6 +547,24 @@ class AnimationRequest:
             most=MAX_SEED,
         ),
     ] = 0
+    controls: Controls = ()
+    control_inputs: ControlInputs = ()
+    control_preprocess: ControlPreprocess = ()
+    control_types: ControlTypes = ()
+    control_ranges: ControlRanges = ()
+    control_strengths: ControlStrengths = ()
+    control_weights: ControlWeights = ()
+    control_modes: ControlModes = ()
+    control_masks: ControlMasks = ()
+    control_missing: ControlMissing = "nearest"
+    control_fit: ControlFit = "crop"
+    sparse: Sparse = ()
+    sparse_hinted: SparseHinted = 1.0
+    sparse_others: SparseOthers = 1.0
+    sparse_motion: SparseMotion = 1.0
+    sparse_nearest: SparseNearest = True
+    sparse_latents: SparseLatents = "mode"
+    sparse_colours: SparseColours = False
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
         Option(
@@ -599,6 +641,7 @@ class AnimationRequest:
         for pattern in self.motion_loras:
             parse_lora(pattern, what="MotionLoRA")
         parse_adapter(self.adapter)
+        check_controls(self)
         check_list("LoRA", self.styles, most=MAX_LORAS)
         check_number("fps", float(self.rate), least=MIN_FPS, most=MAX_FPS)
         if self.closed_loop and not prompts:
@@ -629,9 +672,7 @@ class AnimationRequest:
             self,
             fps=self.rate,
             prompts=prompts,
-            loras=tuple(self.loras),
-            embeddings=tuple(self.embeddings),
-            motion_loras=tuple(self.motion_loras),
+            **{row.field: tuple(getattr(self, row.field)) for row in _lists()},
         )
 
     def to_json(self) -> str:
@@ -640,9 +681,7 @@ class AnimationRequest:
 
     def as_table(self) -> dict[str, Any]:
         """The request as plain data, with the version of its form."""
-        lists = {
-            name: list(getattr(self, name)) for name in ("loras", "embeddings", "motion_loras")
-        }
+        lists = {row.field: list(getattr(self, row.field)) for row in _lists()}
         return {"schema": SCHEMA, **asdict(self), "fps": str(self.rate), **lists}
 
     @classmethod
@@ -685,6 +724,7 @@ class Files(TypedDict, total=False):
     embeddings: Sequence[str]
     adapter: str
     motion_loras: Sequence[str]
+    controls: Sequence[str]
     family: str
     numerics: NumericsName
 
@@ -722,6 +762,23 @@ class Choices(Files, total=False):
     scheduler: SchedulerName | None
     free_init: int
     seed: int
+    control_inputs: Sequence[str]
+    control_preprocess: Sequence[str]
+    control_types: Sequence[str]
+    control_ranges: Sequence[str]
+    control_strengths: Sequence[str]
+    control_weights: Sequence[str]
+    control_modes: Sequence[str]
+    control_masks: Sequence[str]
+    control_missing: MissingName
+    control_fit: FitName
+    sparse: Sequence[str]
+    sparse_hinted: float
+    sparse_others: float
+    sparse_motion: float
+    sparse_nearest: bool
+    sparse_latents: LatentsName
+    sparse_colours: bool
     precision: Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -756,6 +813,11 @@ def chosen(
         request = AnimationRequest(request)
     check_request(request)
     return replace(request, **{"loras": request.loras or loras, **choices})
+
+
+def _lists() -> tuple[Declared, ...]:
+    """The options that are lists."""
+    return tuple(row for row in declared(AnimationRequest) if row.is_list)
 
 
 def parse_lora(spec: str, *, what: str = "LoRA") -> tuple[str, Scale]:

@@ -219,7 +219,9 @@ def resolve(role: RoleName, name_or_path: str) -> Path:
 
 
 def _weights_of(role: RoleName, path: Path) -> Path:
-    """The path itself, or the one file in a motion module's folder."""
+    """The path itself, or the one file in the folder of a motion module or control network."""
+    if role == "control" and path.is_dir():
+        return weight_file(path, part="unet")
     if role != "motion" or not path.is_dir():
         return path
     from animatediff.weights.motion_adapter import adapter_weights

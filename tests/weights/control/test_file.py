@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.weights import synthetic
 from tests.weights.synthetic import SAMPLES
 
-from animatediff.errors import FileError, InputError
+from animatediff.errors import FileError
 from animatediff.weights.control.file import CONTROL_KINDS, read_control
 from animatediff.weights.control.plan import plan_control
 from animatediff.weights.inspection.control import REFUSED
@@ -35,8 +35,8 @@ def test_a_published_net_of_real_size_fits_its_model_or_is_refused_by_name(
         assert REFUSED[sample.version] in str(caught.value)
         assert "\n" not in str(caught.value)
         return
-    file = read_control(path, base=sample.base)
-    plan = plan_control(file, unet(sample.base), hint_type="canny")
+    file = read_control(path)
+    plan = plan_control(file, unet(sample.base))
     assert plan.notes == ()
 
 
@@ -61,18 +61,7 @@ def test_anything_else_is_named_with_the_option_that_takes_it(name: str, tmp_pat
 def test_a_net_for_another_image_model_is_refused(name: str, other: str, tmp_path: Path) -> None:
     path = synthetic.write_sparse(tmp_path / "net.safetensors", name)
     with pytest.raises(FileError, match="and the image model is"):
-        read_control(path, base=other)
-
-
-@pytest.mark.parametrize(
-    ("hint_type", "said"), [("", "set --control-type"), ("tile", "not 'tile'")]
-)
-def test_a_union_net_must_be_told_what_its_hints_are(
-    hint_type: str, said: str, tmp_path: Path
-) -> None:
-    path = synthetic.write_sparse(tmp_path / "net.safetensors", "control-union")
-    with pytest.raises(InputError, match=said):
-        plan_control(read_control(path), unet("sdxl"), hint_type=hint_type)
+        read_control(path).check_base(other)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +83,7 @@ def test_a_net_that_lacks_a_tensor_is_refused(name: str, gone: str, tmp_path: Pa
     with torch.device("meta"):
         small = UNet2DConditionModel(**synthetic.unet_config(SAMPLES[name].base, "small"))
     with pytest.raises(FileError, match=f"lacks 1 tensor.*{gone}"):
-        plan_control(read_control(path), small, hint_type="canny")
+        plan_control(read_control(path), small)
 
 
 def test_only_the_net_of_shuffled_pictures_is_pooled_and_that_is_said(tmp_path: Path) -> None:

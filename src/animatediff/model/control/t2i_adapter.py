@@ -32,6 +32,11 @@ class Adapted(nn.Module):
         super().__init__()
         self.net = net
 
+    @property
+    def squares(self) -> int:
+        """The sides of a picture must be multiples of this many pixels."""
+        return cast(int, self.net.config["downscale_factor"])
+
     def embed(self, hints: Hints) -> Embedded:
         """The features of pictures in [0, 1], one tensor for each down block."""
         if self.net.config["in_channels"] == 1:

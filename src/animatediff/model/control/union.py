@@ -11,6 +11,7 @@ are kept apart so that each gets exactly that, whatever else is in the batch.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -38,18 +39,16 @@ UNION_TYPES: Mapping[str, int] = {
 
 
 class HintedUnion(nn.Module):
-    """A union net for one kind of hint, which is embedded once.
+    """A union net whose hints are embedded once; ``for_type`` is a network for one kind of hint.
 
     Args:
         net: diffusers' ControlNetUnion with its weights; its stem moves into this module.
-        hint_type: the index of the kind of hint, as in ``UNION_TYPES``.
     """
 
-    def __init__(self, net: ControlNetUnionModel, *, hint_type: int) -> None:
+    def __init__(self, net: ControlNetUnionModel) -> None:
         super().__init__()
         self.stem = take_stem(net)
         self.net = net
-        self.hint_type = hint_type
         for layer in net.get_submodule("transformer_layes").children():
             layer.register_forward_pre_hook(_part_rows)
             layer.register_forward_hook(_join_rows)
@@ -58,21 +57,52 @@ class HintedUnion(nn.Module):
         """The stem's features of pictures in [0, 1]."""
         return (self.stem(hints.to(self.net.dtype)),)
 
-    def forward(self, question: Question, embedded: Embedded) -> Residuals:
-        """Residuals for the skip connections and the middle block."""
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The kinds of hints that it knows."""
+        count = cast(int, self.net.config["num_control_type"])
+        return tuple(name for name, index in UNION_TYPES.items() if index < count)
+
+    def for_type(self, name: str) -> UnionOfType:
+        """The same network for one kind of hint, one of ``types``."""
+        return UnionOfType(self, UNION_TYPES[name])
+
+    def forward(self, question: Question, embedded: Embedded, *, hint_type: int = 0) -> Residuals:
+        """Residuals for the skip connections and the middle block, for hints of a kind by its index."""
         types = torch.zeros(len(question.latents), self.net.config["num_control_type"])
-        types[:, self.hint_type] = 1
+        types[:, hint_type] = 1
         skips, mid = self.net(
             question.latents,
             question.timestep,
             question.text,
             [for_every_clip(embedded[0], question=question)],
             types.to(question.latents),
-            [self.hint_type],
+            [hint_type],
             added_cond_kwargs=dict(question.added),
             return_dict=False,
         )
         return Residuals(tuple(cast("list[Tensor]", skips)), cast(Tensor, mid))
+
+
+@dataclass(frozen=True)
+class UnionOfType:
+    """A union net for one kind of hint.
+
+    Attributes:
+        union: the net.
+        hint_type: the index of the kind.
+    """
+
+    union: HintedUnion
+    hint_type: int
+
+    def embed(self, hints: Hints) -> Embedded:
+        """As ``HintedUnion.embed``."""
+        return self.union.embed(hints)
+
+    def __call__(self, question: Question, embedded: Embedded) -> Residuals:
+        """Residuals for the skip connections and the middle block."""
+        return self.union(question, embedded, hint_type=self.hint_type)
 
 
 def _part_rows(layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:

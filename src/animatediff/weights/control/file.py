@@ -35,6 +35,19 @@ class ControlFile:
     found: Inspection
     config: Mapping[str, Any]
 
+    def check_base(self, base: str) -> None:
+        """Refuse a network for another image model than ``base``, as ``Inspection.base`` names it.
+
+        Raises:
+            FileError: it is for another one; an empty text is not known.
+        """
+        if base and self.found.base and base != self.found.base:
+            raise FileError(
+                f"{self.path} is {self.found.title}, and the image model is "
+                f"{BASE_TITLES.get(base, base)}; use a control network and an image model that "
+                "belong together."
+            )
+
     @property
     def path(self) -> Path:
         """The file with the weights."""
@@ -56,16 +69,14 @@ class ControlPlan:
     notes: tuple[str, ...] = ()
 
 
-def read_control(path: Path, *, base: str = "") -> ControlFile:
+def read_control(path: Path) -> ControlFile:
     """Recognise the file of a control network.
 
     Args:
         path: a safetensors file, or diffusers' folder.
-        base: the image model that it must fit, as ``Inspection.base`` names it.
 
     Raises:
-        FileError: the file is broken, is no control network, is one that is not supported, or is
-            for another image model.
+        FileError: the file is broken, is no control network, or is one that is not supported.
     """
     weights = weight_file(path, part="unet") if path.is_dir() else path
     header = read_header(weights)
@@ -79,11 +90,6 @@ def read_control(path: Path, *, base: str = "") -> ControlFile:
         raise FileError(
             f"{path} is {REFUSED[found.version]}, and is not supported; use a ControlNet, a "
             "T2I-Adapter or a SparseCtrl model instead."
-        )
-    if base and found.base and base != found.base:
-        raise FileError(
-            f"{path} is {found.title}, and the image model is {BASE_TITLES.get(base, base)}; use "
-            "a control network and an image model that belong together."
         )
     config = weights.parent / "config.json"
     described = read_json(config) if config.is_file() and found.layout == "diffusers" else {}

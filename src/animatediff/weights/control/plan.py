@@ -21,7 +21,6 @@ def plan_control(
     file: ControlFile,
     unet: UNet2DConditionModel,
     *,
-    hint_type: str = "",
     numerics: Numerics = "faithful",
 ) -> ControlPlan:
     """Check a control network down to every name and shape, and build it without numbers.
@@ -30,12 +29,10 @@ def plan_control(
         file: the network's.
         unet: the U-Net that it is to steer; a difference net or ControlLoRA takes its weights, which
             must be loaded when ``ControlPlan.load`` is called.
-        hint_type: what the hints of a union net are.
         numerics: how SparseCtrl normalises.
 
     Raises:
         FileError: the network does not fit the U-Net.
-        InputError: a union net has no such type of hint.
     """
     import_control_networks()
     if file.found.kind == "sparse-control":
@@ -46,6 +43,6 @@ def plan_control(
         case "control-lora" | "difference":
             return plan_based(file, unet)
         case "union" | "union-promax":
-            return plan_union(file, unet, hint_type=hint_type)
+            return plan_union(file, unet)
         case _:
             return plan_controlnet(file, unet)

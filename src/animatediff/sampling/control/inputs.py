@@ -1,0 +1,97 @@
+"""Which input each control network follows, and the files behind it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from animatediff.errors import FileError, InputError
+from animatediff.sampling.control.settings import control_settings, sparse_hints
+from animatediff.video.material import files_of
+from animatediff.weights.builtin import resolve
+from animatediff.weights.control.file import read_control
+from animatediff.weights.storage.files import sha256_of
+
+if TYPE_CHECKING:
+    from animatediff.sampling.request import AnimationRequest
+
+
+def inputs_of(request: AnimationRequest, sparse: Sequence[bool]) -> list[Path | None]:
+    """The input of each control network; nothing for SparseCtrl, which takes ``--sparse``.
+
+    Args:
+        request: the request.
+        sparse: whether each of its networks is SparseCtrl.
+
+    Raises:
+        InputError: inputs and networks do not match.
+    """
+    needed, given = sparse.count(False), len(request.control_inputs)
+    if needed != given:
+        raise InputError(
+            f"{needed} of the control networks follow an input for every frame, and {given} were "
+            "given; give --control-input once for each, in the order of --control."
+        )
+    if any(sparse) and not request.sparse:
+        raise InputError(
+            "A SparseCtrl model needs pictures and their frames; give them with --sparse, such as "
+            "--sparse first.png@0."
+        )
+    if request.sparse and not any(sparse):
+        raise InputError(
+            "--sparse is for a SparseCtrl model, and none of the control networks is one; give "
+            "--control-input."
+        )
+    paths = iter(request.control_inputs)
+    return [None if is_sparse else Path(next(paths)).expanduser() for is_sparse in sparse]
+
+
+def check_control_files(request: AnimationRequest) -> None:
+    """Check networks and inputs of a request by their headers and names, before a model is loaded.
+
+    Raises:
+        InputError: inputs and networks do not match, or there is no such network.
+        FileError: a network's file is broken or something else, or an input is missing.
+    """
+    files = [read_control(resolve("control", s.name)) for s in control_settings(request)]
+    inputs_of(request, [file.found.kind == "sparse-control" for file in files])
+    input_files(request)
+
+
+def input_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
+    """Every file that control networks follow, by its role.
+
+    Raises:
+        FileError: one is missing.
+    """
+    found: dict[str, tuple[Path, ...]] = {}
+    for number, name in enumerate(request.control_inputs, start=1):
+        found[f"control-input:{number}"] = files_of(Path(name).expanduser())
+    masks = [s.mask for s in control_settings(request) if s.mask is not None]
+    for number, mask in enumerate(dict.fromkeys(masks), start=1):
+        found[f"control-mask:{number}"] = files_of(mask)
+    for hint in sparse_hints(request):
+        if not hint.path.is_file():
+            raise FileError(
+                f"{hint.path} is missing; --sparse needs a picture, such as first.png@0."
+            )
+        found[f"sparse:{hint.frame}"] = (hint.path,)
+    return found
+
+
+def input_digests(request: AnimationRequest) -> dict[str, str]:
+    """The SHA-256 of every input of control networks; of a folder, that of its files' together.
+
+    Raises:
+        FileError: one is missing.
+    """
+    return {role: _digest(paths) for role, paths in input_files(request).items()}
+
+
+def _digest(paths: tuple[Path, ...]) -> str:
+    if len(paths) == 1:
+        return sha256_of(paths[0])
+    lines = (f"{path.name} {sha256_of(path)}\n" for path in paths)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,0 +1,174 @@
+"""What a request asks of each of its control networks, from options that are given once or for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+from animatediff.errors import InputError
+from animatediff.options.checks import check_choice
+from animatediff.sampling.control.frame_strengths import check_frame_strengths
+from animatediff.sampling.control.layer_weights import LayerWeights, parse_layer_weights
+from animatediff.sampling.scale import Scale
+from animatediff.video.preprocess import PreprocessName
+
+if TYPE_CHECKING:
+    from animatediff.sampling.request import AnimationRequest
+
+ModeName = Literal["balanced", "prompt", "control"]
+
+NOWHERE = "none"
+"""Instead of a mask: the network counts everywhere."""
+_TYPE_OF = {"canny": "canny", "lineart": "canny", "softedge": "softedge", "tile": "tile"}
+"""The hint type of a union net that fits what was drawn."""
+
+
+@dataclass(frozen=True)
+class ControlSetting:
+    """One control network of a request.
+
+    Attributes:
+        name: a name or file.
+        scale: its strength, which may change over the frames or the steps.
+        preprocess: what is drawn from its input.
+        hint_type: what the input of a union net is; empty if nothing says so.
+        start, end: the share of the steps in which it counts.
+        strengths: of single frames, as ``frame_strengths`` reads it.
+        weights: of its layers.
+        only_along: whether it counts for the clip with the prompt alone.
+        mask: where it counts; nothing for everywhere.
+    """
+
+    name: str
+    scale: Scale
+    preprocess: PreprocessName
+    hint_type: str
+    start: float
+    end: float
+    strengths: str
+    weights: LayerWeights
+    only_along: bool
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class SparseHint:
+    """A picture for SparseCtrl.
+
+    Attributes:
+        path: the picture.
+        frame: where it belongs; negative numbers count from the end.
+    """
+
+    path: Path
+    frame: int
+
+
+def control_settings(request: AnimationRequest) -> tuple[ControlSetting, ...]:
+    """What a request asks of each control network, in the order in which they were given.
+
+    Raises:
+        InputError: an option cannot be used, or is given neither once nor for each.
+    """
+    from animatediff.sampling.request import parse_lora
+
+    count = len(request.controls)
+    named = [parse_lora(control, what="control network") for control in request.controls]
+
+    def each(given: Sequence[str], flag: str, default: str) -> Sequence[str]:
+        if len(given) not in (0, 1, count):
+            raise InputError(
+                f"{flag} was given {len(given)} times for {count} control networks; give it once, "
+                "or once for each."
+            )
+        return tuple(given) if len(given) == count else (*given, default)[:1] * count
+
+    found: list[ControlSetting] = []
+    rows = zip(
+        named,
+        each(request.control_preprocess, "--control-preprocess", "none"),
+        each(request.control_types, "--control-type", ""),
+        each(request.control_ranges, "--control-range", "0:1"),
+        each(request.control_strengths, "--control-strength", ""),
+        each(request.control_weights, "--control-weights", ""),
+        each(request.control_modes, "--control-mode", "balanced"),
+        each(request.control_masks, "--control-mask", NOWHERE),
+        strict=True,
+    )
+    for (name, scale), drawn, kind, span, strengths, weights, mode, mask in rows:
+        check_choice("control_preprocess", drawn, get_args(PreprocessName))
+        check_choice("control_modes", mode, get_args(ModeName))
+        check_frame_strengths(strengths)
+        start, end = _range(span)
+        curve = weights or ("even" if mode == "balanced" else "soft")
+        found.append(
+            ControlSetting(
+                name=name,
+                scale=scale,
+                preprocess=cast(PreprocessName, drawn),
+                hint_type=kind or _TYPE_OF.get(drawn, ""),
+                start=start,
+                end=end,
+                strengths=strengths,
+                weights=parse_layer_weights(curve),
+                only_along=mode == "control",
+                mask=None if mask == NOWHERE else Path(mask).expanduser(),
+            )
+        )
+    return tuple(found)
+
+
+def sparse_hints(request: AnimationRequest) -> tuple[SparseHint, ...]:
+    """The pictures for SparseCtrl.
+
+    Raises:
+        InputError: one has no frame, or two have the same.
+    """
+    hints: list[SparseHint] = []
+    for text in request.sparse:
+        match = re.fullmatch(r"(.+)@\s*(-?\d{1,6})", text, flags=re.DOTALL)
+        if match is None:
+            raise InputError(
+                f"--sparse {text!r:.80} has no frame; write the picture and its frame, such as "
+                "first.png@0."
+            )
+        hints.append(SparseHint(Path(match[1]).expanduser(), int(match[2])))
+    if len({hint.frame for hint in hints}) < len(hints):
+        raise InputError(
+            "Two --sparse pictures are for the same frame; give each a frame of its own."
+        )
+    return tuple(hints)
+
+
+def check_controls(request: AnimationRequest) -> None:
+    """Check everything about the control networks that needs no file.
+
+    Raises:
+        InputError: an option cannot be used, or inputs and networks do not match.
+    """
+    control_settings(request)
+    sparse_hints(request)
+    inputs, networks = len(request.control_inputs), len(request.controls)
+    if inputs > networks:
+        raise InputError(
+            f"{inputs} control inputs were given for {networks} control networks; add networks with "
+            "--control."
+        )
+    if request.sparse and not networks:
+        raise InputError("--sparse is for a SparseCtrl model; name one with --control.")
+
+
+def _range(text: str) -> tuple[float, float]:
+    start, sign, end = text.partition(":")
+    try:
+        found = float(start or 0), float(end or 1)
+    except ValueError:
+        found = (1.0, 0.0)
+    if not sign or not 0 <= found[0] < found[1] <= 1:
+        raise InputError(
+            f"{text!r:.40} is no range of steps; write start:end, such as 0:0.6, from 0 to 1."
+        )
+    return found

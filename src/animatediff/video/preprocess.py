@@ -1,0 +1,100 @@
+"""Turn frames into what a control network reads, without learned weights: edges, lines, blurred tiles.
+
+Everything is OpenCV. Networks that were trained on a learned detector (HED, poses, depth) take maps
+that were made elsewhere, as they are.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from animatediff.errors import InputError
+
+PreprocessName = Literal["none", "canny", "lineart", "softedge", "tile"]
+Pixels = UInt8[np.ndarray, "h w 3"]
+
+CANNY_LOW, CANNY_HIGH = 100, 200
+"""Thresholds of Canny's method, as ControlNet's authors set them."""
+_LINE_WIDTH = 3.0
+_LINE_GAIN = 8.0
+_TILE = 4
+"""A tile net sees pictures at a quarter of their size."""
+
+
+def preprocessed(
+    frames: UInt8[np.ndarray, "f h w 3"], *, name: PreprocessName
+) -> UInt8[np.ndarray, "f h w 3"]:
+    """Frames as a control network reads them.
+
+    Args:
+        frames: sRGB bytes, at the size that the network will see.
+        name: ``canny`` for white edges of one pixel on black, ``lineart`` for white lines,
+            ``softedge`` for soft grey edges, ``tile`` for a blurred copy, ``none`` for the frames.
+
+    Raises:
+        InputError: OpenCV is not installed.
+    """
+    if name == "none":
+        return frames
+    cv2 = opencv()
+    return np.stack([_METHODS[name](frame, cv2) for frame in frames])
+
+
+def opencv() -> Any:
+    """OpenCV, which is an extra.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module("cv2")
+    except ImportError:
+        raise InputError(
+            "This needs the package opencv-python-headless; "
+            "install it with the extra `evaluate`, or do without it."
+        ) from None
+
+
+def _canny(frame: Pixels, cv2: Any) -> Pixels:
+    return _as_rgb(cv2.Canny(frame, CANNY_LOW, CANNY_HIGH))
+
+
+def _lineart(frame: Pixels, cv2: Any) -> Pixels:
+    """How much darker each pixel is than its surroundings: dark strokes become white lines."""
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    surroundings = cv2.GaussianBlur(grey, (0, 0), _LINE_WIDTH)
+    return _as_rgb(np.clip((surroundings - grey) * _LINE_GAIN, 0, 255).astype(np.uint8))
+
+
+def _softedge(frame: Pixels, cv2: Any) -> Pixels:
+    """The strength of the strongest channel's gradient, smoothed, with its largest value at white."""
+    smooth = cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 1.0)
+    across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    strength = cv2.GaussianBlur(np.hypot(across, down).max(axis=2), (0, 0), 1.0)
+    most = float(strength.max())
+    scaled = strength * (255 / most) if most > 1 else strength
+    return _as_rgb(scaled.round().astype(np.uint8))
+
+
+def _tile(frame: Pixels, cv2: Any) -> Pixels:
+    height, width = frame.shape[:2]
+    size = max(1, width // _TILE), max(1, height // _TILE)
+    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def _as_rgb(grey: UInt8[np.ndarray, "h w"]) -> Pixels:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+_METHODS: Mapping[str, Callable[[Pixels, Any], Pixels]] = {
+    "canny": _canny,
+    "lineart": _lineart,
+    "softedge": _softedge,
+    "tile": _tile,
+}

@@ -1,0 +1,363 @@
+"""Control in whole animations: against diffusers' pipelines, and what must not change anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.controlnets.controlnet_sparsectrl import SparseControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_motion_model import MotionAdapter
+from diffusers.pipelines.animatediff.pipeline_animatediff_controlnet import (
+    AnimateDiffControlNetPipeline,
+)
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from PIL import Image
+from tests.conftest import WIDTH
+from tests.parity import control_reference as plain
+from tests.parity.reference import VERSIONS, Denoiser
+from tests.weights import synthetic
+from tests.weights.synthetic.control import control_config, sparse_config
+from torch import Tensor, nn
+
+from animatediff.errors import FileError, InputError
+from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.control.residuals import Residuals
+from animatediff.sampling.animator import Animator, load_request
+from animatediff.sampling.noise import initial_noise
+from animatediff.sampling.prompts import encode_prompts
+from animatediff.sampling.request import AnimationRequest
+from animatediff.weights.convert import convert
+from animatediff.weights.storage.files import write_weights
+
+FRAMES, STEPS, GUIDANCE, SEED, SIDE = 3, 10, 7.5, 3, 64
+
+
+def randomised(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
+    """Random weights for a network, norms around one, and small enough that residuals steer gently."""
+    generator = torch.Generator().manual_seed(seed)
+    made: dict[str, Tensor] = {}
+    for name, tensor in module.state_dict().items():
+        if name.endswith(".pe"):
+            made[name] = tensor
+            continue
+        values = torch.randn(tensor.shape, generator=generator) * 0.05
+        is_gain = "norm" in name and name.endswith("weight")
+        made[name] = values + 1 if is_gain else values
+    module.load_state_dict(made)
+    module.eval().requires_grad_(False)
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A motion module, two ControlNets, SparseCtrl, a T2I-Adapter, and frames for them to follow."""
+    folder = tmp_path_factory.mktemp("control")
+    motion = {name: tensor.float() for name, tensor in synthetic.tensors("motion-v3").items()}
+    write_weights(folder / "motion.safetensors", motion, metadata={})
+    for number in (1, 2):
+        net = ControlNetModel(**control_config("sd15", "small") | {"cross_attention_dim": WIDTH})
+        weights = randomised(net, seed=number)
+        write_weights(folder / f"net{number}.safetensors", weights, metadata={})
+    config = sparse_config("rgb", "small") | {"cross_attention_dim": WIDTH}
+    weights = randomised(SparseControlNetModel(**config), seed=5)
+    write_weights(folder / "sparse.safetensors", weights, metadata={})
+    adapter = {name: tensor.float() for name, tensor in synthetic.tensors("t2i-adapter").items()}
+    write_weights(folder / "adapter.safetensors", adapter, metadata={})
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        for frame in range(FRAMES):
+            draw = np.random.default_rng([ord(name), frame])
+            pixels = draw.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{frame:03}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def animators(small_world: Path, folder: Path) -> dict[tuple[str, ...], Animator]:
+    """Animators by their control networks, each loaded once."""
+    del small_world, folder
+    return {}
+
+
+@pytest.fixture
+def plain_request(small_world: Path, folder: Path) -> AnimationRequest:
+    return AnimationRequest(
+        prompt="a fox",
+        negative_prompt="an ox",
+        model=str(small_world),
+        motion=str(folder / "motion.safetensors"),
+        num_frames=FRAMES,
+        width=SIDE,
+        height=SIDE,
+        steps=2,
+        guidance=GUIDANCE,
+        scheduler="ddim",
+        seed=SEED,
+        precision="fp32",
+    )
+
+
+def with_nets(
+    request: AnimationRequest, folder: Path, *specs: str, **fields: Any
+) -> AnimationRequest:
+    """The request with networks, each ``name:scale``, that follow the folders a, b, ... in turn."""
+    dense = [spec for spec in specs if not spec.startswith("sparse")]
+    inputs = tuple(str(folder / name) for name, _ in zip("ab", dense, strict=False))
+    controls = tuple(
+        f"{folder / spec.partition(':')[0]}.safetensors:{spec.partition(':')[2] or 1}"
+        for spec in specs
+    )
+    return replace(request, controls=controls, **{"control_inputs": inputs, **fields})
+
+
+def latents(request: AnimationRequest, animators: dict[tuple[str, ...], Animator]) -> Tensor:
+    names = tuple(c.rpartition(":")[0] for c in request.controls)
+    if names not in animators:
+        animators[names] = Animator.for_request(request)
+    return animators[names].animate(request).latents
+
+
+def test_ten_steps_with_two_controlnets_end_as_in_diffusers_pipeline(
+    plain_request: AnimationRequest, small_world: Path, folder: Path, tmp_path: Path
+) -> None:
+    request = with_nets(
+        replace(plain_request, steps=STEPS, numerics="diffusers"), folder, "net1:0.8", "net2:0.5",
+        control_ranges=("0:1", "0.2:0.7"),
+    )  # fmt: skip
+    animator = Animator.for_request(request)
+    ours = animator.animate(request).latents
+    nets = []
+    for number in (1, 2):
+        net = ControlNetModel(**control_config("sd15", "small") | {"cross_attention_dim": WIDTH})
+        randomised(net, seed=number)
+        nets.append(net)
+    adapter = convert(
+        folder / "motion.safetensors", tmp_path / "adapter", layout="diffusers", family="v3"
+    ).path
+    pipeline = AnimateDiffControlNetPipeline(
+        vae=animator.base.vae,
+        text_encoder=animator.base.text_encoder,
+        tokenizer=animator.base.tokenizer,
+        unet=UNet2DConditionModel.from_pretrained(small_world / "unet"),
+        motion_adapter=MotionAdapter.from_pretrained(adapter),
+        controlnet=nets,
+        scheduler=DDIMScheduler(
+            beta_schedule="linear",
+            beta_start=0.00085,
+            beta_end=0.012,
+            clip_sample=False,
+            timestep_spacing="leading",
+            steps_offset=1,
+        ),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    frames = [[Image.open(folder / name / f"{i:03}.png") for i in range(FRAMES)] for name in "ab"]
+    noise = initial_noise(SEED, num_frames=FRAMES, channels=4, height=SIDE // 8, width=SIDE // 8)
+    theirs = pipeline(
+        prompt_embeds=encode_prompts(["a fox"], base=animator.base)[0].states,
+        negative_prompt_embeds=encode_prompts(["an ox"], base=animator.base)[0].states,
+        num_frames=FRAMES,
+        height=SIDE,
+        width=SIDE,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        latents=noise,
+        conditioning_frames=frames,
+        controlnet_conditioning_scale=[0.8, 0.5],
+        control_guidance_start=[0.0, 0.2],
+        control_guidance_end=[1.0, 0.7],
+        output_type="latent",
+    ).frames
+    without = Animator.load(
+        str(small_world), motion=str(folder / "motion.safetensors"), numerics="diffusers"
+    ).animate(replace(plain_request, steps=STEPS, numerics="diffusers"))
+    assert (ours - theirs).abs().max() < 1e-3
+    assert (ours - without.latents).abs().max() > 1e-2
+
+
+def test_strength_zero_is_no_control_bit_for_bit(
+    plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator]
+) -> None:
+    bare = latents(plain_request, animators)
+    off = with_nets(plain_request, folder, "net1:0", "adapter:0")
+    assert torch.equal(latents(off, animators), bare)
+    nowhere = with_nets(plain_request, folder, "net1:1", "adapter:1", control_strengths=("0:3=0",))
+    assert torch.equal(latents(nowhere, animators), bare)
+    on = with_nets(plain_request, folder, "net1:1", "adapter:1")
+    assert not torch.equal(latents(on, animators), bare)
+    # The network stays loaded, and leaves no trace in a request without it.
+    animator = animators[tuple(c.rpartition(":")[0] for c in on.controls)]
+    assert torch.equal(animator.animate(off).latents, bare)
+
+
+def test_the_order_of_several_networks_does_not_matter(
+    plain_request: AnimationRequest, folder: Path
+) -> None:
+    one = with_nets(plain_request, folder, "net1:0.7", "net2:0.4", "adapter:0.5",
+                    control_inputs=tuple(str(folder / n) for n in "aba"))  # fmt: skip
+    other = with_nets(plain_request, folder, "adapter:0.5", "net2:0.4", "net1:0.7",
+                      control_inputs=tuple(str(folder / n) for n in "aba"))  # fmt: skip
+    first = Animator.for_request(one).animate(one).latents
+    assert torch.equal(first, Animator.for_request(other).animate(other).latents)
+
+
+def test_every_frame_follows_its_own_hint(
+    plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Without motion modules frames are independent, so a changed hint changes its frame alone."""
+    still = replace(plain_request, motion="none")
+    before = latents(with_nets(still, folder, "net1:1"), {})
+    for frame in range(FRAMES):
+        source = folder / ("b" if frame == 1 else "a") / f"{frame:03}.png"
+        (tmp_path / f"{frame:03}.png").write_bytes(source.read_bytes())
+    after = latents(with_nets(still, folder, "net1:1", control_inputs=(str(tmp_path),)), {})
+    changed = (before - after).abs().amax((0, 1, 3, 4)) > 1e-4
+    assert changed.tolist() == [False, True, False]
+    del animators
+
+
+def test_modes_masks_and_ranges_change_what_they_should(
+    plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    base = with_nets(plain_request, folder, "net1:1")
+    full = latents(base, animators)
+    found = {"balanced": full}
+    for name, fields in {
+        "prompt": {"control_modes": ("prompt",)},
+        "control": {"control_modes": ("control",)},
+        "first half": {"control_ranges": ("0:0.5",)},
+        "second half": {"control_ranges": ("0.5:1",)},
+    }.items():
+        found[name] = latents(replace(base, **fields), animators)
+    values = list(found.values())
+    assert all(not torch.equal(a, b) for i, a in enumerate(values) for b in values[i + 1 :])
+    for shade, wanted in ((255, full), (0, latents(plain_request, animators))):
+        Image.new("RGB", (SIDE, SIDE), (shade,) * 3).save(tmp_path / "mask.png")
+        masked = replace(base, control_masks=(str(tmp_path / "mask.png"),))
+        assert (latents(masked, animators) - wanted).abs().max() < 1e-4
+
+
+def test_sparse_control_steers_windows_lcm_and_travel(
+    plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator]
+) -> None:
+    sparse = (f"{folder / 'a' / '000.png'}@0",)
+    request = replace(
+        with_nets(plain_request, folder, "sparse:1", "net1:0.5", sparse=sparse),
+        prompts={"0": "a fox", "2": "an ox"},
+        free_init=2,
+    )
+    one = latents(request, animators)
+    assert not torch.equal(one, latents(replace(request, sparse_motion=0.0), animators))
+    assert not torch.equal(one, latents(replace(request, sparse_latents="sample"), animators))
+    assert torch.equal(one, latents(request, animators))
+    long = replace(request, num_frames=36, prompts={}, steps=1, free_init=1)
+    far = latents(long, animators)
+    assert not torch.equal(far, latents(replace(long, sparse_nearest=False), animators))
+    assert latents(replace(request, scheduler="lcm", guidance=1.0), animators).isfinite().all()
+
+
+def test_colours_are_matched_when_asked_for_and_stored(
+    plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    Image.new("RGB", (SIDE, SIDE), (200, 40, 40)).save(tmp_path / "red.png")
+    request = with_nets(
+        plain_request,
+        folder,
+        "sparse:1",
+        sparse=(f"{tmp_path / 'red.png'}@0",),
+        sparse_colours=True,
+    )
+    latents(request, animators)
+    animator = animators[tuple(c.rpartition(":")[0] for c in request.controls)]
+    video = animator.animate(request).video
+    assert np.abs(video.frames.mean((1, 2)) - [200, 40, 40]).max() < 6
+
+
+def test_a_file_says_what_it_followed_and_rerun_needs_the_same(
+    plain_request: AnimationRequest, folder: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "edges.png"
+    picture.write_bytes((folder / "a" / "000.png").read_bytes())
+    request = with_nets(plain_request, folder, "net1:1", control_inputs=(str(picture),))
+    animation = Animator.for_request(request).animate(request)
+    assert {"control:net1", "control-input:1"} <= animation.report.sha256s.keys()
+    path = animation.save(tmp_path / "x.png") if FRAMES == 1 else animation.save(tmp_path / "x.gif")
+    assert load_request(path).controls == request.controls
+    picture.write_bytes((folder / "b" / "000.png").read_bytes())
+    with pytest.raises(FileError, match=r"made from another version of .*edges\.png"):
+        load_request(path)
+    picture.unlink()
+    with pytest.raises(FileError, match=r"inputs that are not all here: .*edges\.png is missing"):
+        load_request(path)
+
+
+def test_wrong_inputs_are_refused_before_the_model_is_loaded(
+    plain_request: AnimationRequest, folder: Path
+) -> None:
+    request = replace(plain_request, controls=(str(folder / "net1.safetensors"),), model="nowhere")
+    with pytest.raises(InputError, match="give --control-input once for each"):
+        Animator.for_request(request)
+    with pytest.raises(FileError, match=r"is a motion module.*--control needs a ControlNet"):
+        Animator.for_request(replace(request, controls=(request.motion,)))
+
+
+@torch.no_grad()
+def test_the_unet_adds_residuals_where_the_reference_does(folder: Path, small_world: Path) -> None:
+    del folder, small_world
+    torch.manual_seed(0)
+    config = synthetic.unet_config("sd15", "small") | {"norm_num_groups": 8}
+    unet = UNet2DConditionModel(**config).eval()
+    weights = {name: tensor.float() for name, tensor in synthetic.tensors("motion-v3").items()}
+    animated = AnimatedUNet(unet)
+    named = our_names(weights)
+    animated.load_motion_state_dict(named)
+    animated.eval()
+    x, text = torch.randn(2, 4, FRAMES, 8, 8), torch.randn(2, 5, 768)
+    reference = Denoiser(
+        unet.state_dict(), weights, VERSIONS["v3"], groups=8, spatial_heads=(8,) * 4
+    )
+    widths = (32, 32, 32, 32, 64, 64, 64, 128, 128, 128, 128, 128)
+    sides = (8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1)
+    skips = [torch.randn(2, c, FRAMES, s, s) for c, s in zip(widths, sides, strict=True)]
+    mid = torch.randn(2, 128, FRAMES, 1, 1)
+    blocks = [
+        torch.randn(2, c, FRAMES, s, s)
+        for c, s in zip((32, 64, 128, 128), (8, 4, 2, 1), strict=True)
+    ]
+    for given in ((skips, mid, []), ([], None, blocks), (skips, mid, blocks)):
+        wanted = plain.steered(
+            reference, x, 601, text, skips=given[0], mid=given[1], blocks=given[2]
+        )
+        found = animated(
+            x,
+            601,
+            text,
+            residuals=Residuals(
+                tuple(map(folded, given[0])),
+                None if given[1] is None else folded(given[1]),
+                tuple(map(folded, given[2])),
+            ),
+        )
+        assert (found - wanted).abs().max() < 1e-4
+
+
+def folded(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    from animatediff.weights.names.recognise import recognise
+
+    found = recognise(weights, kind="motion")
+    assert found is not None
+    return {ours: weights[theirs] for theirs, ours in found.names.items()}
