@@ -54,5 +54,5 @@ def test_a_motion_lora_of_no_clip_in_particular_is_refused(
     save_file({"w": torch.ones(1)}, file, metadata={"clip": "heart"})
     line = ["evaluate", "single-clip", "--work", str(tmp_path), "--motion-loras", str(file)]
     assert main([*line, "--results", str(tmp_path / "results")]) == 3
-    assert "learned from clip heart, which is no number" in capsys.readouterr().err
+    assert "gives its clip as heart, which is not a number" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()

@@ -165,12 +165,20 @@ def test_a_log_on_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_result_that_cannot_be_written_is_kept_in_the_last_checkpoint(
-    tmp_path: Path, words: Callable[[Path], list[str]], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    words: Callable[[Path], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     work = tmp_path / "work"
     work.mkdir()
     (work / "out").write_text("not a folder")
     refused(words(work), capsys)
+    assert load_checkpoint(run_in(work)) is None, "it was told before anything was learned"
+    # As if the file had come into the way during the training.
+    with monkeypatch.context() as patch:
+        patch.setattr("animatediff.apps.train.check_room", lambda *_, **__: None)
+        refused(words(work), capsys)
     (work / "out").unlink()
     goes_on(words, work, whole=tmp_path / "whole", step=4, capsys=capsys)
 

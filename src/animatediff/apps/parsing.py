@@ -123,7 +123,9 @@ def _unknown(word: str, options: type, command: str, action: str | None) -> str:
 def _option_names(options: type, command: str, action: list[str]) -> list[str]:
     """Read the option names from the help text, the one public place where tyro lists them."""
     text = io.StringIO()
-    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+    # A word that is no subcommand ends in a box of tyro's, which is not what is asked here.
+    quiet = contextlib.redirect_stderr(io.StringIO())
+    with quiet, contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
         tyro.cli(options, args=[*action, "--help"], prog=f"animatediff {command}")
     return re.findall(r"(?<![\w-])--?[a-z][\w-]*", text.getvalue())
 

@@ -222,7 +222,7 @@ def _run(
             refreshed = time.monotonic()
 
     if processes.is_first and not (folder / "report.html").exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         say(f"report {report(running=True)}")
     try:
         learned = train(
@@ -248,6 +248,21 @@ def _run(
         if sys.exc_info()[0] is None:
             processes.close()
     return 0
+
+
+def _make(folder: Path) -> None:
+    """Make the folder of a run.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder of the run {folder} could not be written ({reason_of(error)}); "
+            "choose another with --work."
+        ) from None
 
 
 def choose(command: TrainOptions, *, device: torch.device) -> Chosen:

@@ -41,6 +41,7 @@ WORLD_STAGES = (
     "motion-convolution",
     "noto-lora",
     "noto-full",
+    "upscaler",
 )
 FILES_OF_A_SAVE = 3
 KILLS = int(os.environ.get("KILLS", "20"))
