@@ -26,6 +26,8 @@ from animatediff.weights.image_model.single_file import (
 from animatediff.weights.image_model.tokenizer import clip_tokenizer
 from animatediff.weights.storage.files import read_header
 
+pytestmark = pytest.mark.usefixtures("small_vocabularies")
+
 BASES = ("sd15", "sd2", "sdxl")
 TEXT_TYPE = {"model_type": "clip_text_model"}
 CPU = torch.device("cpu")

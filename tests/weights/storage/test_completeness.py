@@ -99,6 +99,7 @@ def counts(name: str, key: str) -> bool:
     return "pos_" not in key and "alpha" not in key and (name != "sd15" or "diffusion_model" in key)
 
 
+@pytest.mark.usefixtures("small_vocabularies")
 @pytest.mark.parametrize("name", LOADERS)
 def test_a_few_tensors_too_many_are_said_and_left_out(name: str, tmp_path: Path) -> None:
     extra = {STRANGERS[name].format(i): torch.ones(1) for i in range(3)}
