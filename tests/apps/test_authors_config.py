@@ -99,7 +99,10 @@ def test_the_older_table_of_entries_is_read_too(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("- prompt: a\n  setps: 3\n", "unknown key 'setps'; did you mean steps?"),
-        ("- prompt: a\n  controlnet_path: x\n", "controlnet_path, which is not supported yet"),
+        (
+            "- prompt: a\n  controlnet_path: x\n",
+            "give the network with --control and its pictures with --sparse",
+        ),
         ("- prompt: a\n", "names no image model; give one with --model"),
         ("- dreambooth_path: m\n", "has no prompt"),
         ("- prompt: a\n  motion_module: [a, b]\n", "names several motion modules"),

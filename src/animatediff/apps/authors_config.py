@@ -138,7 +138,12 @@ def _check_keys(entry: Mapping[str, Any], source: str) -> None:
     for key, value in entry.items():
         if key in known or value in (None, "", []):
             continue
-        if str(key).startswith(("controlnet", "init_image")):
+        if str(key).startswith("controlnet"):
+            raise InputError(
+                f"{source} has {key}, which is not read here; remove it, and give the network with "
+                "--control and its pictures with --sparse."
+            )
+        if key == "init_image":
             raise InputError(f"{source} has {key}, which is not supported yet; remove it.")
         close = nearest(str(key), known)
         remedy = f"did you mean {close}?" if close else f"known are {', '.join(known)}."

@@ -12,7 +12,7 @@ _MEMORY = (
     "If it is not enough, draw fewer --frames or a smaller --size."
 )
 _IMAGE = "starting from a picture is not supported yet; describe it in the prompt."
-_CONTROL = "ControlNet is not supported yet."
+_CONTROL = "use --control FILE:SCALE for the network and --control-input PATH for what it follows."
 _LOOP = (
     "GIF, WebP and APNG always repeat. --loop makes the loop seamless, and --closed-loop returns to "
     "the first keyframe of a travelling prompt."
@@ -25,7 +25,7 @@ SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("xformers", "opt-sdp-attention", "flash-attn", "without-xformers"), _ATTENTION),
     **dict.fromkeys(("image", "init-image", "init", "input-image", "init-img", "img"), _IMAGE),
     **dict.fromkeys(("image-path", "denoising-strength", "strength"), _IMAGE),
-    **dict.fromkeys(("control", "controlnet", "control-image", "controlnet-path"), _CONTROL),
+    **dict.fromkeys(("controlnet", "control-image", "controlnet-path", "controlnet-image"), _CONTROL),
     **dict.fromkeys(("loops", "looping", "loop-count", "loop-number", "seamless"), _LOOP),
     **dict.fromkeys(("n-iter", "batch-count", "num-images", "num-videos", "n-samples"), (
         "for several animations give several seeds, such as --seed 1,2,3."
