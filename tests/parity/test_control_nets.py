@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers.models.adapter import T2IAdapter
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.controlnets.controlnet_sparsectrl import SparseControlNetModel
 from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -351,3 +352,11 @@ def test_every_precision_of_a_file_is_read(
     net: Any = loaded(tmp_path, weights, unets["sd15"])
     assert net.net.dtype == torch.float32
     assert torch.equal(net.net.conv_in.weight, weights["input_blocks.0.0.weight"].float())
+
+
+def test_a_net_for_latents_of_more_channels_is_read(tmp_path: Path) -> None:
+    """The built-in image model's latents have 12."""
+    unet = UNet2DConditionModel(**small_config("sd15") | {"in_channels": 12, "out_channels": 12})
+    net = ControlNetModel.from_unet(unet)
+    found: Any = loaded(tmp_path, net.state_dict(), unet)
+    assert found.net.conv_in.weight.shape[1] == 12

@@ -23,7 +23,6 @@ from animatediff.model.motion_module import MotionModule, NormScope
 if TYPE_CHECKING:
     from diffusers.models.controlnets.controlnet import ControlNetModel
 
-LATENT_CHANNELS = 4
 SparseVersion = Literal["rgb", "scribble"]
 """``rgb`` reads the latents of pictures, ``scribble`` reads pixels of sketches."""
 
@@ -51,7 +50,8 @@ class SparseControl(nn.Module):
         stem = take_stem(net)
         if version == "rgb":
             width = cast(int, net.config["block_out_channels"][0])
-            stem = nn.Conv2d(LATENT_CHANNELS + 1, width, kernel_size=3, padding=1)
+            latents = cast(int, net.config["in_channels"])
+            stem = nn.Conv2d(latents + 1, width, kernel_size=3, padding=1)
         self.stem = stem
         self.net = net
         self.clip = Clip()

@@ -71,13 +71,15 @@ def build_encoder(
 
 
 def _stem_in(file: ControlFile, named: FileName) -> dict[str, Any]:
-    """The widths of the stem, and the channels of the hints."""
+    """The channels of latents and hints, and the widths of the stem."""
     shapes = file.header.shapes
+    first = shapes.get(named("conv_in.weight"), ())
+    latents = {"in_channels": first[1]} if len(first) == 4 else {}
     ends = ("conv_in", *(f"blocks.{2 * i + 1}" for i in range(_DEEPEST_STEM)))
     weights = [shapes.get(named(f"{STEM}.{end}.weight"), ()) for end in ends]
     if not all(len(shape) == 4 for shape in weights):
-        return {}
-    return {
+        return latents
+    return latents | {
         "conditioning_channels": weights[0][1],
         "conditioning_embedding_out_channels": tuple(shape[0] for shape in weights),
     }
