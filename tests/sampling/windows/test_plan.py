@@ -40,6 +40,12 @@ def test_windows_cover_every_frame(
     assert len({window.frames for window in windows}) == len(windows)
 
 
+def test_a_frame_that_every_window_lost_gets_one() -> None:
+    """Both windows go around the end and hold frame 0, and neither does when they are moved back."""
+    found = [window.frames for window in WindowPlan(6, 5, 0, "uniform").at(1)]
+    assert found == [(1, 2, 3, 4, 5), (0, 1, 2, 3, 4)]
+
+
 @given(num_frames=st.integers(1, 300), length=st.integers(2, 40), overlap=st.integers(0, 39))
 def test_static_windows_stand_still_and_overlap_enough(num_frames, length, overlap) -> None:
     overlap = min(overlap, length - 1)

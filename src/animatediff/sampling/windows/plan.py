@@ -91,19 +91,32 @@ class WindowPlan:
     def _uniform(self, step: int) -> Iterator[Frames]:
         """As ``_rolling``, but what goes around the end is moved back to end with the clip.
 
-        Frames at the beginning that no window holds any more get a window of their own.
+        Frames at the beginning that no window holds any more get a window of their own. ComfyUI asks
+        only whether the next window holds them, which that one may lose as well; so here any frame
+        that is left over at last gets a window too.
         """
         rolling = list(self._rolling(step, closed=False))
+        held: set[int] = set()
         for index, frames in enumerate(rolling):
-            turn = next((i for i in range(1, len(frames)) if frames[i] < frames[i - 1]), None)
-            if turn is None:
-                yield frames
-                continue
-            gap = (frames[1] - frames[0]) % self.num_frames
-            yield tuple(self.num_frames - 1 - gap * i for i in reversed(range(len(frames))))
-            first = frames[turn]
-            if first not in rolling[(index + 1) % len(rolling)]:
-                yield tuple(range(first, first + self.length))
+            for window in self._moved_back(frames, rolling[(index + 1) % len(rolling)]):
+                held.update(window)
+                yield window
+        while left := set(range(self.num_frames)) - held:
+            start = min(*left, self.num_frames - self.length)
+            window = tuple(range(start, start + self.length))
+            held.update(window)
+            yield window
+
+    def _moved_back(self, frames: Frames, following: Frames) -> Iterator[Frames]:
+        """A window that does not go around the end, and one for what the next window lacks."""
+        turn = next((i for i in range(1, len(frames)) if frames[i] < frames[i - 1]), None)
+        if turn is None:
+            yield frames
+            return
+        gap = (frames[1] - frames[0]) % self.num_frames
+        yield tuple(self.num_frames - 1 - gap * i for i in reversed(range(len(frames))))
+        if frames[turn] not in following:
+            yield tuple(range(frames[turn], frames[turn] + self.length))
 
     def _rolling(self, step: int, *, closed: bool) -> Iterator[Frames]:
         """Windows that begin elsewhere at each step and go around the end of the clip."""
