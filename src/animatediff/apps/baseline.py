@@ -208,22 +208,18 @@ def _encoded(
     animator: Animator, path: Path, *, num_frames: int
 ) -> tuple[Float[Tensor, "1 c f h w"], float]:
     """The first frames of a video as latents of the model's own size, and the video's rate."""
-    import numpy as np
     import torch
     from einops import rearrange
-    from PIL import Image, ImageOps
 
     from animatediff.model.latent_space import posterior_of
     from animatediff.video import Video
+    from animatediff.video.fit import fit_frames
 
     video = Video.load(path)
     side = int(animator.base.unet.config["sample_size"]) * animator.base.pixels_per_latent
-    shown = [
-        np.asarray(ImageOps.fit(Image.fromarray(frame), (side, side), Image.Resampling.LANCZOS))
-        for frame in video.frames[:num_frames]
-    ]
+    shown = fit_frames(video.frames[:num_frames], width=side, height=side)
     vae = animator.base.vae
-    pictures = torch.from_numpy(np.stack(shown)).to(vae.device).permute(0, 3, 1, 2) / 127.5 - 1
+    pictures = torch.tensor(shown).to(vae.device).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.inference_mode():
         latents = torch.cat([posterior_of(vae, one).mode() for one in pictures.split(2)])
     shift = vae.config["shift_factor"] or 0.0

@@ -45,8 +45,8 @@ def finish(options: FinishOptions) -> None:
         FileError: the file is missing or broken.
         OutputError: the output cannot be written.
     """
-    from animatediff.finishing.interpolation import MAX_FACTOR, interpolated
-    from animatediff.finishing.playback import there_and_back
+    from animatediff.finishing.finish import finished
+    from animatediff.finishing.interpolation import MAX_FACTOR
     from animatediff.video import FORMATS, Video, read_metadata
 
     if not 1 <= options.interpolate <= MAX_FACTOR:
@@ -64,11 +64,12 @@ def finish(options: FinishOptions) -> None:
         progress.stage("read")
         video = Video.load(options.file)
         progress.stage("finish")
-        video = interpolated(
-            video, options.interpolate, closed=options.loop and not options.pingpong
+        video = finished(
+            video,
+            interpolate=options.interpolate,
+            pingpong=options.pingpong,
+            loop=options.loop,
         )
-        if options.pingpong:
-            video = there_and_back(video)
         metadata = {key: text for key, text in facts.items() if key not in OWN_FACTS}
         progress.stage("write", total=len(destination.formats))
         for path in destination.paths():

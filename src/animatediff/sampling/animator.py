@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 
+from animatediff.finishing.finish import finished
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.fast.plain_norms import plain_norms
 from animatediff.model.free_u import FreeU, factors_for
@@ -31,7 +32,6 @@ from animatediff.sampling.control.colours import like_their_pictures
 from animatediff.sampling.control.inputs import check_control_files
 from animatediff.sampling.decode import decode
 from animatediff.sampling.draw import draw_latents
-from animatediff.sampling.finish import finished
 from animatediff.sampling.guided import guidance_of
 from animatediff.sampling.loading import Loaded, load_parts, move
 from animatediff.sampling.lora_cache import MOST_LORAS, LoraCache
@@ -258,7 +258,13 @@ class Animator:
             device=self.base.unet.device,
             clock=clock,
         )
-        video = finished(Video(frames, settled.request.rate), settled.request)
+        request = settled.request
+        video = finished(
+            Video(frames, request.rate),
+            interpolate=request.interpolate,
+            pingpong=request.pingpong,
+            loop=request.loop,
+        )
         return Animation(video, settled.request, latents.cpu(), report)
 
 

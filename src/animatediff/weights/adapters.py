@@ -8,7 +8,7 @@ alpha of their own multiply by alpha / rank, which is honoured. The scale stays 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -276,16 +276,25 @@ def fill_low_rank(loaded: LoadedLowRank, *, dtype: torch.dtype, device: torch.de
         branch.requires_grad_(False).eval()
 
 
-class Adapters:
-    """The loader of domain adapters; each request says their scale."""
+@dataclass(frozen=True)
+class LowRankLoader:
+    """A loader of low-rank branches; each request gives their scale.
+
+    Attributes:
+        reads: reads a file's header and checks its kind.
+        grafts: grafts what a file has on a model, without numbers, at a scale of 0.
+    """
+
+    reads: Callable[[Path], LowRankFile]
+    grafts: Callable[[Host, LowRankFile], LoadedLowRank]
 
     def read(self, path: Path) -> LowRankFile:
-        """As ``read_adapter``."""
-        return read_adapter(path)
+        """Read a file's header; raises ``FileError`` if it is another kind of file."""
+        return self.reads(path)
 
     def fit(self, files: Sequence[LowRankFile], host: Host) -> Sequence[LoadedLowRank]:
-        """Graft on the image model's attention; raises ``FileError`` if one does not fit."""
-        return [graft_adapter(host.animated.unet, file, scale=0) for file in files]
+        """Graft the files; raises ``FileError`` or ``InputError`` if one does not fit."""
+        return [self.grafts(host, file) for file in files]
 
     def fill(
         self,
@@ -296,63 +305,35 @@ class Adapters:
         device: torch.device,
     ) -> Sequence[LoadedLowRank]:
         """Read the numbers into the grafts."""
-        return _filled(fitted, dtype=dtype, device=device)
+        for each in fitted:
+            fill_low_rank(each, dtype=dtype, device=device)
+        return fitted
 
     def move(self, added: LoadedLowRank, device: torch.device) -> None:
         """Move the branches."""
-        _move(added, device)
-
-    def notes(self, added: LoadedLowRank) -> Sequence[str]:
-        """What of the file is left out."""
-        return added.notes
-
-
-class MotionLoras:
-    """The loader of MotionLoRAs; each request says their scales."""
-
-    def read(self, path: Path) -> LowRankFile:
-        """As ``read_motion_lora``."""
-        return read_motion_lora(path)
-
-    def fit(self, files: Sequence[LowRankFile], host: Host) -> Sequence[LoadedLowRank]:
-        """Graft on the motion modules' attention.
-
-        Raises:
-            InputError: there is no motion module.
-            FileError: one was made for other motion modules.
-        """
-        if files and not host.has_motion:
-            raise InputError("A MotionLoRA changes a motion module, and the motion is none.")
-        return [graft_motion_lora(host.animated, file, scale=0) for file in files]
-
-    def fill(
-        self,
-        fitted: Sequence[LoadedLowRank],
-        base: BaseModel,
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> Sequence[LoadedLowRank]:
-        """Read the numbers into the grafts."""
-        return _filled(fitted, dtype=dtype, device=device)
-
-    def move(self, added: LoadedLowRank, device: torch.device) -> None:
-        """Move the branches."""
-        _move(added, device)
+        for graft in added.grafts.values():
+            graft.branch.to(device)
 
     def notes(self, added: LoadedLowRank) -> Sequence[str]:
         """What of the file is left out, or does not fit."""
         return added.notes
 
 
-def _filled(
-    loaded: Sequence[LoadedLowRank], *, dtype: torch.dtype, device: torch.device
-) -> Sequence[LoadedLowRank]:
-    for each in loaded:
-        fill_low_rank(each, dtype=dtype, device=device)
-    return loaded
+def _on_image_model(host: Host, file: LowRankFile) -> LoadedLowRank:
+    return graft_adapter(host.animated.unet, file, scale=0)
 
 
-def _move(loaded: LoadedLowRank, device: torch.device) -> None:
-    for graft in loaded.grafts.values():
-        graft.branch.to(device)
+def _on_motion(host: Host, file: LowRankFile) -> LoadedLowRank:
+    if not host.has_motion:
+        raise InputError("A MotionLoRA changes a motion module, and the motion is none.")
+    return graft_motion_lora(host.animated, file, scale=0)
+
+
+def adapters() -> LowRankLoader:
+    """The loader of domain adapters."""
+    return LowRankLoader(read_adapter, _on_image_model)
+
+
+def motion_loras() -> LowRankLoader:
+    """The loader of MotionLoRAs."""
+    return LowRankLoader(read_motion_lora, _on_motion)

@@ -64,7 +64,7 @@ class Role:
         is_folder_with: the file that marks a folder as one model of this role, when model folders
             are searched.
         may_be_folder: whether a folder of diffusers may be given.
-        loader: ``module:class`` of its ``Loader``; empty for what the base model is made of.
+        loader: ``module:name`` of what makes its ``Loader``; empty for what the base model is made of.
     """
 
     name: RoleName
@@ -150,7 +150,7 @@ _ROWS = (
         a1111=("models/Lora",),
         comfy=("models/animatediff_motion_lora",),
         comfy_keys=("animatediff_motion_lora",),
-        loader="animatediff.weights.adapters:MotionLoras",
+        loader="animatediff.weights.adapters:motion_loras",
     ),
     Role(
         name="vae",
@@ -185,7 +185,7 @@ _ROWS = (
         a1111=("models/Lora",),
         comfy=("models/loras",),
         comfy_keys=("loras",),
-        loader="animatediff.weights.adapters:Adapters",
+        loader="animatediff.weights.adapters:adapters",
     ),
     Role(
         name="control",

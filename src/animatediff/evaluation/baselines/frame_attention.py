@@ -7,8 +7,8 @@ are exchanged, and only for a while; queries, keys and values are the image mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.model.clip import Clip
+from animatediff.model.processors import exchanged_processors
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
@@ -73,10 +74,9 @@ class FrameAttention:
         return self.gather(rearrange(tokens, "(b f) s c -> b f s c", f=self.clip.num_frames))
 
 
-@contextmanager
 def reading_other_frames(
     unet: UNet2DConditionModel, gather: Gather, *, clip: Clip
-) -> Generator[None]:
+) -> AbstractContextManager[None]:
     """While this lasts, the self-attention of ``unet`` reads the frames that ``gather`` chooses.
 
     Args:
@@ -84,13 +84,10 @@ def reading_other_frames(
         gather: the tokens that each frame reads.
         clip: how many frames a clip has.
     """
-    before = dict(unet.attn_processors)
-    inside = {
-        name: FrameAttention(gather, clip=clip) if ".attn1." in name else processor
-        for name, processor in before.items()
-    }
-    unet.set_attn_processor(inside)  # pyright: ignore[reportArgumentType] - any callable will do
-    try:
-        yield
-    finally:
-        unet.set_attn_processor(before)
+    processor = FrameAttention(gather, clip=clip)
+    return exchanged_processors(unet, chosen=is_self_attention, processor=processor)
+
+
+def is_self_attention(name: str) -> bool:
+    """Whether a processor of this name belongs to a spatial self-attention."""
+    return ".attn1." in name

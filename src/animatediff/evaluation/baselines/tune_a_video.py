@@ -12,6 +12,7 @@ its output bias does not, and its norm stays as it was initialised.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,10 @@ from torch import Tensor, nn
 
 from animatediff.errors import Cancelled
 from animatediff.evaluation.baselines.ddim import ddim, inverted
-from animatediff.evaluation.baselines.frame_attention import FrameAttention, first_and_previous
+from animatediff.evaluation.baselines.frame_attention import (
+    first_and_previous,
+    reading_other_frames,
+)
 from animatediff.model.clip import Clip
 from animatediff.model.graft import Graft, Grafts
 from animatediff.model.norms import normalise_over_frames
@@ -91,17 +95,12 @@ class InflatedUNet:
     def __init__(self, unet: UNet2DConditionModel, *, seed: int = 33) -> None:
         self.unet = unet.requires_grad_(False)
         self.clip = Clip()
-        self._processors = dict(unet.attn_processors)
         self._queries: list[tuple[nn.Module, Tensor]] = []
-        self._norms = normalise_over_frames(unet, clip=self.clip)
-        unet.set_attn_processor(
-            {
-                name: FrameAttention(first_and_previous, clip=self.clip)
-                if ".attn1." in name
-                else processor
-                for name, processor in self._processors.items()
-            }  # pyright: ignore[reportArgumentType] - any callable will do
+        self._attention = ExitStack()
+        self._attention.enter_context(
+            reading_other_frames(unet, first_and_previous, clip=self.clip)
         )
+        self._norms = normalise_over_frames(unet, clip=self.clip)
         self.learns = nn.ModuleDict()
         grafts: dict[str, Graft] = {}
         with torch.random.fork_rng(devices=[]):
@@ -139,7 +138,7 @@ class InflatedUNet:
         """Make the image model what it was before, bit for bit; harmless if repeated."""
         self._grafts.remove()
         self._norms.remove()
-        self.unet.set_attn_processor(self._processors)
+        self._attention.close()
         for layer, weight in self._queries:
             layer.get_parameter("weight").data.copy_(weight)
         self._queries.clear()

@@ -6,8 +6,7 @@ they are: every position sees itself alone. The difference counts ``scale`` time
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from animatediff.model.processors import exchanged_processors
 from animatediff.sampling.ask import BOTH, WITH_PROMPT, Ask, Latents, PredictNoise
 
 if TYPE_CHECKING:
@@ -43,18 +43,9 @@ class OwnValue:
         return own
 
 
-@contextmanager
-def perturbed(unet: UNet2DConditionModel) -> Generator[None]:
+def perturbed(unet: UNet2DConditionModel) -> AbstractContextManager[None]:
     """While this lasts, the spatial self-attention of the middle block sees each position alone."""
-    before = dict(unet.attn_processors)
-    inside = {
-        name: OwnValue() if _is_perturbed(name) else processor for name, processor in before.items()
-    }
-    unet.set_attn_processor(inside)  # pyright: ignore[reportArgumentType] - any callable will do
-    try:
-        yield
-    finally:
-        unet.set_attn_processor(before)
+    return exchanged_processors(unet, chosen=_is_perturbed, processor=OwnValue())
 
 
 def _is_perturbed(name: str) -> bool:
