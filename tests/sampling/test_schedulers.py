@@ -7,7 +7,7 @@ import torch
 
 from animatediff.sampling.ask import Ask
 from animatediff.sampling.denoise import denoise
-from animatediff.sampling.request import SCHEDULER_NAMES
+from animatediff.sampling.options.sampler import SCHEDULER_NAMES
 from animatediff.sampling.schedulers import SAMPLERS, Sampler
 from animatediff.weights.families import Betas
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from animatediff.errors import InputError
-from animatediff.sampling.request import NUMERICS_NAMES, SCHEDULER_NAMES, AnimationRequest
+from animatediff.sampling.options.files import NUMERICS_NAMES
+from animatediff.sampling.options.sampler import SCHEDULER_NAMES
+from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.schedulers import SAMPLERS
 from animatediff.weights.families import FAMILIES, NUMERICS, family_of
 

@@ -12,7 +12,7 @@ import tyro
 from animatediff.apps.destination import check_room
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import Style, open_progress
-from animatediff.sampling.request import SchedulerName
+from animatediff.sampling.options.sampler import SchedulerName
 
 Question = Literal[
     "scorer",

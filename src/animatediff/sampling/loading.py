@@ -20,7 +20,8 @@ from animatediff.sampling.learned_words import named_in_folders, read_named
 from animatediff.sampling.lora_cache import LoraCache
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.motion_choice import check_motion
-from animatediff.sampling.request import AnimationRequest, parse_lora
+from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.scaled_names import parse_lora
 from animatediff.weights.builtin import resolve, resolve_model, resolve_motion
 from animatediff.weights.families import Betas, Family, Numerics
 from animatediff.weights.image_model.base_model import BaseModel, plan_base_model

@@ -14,8 +14,9 @@ import torch
 from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
 from animatediff.sampling.loading import Loaded
-from animatediff.sampling.request import AnimationRequest, check_request, parse_adapter, parse_lora
+from animatediff.sampling.request import AnimationRequest, check_request
 from animatediff.sampling.scale import Scale
+from animatediff.sampling.scaled_names import parse_adapter, parse_lora
 from animatediff.sampling.schedulers import SAMPLERS, SamplerKind
 from animatediff.sampling.wildcards import resolve_wildcards
 from animatediff.sampling.windows.plan import WindowPlan

@@ -73,7 +73,7 @@ def control_settings(request: AnimationRequest) -> tuple[ControlSetting, ...]:
     Raises:
         InputError: an option cannot be used, or is given neither once nor for each.
     """
-    from animatediff.sampling.request import parse_lora
+    from animatediff.sampling.scaled_names import parse_lora
 
     count = len(request.controls)
     named = [parse_lora(control, what="control network") for control in request.controls]

@@ -1,0 +1,1 @@
+"""The options of a request, in groups; ``request.py`` gathers them."""

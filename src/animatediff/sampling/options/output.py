@@ -1,0 +1,91 @@
+"""Options of the video that comes out: frames, size, rate and playback."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated
+
+from animatediff.options.declaration import Option
+
+MAX_FRAMES = 1024
+MAX_SIZE = 2048
+MIN_FPS = 0.1
+MAX_FPS = 120
+MAX_INTERPOLATE = 16
+
+NumFrames = Annotated[
+    int | None,
+    Option(
+        "How many frames to draw.",
+        group="Output",
+        name="frames",
+        foreign=(
+            "L",
+            "length",
+            "num-frames",
+            "video-length",
+            "n-frames",
+            "frame-count",
+            "video-frames",
+        ),
+        common=True,
+        least=1,
+        most=MAX_FRAMES,
+        unset="as many as the motion module was trained on",
+    ),
+]
+Pingpong = Annotated[
+    bool,
+    Option(
+        "Play the animation forwards and then backwards.",
+        group="Output",
+        foreign=("boomerang", "ping-pong"),
+    ),
+]
+Interpolate = Annotated[
+    int,
+    Option(
+        "Multiply the frame rate by N: draw N - 1 frames between every two, by optical flow.",
+        group="Output",
+        foreign=("interp", "interp-x", "interpolation-factor", "rife", "film"),
+        least=1,
+        most=MAX_INTERPOLATE,
+    ),
+]
+Fps = Annotated[
+    Fraction | int | float | str,
+    Option(
+        "Frames a second. A fraction such as 24000/1001 is exact.",
+        group="Output",
+        metavar="RATE",
+        foreign=("frame-rate", "framerate", "rate"),
+        least=MIN_FPS,
+        most=MAX_FPS,
+    ),
+]
+Width = Annotated[
+    int | None,
+    Option(
+        "Width, instead of --size.",
+        group="Output",
+        foreign=("W",),
+        unit="pixels",
+        least=8,
+        most=MAX_SIZE,
+        multiple_of=8,
+        unset="the model's own",
+    ),
+]
+Height = Annotated[
+    int | None,
+    Option(
+        "Height, instead of --size.",
+        group="Output",
+        foreign=("H",),
+        unit="pixels",
+        least=8,
+        most=MAX_SIZE,
+        multiple_of=8,
+        unset="the model's own",
+    ),
+]

@@ -1,0 +1,73 @@
+"""Options of loops and of the context windows that long clips are denoised in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from animatediff.options.declaration import Option
+from animatediff.sampling.options.output import MAX_FRAMES
+from animatediff.sampling.windows.plan import WindowSchedule
+from animatediff.sampling.windows.weights import WindowWeights
+
+Loop = Annotated[
+    bool,
+    Option(
+        "Close the animation to a seamless loop: the last frame leads to the first, and so do "
+        "keyframes of the prompt.",
+        group="Motion",
+        foreign=("closed-loop-animation", "seamless", "looping"),
+    ),
+]
+ContextSchedule = Annotated[
+    WindowSchedule | None,
+    Option(
+        "How context windows move from step to step: static, uniform or looped. A clip that is "
+        "longer than the motion module knows is denoised in windows.",
+        group="Motion",
+        metavar="NAME",
+        foreign=("context-schedule", "context-scheduler"),
+        unset="static; looped with --loop",
+    ),
+]
+ContextLength = Annotated[
+    int | None,
+    Option(
+        "Frames of a context window.",
+        group="Motion",
+        foreign=("context-length", "context-frames", "context", "context-batch-size"),
+        least=2,
+        most=MAX_FRAMES,
+        unset="as many as the motion module was trained on, if the clip is too long for it",
+    ),
+]
+ContextOverlap = Annotated[
+    int | None,
+    Option(
+        "Frames that a context window shares with the next.",
+        group="Motion",
+        foreign=("context-overlap", "overlap", "O"),
+        least=0,
+        most=MAX_FRAMES,
+        unset="a quarter of the window",
+    ),
+]
+ContextStride = Annotated[
+    int,
+    Option(
+        "With a uniform or looped schedule, also denoise frames 2, 4, ... up to 2^(N - 1) apart "
+        "together.",
+        group="Motion",
+        foreign=("context-stride", "stride"),
+        least=1,
+        most=6,
+    ),
+]
+ContextWeights = Annotated[
+    WindowWeights,
+    Option(
+        "How overlapping context windows are averaged: pyramid, flat or overlap-linear.",
+        group="Motion",
+        metavar="NAME",
+        foreign=("fuse-method", "context-fuse"),
+    ),
+]
