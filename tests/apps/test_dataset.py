@@ -59,7 +59,10 @@ def test_build_encodes_with_a_model_and_goes_on(
 ) -> None:
     out = tmp_path / "shards"
     words = ["dataset", "build", str(clips), "-o", str(out), "--model", str(tiny_world)]
-    words += ["--size", "32x32", "--workers", "1"]
+    assert main(words) == 2
+    assert "1 of 3 clips" in capsys.readouterr().err
+    assert not out.exists()
+    words += ["--caption-from-names", "--size", "32x32", "--workers", "1"]
     assert main(words) == 0
     assert "3 samples in 1 shards" in capsys.readouterr().out
     clip = next(c for c in read_built(out) if c.facts["clip"] == "clip_0")
@@ -79,6 +82,12 @@ def test_build_encodes_with_a_model_and_goes_on(
     assert json.loads(capsys.readouterr().out)["made"] == 0
 
 
+def test_build_gives_all_clips_one_caption(clips: Path, tmp_path: Path) -> None:
+    words = ["dataset", "build", str(clips), "-o", str(tmp_path / "shards"), "--model", "none"]
+    assert main([*words, "--caption", "a sks dog", "--size", "32x32", "--workers", "1"]) == 0
+    assert {c.facts["caption"] for c in read_built(tmp_path / "shards")} == {"a sks dog"}
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -92,13 +101,54 @@ def test_build_encodes_with_a_model_and_goes_on(
         (["cats"], 2, "emoji, check, build"),
         (["check", ".", "--timeout", "0"], 2, "above 0"),
         (
-            ["build", "clips", "-o", "out", "--size", "33x32", "--model", "WORLD"],
+            [
+                "build",
+                "clips",
+                "--caption-from-names",
+                "-o",
+                "out",
+                "--size",
+                "33x32",
+                "--model",
+                "WORLD",
+            ],
             2,
             "multiples of 8",
         ),
-        (["build", "clips", "-o", "out", "--model", "none", "--no-pixels"], 2, "nothing to build"),
-        (["build", "clips", "-o", "clips/clip_0.mp4", "--model", "none"], 5, "cannot be written"),
-        (["build", "clips", "-o", "out", "--frames", "0", "--model", "none"], 2, "0 frames"),
+        (
+            [
+                "build",
+                "clips",
+                "--caption-from-names",
+                "-o",
+                "out",
+                "--model",
+                "none",
+                "--no-pixels",
+            ],
+            2,
+            "nothing to build",
+        ),
+        (
+            ["build", "clips", "--caption-from-names", "-o", "clips/clip_0.mp4", "--model", "none"],
+            5,
+            "cannot be written",
+        ),
+        (
+            [
+                "build",
+                "clips",
+                "--caption-from-names",
+                "-o",
+                "out",
+                "--frames",
+                "0",
+                "--model",
+                "none",
+            ],
+            2,
+            "0 frames",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(

@@ -27,7 +27,15 @@ def test_what_a_build_wrote_is_learned_from_as_its_source_is(
 ) -> None:
     shards = tmp_path / "shards"
     built = ["dataset", "build", str(clips), "-o", str(shards), "--model", str(tiny_world)]
-    built += ["--frames", "4", "--no-cut-scenes", "--no-pixels", "--progress", "none"]
+    built += [
+        "--caption-from-names",
+        "--frames",
+        "4",
+        "--no-cut-scenes",
+        "--no-pixels",
+        "--progress",
+        "none",
+    ]
     assert main(built) == 0, capsys.readouterr().err
 
     def words(data: Path, name: str, *more: str) -> list[str]:

@@ -103,6 +103,11 @@ class Build:
     """Store the frames too, losslessly, beside the encoded form."""
     max_bad: float = 0.1
     """The share of clips that may be bad; with more, the build stops."""
+    caption: str | None = None
+    """One caption for all clips."""
+    caption_from_names: bool = False
+    """Store file names as captions where clips have none; without it, more than a tenth of such clips
+    stops the build."""
     json: bool = False
     """Print a summary as JSON."""
     workers: Annotated[int | None, optional("N", default="one for each core")] = None
@@ -193,7 +198,7 @@ def _build(options: Build) -> int:
     from animatediff.data.builds.write import build_shards
 
     limits, rate = _limits(options), _rate(options.fps)
-    listing = _listing(options)
+    listing = _captioned(_listing(options), options)
     encoder, size = _encoder(options)
     wanted = BuildOptions(
         size=size,
@@ -251,6 +256,20 @@ def _listing(options: Check | Build) -> Listing:
         layout=None if options.layout == "auto" else options.layout,
         videos=options.videos,
     )
+
+
+def _captioned(listing: Listing, options: Build) -> Listing:
+    """The listing with the one caption that was given, or its own."""
+    from dataclasses import replace
+
+    from animatediff.data.layouts.captions import check_captioned
+
+    if options.caption is not None:
+        entries = tuple(replace(entry, caption=options.caption) for entry in listing.entries)
+        return replace(listing, entries=entries)
+    if not options.caption_from_names:
+        check_captioned(listing, use="stored under")
+    return listing
 
 
 def _limits(options: Check | Build) -> Limits:

@@ -12,14 +12,12 @@ from animatediff.data.builds.clips import BuiltClips, read_built_clips
 from animatediff.data.builds.read import said_of
 from animatediff.data.clips import OwnClips, read_clips
 from animatediff.data.decoding.media import Limits
+from animatediff.data.layouts.captions import check_captioned
 from animatediff.data.layouts.detect import list_clips
-from animatediff.data.layouts.listing import Layout, Listing
+from animatediff.data.layouts.listing import Layout
 from animatediff.errors import InputError
 from animatediff.training.stages.option_groups import ClipOptions
 from animatediff.weights.storage.files import sha256_of
-
-MOST_UNCAPTIONED = 0.1
-"""The largest share of clips without a caption that is trained on without asking."""
 
 ENCODERS = ("vae", "text_encoder")
 """The parts of an image model whose results are kept in a build."""
@@ -89,7 +87,7 @@ def read_own_data(
     # --layout and --videos describe the training data, not the pictures of its class.
     listing = list_clips(data) if whole else list_clips(data, layout=layout, videos=options.videos)
     if uses_captions and not options.caption_from_names:
-        _check_captions(listing)
+        check_captioned(listing, use="trained on")
     return read_clips(
         listing,
         size=size,
@@ -102,22 +100,6 @@ def read_own_data(
         first=first,
         count=count,
     )
-
-
-def _check_captions(listing: Listing) -> None:
-    """Refuse clips of which many would be trained on their file names.
-
-    Raises:
-        InputError: more than ``MOST_UNCAPTIONED`` of them have no caption.
-    """
-    missing = [entry for entry in listing.entries if entry.caption is None]
-    if len(missing) > MOST_UNCAPTIONED * len(listing.entries):
-        raise InputError(
-            f"{len(missing)} of {len(listing.entries)} clips in {listing.path} have no caption, and "
-            f"would be trained on their file names, such as {missing[0].text!r:.60}; write captions "
-            f"(`animatediff dataset check {listing.path}` lists what is missing), give one for all "
-            "with --caption, or accept the names with --caption-from-names."
-        )
 
 
 def summary_of_bad(bad: Mapping[str, str]) -> str:
