@@ -39,7 +39,7 @@ HELP_WIDTH = "100"
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the generated pages to the navigation."""
-    commands = [{command.name: f"reference/{command.name}.md"} for command in cli.COMMANDS]
+    commands = [{command.name: command_path(command)} for command in cli.COMMANDS]
     rooms: dict[str, list[Mapping[str, str]]] = {}
     for name in modules():
         rooms.setdefault(name.split(".")[1] if "." in name else name, []).append(
@@ -64,7 +64,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def pages() -> Iterator[tuple[str, str]]:
     """Every generated page: its path in the site, and its Markdown."""
     for command in cli.COMMANDS:
-        yield f"reference/{command.name}.md", command_page(command)
+        yield command_path(command), command_page(command)
     for name in modules():
         yield f"api/{name}.md", f"# {name}\n\n::: {name}\n"
     for path, source in OUTSIDE.items():
@@ -86,6 +86,11 @@ def modules() -> list[str]:
     return sorted(names)
 
 
+def command_path(command: cli.Command) -> str:
+    """The place of a command's page in the site."""
+    return f"reference/{command.name.replace(' ', '-')}.md"
+
+
 def command_page(command: cli.Command) -> str:
     """The page of one command: what it does, and its options."""
     return f"# animatediff {command.name}\n\n{command.summary}\n\n{options_of(command)}"
@@ -95,13 +100,12 @@ def options_of(command: cli.Command) -> str:
     """The options of a command: tables where they are declared so, otherwise its ``--help``."""
     if command.name in TABLES:
         return TABLES[command.name](level=2)
-    overview = help_of(command.name)
+    words = command.name.split()
+    overview = help_of(*words)
     actions = re.search(r"^usage: .* \{([\w,-]+)\}$", overview, re.MULTILINE)
     if actions is None:
         return _block(overview)
-    parts = (
-        f"## {name}\n\n{_block(help_of(command.name, name))}" for name in actions[1].split(",")
-    )
+    parts = (f"## {name}\n\n{_block(help_of(*words, name))}" for name in actions[1].split(","))
     return "\n\n".join(parts)
 
 

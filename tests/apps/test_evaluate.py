@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -56,3 +57,16 @@ def test_a_motion_lora_of_no_clip_in_particular_is_refused(
     assert main([*line, "--results", str(tmp_path / "results")]) == 3
     assert "gives its clip as heart, which is not a number" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
+
+
+def test_the_frechet_distance_of_given_features(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features = np.random.default_rng(0).normal(size=(6, 3))
+    np.save(tmp_path / "a.npy", features)
+    np.save(tmp_path / "b.npy", features + [1, 0, 0])
+    line = ["evaluate", "frechet", str(tmp_path / "a.npy"), str(tmp_path / "b.npy")]
+    assert main(line) == 0
+    assert capsys.readouterr().out == "1.0000 (6 and 6 clips, 3 features)\n"
+    assert main([*line[:3], str(tmp_path / "c.npy")]) == 3
+    assert "c.npy cannot be read" in capsys.readouterr().err

@@ -23,7 +23,7 @@ class Command:
     """One command of ``animatediff``.
 
     Attributes:
-        name: the word on the command line.
+        name: the word on the command line, or two words.
         home: ``module:function``, imported only when needed. The function takes one frozen
             dataclass, from which its options are derived, and returns an exit code or ``None``.
         summary: one line for the help.
@@ -52,6 +52,11 @@ COMMANDS = (
     ),
     Command("train", "animatediff.apps.train:train_stage", "Run one training stage."),
     Command("evaluate", "animatediff.apps.evaluate:evaluate", "Measure a model."),
+    Command(
+        "evaluate frechet",
+        "animatediff.apps.frechet:frechet",
+        "Fréchet video distance of given features.",
+    ),
     Command(
         "baseline",
         "animatediff.apps.baseline:baseline",
@@ -93,7 +98,7 @@ def _dispatch(words: Sequence[str]) -> int:
     if words[0] in ("-V", "--version"):
         print(f"animatediff {version()}")
         return 0
-    command = next((command for command in COMMANDS if command.name == words[0]), None)
+    command = _command_of(words)
     if command is None:
         raise InputError(_unknown_command(words[0]))
     from animatediff.apps.heap import keep_freed_memory
@@ -101,8 +106,19 @@ def _dispatch(words: Sequence[str]) -> int:
 
     keep_freed_memory()
     run = command.function()
-    options = parse(_options_of(run), words[1:], command=command.name, summary=command.summary)
+    rest = words[len(command.name.split()) :]
+    options = parse(_options_of(run), rest, command=command.name, summary=command.summary)
     return run(options) or 0
+
+
+def _command_of(words: Sequence[str]) -> Command | None:
+    """Return the command with the longest name that the words start with."""
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        found = next((command for command in COMMANDS if command.name == name), None)
+        if found is not None:
+            return found
+    return None
 
 
 def help_text() -> str:

@@ -7,6 +7,8 @@ pixels that differ from white. Flow is DIS (Kroeger et al., arXiv 1603.03590), b
 from __future__ import annotations
 
 import importlib
+import itertools
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +24,14 @@ FROZEN_BELOW = 0.01
 INK_ABOVE = 0.1
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
+FlowBetween = Callable[
+    [UInt8[np.ndarray, "height width 3"], UInt8[np.ndarray, "height width 3"]],
+    Float[np.ndarray, "height width 2"],
+]
+"""Where each pixel of the first frame went in the second, (x, y) in px: DIS, or RAFT."""
+
+DYNAMIC_PIXELS, DYNAMIC_LENGTH, DYNAMIC_PAIRS = 0.05, 6 / 256, 4 / 16
+"""VBench's dynamic degree: the fastest 5 % of pixels, 6 px at 256 px, 4 pairs of 16 frames."""
 
 
 def _cv2() -> Any:
@@ -38,12 +48,15 @@ def foreground_of(frames: Frames) -> Bool[np.ndarray, "frames height width"]:
     return frames.min(axis=-1) < 255 * (1 - INK_ABOVE)
 
 
-def foreground_flow(frames: Frames, *, fps: Fraction | float = FLOW_RATE) -> float:
+def foreground_flow(
+    frames: Frames, *, fps: Fraction | float = FLOW_RATE, flow: FlowBetween | None = None
+) -> float:
     """Return the mean length of the foreground's flow, in px per 1/8 s of a 128 px picture.
 
     Args:
         frames: the clip on white; a single frame has no flow.
         fps: its rate. Frames nearest to 1/8 s apart are compared, and the flow is scaled to 1/8 s.
+        flow: the optical flow; DIS by default.
 
     Returns:
         The mean over the foreground pixels of each pair's first frame, then over pairs; 0 without
@@ -53,10 +66,9 @@ def foreground_flow(frames: Frames, *, fps: Fraction | float = FLOW_RATE) -> flo
     eighths = stride * FLOW_RATE / float(fps)
     small = resized(frames, side=SIZE)
     ink = foreground_of(small)
+    between = flow or flow_between
     lengths = [
-        np.linalg.norm(flow_between(small[first], small[first + stride]), axis=-1)[
-            ink[first]
-        ].mean()
+        np.linalg.norm(between(small[first], small[first + stride]), axis=-1)[ink[first]].mean()
         for first in range(len(small) - stride)
         if ink[first].any()
     ]
@@ -77,7 +89,7 @@ def flow_between(
     return dense.calc(grey[0], grey[1], None)
 
 
-def warp_error(frames: Frames) -> float:
+def warp_error(frames: Frames, *, flow: FlowBetween | None = None) -> float:
     """How much neighbouring frames differ once the optical flow between them is undone.
 
     Smooth motion of one thing leaves little; boiling and changes of shape leave much. Frames are
@@ -85,6 +97,7 @@ def warp_error(frames: Frames) -> float:
 
     Args:
         frames: the clip on white, at 8 frames a second.
+        flow: the optical flow; DIS by default.
 
     Returns:
         The mean absolute difference as a share of full scale; 0 where there is no foreground.
@@ -99,17 +112,55 @@ def warp_error(frames: Frames) -> float:
     for first, second, seen in zip(small[:-1], small[1:], ink[:-1], strict=True):
         if not seen.any():
             continue
-        flow = flow_between(first, second)
+        moved = (flow or flow_between)(first, second)
         back = cv2.remap(
             second,
-            columns + flow[..., 0],
-            rows + flow[..., 1],
+            columns + moved[..., 0],
+            rows + moved[..., 1],
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=(255,) * 3,
         )
         errors.append(float(np.abs(back.astype(np.float32) - first)[seen].mean()) / 255)
     return float(np.mean(errors)) if errors else 0.0
+
+
+def flicker(frames: Frames) -> float:
+    """Return VBench's temporal flickering: 1 minus the mean absolute change between neighbours.
+
+    It is 1 for a video that never moves, and falls with motion too (arXiv 2311.17982).
+    """
+    if len(frames) < 2:
+        return 1.0
+    change = np.abs(np.diff(frames.astype(np.int16), axis=0))
+    return 1 - float(change.mean()) / 255
+
+
+def is_dynamic(
+    frames: Frames, *, fps: Fraction | float = FLOW_RATE, flow: FlowBetween | None = None
+) -> bool:
+    """Return VBench's dynamic degree of one video (arXiv 2311.17982): whether it moves much.
+
+    At about 8 frames a second, the fastest 5 % of pixels move more than 6 px of 256 in at least a
+    quarter of the pairs (4 of 16 frames). VBench takes RAFT for the flow; with DIS the numbers are
+    not VBench's.
+
+    Args:
+        frames: the clip, at its own size.
+        fps: its rate.
+        flow: the optical flow; DIS by default.
+    """
+    kept = frames[:: max(1, round(float(fps) / FLOW_RATE))]
+    if len(kept) < 2:
+        return False
+    between = flow or flow_between
+    limit = DYNAMIC_LENGTH * min(frames.shape[1:3])
+    fast = 0
+    for first, second in itertools.pairwise(kept):
+        lengths = np.sort(np.linalg.norm(between(first, second), axis=-1).ravel())
+        count = max(1, int(len(lengths) * DYNAMIC_PIXELS))
+        fast += bool(lengths[-count:].mean() > limit)
+    return fast >= max(1, round(DYNAMIC_PAIRS * len(kept)))
 
 
 def carried(

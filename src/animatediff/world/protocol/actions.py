@@ -19,9 +19,9 @@ from animatediff.evaluation.intervals import Estimate, Share, mean_of, ratio_of_
 from animatediff.evaluation.motion_metrics import SIZE, foreground_of, resized
 from animatediff.evaluation.motion_profile import ARM, course_of
 from animatediff.evaluation.reports import Row
+from animatediff.evaluation.similarity import text_score
 from animatediff.world.art.actions import ACTIONS
 from animatediff.world.protocol.subjects import Draw, Frames, Subject, Watch, nobody, sampled
-from animatediff.world.scoring.clip_metrics import text_score
 from animatediff.world.scoring.scorer import Scorer
 
 Track = Float[np.ndarray, " frames"]

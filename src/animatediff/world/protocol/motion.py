@@ -12,8 +12,8 @@ from animatediff.errors import InputError
 from animatediff.evaluation.intervals import Estimate, Share, mean_of, median_of, ratio_of_medians
 from animatediff.evaluation.motion_metrics import FROZEN_BELOW, foreground_flow, largest_change
 from animatediff.evaluation.reports import Row
+from animatediff.evaluation.similarity import smooth_scores, text_score
 from animatediff.world.protocol.subjects import Draw, Frames, Subject, Watch, nobody, sampled
-from animatediff.world.scoring.clip_metrics import smooth_scores, text_score
 from animatediff.world.scoring.scorer import Scorer
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from animatediff.data.shards import Sample
 from animatediff.evaluation.intervals import Estimate, Share, mean_of
 from animatediff.evaluation.reports import Row
+from animatediff.evaluation.similarity import text_score
 from animatediff.world.protocol.subjects import Draw, Subject, Watch, nobody, sampled
-from animatediff.world.scoring.clip_metrics import text_score
 from animatediff.world.scoring.scorer import Scorer
 
 

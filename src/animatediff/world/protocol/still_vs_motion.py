@@ -26,10 +26,10 @@ from animatediff.evaluation.motion_metrics import (
     warp_error,
 )
 from animatediff.evaluation.reports import Row
+from animatediff.evaluation.similarity import smooth_scores, text_score
 from animatediff.world.protocol.motion import real_frames
 from animatediff.world.protocol.subjects import Draw, Frames, Subject, Watch, nobody
 from animatediff.world.protocol.transfer import in_style
-from animatediff.world.scoring.clip_metrics import smooth_scores, text_score
 from animatediff.world.scoring.scorer import Scorer
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from animatediff.world.scoring.clip_metrics import domain_scores, smooth_scores, text_score
+from animatediff.evaluation.similarity import domain_scores, smooth_scores, text_score
 
 
 def test_text_is_the_mean_cosine_of_frames_to_the_prompt():
