@@ -64,7 +64,7 @@ def test_the_frechet_distance_of_given_features(
 ) -> None:
     features = np.random.default_rng(0).normal(size=(6, 3))
     np.save(tmp_path / "a.npy", features)
-    np.save(tmp_path / "b.npy", features + [1, 0, 0])
+    np.save(tmp_path / "b.npy", features + np.array([1, 0, 0]))
     line = ["evaluate", "frechet", str(tmp_path / "a.npy"), str(tmp_path / "b.npy")]
     assert main(line) == 0
     assert capsys.readouterr().out == "1.0000 (6 and 6 clips, 3 features)\n"
