@@ -54,14 +54,7 @@ class ClipJudge:
     def _network(self) -> Any:
         from transformers.models.clip.modeling_clip import CLIPModel
 
-        network = load_network(
-            self.folder,
-            lambda place: CLIPModel.from_pretrained(
-                place, local_files_only=True, use_safetensors=True, output_loading_info=True
-            ),
-            option=OPTION,
-        )
-        return network.to(self.device)
+        return load_network(self.folder, CLIPModel, option=OPTION).to(self.device)
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -57,17 +57,14 @@ class Dino:
         from transformers.models.dinov2.modeling_dinov2 import Dinov2Model
         from transformers.models.vit.modeling_vit import ViTModel
 
-        def load(place: Path) -> Any:
-            common = {
-                "local_files_only": True,
-                "use_safetensors": True,
-                "output_loading_info": True,
-            }
-            if self._type == "vit":
-                return ViTModel.from_pretrained(place, add_pooling_layer=False, **common)
-            return Dinov2Model.from_pretrained(place, **common)
-
-        return load_network(self.folder, load, option=OPTION).to(self.device)
+        is_first = self._type == "vit"
+        network = load_network(
+            self.folder,
+            ViTModel if is_first else Dinov2Model,
+            option=OPTION,
+            settings={"add_pooling_layer": False} if is_first else None,
+        )
+        return network.to(self.device)
 
     @torch.inference_mode()
     def features(self, frames: Frames) -> Float[Tensor, "frames d"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,15 @@ def weights_of(folder: Path, *, option: str) -> Path:
 
 
 def load_network(
-    folder: Path, load: Callable[[Path], tuple[Any, dict[str, Any]]], *, option: str
+    folder: Path, network: Any, *, option: str, settings: Mapping[str, Any] | None = None
 ) -> Any:
     """Load a network of transformers from a folder, in fp32, complete or not at all.
 
     Args:
         folder: with ``config.json`` and weights; a pickle is converted in a confined process first.
-        load: calls ``from_pretrained(folder, output_loading_info=True, ...)``.
+        network: a class of transformers.
         option: the option that names the folder, for messages.
+        settings: of its constructor.
 
     Raises:
         FileError: weights are missing or have other shapes, or the file is broken.
@@ -75,7 +76,13 @@ def load_network(
             shutil.copyfile(folder / "config.json", place / "config.json")
             converted_to_safetensors(weights, place / WEIGHTS)
         try:
-            network, info = load(place)
+            loaded, info = network.from_pretrained(
+                place,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                **(settings or {}),
+            )
         except Exception as error:  # noqa: BLE001 - a loader given foreign files may raise anything
             reason = " ".join(str(error).split())[:200].rstrip(".")
             raise FileError(f"{option} {folder} cannot be loaded ({reason}).") from None
@@ -86,7 +93,7 @@ def load_network(
             f"{option} {folder} does not fit its configuration: {wrong} is missing or has another "
             "shape; get the network's files again."
         )
-    return network.eval().requires_grad_(False).to(torch.float32)
+    return loaded.eval().requires_grad_(False).to(torch.float32)
 
 
 def digest_of(folder: Path, *, option: str) -> str:
