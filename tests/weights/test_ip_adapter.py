@@ -5,13 +5,11 @@ import pytest
 import torch
 from PIL import Image
 from tests.conftest import WIDTH, new_unet
-from transformers.models.clip.configuration_clip import CLIPVisionConfig
+from tests.weights.tiny_ip_adapter import ENCODER, FEATURES, ip_adapter_weights, new_projection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
 from animatediff.errors import FileError
-from animatediff.model.image_prompts.attention import cross_attentions
-from animatediff.model.image_prompts.projections import LinearProjection, PatchProjection, Resampler
 from animatediff.weights.image_prompts.image_encoder import clip_pixels, plan_image_encoder
 from animatediff.weights.image_prompts.ip_adapter import (
     check_ip_adapter,
@@ -20,28 +18,14 @@ from animatediff.weights.image_prompts.ip_adapter import (
 )
 from animatediff.weights.storage.files import write_weights
 
-FEATURES = 24
 CPU = torch.device("cpu")
-
-
-def projection_of(form: str) -> torch.nn.Module:
-    if form == "base":
-        return LinearProjection(FEATURES, cross=WIDTH, tokens=4)
-    if form == "full":
-        return PatchProjection(FEATURES, cross=WIDTH)
-    return Resampler(FEATURES, cross=WIDTH, width=128, heads=2, depth=4, tokens=16)
 
 
 def written(tmp_path, form, *, leave_out=(), dtype=torch.float32, **more):
     """An IP-Adapter's file for the tiny U-Net; its path, and what is in it."""
     torch.manual_seed(0)
-    projection = projection_of(form)
-    weights = {f"image_proj.{name}": x for name, x in projection.state_dict().items()}
-    for index, host in enumerate(cross_attentions(new_unet())):
-        for name in ("to_k_ip", "to_v_ip"):
-            weights[f"ip_adapter.{2 * index + 1}.{name}.weight"] = torch.randn(
-                host.inner_dim, WIDTH
-            )
+    projection = new_projection(form)
+    weights = ip_adapter_weights(form, new_unet())
     weights = {name: x.to(dtype) for name, x in (weights | more).items() if name not in leave_out}
     return write_weights(tmp_path / "ip.safetensors", weights, metadata={}), projection, weights
 
@@ -103,17 +87,6 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 
 # --- image encoders -------------------------------------------------------------------------------
-
-ENCODER = CLIPVisionConfig(
-    hidden_size=128,
-    intermediate_size=96,
-    num_hidden_layers=3,
-    num_attention_heads=2,
-    image_size=28,
-    patch_size=14,
-    projection_dim=FEATURES,
-    hidden_act="quick_gelu",
-)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ it motion modules that were trained once, and never with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +33,8 @@ from animatediff.sampling.control.inputs import check_control_files
 from animatediff.sampling.decode import decode
 from animatediff.sampling.draw import draw_latents
 from animatediff.sampling.guided import guidance_of
+from animatediff.sampling.image_prompts.build import image_prompts_of
+from animatediff.sampling.image_prompts.inputs import check_image_prompt_files
 from animatediff.sampling.loading import Loaded, load_parts, move
 from animatediff.sampling.lora_cache import MOST_LORAS, LoraCache
 from animatediff.sampling.memory import memory_named
@@ -122,6 +124,7 @@ class Animator:
         """Load what a request names; raises as ``load`` does."""
         check_request(request)
         check_control_files(request)
+        check_image_prompt_files(request)
         return cls._of(request, runtime=runtime, most_loras=most_loras)
 
     @classmethod
@@ -203,8 +206,18 @@ class Animator:
                 )
                 stack.callback(free_u.remove)
             stack.enter_context(torch.inference_mode())
+            inner = [
+                stack.enter_context(
+                    image_prompts_of(
+                        settled,
+                        adapters=self.added.get("ip-adapter", ()),
+                        encoders=self.added.get("image-encoder", ()),
+                        base=self.base,
+                    )
+                )
+            ]
             watch = Watch(settled, self.base, on_step, should_stop)
-            return self._animate(settled, watch, weights)
+            return self._animate(settled, watch, weights, inner)
 
     def resolved(self, request: AnimationRequest | str) -> AnimationRequest:
         """The request with every choice that was left to the model filled in.
@@ -225,13 +238,16 @@ class Animator:
             words=self.words,
         )
 
-    def _animate(self, settled: Settled, watch: Watch, weights: ChangedWeights) -> Animation:
+    def _animate(
+        self, settled: Settled, watch: Watch, weights: ChangedWeights, inner: Sequence[Around]
+    ) -> Animation:
         """Text, what is wrapped around the model, latents, frames: the order of work."""
         clock = [time.perf_counter()]
         texts = read_texts(settled, base=self.base, words=self.words)
         controls = build_controls(settled, controls=self.controls, texts=texts, base=self.base)
         predict_noise = model_noise(self.animated, texts=texts, controls=controls)
-        for around in wrappers(settled, unet=self.base.unet, weights=weights):
+        outer = wrappers(settled, unet=self.base.unet, weights=weights)
+        for around in (*inner, *outer):
             predict_noise = around(predict_noise)
         clock.append(time.perf_counter())
         latents = draw_latents(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.errors import FileError, InputError
-from animatediff.sampling.control.inputs import input_digests, input_files
 from animatediff.sampling.free_init import SPATIAL, TEMPORAL
+from animatediff.sampling.inputs import input_digests, input_files
 from animatediff.sampling.keyframes import positions_of
 from animatediff.sampling.loading import files_named
 from animatediff.sampling.request import MAX_JSON, AnimationRequest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from animatediff.sampling.control.inputs import input_digests
+from animatediff.sampling.inputs import input_digests
 from animatediff.sampling.learned_words import unused_words
 from animatediff.sampling.loading import Loaded
 from animatediff.sampling.metadata import Report, versions

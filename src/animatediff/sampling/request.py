@@ -44,6 +44,18 @@ from animatediff.sampling.control.options import (
     SparseOthers,
 )
 from animatediff.sampling.control.settings import check_controls
+from animatediff.sampling.image_prompts.options import (
+    BetweenName,
+    ImageEncoderName,
+    IpAdapters,
+    IpBetween,
+    IpImages,
+    IpMasks,
+    IpRanges,
+    IpStrengths,
+    IpWeights,
+)
+from animatediff.sampling.image_prompts.settings import check_image_prompts
 from animatediff.sampling.keyframes import (
     InterpolationName,
     checked_prompts,
@@ -189,6 +201,14 @@ class AnimationRequest:
     sparse_nearest: SparseNearest = True
     sparse_latents: SparseLatents = "mode"
     sparse_colours: SparseColours = False
+    ip_adapters: IpAdapters = ()
+    ip_images: IpImages = ()
+    image_encoder: ImageEncoderName = ""
+    ip_strengths: IpStrengths = ()
+    ip_weights: IpWeights = ()
+    ip_ranges: IpRanges = ()
+    ip_masks: IpMasks = ()
+    ip_between: IpBetween = "linear"
     precision: Precision = "auto"
 
     @property
@@ -259,6 +279,7 @@ class AnimationRequest:
             parse_lora(pattern, what="MotionLoRA")
         parse_adapter(self.adapter)
         check_controls(self)
+        check_image_prompts(self)
         check_list("LoRA", self.styles, most=MAX_LORAS)
         check_number("fps", float(self.rate), least=MIN_FPS, most=MAX_FPS)
         if self.closed_loop and not prompts:
@@ -342,6 +363,8 @@ class Files(TypedDict, total=False):
     adapter: str
     motion_loras: Sequence[str]
     controls: Sequence[str]
+    ip_adapters: Sequence[str]
+    image_encoder: str
     family: str
     numerics: NumericsName
 
@@ -396,6 +419,12 @@ class Choices(Files, total=False):
     sparse_nearest: bool
     sparse_latents: LatentsName
     sparse_colours: bool
+    ip_images: Sequence[str]
+    ip_strengths: Sequence[str]
+    ip_weights: Sequence[str]
+    ip_ranges: Sequence[str]
+    ip_masks: Sequence[str]
+    ip_between: BetweenName
     precision: Literal["auto", "fp32", "bf16", "fp16"]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -101,6 +101,12 @@ class Scale:
         """The scale of each of these frames of the animation; not for a scale over steps."""
         assert self.over != "steps", "a scale over steps has no single value for a frame"
         return tuple(self._at(float(frame)) for frame in frames)
+
+    def at(self, frames: Sequence[int], *, step: int, steps: int) -> tuple[float, ...]:
+        """The scale of each of these frames at one denoising step, whatever it changes over."""
+        if self.over == "steps":
+            return (self.at_step(step, steps=steps),) * len(frames)
+        return self.of_frames(frames)
 
     def _at(self, position: float) -> float:
         after = bisect_right(self.keyframes, (position, math.inf))

@@ -219,9 +219,13 @@ def resolve(role: RoleName, name_or_path: str) -> Path:
 
 
 def _weights_of(role: RoleName, path: Path) -> Path:
-    """The path itself, or the one file in the folder of a motion module or control network."""
+    """The path itself, or the one file in the folder of a role with a single network."""
     if role == "control" and path.is_dir():
         return weight_file(path, part="unet")
+    if role == "image-encoder" and path.is_dir():
+        from animatediff.weights.image_prompts.image_encoder import encoder_weights
+
+        return encoder_weights(path)
     if role != "motion" or not path.is_dir():
         return path
     from animatediff.weights.motion_adapter import adapter_weights

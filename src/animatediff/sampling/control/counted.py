@@ -14,6 +14,7 @@ from animatediff.model.control.residuals import Plane, Residuals
 from animatediff.sampling.ask import WITH_PROMPT, WITHOUT_PROMPT, Ask
 from animatediff.sampling.control.layer_weights import LayerWeights
 from animatediff.sampling.scale import Scale
+from animatediff.sampling.step_range import is_outside
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,9 @@ class Counted:
 
     def nowhere(self, ask: Ask) -> bool:
         """Whether nothing counts for an ask, so that the network need not be run."""
-        too_early = ask.step / self.steps < self.start
-        too_late = (ask.step + 1) / self.steps > self.end
+        outside = is_outside(ask.step, steps=self.steps, start=self.start, end=self.end)
         skipped = self.only_along and ask.rows == WITHOUT_PROMPT
-        return too_early or too_late or skipped or not bool(self._of_frames(ask).any())
+        return outside or skipped or not bool(self._of_frames(ask).any())
 
     def of(
         self, residuals: Residuals, ask: Ask, *, further: Float[Tensor, " f"] | None = None
@@ -78,10 +78,8 @@ class Counted:
         )
 
     def _of_frames(self, ask: Ask) -> Float[Tensor, " f"]:
-        strengths = self.strengths[ask.frames.cpu()]
-        if self.scale.over == "steps":
-            return strengths * self.scale.at_step(ask.step, steps=self.steps)
-        return strengths * torch.tensor(self.scale.of_frames(ask.frames.tolist()))
+        scales = self.scale.at(ask.frames.tolist(), step=ask.step, steps=self.steps)
+        return self.strengths[ask.frames.cpu()] * torch.tensor(scales)
 
     def _mask(self, ask: Ask, plane: Plane) -> Float[Tensor, "bf 1 h w"]:
         """The mask at the size of a plane, for every frame of every clip."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,6 @@ from animatediff.sampling.control.settings import control_settings, sparse_hints
 from animatediff.video.material import files_of
 from animatediff.weights.builtin import resolve
 from animatediff.weights.control.file import read_control
-from animatediff.weights.storage.files import sha256_of
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest
@@ -57,10 +55,10 @@ def check_control_files(request: AnimationRequest) -> None:
     """
     files = [read_control(resolve("control", s.name)) for s in control_settings(request)]
     inputs_of(request, [file.found.kind == "sparse-control" for file in files])
-    input_files(request)
+    control_files(request)
 
 
-def input_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
+def control_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
     """Every file that control networks follow, by its role.
 
     Raises:
@@ -79,19 +77,3 @@ def input_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
             )
         found[f"sparse:{hint.frame}"] = (hint.path,)
     return found
-
-
-def input_digests(request: AnimationRequest) -> dict[str, str]:
-    """The SHA-256 of every input of control networks; of a folder, that of its files' together.
-
-    Raises:
-        FileError: one is missing.
-    """
-    return {role: _digest(paths) for role, paths in input_files(request).items()}
-
-
-def _digest(paths: tuple[Path, ...]) -> str:
-    if len(paths) == 1:
-        return sha256_of(paths[0])
-    lines = (f"{path.name} {sha256_of(path)}\n" for path in paths)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -12,7 +12,9 @@ from animatediff.errors import InputError
 from animatediff.options.checks import check_choice
 from animatediff.sampling.control.frame_strengths import check_frame_strengths
 from animatediff.sampling.control.layer_weights import LayerWeights, parse_layer_weights
+from animatediff.sampling.once_or_each import once_or_each
 from animatediff.sampling.scale import Scale
+from animatediff.sampling.step_range import parse_step_range
 from animatediff.video.preprocess import PreprocessName
 
 if TYPE_CHECKING:
@@ -78,31 +80,25 @@ def control_settings(request: AnimationRequest) -> tuple[ControlSetting, ...]:
     count = len(request.controls)
     named = [parse_lora(control, what="control network") for control in request.controls]
 
-    def each(given: Sequence[str], flag: str, default: str) -> Sequence[str]:
-        if len(given) not in (0, 1, count):
-            raise InputError(
-                f"{flag} was given {len(given)} times for {count} control networks; give it once, "
-                "or once for each."
-            )
-        return tuple(given) if len(given) == count else (*given, default)[:1] * count
+    each = partial(once_or_each, count=count, what="control networks")
 
     found: list[ControlSetting] = []
     rows = zip(
         named,
-        each(request.control_preprocess, "--control-preprocess", "none"),
-        each(request.control_types, "--control-type", ""),
-        each(request.control_ranges, "--control-range", "0:1"),
-        each(request.control_strengths, "--control-strength", ""),
-        each(request.control_weights, "--control-weights", ""),
-        each(request.control_modes, "--control-mode", "balanced"),
-        each(request.control_masks, "--control-mask", NOWHERE),
+        each(request.control_preprocess, option="--control-preprocess", default="none"),
+        each(request.control_types, option="--control-type", default=""),
+        each(request.control_ranges, option="--control-range", default="0:1"),
+        each(request.control_strengths, option="--control-strength", default=""),
+        each(request.control_weights, option="--control-weights", default=""),
+        each(request.control_modes, option="--control-mode", default="balanced"),
+        each(request.control_masks, option="--control-mask", default=NOWHERE),
         strict=True,
     )
     for (name, scale), drawn, kind, span, strengths, weights, mode, mask in rows:
         check_choice("control_preprocess", drawn, get_args(PreprocessName))
         check_choice("control_modes", mode, get_args(ModeName))
         check_frame_strengths(strengths)
-        start, end = _range(span)
+        start, end = parse_step_range(span)
         curve = weights or ("even" if mode == "balanced" else "soft")
         found.append(
             ControlSetting(
@@ -159,16 +155,3 @@ def check_controls(request: AnimationRequest) -> None:
         )
     if request.sparse and not networks:
         raise InputError("--sparse is for a SparseCtrl model; name one with --control.")
-
-
-def _range(text: str) -> tuple[float, float]:
-    start, sign, end = text.partition(":")
-    try:
-        found = float(start or 0), float(end or 1)
-    except ValueError:
-        found = (1.0, 0.0)
-    if not sign or not 0 <= found[0] < found[1] <= 1:
-        raise InputError(
-            f"{text!r:.40} is no range of steps; write start:end, such as 0:0.6, from 0 to 1."
-        )
-    return found

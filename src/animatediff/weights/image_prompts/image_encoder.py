@@ -38,7 +38,7 @@ _HEAD_WIDTHS: Mapping[int, int] = {768: 64, 1024: 64, 1280: 80, 1664: 104}
 _NAMES = ("model.safetensors", "model.fp16.safetensors")
 
 
-@dataclass(frozen=True)
+@dataclass
 class ImageEncoder:
     """An image encoder, read at its first use.
 
@@ -68,6 +68,12 @@ class ImageEncoder:
     @property
     def _config(self) -> dict[str, Any]:
         return cast("CLIPVisionModelWithProjection", self.part.module).config.to_dict()
+
+    def move(self, device: torch.device) -> None:
+        """Run it on another device from now on."""
+        self.device = device
+        if not any(parameter.is_meta for parameter in self.part.module.parameters()):
+            self.part.module.to(device)
 
     @cached_property
     def _network(self) -> CLIPVisionModelWithProjection:
@@ -126,17 +132,15 @@ def plan_image_encoder(path: Path, *, device: torch.device) -> ImageEncoder:
     from transformers.models.clip.configuration_clip import CLIPVisionConfig
     from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
-    folder = path / "image_encoder" if (path / "image_encoder").is_dir() else path
-    header = read_header(_weights_of(folder))
+    weights = encoder_weights(path) if path.is_dir() else path
+    header = read_header(weights)
     check_kind(inspect_header(header), "image-encoder")
     if "vision_model.embeddings.class_embedding" not in header.shapes:
         raise FileError(
             f"{header.path} is an image encoder with OpenCLIP's own names; "
             "get the one in transformers' layout, such as the image_encoder folder of IP-Adapter."
         )
-    configured = folder / "config.json"
-    config = read_json(configured) if configured.is_file() else _config_from(header)
-    config = config.get("vision_config") or config
+    config = _config_beside(weights) or _config_from(header)
     module = build_from(
         header.path,
         lambda: CLIPVisionModelWithProjection(CLIPVisionConfig.from_dict(dict(config))),
@@ -146,13 +150,24 @@ def plan_image_encoder(path: Path, *, device: torch.device) -> ImageEncoder:
     return ImageEncoder(pair(module, header, sources, spare=spare), device)
 
 
-def _weights_of(path: Path) -> Path:
-    if not path.is_dir():
-        return path
+def encoder_weights(path: Path) -> Path:
+    """The weights in an image encoder's folder, or in the folder ``image_encoder`` below it.
+
+    Raises:
+        FileError: there are none.
+    """
+    folder = path / "image_encoder" if (path / "image_encoder").is_dir() else path
     for name in _NAMES:
-        if (path / name).is_file():
-            return path / name
-    raise FileError(f"{path} is not an image encoder's folder: it has no {_NAMES[0]}.")
+        if (folder / name).is_file():
+            return folder / name
+    raise FileError(f"{folder} is not an image encoder's folder: it has no {_NAMES[0]}.")
+
+
+def _config_beside(weights: Path) -> dict[str, Any]:
+    """The configuration of a CLIP model in the same folder; empty if there is none."""
+    path = weights.parent / "config.json"
+    config = read_json(path) if weights.name in _NAMES and path.is_file() else {}
+    return dict(config.get("vision_config") or config)
 
 
 def _config_from(header: Header) -> dict[str, Any]:

@@ -1,0 +1,139 @@
+"""What a request asks of each of its image prompts, from options given once or for each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
+
+from animatediff.errors import InputError
+from animatediff.options.checks import check_choice
+from animatediff.sampling.control.frame_strengths import check_frame_strengths
+from animatediff.sampling.control.settings import NOWHERE
+from animatediff.sampling.image_prompts.layer_weights import WeightsName
+from animatediff.sampling.once_or_each import once_or_each
+from animatediff.sampling.scale import Scale
+from animatediff.sampling.scaled_names import parse_lora
+from animatediff.sampling.step_range import parse_step_range
+
+if TYPE_CHECKING:
+    from animatediff.sampling.request import AnimationRequest
+
+_PICTURE = re.compile(r"(?:(?P<number>\d{1,2})=)?(?P<path>.+?)(?:@\s*(?P<frame>-?\d{1,6}))?", re.S)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, video or folder that frames should resemble.
+
+    Attributes:
+        path: where it is.
+        frame: the frame that it is for; negative numbers count from the end, ``None`` is all.
+        number: the adapter that it is for, from 1; ``None`` is all.
+    """
+
+    path: Path
+    frame: int | None
+    number: int | None
+
+
+@dataclass(frozen=True)
+class ImagePromptSetting:
+    """One image prompt of a request.
+
+    Attributes:
+        name: the adapter's name or file.
+        scale: its strength, which may change over the frames or the steps.
+        pictures: what it follows.
+        strengths: of single frames, as ``frame_strengths`` reads it.
+        weights: how its layers are weighted.
+        start, end: the share of the steps in which it counts.
+        mask: where it counts; nothing for everywhere.
+    """
+
+    name: str
+    scale: Scale
+    pictures: tuple[Picture, ...]
+    strengths: str
+    weights: WeightsName
+    start: float
+    end: float
+    mask: Path | None
+
+
+def image_prompt_settings(request: AnimationRequest) -> tuple[ImagePromptSetting, ...]:
+    """What a request asks of each IP-Adapter, in the order in which they were given.
+
+    Raises:
+        InputError: an option cannot be used, or is given neither once nor for each.
+    """
+    count = len(request.ip_adapters)
+    each = partial(once_or_each, count=count, what="IP-Adapters")
+    pictures = tuple(map(parse_picture, request.ip_images))
+    named = [parse_lora(spec, what="IP-Adapter") for spec in request.ip_adapters]
+    rows = zip(
+        named,
+        each(request.ip_strengths, option="--ip-strength", default=""),
+        each(request.ip_weights, option="--ip-weights", default="linear"),
+        each(request.ip_ranges, option="--ip-range", default="0:1"),
+        each(request.ip_masks, option="--ip-mask", default=NOWHERE),
+        strict=True,
+    )
+    found: list[ImagePromptSetting] = []
+    for number, ((name, scale), strengths, weights, span, mask) in enumerate(rows, start=1):
+        check_choice("ip_weights", weights, get_args(WeightsName))
+        check_frame_strengths(strengths)
+        start, end = parse_step_range(span)
+        found.append(
+            ImagePromptSetting(
+                name=name,
+                scale=scale,
+                # Without their number, so that equal settings are equal in any order.
+                pictures=tuple(
+                    replace(p, number=None) for p in pictures if p.number in (None, number)
+                ),
+                strengths=strengths,
+                weights=cast(WeightsName, weights),
+                start=start,
+                end=end,
+                mask=None if mask == NOWHERE else Path(mask).expanduser(),
+            )
+        )
+    return tuple(found)
+
+
+def parse_picture(text: str) -> Picture:
+    """The picture of ``PATH``, ``PATH@FRAME`` or ``N=PATH@FRAME``.
+
+    Raises:
+        InputError: there is no path.
+    """
+    match = _PICTURE.fullmatch(text.strip())
+    if match is None:
+        raise InputError(
+            f"--ip-image {text!r:.80} is no picture; write a path, or a path and a frame such as "
+            "face.png@0."
+        )
+    frame, number = match["frame"], match["number"]
+    return Picture(
+        Path(match["path"]).expanduser(),
+        None if frame is None else int(frame),
+        None if number is None else int(number),
+    )
+
+
+def check_image_prompts(request: AnimationRequest) -> None:
+    """Check everything about image prompts that needs no file.
+
+    Raises:
+        InputError: an option cannot be used.
+    """
+    image_prompt_settings(request)
+    for picture in map(parse_picture, request.ip_images):
+        if picture.number is not None and picture.number > max(1, len(request.ip_adapters)):
+            raise InputError(
+                f"--ip-image names the IP-Adapter number {picture.number}, and there are "
+                f"{len(request.ip_adapters)}; count them from 1 in the order of --ip-adapter."
+            )
