@@ -275,7 +275,7 @@ def test_lines_of_a_run_say_step_loss_rate_time_left_and_memory(
     assert main([*line, "--steps", "3", "--warmup", "9", "--validate", "a fox"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^step 2/3  loss [\d.]+  rate \d.\d+e-\d+  ETA 0:\d\d  memory ", out, re.M)
-    assert "warm-up: 1 steps, a tenth of 3" in out
+    assert "warm-up of 1, a tenth of 3" in out
     assert out.index("report.html") < out.index("step 1/3")
     assert "drew " in out
 

@@ -165,13 +165,13 @@ def test_verdicts_are_those_of_when_a_run_began_until_a_file_changes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    survey = Decoder.survey
+    measure = Decoder.measure
 
     def counted(self: Decoder, media: Any, **window: Any) -> Any:
         looked.append(media.path.name)
-        return survey(self, media, **window)
+        return measure(self, media, **window)
 
-    monkeypatch.setattr(Decoder, "survey", counted)
+    monkeypatch.setattr(Decoder, "measure", counted)
     (folder / "broken.mp4").write_bytes(b"not a video")
     records = tmp_path / "records"
     first = read(folder, records=records, max_bad=0.5)

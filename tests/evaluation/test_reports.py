@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from animatediff.errors import FileError, OutputError
+from animatediff.errors import OutputError
 from animatediff.evaluation.intervals import Share
 from animatediff.evaluation.reports import Row, as_json, write_report
-from animatediff.evaluation.tables import render_results, render_rows
+from animatediff.evaluation.tables import render_rows
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,6 @@ def test_tables_are_markdown_and_say_what_was_missed(tmp_path: Path):
     table = render_rows(Small(Share.of([True])).rows())
     assert "| right \\| wrong | 100.0 % (1 of 1;" in table
     assert table.splitlines()[-2].endswith("| **no** |")
-    write_report(
-        Small(Share.of([True])), tmp_path / "x.json", question="q", command=["c"], options=None
-    )
-    assert render_results(tmp_path).startswith("### q\n\n`c`\n\n| what |")
-
-
-def test_what_is_no_result_is_named(tmp_path: Path):
-    with pytest.raises(FileError, match="contains no results"):
-        render_results(tmp_path)
-    (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(FileError, match=r"x\.json was not written by"):
-        render_results(tmp_path)
 
 
 def test_mappings_and_tuples_become_plain_json():

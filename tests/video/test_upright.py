@@ -27,7 +27,7 @@ def test_the_confined_decoder_mirrors_too(tmp_path: Path) -> None:
     path = cases.write(tmp_path / "a.mp4", name)
     with Decoder() as decoder:
         frames = decoder.decode(Media(path)).frames
-        facts, _ = decoder.survey(Media(path))
+        facts, _ = decoder.measure(Media(path))
     assert np.array_equal(frames[0], cases.SHOWN[name](cases.stored_frame()))
     assert (facts.width, facts.height) == (48, 64)
 

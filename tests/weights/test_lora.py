@@ -19,7 +19,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelW
 from animatediff.errors import FileError
 from animatediff.model.merging import exchanged, merged
 from animatediff.weights.inspect import inspect
-from animatediff.weights.lora import Style, fit_lora, read_lora
+from animatediff.weights.lora import LoadedLora, fit_lora, read_lora
 from animatediff.weights.names.lora import layer_names
 
 CPU = torch.device("cpu")
@@ -99,7 +99,7 @@ LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
 STEM = "lora_unet_" + LAYER.replace(".", "_")
 
 
-def load(path: Path, small: dict[str, nn.Module]) -> Style:
+def load(path: Path, small: dict[str, nn.Module]) -> LoadedLora:
     return fit_lora(read_lora(path), small).load(device=CPU)
 
 
@@ -214,7 +214,7 @@ def test_styles_change_there_and_back_bit_for_bit(
     two = load(synthetic.write(tmp_path / "b.safetensors", "dora"), small)
     before = {name: t.clone() for name, t in small["unet"].state_dict().items()}
 
-    def merged_with(style: Style, scale: float) -> dict[str, Tensor]:
+    def merged_with(style: LoadedLora, scale: float) -> dict[str, Tensor]:
         with exchanged(merged([(style.changes, scale)])):
             return {name: t.clone() for name, t in small["unet"].state_dict().items()}
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from animatediff.apps.authors_config import is_authors_config, read_authors_config
 from animatediff.apps.declared import FieldsOf, Given
 from animatediff.apps.destination import check_writable, labels_of, plan_destination, slug
-from animatediff.apps.progress import Style, open_progress
+from animatediff.apps.progress import ProgressStyle, open_progress
 from animatediff.config import dump_toml, from_table, read_toml
 from animatediff.errors import InputError, OutputError, reason_of
 from animatediff.options.declaration import Option
@@ -135,7 +135,7 @@ class AnimateOptions:
         ),
     ] = None
     progress: Annotated[
-        Style,
+        ProgressStyle,
         Option("A bar on a terminal, JSON lines for programs, or none.", group="Machine"),
     ] = "auto"
 

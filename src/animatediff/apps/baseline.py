@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from animatediff.apps.destination import Destination, plan_destination, slug
 from animatediff.apps.parsing import optional
-from animatediff.apps.progress import Progress, Style, open_progress
+from animatediff.apps.progress import Progress, ProgressStyle, open_progress
 from animatediff.errors import InputError
 from animatediff.sampling.animator import Animator
 
@@ -45,7 +45,7 @@ class Text2VideoZeroOptions:
     """The file to write; by default the prompt names a new one here."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
-    progress: Style = "auto"
+    progress: ProgressStyle = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
 
@@ -79,7 +79,7 @@ class TuneAVideoOptions:
     """Where the fine-tuning is kept and resumed; by default it is not kept."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
-    progress: Style = "auto"
+    progress: ProgressStyle = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
 

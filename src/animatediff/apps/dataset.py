@@ -13,7 +13,7 @@ import tyro
 
 from animatediff.apps.destination import check_writable
 from animatediff.apps.parsing import optional
-from animatediff.apps.progress import Style, open_progress
+from animatediff.apps.progress import ProgressStyle, open_progress
 from animatediff.errors import FileError, InputError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Check:
     """The longest clip to decode."""
     timeout: float = 120.0
     """Seconds after which decoding a clip is stopped."""
-    progress: Style = "auto"
+    progress: ProgressStyle = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
 
@@ -120,7 +120,7 @@ class Build:
     """Where the model runs: auto, cpu, cuda, cuda:1 or mps."""
     threads: Annotated[int | None, optional("N")] = None
     """CPU threads of the model."""
-    progress: Style = "auto"
+    progress: ProgressStyle = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
 
@@ -181,8 +181,8 @@ def _check(options: Check) -> int:
         if options.sheet is not None:
             write_contact_sheet(report, options.sheet)
         facts = report.to_json() | {"sheet": str(options.sheet) if options.sheet else None}
-        told = json.dumps(facts, indent=1) if options.json else "\n".join(report.lines())
-        progress.tell("report", told, facts)
+        text = json.dumps(facts, indent=1) if options.json else "\n".join(report.lines())
+        progress.tell("report", text, facts)
     if not report.usable:
         raise FileError(
             f"{len(report.bad)} of {report.total} clips of {options.data} are bad; at most "
@@ -230,12 +230,12 @@ def _build(options: Build) -> int:
             watch=watch,
         )
         facts = asdict(report) | {"output": str(options.output)}
-        told = json.dumps(facts, indent=1) if options.json else _told(report, options.output)
-        progress.tell("report", told, facts)
+        text = json.dumps(facts, indent=1) if options.json else _summary(report, options.output)
+        progress.tell("report", text, facts)
     return 0
 
 
-def _told(report: BuildReport, output: Path) -> str:
+def _summary(report: BuildReport, output: Path) -> str:
     lines = [
         f"{report.samples} samples in {report.shards} shards in {output}, {report.made} of them new"
     ]

@@ -11,7 +11,7 @@ import tyro
 
 from animatediff.apps.destination import check_room
 from animatediff.apps.parsing import optional
-from animatediff.apps.progress import Style, open_progress
+from animatediff.apps.progress import ProgressStyle, open_progress
 from animatediff.sampling.options.sampler import SchedulerName
 
 Question = Literal[
@@ -112,7 +112,7 @@ class Options:
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: Annotated[int | None, optional("N")] = None
     """CPU threads."""
-    progress: Style = "auto"
+    progress: ProgressStyle = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
 

@@ -10,7 +10,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from animatediff.apps.destination import plan_destination
 from animatediff.apps.parsing import optional
-from animatediff.apps.progress import Style, open_progress
+from animatediff.apps.progress import ProgressStyle, open_progress
 from animatediff.errors import InputError
 
 OWN_FACTS = ("fps", "frames", "size")
@@ -33,7 +33,7 @@ class FinishOptions:
     """The file to write; by default a new one here, named after FILE."""
     formats: Annotated[str | None, optional("LIST", name="format")] = None
     """mp4, gif, webp, apng, webm or png, or several with commas; by default the output's suffix."""
-    progress: Style = "auto"
+    progress: ProgressStyle = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
 

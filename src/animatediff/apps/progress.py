@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Literal, Protocol, Self
 
-Style = Literal["auto", "json", "none"]
+ProgressStyle = Literal["auto", "json", "none"]
 
 
 class Progress(Protocol):
@@ -30,7 +30,7 @@ class Progress(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
-def open_progress(style: Style) -> Progress:
+def open_progress(style: ProgressStyle) -> Progress:
     """Open the progress display of a style; ``auto`` is a bar on a terminal and none elsewhere."""
     if style == "json":
         return JsonLines()

@@ -37,7 +37,7 @@ def render(
         name, family = Path(loaded.motion).name, animator.family
         facts = {"family": family.name, "numerics": loaded.numerics}
         progress.tell("family", f"motion {name}: {understood(family)}", facts)
-    told: set[str] = set()
+    shown_notes: set[str] = set()
     animations: list[Animation] = []
     labels = labels_of([request.seed for request in requests]) if len(requests) > 1 else [""]
     for request, label in zip(requests, labels, strict=True):
@@ -46,9 +46,9 @@ def render(
         animation = animator.animate(request, on_step=_watch(progress, preview))
         coverage = [f"LoRA {n}: {c}" for n, c in animation.report.coverage.items()]
         for note in (*coverage, *animation.report.notes):
-            if note not in told:
+            if note not in shown_notes:
                 progress.tell("note", note, {})
-                told.add(note)
+                shown_notes.add(note)
         progress.stage("write", total=len(destination.formats))
         for path in destination.paths(label=label):
             written = animation.save(path)

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 from animatediff.apps.destination import GRID, plan_destination
 from animatediff.apps.parsing import optional
-from animatediff.apps.progress import Style, open_progress
+from animatediff.apps.progress import ProgressStyle, open_progress
 from animatediff.errors import FileError
 
 
@@ -26,7 +26,7 @@ class RerunOptions:
     """mp4, gif, webp, apng, webm or png, or several with commas; by default the output's suffix."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps; frames are identical only on the device of the first run."""
-    progress: Style = "auto"
+    progress: ProgressStyle = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from animatediff.apps.declared import FieldsOf, Given
 from animatediff.apps.destination import check_room
-from animatediff.apps.progress import Style
+from animatediff.apps.progress import ProgressStyle
 from animatediff.config import dump_toml, from_table, read_toml
 from animatediff.errors import Cancelled, InputError, Interrupted, OutputError, reason_of
 from animatediff.options.declaration import Option
@@ -120,7 +120,7 @@ class TrainOptions:
         ),
     ] = "auto"
     progress: Annotated[
-        Style,
+        ProgressStyle,
         Option(
             "A bar on a terminal and plain lines elsewhere, JSON lines for programs, or none.",
             group="Output",
@@ -195,7 +195,7 @@ def _run(
     say(f"{chosen.name}: {chosen.stage.summary}; {recipe.steps} steps in {recipe.precision}")
     if warmup_steps(recipe) != recipe.warmup:
         say(
-            f"warm-up: {warmup_steps(recipe)} steps, a tenth of {recipe.steps}, as --warmup "
+            f"warm-up of {warmup_steps(recipe)}, a tenth of {recipe.steps}, as --warmup "
             f"{recipe.warmup} would not end"
         )
     data = options.of(ClipOptions).data

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any, Protocol, Self
 
-from animatediff.apps.progress import Style
+from animatediff.apps.progress import ProgressStyle
 from animatediff.training.runs.trainer import StepDone
 
 
@@ -28,7 +28,7 @@ class Display(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
-def open_display(style: Style, *, steps: int, is_first: bool = True) -> Display:
+def open_display(style: ProgressStyle, *, steps: int, is_first: bool = True) -> Display:
     """The display of a style; ``auto`` is a bar on a terminal and plain lines elsewhere.
 
     Args:

@@ -170,8 +170,8 @@ class OwnClips:
         lines = [json.dumps([*asked, "from the start"] if self.from_start else asked)]
         for source in self.sources:
             entry, facts = source.entry, source.facts
-            told = [entry.key, entry.text, entry.start, entry.end, bytes_of(entry.media)]
-            lines.append(json.dumps([*told, facts.frames, facts.seconds]))
+            row = [entry.key, entry.text, entry.start, entry.end, bytes_of(entry.media)]
+            lines.append(json.dumps([*row, facts.frames, facts.seconds]))
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -221,7 +221,7 @@ def read_clips(
     notes = list(listing.notes)
     if probed.bad:
         reason = next(iter(probed.bad.values())).rstrip(".")
-        where = f"; all reasons are in {probed.told}" if probed.told else ""
+        where = f"; all reasons are in {probed.reasons_file}" if probed.reasons_file else ""
         total = len(listing) + len(listing.broken)
         notes.append(f"{len(probed.bad)} of {total} clips are set aside: {reason}{where}")
     if len(chosen) < len(sources):

@@ -185,11 +185,6 @@ def largest_change(frames: Frames) -> float:
     return float(difference.mean(axis=(1, 2, 3)).max()) / 255
 
 
-def is_frozen(frames: Frames) -> bool:
-    """Return whether every frame differs from the first by less than 1 % of full scale."""
-    return largest_change(frames) < FROZEN_BELOW
-
-
 def resized(frames: Frames, *, side: int) -> UInt8[np.ndarray, "frames {side} {side} 3"]:
     """Resize frames to squares of ``side`` px, averaging when shrinking."""
     if frames.shape[1:3] == (side, side):

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from animatediff.evaluation.camera import registered
 from animatediff.evaluation.motion_metrics import SIZE, resized
 
-Course = Float[np.ndarray, "pairs 4"]
+MotionProfile = Float[np.ndarray, "pairs 4"]
 """For each pair of frames: growth, shift right, shift down and turn.
 
 Units are pixels of a 128 px picture; growth and turn are measured a quarter of the side from the
@@ -25,7 +25,7 @@ middle.
 ARM = SIZE / 4
 
 
-def course_of(frames: UInt8[np.ndarray, "frames height width 3"]) -> Course:
+def motion_profile(frames: UInt8[np.ndarray, "frames height width 3"]) -> MotionProfile:
     """Return the profile of a clip; that of a single frame is empty.
 
     Raises:
@@ -37,13 +37,13 @@ def course_of(frames: UInt8[np.ndarray, "frames height width 3"]) -> Course:
     return np.array(steps).reshape(-1, 4)
 
 
-def likeness(course: Course, other: Course) -> float:
+def likeness(profile: MotionProfile, other: MotionProfile) -> float:
     """Return the cosine of two profiles of equal length, from -1 to 1; 0 if either stands still."""
-    length = float(np.linalg.norm(course) * np.linalg.norm(other))
-    return float((course * other).sum()) / length if length else 0.0
+    length = float(np.linalg.norm(profile) * np.linalg.norm(other))
+    return float((profile * other).sum()) / length if length else 0.0
 
 
-def reach(course: Course, *, of: Course) -> float:
+def reach(profile: MotionProfile, *, of: MotionProfile) -> float:
     """Return the extent of a profile along another, relative to that one (least squares)."""
     whole = float((of * of).sum())
-    return float((course * of).sum()) / whole if whole else 0.0
+    return float((profile * of).sum()) / whole if whole else 0.0

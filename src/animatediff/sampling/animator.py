@@ -178,7 +178,7 @@ class Animator:
         Args:
             request: what to make, or just the prompt; what is loaded need not be named.
             choices: fields of the request that override it, such as ``seed=7``.
-            on_step: told after every step.
+            on_step: called after every step.
             should_stop: asked before every step.
 
         Raises:

@@ -23,7 +23,7 @@ from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
 from animatediff.sampling.scale import Scale
 from animatediff.sampling.settled import Settled
 from animatediff.weights.adapters import LoadedLowRank
-from animatediff.weights.lora import Style
+from animatediff.weights.lora import LoadedLora
 
 Unmoved = Callable[[Ask], AbstractContextManager[None]]
 """Inside this context, the model has no MotionLoRA, or less of it."""
@@ -92,7 +92,7 @@ class _MergedWeights:
 def changed_weights(
     settled: Settled,
     *,
-    styles: Sequence[Style],
+    styles: Sequence[LoadedLora],
     adapter: LoadedLowRank | None,
     motion_loras: Sequence[LoadedLowRank],
 ) -> Generator[ChangedWeights]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from animatediff.weights.image_model.base_model import BaseModel
-from animatediff.weights.lora import Style, fit_lora, read_lora
+from animatediff.weights.lora import LoadedLora, fit_lora, read_lora
 
 MOST_LORAS = 4
 
@@ -21,7 +21,11 @@ class LoraCache:
     """
 
     def __init__(
-        self, base: BaseModel, *, most: int = MOST_LORAS, known: Mapping[Path, Style] | None = None
+        self,
+        base: BaseModel,
+        *,
+        most: int = MOST_LORAS,
+        known: Mapping[Path, LoadedLora] | None = None,
     ) -> None:
         self.base = base
         self.most = most
@@ -42,7 +46,7 @@ class LoraCache:
                 break
             del self._held[path]
 
-    def read(self, path: Path) -> Style:
+    def read(self, path: Path) -> LoadedLora:
         """A LoRA: the one in memory, or its file read now.
 
         Raises:

@@ -15,7 +15,7 @@ from animatediff.sampling.prompt_syntax import take_loras
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import Settled
 from animatediff.weights.families import Family
-from animatediff.weights.lora import Style
+from animatediff.weights.lora import LoadedLora
 from animatediff.weights.roles import NO_MOTION
 from animatediff.weights.storage.files import sha256_of
 from animatediff.weights.textual_inversion import Word
@@ -30,7 +30,7 @@ def report_on(
     loaded: Loaded,
     family: Family,
     notes: Sequence[str],
-    styles: Mapping[Path, Style],
+    styles: Mapping[Path, LoadedLora],
     files: Mapping[str, Path],
     words: Sequence[Word],
     device: torch.device,
@@ -78,7 +78,7 @@ def report_on(
     )
 
 
-def _notes_on_loras(request: AnimationRequest, styles: Mapping[Path, Style]) -> list[str]:
+def _notes_on_loras(request: AnimationRequest, styles: Mapping[Path, LoadedLora]) -> list[str]:
     notes: list[str] = []
     if take_loras(request.negative_prompt)[1]:
         notes.append("A LoRA in the negative prompt has no effect; name it in the prompt.")

@@ -409,8 +409,8 @@ def _within(path: Path, pixels: int, max_pixels: int) -> None:
 def _size_of(facts: Facts, frames: Frames) -> tuple[int, int]:
     """Crop to the true size, if an odd size was padded."""
     _, height, width, _ = frames.shape
-    told = facts.get("size", "").partition("x")
-    own = _whole_number(told[0]), _whole_number(told[2])
+    size_fact = facts.get("size", "").partition("x")
+    own = _whole_number(size_fact[0]), _whole_number(size_fact[2])
     fits = own[0] in (width, width - 1) and own[1] in (height, height - 1)
     return (cast(int, own[0]), cast(int, own[1])) if fits else (width, height)
 

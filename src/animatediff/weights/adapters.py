@@ -170,14 +170,14 @@ def _alphas(
 
 
 def _motion_guidance(header: Header) -> float:
-    told = header.metadata.get("motion_guidance", "0")
+    stored = header.metadata.get("motion_guidance", "0")
     try:
-        number = float(told)
+        number = float(stored)
     except ValueError:
         number = math.nan
     if not 0 <= number <= MOST_MOTION_GUIDANCE:
         raise FileError(
-            f"{header.path} says motion_guidance = {told!r:.60}, which is not a number from 0 to "
+            f"{header.path} says motion_guidance = {stored!r:.60}, which is not a number from 0 to "
             f"{MOST_MOTION_GUIDANCE:g}."
         )
     return number

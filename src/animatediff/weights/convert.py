@@ -192,8 +192,8 @@ def convert(
             ups = _up_names(_read_low_rank(kind, readable), layout)
             content = _strengthened(content, gain, ups=ups)
         if motion_guidance is not None:
-            told = {"motion_guidance": f"{motion_guidance:g}"}
-            content = replace(content, metadata={**content.metadata, **told})
+            stored = {"motion_guidance": f"{motion_guidance:g}"}
+            content = replace(content, metadata={**content.metadata, **stored})
         path = _write(target, content)
     return Conversion(
         path=path,
@@ -355,8 +355,8 @@ def _strengthened(content: _Content, gain: float, *, ups: frozenset[str]) -> _Co
         for name, tensor in content.weights.items()
     }
     before = content.metadata.get("gain")
-    told = f"{gain:g}" if before is None else f"{before} * {gain:g}"
-    metadata = resealed({**content.metadata, "gain": told}, weights)
+    whole_gain = f"{gain:g}" if before is None else f"{before} * {gain:g}"
+    metadata = resealed({**content.metadata, "gain": whole_gain}, weights)
     if gain < 0:
         metadata = _turned(metadata)
     return replace(content, weights=weights, metadata=metadata)

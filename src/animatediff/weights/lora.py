@@ -79,7 +79,7 @@ class LoraPlan:
     places: Mapping[str, nn.Module]
     absent: tuple[str, ...]
 
-    def load(self, *, device: torch.device) -> Style:
+    def load(self, *, device: torch.device) -> LoadedLora:
         """Read the values, in the file's precision.
 
         Raises:
@@ -94,7 +94,7 @@ class LoraPlan:
         for stem, layer in self.places.items():
             pieces = {piece: weights[key] for piece, key in self.lora.layers[stem].items()}
             changes += _changes(layer, pieces, alpha=_configured_alpha(self.lora, stem, pieces))
-        return Style(tuple(changes), self.coverage, self.absent, self.notes)
+        return LoadedLora(tuple(changes), self.coverage, self.absent, self.notes)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ class LoraPlan:
 
 
 @dataclass(frozen=True)
-class Style:
+class LoadedLora:
     """A loaded LoRA.
 
     Attributes:
@@ -348,13 +348,13 @@ class Loras:
         *,
         dtype: torch.dtype,
         device: torch.device,
-    ) -> Sequence[Style]:
+    ) -> Sequence[LoadedLora]:
         """Read the numbers, in the precision that each file has."""
         return [plan.load(device=device) for plan in fitted]
 
-    def move(self, added: Style, device: torch.device) -> None:
+    def move(self, added: LoadedLora, device: torch.device) -> None:
         """Nothing: LoRAs are read again when they are needed."""
 
-    def notes(self, added: Style) -> Sequence[str]:
+    def notes(self, added: LoadedLora) -> Sequence[str]:
         """What of the file has no effect."""
         return added.notes

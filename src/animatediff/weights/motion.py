@@ -103,11 +103,13 @@ def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithfu
     left_out = check_unknown(
         path, strangers, of=len(strangers) + len(found.names), role="a motion module"
     )
-    told, notes = _family_in(header, seen) if family == AUTO else (family_of(family), [])
-    if told.refusal:
-        raise FileError(f"{path} is {told.title}, which cannot be used yet: {told.refusal}.")
-    rows = _position_rows(header, found) or rows or told.position_rows
-    used = _knowing(told, rows=rows).with_numerics(numerics)
+    found_family, notes = _family_in(header, seen) if family == AUTO else (family_of(family), [])
+    if found_family.refusal:
+        raise FileError(
+            f"{path} is {found_family.title}, which cannot be used yet: {found_family.refusal}."
+        )
+    rows = _position_rows(header, found) or rows or found_family.position_rows
+    used = _knowing(found_family, rows=rows).with_numerics(numerics)
     return MotionFile(
         header=_only(header, found.names, strangers),
         names=found.names,

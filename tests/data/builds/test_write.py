@@ -19,7 +19,7 @@ from torch import Tensor
 from animatediff.data.builds.read import BUILD, BuiltClip, read_built
 from animatediff.data.builds.samples import BuildOptions, Encoder
 from animatediff.data.builds.write import build_shards
-from animatediff.data.checking.facts_cache import SURVEYS
+from animatediff.data.checking.facts_cache import CACHE_FILE
 from animatediff.data.decoding.frames import decode
 from animatediff.data.layouts.detect import list_clips
 from animatediff.errors import FileError, InputError, OutputError
@@ -145,7 +145,7 @@ def test_a_build_that_was_stopped_goes_on(dataset: Path, tmp_path: Path) -> None
     with pytest.raises(KeyboardInterrupt):
         build_shards(listing, out, OPTIONS, encoder=replace(plain, frames=frames), per_shard=2)
     assert len(read_built(out)) == 4
-    with (out / SURVEYS).open("a") as journal:
+    with (out / CACHE_FILE).open("a") as journal:
         journal.write('{"clip": "torn')
     report = build_shards(listing, out, OPTIONS, encoder=plain, per_shard=2)
     assert (report.made, len(calls)) == (5, 10)

@@ -20,7 +20,7 @@ from tests.cases import (
     pictures_in_other_colours,
 )
 
-from animatediff.data.checking.clip_facts import cuts_in, survey
+from animatediff.data.checking.clip_facts import cuts_in, measure_clip
 from animatediff.data.decoding.confined import Decoder
 from animatediff.data.decoding.frames import decode
 from animatediff.data.decoding.media import Limits, Media
@@ -57,7 +57,7 @@ def test_every_bad_file_is_refused_in_one_sentence_by_the_child(bad_files: dict[
     assert set(bad_files) == set(REFUSALS)
     with Decoder() as decoder:
         for name, path in bad_files.items():
-            for ask in (decoder.decode, decoder.survey):
+            for ask in (decoder.decode, decoder.measure):
                 with pytest.raises(FileError, match=REFUSALS[name]) as refused:
                     ask(Media(path))
                 sentence = str(refused.value)
@@ -92,13 +92,13 @@ def test_a_varying_rate_becomes_even_by_the_times(odd_clips: dict[str, Path]) ->
     assert shown[10:11] == [3]
     assert shown[11:25] == [4] * 14
     assert set(shown[25:]) == {5}
-    assert survey(Media(odd_clips["varying"]))[0].varying_rate
-    assert not survey(Media(odd_clips["plain"]))[0].varying_rate
+    assert measure_clip(Media(odd_clips["varying"]))[0].varying_rate
+    assert not measure_clip(Media(odd_clips["plain"]))[0].varying_rate
 
 
 def test_transparent_is_white_and_hdr_is_for_a_plain_screen(odd_clips: dict[str, Path]) -> None:
     assert (decode(Media(odd_clips["transparent"])).frames > 250).all()
-    facts, _ = survey(Media(odd_clips["ten bits"]))
+    facts, _ = measure_clip(Media(odd_clips["ten bits"]))
     assert facts.hdr == "PQ"
     frames = decode(Media(odd_clips["ten bits"])).frames
     assert len(frames) == 6
@@ -267,13 +267,13 @@ def test_the_child_gives_what_decoding_here_gives(odd_clips: dict[str, Path]) ->
     media = Media(odd_clips["varying"])
     with Decoder() as decoder:
         there = decoder.decode(media, fps=Fraction(30000, 1001), size=(40, 30), start=0.04)
-        facts, thumbnails = decoder.survey(media)
+        facts, thumbnails = decoder.measure(media)
     here = decode(media, fps=Fraction(30000, 1001), size=(40, 30), start=0.04)
     assert there.fps == here.fps
     assert np.array_equal(there.frames, here.frames)
     assert there.frames.flags.writeable  # as torch wants it
-    assert facts == survey(media)[0]
-    assert np.array_equal(thumbnails, survey(media)[1])
+    assert facts == measure_clip(media)[0]
+    assert np.array_equal(thumbnails, measure_clip(media)[1])
 
 
 def test_cuts_are_jumps_and_not_shaking_or_flashes() -> None:
@@ -289,7 +289,7 @@ def test_pictures_are_clips_as_a_viewer_shows_them(tmp_path: Path) -> None:
     phone = phone_jpeg_with_a_gain_map.write(tmp_path / "b.jpg", orientation=6)
     with Decoder() as decoder:
         for path in (turned, phone):
-            facts, _ = decoder.survey(Media(path))
+            facts, _ = decoder.measure(Media(path))
             assert (facts.width, facts.height, facts.frames) == (64, 96, 1)
         frames = decoder.decode(Media(tmp_path, pictures=(phone, turned))).frames
         assert frames.shape == (2, 96, 64, 3)

@@ -12,7 +12,7 @@ from tests.world.protocol.test_protocol import clip
 
 from animatediff.data.camera import Crop, cropped
 from animatediff.errors import InputError
-from animatediff.evaluation.motion_profile import course_of, likeness, reach
+from animatediff.evaluation.motion_profile import likeness, motion_profile, reach
 from animatediff.world.protocol.single_clip import Learned, judge_single_clips
 from animatediff.world.protocol.subjects import Subject
 
@@ -39,20 +39,20 @@ def playing(size: np.ndarray = BEAT * 0, height: np.ndarray = BEAT * 0, *, share
 
 def test_courses_are_alike_whatever_is_drawn_and_tell_how_far() -> None:
     beat, small = playing(BEAT), playing(BEAT, share=0.5)
-    asked = course_of(beat("", seed=1))
-    assert likeness(course_of(beat("", seed=2)), asked) > 0.95
-    assert likeness(course_of(small("", seed=3)), asked) > 0.95
-    assert reach(course_of(small("", seed=3)), of=asked) == pytest.approx(0.5, abs=0.1)
-    assert likeness(course_of(playing(-BEAT)("", seed=2)), asked) < -0.9
-    assert abs(likeness(course_of(playing(height=HOP)("", seed=2)), asked)) < 0.5
+    asked = motion_profile(beat("", seed=1))
+    assert likeness(motion_profile(beat("", seed=2)), asked) > 0.95
+    assert likeness(motion_profile(small("", seed=3)), asked) > 0.95
+    assert reach(motion_profile(small("", seed=3)), of=asked) == pytest.approx(0.5, abs=0.1)
+    assert likeness(motion_profile(playing(-BEAT)("", seed=2)), asked) < -0.9
+    assert abs(likeness(motion_profile(playing(height=HOP)("", seed=2)), asked)) < 0.5
 
 
 def test_what_stands_still_is_like_nothing() -> None:
-    still = course_of(playing()("", seed=1))
-    assert likeness(still, course_of(playing(BEAT)("", seed=1))) == pytest.approx(0, abs=0.3)
+    still = motion_profile(playing()("", seed=1))
+    assert likeness(still, motion_profile(playing(BEAT)("", seed=1))) == pytest.approx(0, abs=0.3)
     assert likeness(np.zeros((9, 4)), np.ones((9, 4))) == 0
     assert reach(np.ones((9, 4)), of=np.zeros((9, 4))) == 0
-    assert course_of(playing(BEAT)("", seed=1)[:1]).shape == (0, 4)
+    assert motion_profile(playing(BEAT)("", seed=1)[:1]).shape == (0, 4)
 
 
 def test_one_that_learned_its_clip_is_told_from_one_that_did_not() -> None:

@@ -138,8 +138,8 @@ def _telling(options: Options, fact: str, *, of: str) -> dict[str, tuple[Path, s
 
     folder = options.work / "world" / "motion-lora"
     paths = options.motion_loras or tuple(sorted(folder.glob("*.safetensors")))
-    told = {path.stem: (path, read_header(path).metadata.get(fact, "")) for path in paths}
-    files = {name: found for name, found in told.items() if found[1]}
+    stated = {path.stem: (path, read_header(path).metadata.get(fact, "")) for path in paths}
+    files = {name: found for name, found in stated.items() if found[1]}
     if not files:
         where = "among them" if options.motion_loras else f"in {folder}"
         raise InputError(f"There is no MotionLoRA {where} that says {of}.")

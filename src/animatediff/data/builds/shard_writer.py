@@ -16,7 +16,7 @@ FLUSH_SECONDS = 300.0
 """A shard is closed after this many seconds, to limit the loss by a kill."""
 
 
-class Shelf:
+class ShardWriter:
     """Collects samples into shards, each of which is complete or absent."""
 
     def __init__(self, folder: Path, per_shard: int) -> None:

@@ -31,14 +31,14 @@ from animatediff.data.builds.samples import (
     sha256_of_clip,
 )
 from animatediff.data.builds.shard_writer import (
-    Shelf,
+    ShardWriter,
     keep_only,
     shards_in,
     unwritable,
     write_whole,
 )
 from animatediff.data.checking.clip_facts import ClipFacts
-from animatediff.data.checking.facts_cache import SURVEYS, Surveys
+from animatediff.data.checking.facts_cache import CACHE_FILE, FactsCache
 from animatediff.data.checking.quarantine import FILE, Quarantine
 from animatediff.data.decoding.confined import Decoder
 from animatediff.data.decoding.media import Frames, Limits
@@ -127,17 +127,17 @@ def build_shards(
         return video.frames
 
     made = 0
-    shelf = Shelf(folder, per_shard)
+    writer = ShardWriter(folder, per_shard)
     decoded = in_order(missing, decode, workers=workers, limits=limits)
     for number, (plan, frames) in enumerate(decoded, 1):
         if isinstance(frames, FileError):
             quarantine.set_aside(plan.entry.key, str(frames))
         else:
-            shelf.add(plan.key, _members_of(plan, frames, options, encoder))
+            writer.add(plan.key, _members_of(plan, frames, options, encoder))
             made += 1
         if watch is not None:
             watch("encode", number, len(missing))
-    shelf.close()
+    writer.close()
     return BuildReport(
         samples=len(there) + made,
         made=made,
@@ -159,14 +159,14 @@ def _plan_all(
     limits: Limits | None,
     watch: Watch | None,
 ) -> tuple[list[Planned], Counter[str]]:
-    seen = Surveys(folder / SURVEYS)
+    seen = FactsCache(folder / CACHE_FILE)
 
     def look(decoder: Decoder, entry: ClipEntry) -> tuple[str, str, ClipFacts]:
         source = sha256_of_clip(entry.media)
         window = f"{source} {entry.start} {entry.end}"
         facts = seen[window]
         if facts is None:
-            facts, _ = decoder.survey(entry.media, start=entry.start, end=entry.end)
+            facts, _ = decoder.measure(entry.media, start=entry.start, end=entry.end)
         return source, window, facts
 
     plans: dict[str, Planned] = {}

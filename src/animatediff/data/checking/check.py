@@ -190,7 +190,7 @@ def check_clips(
     facts: dict[str, ClipFacts] = {}
     thumbnails: dict[str, Thumbnails] = {}
     every = max(1, len(listing) // MAX_SHEET_CLIPS)
-    results = in_order(listing.entries, _survey, workers=workers, limits=limits)
+    results = in_order(listing.entries, _facts_of, workers=workers, limits=limits)
     for number, (entry, result) in enumerate(results):
         if isinstance(result, FileError):
             bad.note(entry.key, str(result))
@@ -205,8 +205,8 @@ def check_clips(
     )
 
 
-def _survey(decoder: Decoder, entry: ClipEntry) -> tuple[ClipFacts, Thumbnails]:
-    return decoder.survey(entry.media, start=entry.start, end=entry.end)
+def _facts_of(decoder: Decoder, entry: ClipEntry) -> tuple[ClipFacts, Thumbnails]:
+    return decoder.measure(entry.media, start=entry.start, end=entry.end)
 
 
 def duplicates_among(facts: Mapping[str, ClipFacts]) -> tuple[tuple[str, ...], ...]:

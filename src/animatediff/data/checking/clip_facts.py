@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -75,7 +74,7 @@ class ClipFacts:
         return self.change < STILL_BELOW
 
 
-def survey(
+def measure_clip(
     media: Media, *, start: float = 0.0, end: float | None = None, limits: Limits | None = None
 ) -> tuple[ClipFacts, UInt8[np.ndarray, "moments height width 3"]]:
     """Measure a clip, and return a few small frames for a contact sheet.
@@ -179,15 +178,6 @@ def cuts_in(changes: Sequence[float]) -> list[int]:
         if change >= CUT_CONTRAST * max(around, default=0.0):
             found.append(index)
     return found
-
-
-def frame_changes(frames: UInt8[np.ndarray, "frames height width 3"]) -> list[float]:
-    """Return the change of each frame from the previous one, as ``survey`` measures it."""
-    small = [
-        np.asarray(Image.fromarray(frame).resize((_SIDE, _SIDE), Image.Resampling.BOX))
-        for frame in frames
-    ]
-    return [0.0, *(_change(a, b) for a, b in pairwise(small))]
 
 
 def _change(one: Picture, other: Picture) -> float:

@@ -10,10 +10,10 @@ from animatediff.data.checking.clip_facts import ClipFacts
 from animatediff.data.decoding.media import READER
 from animatediff.errors import OutputError, reason_of
 
-SURVEYS = "surveys.jsonl"
+CACHE_FILE = "surveys.jsonl"
 
 
-class Surveys:
+class FactsCache:
     """Clip properties, keyed by a hash that changes with the clip; one line of a file each.
 
     Args:
@@ -22,7 +22,7 @@ class Surveys:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._known = {} if path is None else read_surveys(path)
+        self._known = {} if path is None else read_facts_cache(path)
 
     def __getitem__(self, clip: str) -> ClipFacts | None:
         return self._known.get(clip)
@@ -48,7 +48,7 @@ class Surveys:
             raise OutputError(f"{self._path} cannot be written ({reason}).") from None
 
 
-def read_surveys(path: Path) -> dict[str, ClipFacts]:
+def read_facts_cache(path: Path) -> dict[str, ClipFacts]:
     """Load what earlier runs stored; incomplete or outdated lines are skipped."""
     known: dict[str, ClipFacts] = {}
     if not path.exists():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from animatediff.data.checking.clip_facts import ClipFacts
-from animatediff.data.checking.facts_cache import SURVEYS, Surveys
+from animatediff.data.checking.facts_cache import CACHE_FILE, FactsCache
 from animatediff.data.checking.quarantine import FILE, MAX_BAD, Quarantine
 from animatediff.data.decoding.confined import Decoder, own_decoder
 from animatediff.data.decoding.media import Limits
@@ -33,12 +33,12 @@ class Probed:
     Attributes:
         good: clips that were decoded to their end, with their properties.
         bad: the reason for each bad clip, by key.
-        told: the file with the same reasons; ``None`` if there is none.
+        reasons_file: the file with the same reasons; ``None`` if there is none.
     """
 
     good: tuple[tuple[ClipEntry, ClipFacts], ...]
     bad: Mapping[str, str]
-    told: Path | None
+    reasons_file: Path | None
 
 
 def probe(
@@ -66,12 +66,12 @@ def probe(
         OutputError: the records cannot be written.
     """
     limits = limits or Limits()
-    told = None if records is None else records / FILE
+    reasons_file = None if records is None else records / FILE
     if records is not None:
         _make(records)
     quarantine = Quarantine(len(listing) + len(listing.broken), max_bad=max_bad)
-    seen = Surveys(None if records is None else records / SURVEYS)
-    before = {} if told is None else _verdicts_in(told)
+    seen = FactsCache(None if records is None else records / CACHE_FILE)
+    before = {} if reasons_file is None else _verdicts_in(reasons_file)
 
     def look(decoder: Decoder, entry: ClipEntry) -> tuple[str, ClipFacts]:
         stamp = _stamp_of(entry)
@@ -79,7 +79,7 @@ def probe(
             raise FileError(before[stamp])
         facts = seen[stamp]
         if facts is None:
-            facts, _ = decoder.survey(entry.media, start=entry.start, end=entry.end)
+            facts, _ = decoder.measure(entry.media, start=entry.start, end=entry.end)
         return stamp, facts
 
     wanted = workers or min(_cores(), 1 + len(listing) // CLIPS_A_WORKER)
@@ -102,17 +102,19 @@ def probe(
                 good.append((entry, result[1]))
     except FileError as error:
         # This verdict stops the run, so it is stored without stamps and does not bind the next run.
-        if told is None:
+        if reasons_file is None:
             raise
-        _write(told, ({"clip": key, "reason": r} for key, r in quarantine.reasons.items()))
-        raise FileError(f"{str(error).rstrip('.')}; the reasons are in {told}.") from None
-    if told is not None:
+        _write(reasons_file, ({"clip": key, "reason": r} for key, r in quarantine.reasons.items()))
+        raise FileError(f"{str(error).rstrip('.')}; the reasons are in {reasons_file}.") from None
+    if reasons_file is not None:
         rows = (
             {"clip": key, "reason": reason, "stamp": stamps.get(key, "")}
             for key, reason in quarantine.reasons.items()
         )
-        _write(told, rows)
-    return Probed(tuple(good), dict(quarantine.reasons), told if quarantine.reasons else None)
+        _write(reasons_file, rows)
+    return Probed(
+        tuple(good), dict(quarantine.reasons), reasons_file if quarantine.reasons else None
+    )
 
 
 def _cores() -> int:

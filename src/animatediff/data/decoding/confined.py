@@ -26,7 +26,7 @@ from typing import IO, Any, Self
 import numpy as np
 from jaxtyping import UInt8
 
-from animatediff.data.checking.clip_facts import ClipFacts, survey
+from animatediff.data.checking.clip_facts import ClipFacts, measure_clip
 from animatediff.data.decoding.frames import decode
 from animatediff.data.decoding.media import Limits, Media
 from animatediff.errors import FileError
@@ -79,15 +79,15 @@ class Decoder:
         )
         return Video(frames, Fraction(facts["fps"]))
 
-    def survey(
+    def measure(
         self, media: Media, *, start: float = 0.0, end: float | None = None
     ) -> tuple[ClipFacts, UInt8[np.ndarray, "moments height width 3"]]:
-        """Return a clip's properties, as ``data/checking/clip_facts.survey`` does.
+        """Return a clip's properties, as ``data/checking/clip_facts.measure_clip`` does.
 
         Raises:
             FileError: as for ``decode``.
         """
-        facts, thumbnails = self._ask(media, {"do": "survey", "start": start, "end": end})
+        facts, thumbnails = self._ask(media, {"do": "measure", "start": start, "end": end})
         facts["cuts"] = tuple(facts["cuts"])
         return ClipFacts(**facts), thumbnails
 
@@ -254,8 +254,10 @@ def _answered(
     request: dict[str, Any], limits: Limits
 ) -> tuple[dict[str, Any], UInt8[np.ndarray, "frames height width 3"]]:
     media, do = _from_json(request.pop("media")), request.pop("do")
-    if do == "survey":
-        facts, thumbnails = survey(media, start=request["start"], end=request["end"], limits=limits)
+    if do == "measure":
+        facts, thumbnails = measure_clip(
+            media, start=request["start"], end=request["end"], limits=limits
+        )
         return asdict(facts), thumbnails
     video = decode(
         media,

@@ -137,8 +137,8 @@ def _seconds_of(source: Any, stream: Any) -> float | None:
     """Return the duration that the file declares, if any."""
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
-    told = stream.metadata.get("DURATION", "")
-    hours, _, rest = told.partition(":")
+    duration = stream.metadata.get("DURATION", "")
+    hours, _, rest = duration.partition(":")
     minutes, _, seconds = rest.partition(":")
     try:
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)

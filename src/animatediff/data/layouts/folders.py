@@ -158,11 +158,11 @@ def frames_entry(folder: Path, root: Path) -> ClipEntry:
     ordered = sorted(pictures, key=lambda p: int((numbered[p] or [0, 0, 0])[2]))
     fps = None
     if (folder / FRAME_FACTS).is_file():
-        told = json_object((folder / FRAME_FACTS).read_bytes(), where=str(folder / FRAME_FACTS))
-        fps = _rate(told.get("fps"), where=str(folder / FRAME_FACTS))
-        told_count = str(told.get("frames", len(ordered)))
-        if told_count != str(len(ordered)):
-            raise FileError(f"{folder} has {len(ordered)} of {told_count} frames; get it again.")
+        facts = json_object((folder / FRAME_FACTS).read_bytes(), where=str(folder / FRAME_FACTS))
+        fps = _rate(facts.get("fps"), where=str(folder / FRAME_FACTS))
+        count_given = str(facts.get("frames", len(ordered)))
+        if count_given != str(len(ordered)):
+            raise FileError(f"{folder} has {len(ordered)} of {count_given} frames; get it again.")
     inside = next((folder / name for name in FOLDER_CAPTIONS if (folder / name).is_file()), None)
     beside = folder.with_name(f"{folder.name}.txt")
     text = inside or (beside if beside.is_file() else None)

@@ -55,8 +55,8 @@ def write_report(
     clips = sorted((folder / CLIPS).glob("step-*.webp"))
     if clips:
         parts.append("<h2>Validation clips</h2>" + _side_by_side(_spread(clips)))
-    told = html.escape(json.dumps(dict(facts), indent=2, default=str))
-    parts.append(f"<h2>How it was trained</h2><pre>{told}</pre>")
+    facts_text = html.escape(json.dumps(dict(facts), indent=2, default=str))
+    parts.append(f"<h2>How it was trained</h2><pre>{facts_text}</pre>")
     path = folder / "report.html"
     temporary = path.with_suffix(".tmp")
     with written_to(path):

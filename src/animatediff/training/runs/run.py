@@ -84,8 +84,8 @@ class Run:
         """
         checkpoint = load_checkpoint(self.folder, tell=tell)
         found = -1 if checkpoint is None else checkpoint.step
-        told = json.dumps(dict(self.facts), sort_keys=True).encode()
-        seal = int(hashlib.sha256(told).hexdigest()[:12], 16)  # a float64 holds it exactly
+        text = json.dumps(dict(self.facts), sort_keys=True).encode()
+        seal = int(hashlib.sha256(text).hexdigest()[:12], 16)  # a float64 holds it exactly
         row = torch.tensor([float(found), float(seal)], dtype=torch.float64)
         steps, seals = self.processes.gathered(row).T.tolist()
         if len(set(seals)) > 1:

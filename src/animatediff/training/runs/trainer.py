@@ -74,7 +74,7 @@ def train(
         facts: what else makes this run what it is, such as its data; a run with others is refused.
         on_save: called after every checkpoint, e.g. to preview, but not after the one of a stop.
         on_step: called by the first process after every step.
-        tell: told in a sentence what is worth knowing, such as a damaged checkpoint.
+        tell: called with a sentence about what is worth knowing, such as a damaged checkpoint.
         tensorboard: whether to write TensorBoard's files too.
 
     Returns:

@@ -102,7 +102,7 @@ def _modelspec(path: Path, kind: str, weights: Mapping[str, Tensor]) -> dict[str
 
 
 def _kohya(options: Recipe, facts: Mapping[str, str]) -> dict[str, str]:
-    told = {
+    metadata = {
         "ss_learning_rate": str(options.learning_rate),
         "ss_steps": str(options.steps),
         "ss_seed": str(options.seed),
@@ -111,6 +111,6 @@ def _kohya(options: Recipe, facts: Mapping[str, str]) -> dict[str, str]:
         "animatediff_version": importlib.metadata.version("animatediff"),
     }
     if "rank" in facts:
-        told["ss_network_dim"] = facts["rank"]
-        told["ss_network_alpha"] = facts.get("alpha", facts["rank"])
-    return told
+        metadata["ss_network_dim"] = facts["rank"]
+        metadata["ss_network_alpha"] = facts.get("alpha", facts["rank"])
+    return metadata

@@ -51,10 +51,10 @@ class Action:
     @property
     def words(self) -> tuple[str, ...]:
         """Phrases for it, the plainest first."""
-        told = ACTIONS[self.name].words
+        words = ACTIONS[self.name].words
         if self.name == "slide":
-            return (*told, f"sliding to the {'right' if self.way > 0 else 'left'}")
-        return told
+            return (*words, f"sliding to the {'right' if self.way > 0 else 'left'}")
+        return words
 
     def transforms(self, num_frames: int, *, foot: float) -> list[Affine]:
         """The transform of every frame.

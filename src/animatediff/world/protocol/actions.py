@@ -17,7 +17,7 @@ from jaxtyping import Float
 from animatediff.data.shards import Sample
 from animatediff.evaluation.intervals import Estimate, Share, mean_of, ratio_of_means
 from animatediff.evaluation.motion_metrics import SIZE, foreground_of, resized
-from animatediff.evaluation.motion_profile import ARM, course_of
+from animatediff.evaluation.motion_profile import ARM, motion_profile
 from animatediff.evaluation.reports import Row
 from animatediff.evaluation.similarity import text_score
 from animatediff.world.art.actions import ACTIONS
@@ -74,7 +74,7 @@ def outline_of(frames: Frames) -> Outline:
     across, down = ink.sum(1) / mass[:, None], ink.sum(2) / mass[:, None]
     left, right = _edges(across, place)
     top, bottom = _edges(down, place)
-    turns = course_of(small)[:, 3] / ARM
+    turns = motion_profile(small)[:, 3] / ARM
     return Outline(
         x=across @ place,
         y=down @ place,
@@ -229,7 +229,7 @@ def judge_actions(
         subjects: what acts, each asked for the next of ``ASKED``.
         scorer: the judge of what is shown.
         by_rule: actions of real art and their frames, to judge the measures by.
-        watch: told of the progress.
+        watch: called with the progress.
     """
     acted: list[Acted] = []
     for number, subject in enumerate(subjects):

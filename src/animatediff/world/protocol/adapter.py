@@ -86,10 +86,10 @@ class AdapterReport:
     def rows(self) -> tuple[Row, ...]:
         """The lines of its table."""
         detector = self.detector
-        told = (
+        detected = (
             f"{100 * detector.hits:.1f} % found, {100 * detector.false_alarms:.1f} % false alarms"
         )
-        rows = [Row("watermark detector, on real held-out clips", told)]
+        rows = [Row("watermark detector, on real held-out clips", detected)]
         for alpha, marks in self.by_alpha.items():
             target, met = "", None
             if alpha == 1:
@@ -166,7 +166,7 @@ def judge_adapter(
         detector: what tells marked frames.
         alphas: scales of the adapter, in any order.
         unadapted: motion modules trained on the same footage without an adapter.
-        watch: told of the progress, scale by scale.
+        watch: called with the progress, scale by scale.
 
     Raises:
         InputError: there are no prompts, or fewer than two scales.

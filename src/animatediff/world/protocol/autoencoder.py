@@ -111,7 +111,7 @@ def judge_autoencoder(
             on, are taken from them.
         scorer: judges before and after; without one only PSNR is measured.
         batch: pictures at a time.
-        watch: told of the progress.
+        watch: called with the progress.
     """
     chosen = [s for s in stills if s.meta["split"] != "train" or is_held_out(Still.of(s))]
     errors: dict[str, list[float]] = {}

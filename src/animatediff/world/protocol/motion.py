@@ -266,7 +266,7 @@ def judge_motion(
         convolution: the same model with the rival of equal size, if it was trained.
         num_frames: how many frames of each real clip are measured: as many as are drawn.
         seed: of the drawings.
-        watch: told of the progress, model by model.
+        watch: called with the progress, model by model.
     """
     subjects = [Subject.of(clip, seed=seed) for clip in clips]
     real = [

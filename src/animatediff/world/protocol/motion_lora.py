@@ -167,7 +167,7 @@ def judge_motion_loras(
         moves: by name, each with the clips it learned from.
         subjects: prompts whose concepts no clip trained on has.
         together: several at once, by name.
-        watch: told of the progress, one MotionLoRA after the other.
+        watch: called with the progress, one MotionLoRA after the other.
 
     Raises:
         InputError: there are no prompts, no MotionLoRA, or no clips that one learned from.

@@ -1,7 +1,7 @@
 """Does a MotionLoRA of a single clip make other things move as that clip does?
 
-The course of every animation (``evaluation/motion_profile.py``) is compared with that of the clip; what
-counts is that it is more like the clip's than without the MotionLoRA, from the same noise.
+The motion profile of every animation (``evaluation/motion_profile.py``) is compared with that of the
+clip; what counts is that it is more like the clip's than without the MotionLoRA, from the same noise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from animatediff.errors import InputError
 from animatediff.evaluation.intervals import Estimate, Share, median_of
-from animatediff.evaluation.motion_profile import Course, course_of, likeness, reach
+from animatediff.evaluation.motion_profile import MotionProfile, likeness, motion_profile, reach
 from animatediff.evaluation.reports import Row
 from animatediff.world.protocol.subjects import (
     Draw,
@@ -44,7 +44,7 @@ class ClipMarks:
     """The animations of one MotionLoRA together.
 
     Attributes:
-        likeness: of an animation's course to the clip's, the median.
+        likeness: of an animation's motion profile to the clip's, the median.
         base_likeness: the same without it.
         nearer: animations that are more like the clip than without it.
         reach: how far they go the clip's way, as a share of it, the median.
@@ -76,7 +76,7 @@ class SingleClipReport:
                     f"at least {100 * MOSTLY:.0f} %",
                     marks.nearer.share >= MOSTLY,
                 ),
-                Row(f"{name}: likeness of courses, 1 is the clip's", str(marks.likeness)),
+                Row(f"{name}: likeness of profiles, 1 is the clip's", str(marks.likeness)),
                 Row(f"{name}: the same without it", str(marks.base_likeness)),
                 Row(f"{name}: how far it goes the clip's way", str(marks.reach)),
             ]
@@ -96,7 +96,7 @@ def judge_single_clips(
         base: the model without any.
         motions: by name, each with the clip it learned from.
         subjects: prompts whose concepts no clip trained on has.
-        watch: told of the progress, one MotionLoRA after the other.
+        watch: called with the progress, one MotionLoRA after the other.
 
     Raises:
         InputError: there are no prompts or no MotionLoRA.
@@ -104,20 +104,20 @@ def judge_single_clips(
     if not subjects or not motions:
         raise InputError("MotionLoRAs are judged by prompts, and there must be one of each.")
 
-    def courses(draw: Draw) -> tuple[Course, ...]:
-        return seen_in_each(draw, subjects, course_of, watch=watch)
+    def profiles(draw: Draw) -> tuple[MotionProfile, ...]:
+        return seen_in_each(draw, subjects, motion_profile, watch=watch)
 
-    without = courses(base)
+    without = profiles(base)
     marks: dict[str, ClipMarks] = {}
     for name, motion in motions.items():
-        asked = course_of(motion.clip)
-        drawn = courses(motion.draw)
+        asked = motion_profile(motion.clip)
+        drawn = profiles(motion.draw)
         likely, plain = ([likeness(c, asked) for c in some] for some in (drawn, without))
         marks[name] = ClipMarks(
             median_of(likely),
             median_of(plain),
             Share.of(its > base for its, base in zip(likely, plain, strict=True)),
-            median_of(reach(course, of=asked) for course in drawn),
+            median_of(reach(profile, of=asked) for profile in drawn),
             tuple(likely),
         )
     return SingleClipReport(marks, tuple(subjects))

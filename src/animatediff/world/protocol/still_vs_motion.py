@@ -222,7 +222,7 @@ def judge_still_vs_motion(
         num_styled: prompts of the personalised model.
         num_frames: how many frames of each real clip are measured: as many as are drawn.
         seed: of the drawings.
-        watch: told of the progress.
+        watch: called with the progress.
     """
     subjects = [Subject.of(clip, seed=seed) for clip in clips]
     pictures: list[Measured] = []

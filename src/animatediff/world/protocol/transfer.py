@@ -88,7 +88,7 @@ def judge_transfer(
         style: the new style's name.
         phrase: what a caption calls it.
         seed: of the drawings.
-        watch: told of the progress, model by model.
+        watch: called with the progress, model by model.
 
     Raises:
         InputError: the scorer does not know the style.

@@ -92,9 +92,9 @@ def mixed(kinds: Sequence[Kind]) -> Mixture:
         raise InputError(f"There are no clips of the kind {empty[0]}; leave it out of --mix.")
     total = math.fsum(kind.share for kind in kinds)
     if abs(total - 1) > 1e-6 or any(kind.share <= 0 for kind in kinds):
-        told = " ".join(f"{kind.name}:{kind.share:g}" for kind in kinds)
+        shares = " ".join(f"{kind.name}:{kind.share:g}" for kind in kinds)
         raise InputError(
-            f"The shares of --mix {told} must be above 0 and add up to 1, and add up to {total:g}."
+            f"The shares of --mix {shares} must be above 0 and add up to 1, and add up to {total:g}."
         )
     clips = joined([kind.clips for kind in kinds])
     return Mixture(
