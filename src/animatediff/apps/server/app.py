@@ -1,0 +1,96 @@
+"""The ASGI application of one service: routes, the page's files, and the gate around them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from animatediff.apps.server.gate import Gate
+from animatediff.apps.server.openapi import describe
+from animatediff.apps.server.problems import FieldError, Refused, problem
+from animatediff.apps.server.routes.native import native_routes
+from animatediff.apps.server.routes.supervision import supervision_routes
+from animatediff.apps.server.service import Service
+
+PAGE = Path(__file__).resolve().parent / "page"
+
+
+class Background(Protocol):
+    """Something that runs beside the server, such as the supervisor of workers."""
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        ...
+
+
+def create_app(service: Service, *, background: Sequence[Background] = ()) -> ASGIApp:
+    """The application of one service.
+
+    Args:
+        service: what the routes share.
+        background: runs as long as the application does.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        tasks = [asyncio.create_task(each.run()) for each in (service.broker, *background)]
+        yield
+        service.broker.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    from animatediff.apps.cli import version
+
+    app = FastAPI(
+        title="animatediff",
+        version=version(),
+        summary="Animations from text.",
+        lifespan=lifespan,
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.include_router(native_routes(service))
+    app.include_router(supervision_routes(service))
+    if PAGE.is_dir():
+        app.mount("/", StaticFiles(directory=PAGE, html=True))
+    describe(app)
+
+    @app.exception_handler(HTTPException)
+    async def refused_by_framework(_: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        return problem(Refused(error.status_code, _sentence(error.status_code), headers=headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def refused_by_type(_: Request, error: RequestValidationError) -> Response:
+        errors = [
+            FieldError(".".join(str(part) for part in each["loc"][1:]), f"{each['msg']}.")
+            for each in error.errors()
+        ]
+        return problem(Refused(422, "A value in the address cannot be used.", errors=errors))
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> Response:
+        return problem(error)
+
+    gate = Gate(app, settings=service.settings, logs=service.logs)
+    app.state.check_token = gate.check
+    return gate
+
+
+def _sentence(status: int) -> str:
+    return {
+        404: "There is nothing at this address.",
+        405: "This address does not take that method.",
+    }.get(status, "The request cannot be answered.")

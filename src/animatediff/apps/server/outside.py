@@ -1,0 +1,404 @@
+"""Requests from outside: JSON of a stranger to an ``AnimationRequest`` that names and never points.
+
+Files of weights are named as the server lists them; inputs are hashes of uploads. A text field that
+nobody classified here is refused, so that a new option is closed until it was thought of.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+import threading
+import time
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from animatediff.apps.server.problems import FieldError, Refused
+from animatediff.apps.server.queue.store import is_hash
+from animatediff.config import nearest
+from animatediff.errors import FileError, InputError
+from animatediff.options.checks import check_field
+from animatediff.options.declaration import Declared, declared
+from animatediff.sampling.request import AnimationRequest, parse_lora
+from animatediff.weights.builtin import list_models
+from animatediff.weights.catalog import catalog
+from animatediff.weights.folders import SUFFIXES, list_found
+from animatediff.weights.roles import ROLES, Role, RoleName, usable_roles
+
+FORMATS = ("mp4", "webm", "gif", "webp", "apng", "png")
+MOST_FORMATS = len(FORMATS)
+MOST_PRIORITY = 100
+LISTING_SECONDS = 5.0
+RANDOM_SEED = -1
+
+Takes = Literal["text", "prompt", "upload", "upload@frame", "refused"]
+
+TEXTS: Mapping[str, Takes] = {
+    "prompt": "prompt",
+    "negative_prompt": "prompt",
+    "prompts": "prompt",
+    "family": "text",
+    "fps": "text",
+    "control_preprocess": "text",
+    "control_types": "text",
+    "control_ranges": "text",
+    "control_strengths": "text",
+    "control_weights": "text",
+    "control_modes": "text",
+    "control_inputs": "upload",
+    "control_masks": "upload",
+    "sparse": "upload@frame",
+}
+"""What each text field is, beside those that name weights; any other is refused."""
+NO_UPLOAD = "none"
+"""Instead of an upload, where a field may go without."""
+_RATE = re.compile(r"\d{1,6}(\.\d{1,9})?(/\d{1,9})?")
+_AT_FRAME = re.compile(r"([0-9a-f]{64})@\s*(-?\d{1,6})")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that a request from outside may name.
+
+    Attributes:
+        role: what it is for.
+        field: the field of a request that takes it.
+        name: as a request names it.
+        about: a few words; empty if nothing is known.
+    """
+
+    role: RoleName
+    field: str
+    name: str
+    about: str
+
+
+class Names:
+    """Which models may be named, looked up in the model folders every few seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listed: tuple[Model, ...] = ()
+        self._at = -math.inf
+
+    def all(self) -> tuple[Model, ...]:
+        """Every model of every role that an option takes."""
+        with self._lock:
+            if time.monotonic() - self._at > LISTING_SECONDS:
+                self._listed = tuple(_listed())
+                self._at = time.monotonic()
+            return self._listed
+
+    def known(self, role: RoleName, name: str) -> bool:
+        """Whether a name stands for a model of that role."""
+        wanted = _plain(name)
+        names = [_plain(model.name) for model in self.all() if model.role == role]
+        return wanted in names or sum(known.rpartition("/")[2] == wanted for known in names) == 1
+
+    def sentence(self, role: Role, name: str) -> str:
+        """Why a name was refused."""
+        if _looks_like_a_place(name):
+            return (
+                f"{name!r:.80} looks like a path or an address; a request names a {role.title} as "
+                "GET /api/v1/models lists it."
+            )
+        close = nearest(name, [model.name for model in self.all() if model.role == role.name])
+        remedy = f"did you mean {close}?" if close else "GET /api/v1/models lists those there are."
+        return f"There is no {role.title} {name!r:.80}; {remedy}"
+
+
+def _listed() -> list[Model]:
+    models: dict[tuple[str, str], Model] = {}
+
+    def add(role: Role, name: str, about: str) -> None:
+        models.setdefault((role.name, name), Model(role.name, role.field, name, about))
+
+    for built_in in list_models():
+        add(ROLES[built_in.kind], built_in.name, built_in.about)
+    for role in usable_roles():
+        for found in list_found(role.name):
+            add(role, found.name, "")
+    for name, published in catalog().items():
+        if ROLES[published.role].field and published.path.is_file():
+            add(ROLES[published.role], name, published.about)
+    return list(models.values())
+
+
+def _plain(name: str) -> str:
+    name = name.strip().lower()
+    return next((name[: -len(end)] for end in SUFFIXES if name.endswith(end)), name)
+
+
+def _looks_like_a_place(name: str) -> bool:
+    return (
+        "://" in name
+        or ".." in name
+        or "\\" in name
+        or name.startswith(("/", "~", "."))
+        or re.match(r"[A-Za-z]:", name) is not None
+    )
+
+
+def takes(row: Declared) -> str:
+    """What a field takes over the network: ``text``, ``prompt``, ``name:ROLE``, ``upload``, ...
+
+    Numbers, switches and choices take only themselves, and are ``text`` too.
+    """
+    role = next((role for role in usable_roles() if role.field == row.field), None)
+    if role is not None:
+        return f"name:{role.name}"
+    if row.field in TEXTS:
+        return TEXTS[row.field]
+    numbers = row.is_list and str not in typing.get_args(row.annotation)
+    plain = row.choices or row.annotation in (bool, int, float) or numbers
+    return "text" if plain else "refused"
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON body.
+
+    Raises:
+        Refused: it is not JSON, or holds numbers that are not finite.
+    """
+
+    def no_constant(name: str) -> None:
+        raise ValueError(f"{name} is not a number of JSON")
+
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=no_constant)
+    except (ValueError, RecursionError):
+        raise Refused(400, "The body is not JSON in UTF-8; send one JSON object.") from None
+
+
+def parse_object(body: bytes, *, known: Sequence[str] = ()) -> dict[str, Any]:
+    """The object of a JSON body.
+
+    Args:
+        body: the bytes.
+        known: the only keys that it may have; any if empty.
+
+    Raises:
+        Refused: it is not an object, or has an unknown key.
+    """
+    value = parse_json(body)
+    if not isinstance(value, dict):
+        raise Refused(422, "The body is not a JSON object; send one in braces.")
+    for key in value:
+        if known and key not in known:
+            close = nearest(key, known)
+            remedy = f"did you mean {close}?" if close else f"known are {', '.join(known)}."
+            detail = f"The key {key!r:.60} is unknown; {remedy}"
+            raise Refused(422, detail, errors=[FieldError(str(key)[:60], detail)])
+    return value
+
+
+def read_request(
+    table: object, *, names: Names, has_upload: Callable[[str], bool], at: str = "request"
+) -> AnimationRequest:
+    """The request that a table from outside asks for.
+
+    Args:
+        table: of JSON.
+        names: the models that may be named.
+        has_upload: whether there is an upload of that hash.
+        at: where the table is in the body, for the paths of errors.
+
+    Raises:
+        Refused: a field cannot be used; every such field is listed.
+    """
+    if not isinstance(table, dict):
+        detail = "The request is not a JSON object; send its fields in braces."
+        raise Refused(422, detail, errors=[FieldError(at, detail)])
+    rows = {row.field: row for row in declared(AnimationRequest)}
+    errors: list[FieldError] = []
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        row = rows.get(key)
+        if row is None:
+            close = nearest(str(key), rows)
+            remedy = f"did you mean {close}?" if close else "GET /api/v1/options lists the fields."
+            errors.append(
+                FieldError(f"{at}.{key}"[:80], f"The field {key!r:.60} is unknown; {remedy}")
+            )
+            continue
+        try:
+            values[key] = _value(row, value)
+            _check_places(row, values[key], names=names, has_upload=has_upload)
+        except InputError as error:
+            errors.append(FieldError(f"{at}.{key}", str(error)))
+    if "prompt" not in values and "prompt" not in table:
+        values["prompt"] = ""
+    if errors:
+        raise _refused(errors)
+    try:
+        request = AnimationRequest(**values).validated()
+        for style in request.styles:
+            _check_name(ROLES["lora"], parse_lora(style)[0], names)
+    except InputError as error:
+        text = str(error)
+        field = next((name for name in rows if re.search(rf"\b{re.escape(name)}\b", text)), "")
+        raise _refused([FieldError(f"{at}.{field}" if field else at, text)]) from None
+    if not request.prompt.strip() and not request.prompts:
+        raise _refused([FieldError(f"{at}.prompt", "There is no prompt; say what to draw.")])
+    return request
+
+
+def _refused(errors: Sequence[FieldError]) -> Refused:
+    first = errors[0].detail
+    more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Refused(422, f"{first}{more}", errors=errors)
+
+
+def _value(row: Declared, value: Any) -> Any:
+    """A field's value as the request has it.
+
+    Raises:
+        InputError: it is of another type or out of range.
+    """
+    if row.field == "seed" and value == RANDOM_SEED and not isinstance(value, bool):
+        return secrets.randbits(32)
+    if row.field == "fps":
+        return _rate(value)
+    if row.is_list and isinstance(value, list):
+        value = tuple(typing.cast("list[Any]", value))
+    if row.annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if abs(value) < 1e15 else value
+    check_field(row, value)
+    if isinstance(value, Mapping):
+        pairs = typing.cast("Mapping[Any, Any]", value)
+        if not all(isinstance(text, str) for text in pairs.values()):
+            raise InputError(f"{row.field} has values that are not text; write texts in quotes.")
+        if len(pairs) > 1024:
+            raise InputError(f"{row.field} has {len(pairs)} entries; at most 1024 are allowed.")
+    return value
+
+
+def _rate(value: Any) -> Any:
+    """A frame rate; a text with an exponent could be a number of a billion digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise InputError(f"fps = {value!r:.40} is not a number; write one such as 8.")
+    if isinstance(value, str) and not _RATE.fullmatch(value.strip()):
+        raise InputError(f"fps = {value!r:.40} is not a number; write one such as 8 or 24000/1001.")
+    if isinstance(value, int | float) and not 0 < value < 1e6:
+        raise InputError(f"fps = {value!r:.40} is out of range; choose 0.1 to 120.")
+    return value
+
+
+def _check_places(
+    row: Declared, value: Any, *, names: Names, has_upload: Callable[[str], bool]
+) -> None:
+    """Refuse what is no name or no upload, where a field takes one.
+
+    Raises:
+        InputError: it is not.
+    """
+    kind = takes(row)
+    given = value if isinstance(value, tuple) else (value,)
+    if kind == "refused":
+        if value not in (row.default, None, "", ()):
+            raise InputError(f"{row.field} cannot be set over the network; leave it out.")
+    elif kind.startswith("name:"):
+        role = ROLES[typing.cast("RoleName", kind.removeprefix("name:"))]
+        for text in given:
+            if text:
+                name = parse_lora(text, what=role.title)[0] if role.scaled else text
+                _check_name(role, name, names)
+    elif kind == "upload":
+        for text in given:
+            if text and text != NO_UPLOAD:
+                _check_upload(text, has_upload)
+    elif kind == "upload@frame":
+        for text in given:
+            match = _AT_FRAME.fullmatch(text)
+            if match is None:
+                raise InputError(
+                    f"{text!r:.80} is not the hash of an upload and a frame, such as 9f2c...@0."
+                )
+            _check_upload(match[1], has_upload)
+
+
+def _check_name(role: Role, name: str, names: Names) -> None:
+    if name != role.nothing and not names.known(role.name, name):
+        raise InputError(names.sentence(role, name))
+
+
+def _check_upload(text: str, has_upload: Callable[[str], bool]) -> None:
+    if not is_hash(text):
+        raise InputError(
+            f"{text!r:.80} is not the hash of an upload; POST the file to /api/v1/uploads first."
+        )
+    if not has_upload(text):
+        raise InputError(
+            f"There is no upload {text[:12]}…; POST the file to /api/v1/uploads first."
+        )
+
+
+def uploads_of(request: AnimationRequest) -> tuple[str, ...]:
+    """The hashes of the uploads that a request from outside follows."""
+    found: dict[str, None] = {}
+    for row in declared(AnimationRequest):
+        if takes(row) in ("upload", "upload@frame"):
+            value = getattr(request, row.field)
+            for text in value if isinstance(value, tuple) else (value,):
+                digest = str(text).partition("@")[0]
+                if is_hash(digest):
+                    found[digest] = None
+    return tuple(found)
+
+
+def with_paths(table: Mapping[str, Any], path_of: Callable[[str], str]) -> dict[str, Any]:
+    """A stored request's table in which hashes of uploads are paths, for the worker.
+
+    Raises:
+        FileError: an upload is missing.
+    """
+    found = dict(table)
+    for row in declared(AnimationRequest):
+        if takes(row) in ("upload", "upload@frame") and found.get(row.field):
+            value = found[row.field]
+            given = value if isinstance(value, list | tuple) else [value]
+            paths = [_with_path(str(text), path_of) for text in given]
+            found[row.field] = paths if isinstance(value, list | tuple) else paths[0]
+    return found
+
+
+def _with_path(text: str, path_of: Callable[[str], str]) -> str:
+    digest, sign, frame = text.partition("@")
+    if not is_hash(digest):
+        if text in ("", NO_UPLOAD):
+            return text
+        raise FileError(f"{text!r:.80} is not the hash of an upload.")
+    return f"{path_of(digest)}{sign}{frame}"
+
+
+def read_formats(value: object) -> tuple[str, ...]:
+    """The formats of an order.
+
+    Raises:
+        Refused: one is unknown, or there is none.
+    """
+    given = typing.cast("list[Any]", value) if isinstance(value, list) else [value]
+    for name in given:
+        if not isinstance(name, str) or name not in FORMATS:
+            detail = f"formats = {name!r:.40} is unknown; it is one of {', '.join(FORMATS)}."
+            raise Refused(422, detail, errors=[FieldError("formats", detail)])
+    if not given:
+        detail = f"There is no format; name one of {', '.join(FORMATS)}."
+        raise Refused(422, detail, errors=[FieldError("formats", detail)])
+    return tuple(dict.fromkeys(str(name) for name in given))
+
+
+def read_priority(value: object) -> int:
+    """The priority of an order.
+
+    Raises:
+        Refused: it is not a whole number from -100 to 100.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MOST_PRIORITY:
+        detail = f"priority = {value!r:.40} is not a whole number from -100 to 100."
+        raise Refused(422, detail, errors=[FieldError("priority", detail)])
+    return value

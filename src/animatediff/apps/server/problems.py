@@ -1,0 +1,100 @@
+"""Errors over HTTP: problem+json (RFC 9457) with one sentence, and never a traceback or a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from animatediff.apps.server.queue.jobs import Conflict, Full
+from animatediff.errors import FileError, InputError, MemoryLimitError, OutputError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field of a request.
+
+    Attributes:
+        field: its path, such as ``request.steps``.
+        detail: one sentence.
+    """
+
+    field: str
+    detail: str
+
+
+class Refused(Exception):
+    """An answer other than success.
+
+    Args:
+        status: of HTTP.
+        detail: one sentence that says what to do.
+        errors: of single fields.
+        headers: to add.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+
+def problem(refused: Refused) -> JSONResponse:
+    """The answer for what was refused."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(refused.status).phrase,
+        "status": refused.status,
+        "detail": without_paths(refused.detail),
+    }
+    if refused.errors:
+        body["errors"] = [
+            {"field": error.field, "detail": without_paths(error.detail)}
+            for error in refused.errors
+        ]
+    return JSONResponse(body, refused.status, refused.headers, MEDIA_TYPE)
+
+
+def refusal_of(error: Exception) -> Refused:
+    """What to answer for an error that a handler raised; an unexpected one is only a number."""
+    match error:
+        case Refused():
+            return error
+        case Full():
+            return Refused(429, str(error), headers={"Retry-After": str(RETRY_SECONDS)})
+        case Conflict():
+            return Refused(409, str(error))
+        case InputError() | FileError():
+            return Refused(422, str(error))
+        case MemoryLimitError():
+            return Refused(507, str(error))
+        case OutputError():
+            return Refused(507, str(error), headers={"Retry-After": str(RETRY_SECONDS)})
+        case _:
+            return Refused(500, "The server failed at this request; its log has the cause.")
+
+
+_PATH = re.compile(
+    r"(?<![\w.:/\\])(?!/(?:api|v1|sdapi)/)(?:file:)?(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:;,'\"()]+)+[/\\]([^\s/\\:;,'\"()]+)"
+)
+
+
+def without_paths(sentence: str) -> str:
+    """A sentence in which an absolute path of this machine is only its last name."""
+    return _PATH.sub(r"\1", sentence)
