@@ -108,7 +108,7 @@ class Inspector:
         """
         with self._decoder() as decoder:
             try:
-                return decoder.survey(Media(path))[0]
+                return decoder.measure(Media(path))[0]
             except FileError as error:
                 raise FileError(str(error).replace(str(path), "The file")) from None
 
