@@ -251,7 +251,7 @@ def save_config(requests: Sequence[AnimationRequest], path: Path) -> None:
     request = requests[0]
     whole = request.rate.denominator == 1
     fps = request.rate.numerator if whole else str(request.rate)
-    text = dump_toml({**asdict(request), "fps": fps})
+    text = dump_toml({**asdict(request), "fps": None if request.fps is None else fps})
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

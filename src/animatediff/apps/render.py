@@ -14,6 +14,7 @@ from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animation, Animator
 from animatediff.sampling.animator import Progress as Step
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.video_to_video.sound import lost_sound
 from animatediff.video import grid
 from animatediff.weights.families import Family
 from animatediff.weights.roles import NO_MOTION
@@ -51,6 +52,8 @@ def render(
                 shown_notes.add(note)
         progress.stage("write", total=len(destination.formats))
         for path in destination.paths(label=label):
+            if lost := lost_sound(animation.sound, kind=path.suffix[1:].lower()):
+                progress.tell("note", lost, {})
             written = animation.save(path)
             progress.tell("written", str(written), {"path": str(written)})
         animations.append(animation)
@@ -70,8 +73,9 @@ def choices(request: AnimationRequest) -> str:
     steps = "1 step" if request.steps == 1 else f"{request.steps} steps"
     rounds = f" in {request.free_init} rounds" if request.free_init > 1 else ""
     travel = f", {len(request.prompts)} keyframes" if request.prompts else ""
+    begun = f" from {request.init}" if request.init else ""
     return (
-        f"{frames} of {request.width}x{request.height} at {request.rate} a second, "
+        f"{frames} of {request.width}x{request.height} at {request.rate} a second{begun}, "
         f"{steps} of {request.scheduler}{rounds}, guidance {request.guidance:g}{travel}"
     )
 

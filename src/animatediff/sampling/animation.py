@@ -26,7 +26,7 @@ class Progress:
     """How far an animation is.
 
     Attributes:
-        stage: ``denoise`` or ``decode``.
+        stage: ``invert``, ``denoise`` or ``decode``.
         step: how many steps (or frames) of the stage are done.
         steps: of how many.
         preview: draws a contact sheet of all frames as they now look; only on demand, for it
@@ -48,12 +48,14 @@ class Animation:
         request: what was asked, with every choice that was left to the model filled in.
         latents: what was decoded, in fp32 on the CPU.
         report: on what it ran, with which weights, and whatever was not done as asked.
+        sound: a file whose sound belongs to it; ``save`` copies it where the format holds sound.
     """
 
     video: Video
     request: AnimationRequest
     latents: Float[Tensor, "1 c f h w"]
     report: Report
+    sound: Path | None = None
 
     @property
     def frames(self) -> UInt8[np.ndarray, "f h w 3"]:
@@ -78,5 +80,8 @@ class Animation:
             OutputError: the folder cannot be written or is full.
         """
         return self.video.save(
-            Path(path), metadata=describe(self.request, self.report), format=format
+            Path(path),
+            metadata=describe(self.request, self.report),
+            format=format,
+            sound=self.sound,
         )

@@ -29,20 +29,29 @@ from animatediff.sampling.changed_weights import ChangedWeights, changed_weights
 from animatediff.sampling.conditions import read_texts
 from animatediff.sampling.control.build import build_controls, sparse_pictures
 from animatediff.sampling.control.colours import like_their_pictures
-from animatediff.sampling.control.inputs import check_control_files
 from animatediff.sampling.decode import decode
 from animatediff.sampling.draw import draw_latents
 from animatediff.sampling.guided import guidance_of
 from animatediff.sampling.image_prompts.build import image_prompts_of
-from animatediff.sampling.image_prompts.inputs import check_image_prompt_files
+from animatediff.sampling.inputs import check_input_files
 from animatediff.sampling.loading import Loaded, load_parts, move
 from animatediff.sampling.lora_cache import MOST_LORAS, LoraCache
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import load_request
 from animatediff.sampling.model_noise import model_noise
 from animatediff.sampling.report import report_on
-from animatediff.sampling.request import AnimationRequest, Choices, Files, check_request, chosen
+from animatediff.sampling.request import (
+    AnimationRequest,
+    Choices,
+    Files,
+    check_request,
+    chosen,
+    frames_in,
+)
 from animatediff.sampling.settled import Model, Settled, settle
+from animatediff.sampling.video_to_video.begin import begin_from, read_source
+from animatediff.sampling.video_to_video.sound import sound_of
+from animatediff.sampling.video_to_video.source import Source
 from animatediff.sampling.watch import Watch, ignore, never
 from animatediff.video import Video
 from animatediff.weights.adapters import LoadedLowRank
@@ -123,8 +132,7 @@ class Animator:
     ) -> Animator:
         """Load what a request names; raises as ``load`` does."""
         check_request(request)
-        check_control_files(request)
-        check_image_prompt_files(request)
+        check_input_files(request)
         return cls._of(request, runtime=runtime, most_loras=most_loras)
 
     @classmethod
@@ -177,7 +185,8 @@ class Animator:
 
         Args:
             request: what to make, or just the prompt; what is loaded need not be named.
-            choices: fields of the request that override it, such as ``seed=7``.
+            choices: fields of the request that override it, such as ``seed=7``. ``init`` may also be
+                frames: uint8 of ``f h w 3``, a tensor ``f 3 h w`` from 0 to 1, or pictures of Pillow.
             on_step: called after every step.
             should_stop: asked before every step.
 
@@ -187,7 +196,9 @@ class Animator:
             NumericalError: NaN or infinity, named by its step.
             MemoryLimitError: the request needs more memory than there is.
         """
-        settled = settle(chosen(request, choices, loras=self.own_loras), self.model)
+        asked = chosen(request, choices, loras=self.own_loras)
+        source = read_source(asked, frames_in(choices))
+        settled = settle(asked, self.model, source=source)
         self.loras.make_room([path for path, _ in settled.styles])
         with ExitStack() as stack:
             stack.enter_context(memory_named("The animation"))
@@ -217,7 +228,7 @@ class Animator:
                 )
             ]
             watch = Watch(settled, self.base, on_step, should_stop)
-            return self._animate(settled, watch, weights, inner)
+            return self._animate(settled, watch, weights, inner, source)
 
     def resolved(self, request: AnimationRequest | str) -> AnimationRequest:
         """The request with every choice that was left to the model filled in.
@@ -225,7 +236,8 @@ class Animator:
         Raises:
             InputError: the request cannot be, or is for another model or precision.
         """
-        return settle(chosen(request, {}, loras=self.own_loras), self.model).request
+        asked = chosen(request, {}, loras=self.own_loras)
+        return settle(asked, self.model, source=read_source(asked, None)).request
 
     @property
     def model(self) -> Model:
@@ -239,7 +251,12 @@ class Animator:
         )
 
     def _animate(
-        self, settled: Settled, watch: Watch, weights: ChangedWeights, inner: Sequence[Around]
+        self,
+        settled: Settled,
+        watch: Watch,
+        weights: ChangedWeights,
+        inner: Sequence[Around],
+        source: Source | None,
     ) -> Animation:
         """Text, what is wrapped around the model, latents, frames: the order of work."""
         clock = [time.perf_counter()]
@@ -249,9 +266,23 @@ class Animator:
         outer = wrappers(settled, unet=self.base.unet, weights=weights)
         for around in (*inner, *outer):
             predict_noise = around(predict_noise)
+        beginning = begin_from(
+            source,
+            settled,
+            base=self.base,
+            words=self.words,
+            animated=self.animated,
+            arounds=[*inner, weights.around, partial(over_windows, plan=settled.windows)],
+        )
         clock.append(time.perf_counter())
         latents = draw_latents(
-            settled, base=self.base, family=self.family, predict_noise=predict_noise, watch=watch
+            settled,
+            base=self.base,
+            family=self.family,
+            predict_noise=predict_noise,
+            watch=watch,
+            init=beginning.latents,
+            unguided=beginning.unguided,
         )
         clock.append(time.perf_counter())
         frames = decode(
@@ -281,7 +312,7 @@ class Animator:
             pingpong=request.pingpong,
             loop=request.loop,
         )
-        return Animation(video, settled.request, latents.cpu(), report)
+        return Animation(video, settled.request, latents.cpu(), report, sound_of(settled.request))
 
 
 def wrappers(

@@ -10,13 +10,21 @@ from animatediff.sampling.free_init import in_rounds
 from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.schedulers import Sampler
 from animatediff.sampling.settled import Settled
+from animatediff.sampling.video_to_video.noise_behind import noise_behind
 from animatediff.sampling.watch import Watch
 from animatediff.weights.families import Family
 from animatediff.weights.image_model.base_model import BaseModel
 
 
 def draw_latents(
-    settled: Settled, *, base: BaseModel, family: Family, predict_noise: PredictNoise, watch: Watch
+    settled: Settled,
+    *,
+    base: BaseModel,
+    family: Family,
+    predict_noise: PredictNoise,
+    watch: Watch,
+    init: Latents | None = None,
+    unguided: PredictNoise | None = None,
 ) -> Latents:
     """Draw the latents that a request determines.
 
@@ -26,6 +34,8 @@ def draw_latents(
         family: of the motion module; it has the noise schedule.
         predict_noise: the model and all that is wrapped around it.
         watch: is told of every step.
+        init: latents to begin from, if any.
+        unguided: predicts what ``init`` shows; given if it is inverted, to begin with its own noise.
 
     Raises:
         Cancelled: whoever watches said so.
@@ -57,8 +67,18 @@ def draw_latents(
         )
 
     def draw(start: Latents, number: int) -> Latents:
+        if init is not None and unguided is not None:
+            start = noise_behind(
+                init,
+                sampler=sampler(),
+                first=settled.first,
+                predict_noise=unguided,
+                on_step=watch.inverted,
+                should_stop=watch.should_stop,
+            )
         chosen = sampler()
-        latents, first = chosen.start(start)
+        strength = 1 - settled.first / settled.steps
+        latents, first = chosen.start(start, init=init, strength=strength)
         return denoise(
             latents,
             first=first,

@@ -6,12 +6,29 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animatediff.sampling.control.inputs import control_files
-from animatediff.sampling.image_prompts.inputs import image_prompt_files
+from animatediff.sampling.control.inputs import check_control_files, control_files
+from animatediff.sampling.image_prompts.inputs import (
+    check_image_prompt_files,
+    image_prompt_files,
+)
+from animatediff.sampling.video_to_video.options import GIVEN_FRAMES
+from animatediff.video.material import files_of
 from animatediff.weights.storage.files import sha256_of
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest
+
+
+def check_input_files(request: AnimationRequest) -> None:
+    """Check every input of a request by headers and names, before a model is loaded.
+
+    Raises:
+        InputError: inputs and networks do not match, or there is no such network.
+        FileError: a file is broken or something else, or an input is missing.
+    """
+    check_control_files(request)
+    check_image_prompt_files(request)
+    input_files(request)
 
 
 def input_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
@@ -20,7 +37,10 @@ def input_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
     Raises:
         FileError: one is missing.
     """
-    return {**control_files(request), **image_prompt_files(request)}
+    found = {**control_files(request), **image_prompt_files(request)}
+    if request.init and request.init != GIVEN_FRAMES:
+        found["init"] = files_of(Path(request.init).expanduser())
+    return found
 
 
 def input_digests(request: AnimationRequest) -> dict[str, str]:

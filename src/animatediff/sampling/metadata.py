@@ -17,6 +17,7 @@ from animatediff.sampling.keyframes import positions_of
 from animatediff.sampling.loading import files_named
 from animatediff.sampling.request import MAX_JSON, AnimationRequest
 from animatediff.sampling.schedulers import SAMPLERS
+from animatediff.sampling.video_to_video.options import GIVEN_FRAMES
 from animatediff.video import read_metadata
 from animatediff.weights.roles import NO_MOTION
 from animatediff.weights.storage.files import sha256_of
@@ -171,7 +172,12 @@ def _check_weights(path: Path, *, request: AnimationRequest, recorded: Any) -> N
 
 
 def _check_inputs(path: Path, *, request: AnimationRequest, known: Mapping[str, Any]) -> None:
-    """Refuse if what control networks followed is not here, or is not what it was."""
+    """Refuse if what the animation followed or began from is not here, or is not what it was."""
+    if request.init == GIVEN_FRAMES:
+        raise FileError(
+            f"{path} began from frames that a Python program gave, and carries no copy of them; "
+            "give the same frames again as init."
+        )
     try:
         digests = input_digests(request)
     except FileError as error:

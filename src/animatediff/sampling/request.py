@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Literal, TypedDict
+from os import PathLike, fspath
+from typing import Any, Literal, TypedDict, cast
 
 from animatediff.config import from_table
 from animatediff.errors import InputError
@@ -86,6 +87,7 @@ from animatediff.sampling.options.guidance import (
     PerturbedAttention,
 )
 from animatediff.sampling.options.output import (
+    FPS,
     MAX_FPS,
     MIN_FPS,
     Fps,
@@ -117,6 +119,18 @@ from animatediff.sampling.options.sampler import (
 )
 from animatediff.sampling.prompt_syntax import take_loras
 from animatediff.sampling.scaled_names import parse_adapter, parse_lora
+from animatediff.sampling.video_to_video.options import (
+    GIVEN_FRAMES,
+    FramesInMemory,
+    Init,
+    InitFit,
+    InitPrompt,
+    Invert,
+    KeepSound,
+    StartStep,
+    Strength,
+    check_video_to_video,
+)
 from animatediff.sampling.windows.options import (
     ContextLength,
     ContextOverlap,
@@ -170,7 +184,7 @@ class AnimationRequest:
     window_weights: ContextWeights = "pyramid"
     pingpong: Pingpong = False
     interpolate: Interpolate = 1
-    fps: Fps = 8
+    fps: Fps = None
     width: Width = None
     height: Height = None
     steps: Steps = None
@@ -183,6 +197,13 @@ class AnimationRequest:
     scheduler: Scheduler = None
     free_init: FreeInit = 1
     seed: Seed = 0
+    init: Init = ""
+    strength: Strength = None
+    start_step: StartStep = None
+    invert: Invert = False
+    init_prompt: InitPrompt = ""
+    init_fit: InitFit = "crop"
+    sound: KeepSound = True
     controls: Controls = ()
     control_inputs: ControlInputs = ()
     control_preprocess: ControlPreprocess = ()
@@ -241,11 +262,13 @@ class AnimationRequest:
 
     @property
     def rate(self) -> Fraction:
-        """``fps``, exactly.
+        """``fps``, exactly; 8 if nothing is said.
 
         Raises:
             InputError: it is not a number.
         """
+        if self.fps is None:
+            return Fraction(FPS)
         try:
             # A float is meant as it is printed: 23.976 is not 1687479837196255/70368744177664.
             return Fraction(str(self.fps).strip())
@@ -280,6 +303,7 @@ class AnimationRequest:
         parse_adapter(self.adapter)
         check_controls(self)
         check_image_prompts(self)
+        check_video_to_video(self)
         check_list("LoRA", self.styles, most=MAX_LORAS)
         check_number("fps", float(self.rate), least=MIN_FPS, most=MAX_FPS)
         if self.closed_loop and not prompts:
@@ -308,7 +332,7 @@ class AnimationRequest:
             )
         return replace(
             self,
-            fps=self.rate,
+            fps=None if self.fps is None else self.rate,
             prompts=prompts,
             **{row.field: tuple(getattr(self, row.field)) for row in _lists()},
         )
@@ -320,7 +344,8 @@ class AnimationRequest:
     def as_table(self) -> dict[str, Any]:
         """The request as plain data, with the version of its form."""
         lists = {row.field: list(getattr(self, row.field)) for row in _lists()}
-        return {"schema": SCHEMA, **asdict(self), "fps": str(self.rate), **lists}
+        rate = None if self.fps is None else str(self.rate)
+        return {"schema": SCHEMA, **asdict(self), "fps": rate, **lists}
 
     @classmethod
     def from_json(cls, text: str) -> AnimationRequest:
@@ -389,7 +414,7 @@ class Choices(Files, total=False):
     clip_skip: int | None
     emphasis: EmphasisName
     num_frames: int | None
-    fps: Fraction | int | float | str
+    fps: Fraction | int | float | str | None
     width: int | None
     height: int | None
     steps: int | None
@@ -402,6 +427,13 @@ class Choices(Files, total=False):
     scheduler: SchedulerName | None
     free_init: int
     seed: int
+    init: str | PathLike[str] | FramesInMemory
+    strength: float | None
+    start_step: int | None
+    invert: bool
+    init_prompt: str
+    init_fit: FitName
+    sound: bool
     control_inputs: Sequence[str]
     control_preprocess: Sequence[str]
     control_types: Sequence[str]
@@ -458,7 +490,19 @@ def chosen(
     if isinstance(request, str):
         request = AnimationRequest(request)
     check_request(request)
-    return replace(request, **{"loras": request.loras or loras, **choices})
+    changes: dict[str, Any] = {"loras": request.loras or loras, **choices}
+    init = changes.get("init", "")
+    if isinstance(init, PathLike):
+        changes["init"] = fspath(cast("PathLike[str]", init))
+    elif not isinstance(init, str):
+        changes["init"] = GIVEN_FRAMES
+    return replace(request, **changes)
+
+
+def frames_in(choices: Choices) -> FramesInMemory | None:
+    """The frames in memory that a call gave as ``init``, if it did."""
+    init = choices.get("init")
+    return None if init is None or isinstance(init, str | PathLike) else init
 
 
 def _lists() -> tuple[Declared, ...]:

@@ -136,6 +136,7 @@ class Sampler:
             self.scheduler.set_timesteps(steps, device=device)
         self.kind = kind
         self.seed = seed
+        self.prediction = prediction
 
     @property
     def timesteps(self) -> Tensor:
@@ -154,11 +155,11 @@ class Sampler:
         Args:
             noise: unit Gaussian noise.
             init: finished latents to begin from, for video-to-video and the like.
-            strength: the share of the steps that is taken; at 1 ``init`` does not count, at 0 the
-                result is ``init``.
+            strength: the share of the steps that is taken, at least one above 0; at 1 ``init`` does
+                not count, at 0 the result is ``init``.
         """
         steps = len(self.timesteps)
-        first = steps - round(strength * steps)
+        first = first_step(strength, steps=steps)
         if init is None or first == 0:
             return noise * self.scheduler.init_noise_sigma, 0
         if first == steps:
@@ -168,6 +169,16 @@ class Sampler:
         levels = self.timesteps[first : first + 1].expand(noise.shape[2])
         begun = self.scheduler.add_noise(_as_batch(init), _as_batch(noise), levels)
         return _as_clip(begun), first
+
+    def kept_at(self, timestep: Tensor) -> Tensor:
+        """The share of the signal's variance at a timestep (alpha-bar), between whole ones too."""
+        kept = self.scheduler.alphas_cumprod.to(timestep.device)
+        below = timestep.floor().long().clamp(0, len(kept) - 1)
+        above = (below + 1).clamp(max=len(kept) - 1)
+        ratio = (1 - kept) / kept
+        # As samplers do it: the logarithm of the noise level is linear between two timesteps.
+        level = torch.lerp(ratio[below].log(), ratio[above].log(), (timestep - below).float())
+        return 1 / (1 + level.exp())
 
     def noised(
         self, latents: Float[Tensor, "1 c f h w"], noise: Float[Tensor, "1 c f h w"]
@@ -199,6 +210,14 @@ class Sampler:
         guess = getattr(after, "pred_original_sample", None)
         guess = getattr(after, "denoised", None) if guess is None else guess
         return latents, latents if guess is None else _as_clip(guess)
+
+
+def first_step(strength: float, *, steps: int) -> int:
+    """The first step to take, so that a share ``strength`` of the steps is taken.
+
+    Any strength above 0 takes one step at least.
+    """
+    return steps - max(round(strength * steps), 1 if strength > 0 else 0)
 
 
 def _as_batch(clip: Float[Tensor, "1 c f h w"]) -> Float[Tensor, "f c h w"]:

@@ -17,7 +17,9 @@ from animatediff.sampling.loading import Loaded
 from animatediff.sampling.request import AnimationRequest, check_request
 from animatediff.sampling.scale import Scale
 from animatediff.sampling.scaled_names import parse_adapter, parse_lora
-from animatediff.sampling.schedulers import SAMPLERS, SamplerKind
+from animatediff.sampling.schedulers import SAMPLERS, SamplerKind, first_step
+from animatediff.sampling.video_to_video.options import STRENGTH
+from animatediff.sampling.video_to_video.source import Source
 from animatediff.sampling.wildcards import resolve_wildcards
 from animatediff.sampling.windows.plan import WindowPlan
 from animatediff.weights.adapters import LoadedLowRank
@@ -94,6 +96,7 @@ class Settled:
         windows: what is denoised together at each step.
         side: the model's own size in pixels.
         template: the texts in which wildcards were resolved, as they were typed.
+        first: the first denoising step to take.
     """
 
     request: AnimationRequest
@@ -110,6 +113,7 @@ class Settled:
     windows: WindowPlan
     template: Mapping[str, str]
     side: int
+    first: int
 
     @property
     def is_guided(self) -> bool:
@@ -117,14 +121,21 @@ class Settled:
         return self.guidance != 1
 
 
-def settle(request: AnimationRequest, model: Model) -> Settled:
+def settle(request: AnimationRequest, model: Model, *, source: Source | None = None) -> Settled:
     """Check a request against a model, and make every choice that it leaves open.
+
+    Args:
+        request: the request.
+        model: what the loaded files decide.
+        source: what it begins from, if anything; it decides frames, rate and shape.
 
     Raises:
         InputError: a value cannot be used, or the request is for another model or precision.
     """
     check_request(request)
     family, unit = model.family, model.pixels_per_latent
+    if source is not None:
+        request = _like(request, source, side=model.side)
     num_frames = family.num_frames if request.num_frames is None else request.num_frames
     steps = family.steps if request.steps is None else request.steps
     guidance = family.guidance if request.guidance is None else request.guidance
@@ -138,6 +149,7 @@ def settle(request: AnimationRequest, model: Model) -> Settled:
         height=height,
         steps=steps,
         guidance=guidance,
+        fps=request.rate,
         scheduler=scheduler,  # pyright: ignore[reportArgumentType] - one of its own names
     ).validated()
     filled = model.loaded.complete(filled, words=model.words)
@@ -166,7 +178,36 @@ def settle(request: AnimationRequest, model: Model) -> Settled:
         windows=_windows(final, num_frames, family=family, loaded=model.loaded),
         template={name: text for name, text in typed.items() if text != found[name]},
         side=model.side,
+        first=_first(final, steps=steps, sampler=SAMPLERS[scheduler]),
     )
+
+
+def _like(request: AnimationRequest, source: Source, *, side: int) -> AnimationRequest:
+    """The request with the frames, rate and shape of what it begins from, where it gives none."""
+    fps = (source.rate or request.rate) if request.fps is None else request.rate
+    num_frames = source.count_within(fps) if request.num_frames is None else request.num_frames
+    width, height = request.width, request.height
+    if width is None and height is None:
+        width, height = source.size(side)
+    return replace(request, fps=fps, num_frames=num_frames, width=width, height=height)
+
+
+def _first(request: AnimationRequest, *, steps: int, sampler: SamplerKind) -> int:
+    """The first denoising step to take; not 0 only if there is something to begin from.
+
+    Raises:
+        InputError: the sampler draws fresh noise, so that inverting makes no sense.
+    """
+    if not request.init:
+        return 0
+    if request.invert and sampler.noisy:
+        raise InputError(
+            f"{sampler.label} draws fresh noise at every step, so the noise of --invert would not "
+            "lead back to the video; use another sampler, such as ddim or euler."
+        )
+    if request.start_step is not None:
+        return request.start_step
+    return first_step(STRENGTH if request.strength is None else request.strength, steps=steps)
 
 
 def _windows(

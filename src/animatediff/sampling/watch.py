@@ -41,10 +41,16 @@ class Watch:
     on_step: Callable[[Progress], None]
     should_stop: Callable[[], bool]
 
+    def inverted(self, step: int, latents: Float[Tensor, "1 c f h w"]) -> None:
+        """Report how many steps of DDIM inversion are done."""
+        steps = self.settled.steps - self.settled.first
+        self.on_step(Progress("invert", step, steps, lambda: self._sheet(latents)))
+
     def denoised(self, step: int, guess: Float[Tensor, "1 c f h w"], *, number: int) -> None:
         """Report a denoising step of a FreeInit round, and what the latents will probably become."""
-        steps, rounds = self.settled.steps, self.settled.request.free_init
-        done = number * steps + step
+        first, rounds = self.settled.first, self.settled.request.free_init
+        steps = self.settled.steps - first
+        done = number * steps + step - first
         self.on_step(Progress("denoise", done, rounds * steps, lambda: self._sheet(guess)))
 
     def decoded(self, frame: int, latents: Float[Tensor, "1 c f h w"]) -> None:

@@ -36,6 +36,7 @@ from animatediff.video.facts import (
     picture_facts,
 )
 from animatediff.video.pictures import count_frames, shown
+from animatediff.video.sound import sound_beside
 from animatediff.video.upright import upright_of
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
@@ -68,6 +69,7 @@ def write_video(
     metadata: Mapping[str, str],
     kind: str | None,
     loop: int,
+    sound: Path | None = None,
 ) -> Path:
     """Write frames under ``path``; returns the written path. The result is complete or absent.
 
@@ -86,7 +88,9 @@ def write_video(
             return _published(path.with_suffix(""), lambda to: _write_folder(to, frames, facts))
         return _published(path, lambda to: _write_picture(to, frames[0], facts))
     if kind in _CODECS:
-        return _published(path, lambda to: _write_codec(to, frames, fps, facts, kind=kind))
+        return _published(
+            path, lambda to: _write_codec(to, frames, fps, facts, kind=kind, sound=sound)
+        )
     return _published(path, lambda to: _write_pillow(to, frames, fps, facts, kind=kind, loop=loop))
 
 
@@ -181,7 +185,9 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_codec(path: Path, frames: Frames, fps: Fraction, facts: Facts, *, kind: str) -> None:
+def _write_codec(
+    path: Path, frames: Frames, fps: Fraction, facts: Facts, *, kind: str, sound: Path | None
+) -> None:
     """Pad odd sizes by repeating the last line: H.264 and VP9 need even sizes."""
     codec, options = _CODECS[kind]
     _, height, width, _ = frames.shape
@@ -192,10 +198,14 @@ def _write_codec(path: Path, frames: Frames, fps: Fraction, facts: Facts, *, kin
         stream.height, stream.width = even.shape[1:3]
         stream.pix_fmt = "yuv420p"
         tag_bt709(stream)
-        for frame in even:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(in_bt709(picture, pixels="yuv420p")))
-        container.mux(stream.encode(None))
+        seconds = len(frames) / fps
+        with sound_beside(container, sound, kind=kind, seconds=seconds) as copy_sound:
+            for number, frame in enumerate(even):
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+                container.mux(stream.encode(in_bt709(picture, pixels="yuv420p")))
+                copy_sound(number / fps)
+            container.mux(stream.encode(None))
+            copy_sound(seconds)
 
 
 def _write_pillow(

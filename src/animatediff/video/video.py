@@ -57,6 +57,7 @@ class Video:
         metadata: Mapping[str, str] | None = None,
         format: str | None = None,  # noqa: A002 - the word everybody uses
         loop: int = 0,
+        sound: Path | None = None,
     ) -> Path:
         """Write the video with metadata and return its path. The result is complete or absent.
 
@@ -66,13 +67,21 @@ class Video:
             metadata: text entries, in any script and of any length.
             format: one of ``FORMATS``; by default the path's suffix.
             loop: how often GIF, WebP and APNG play; 0 is forever.
+            sound: a file whose sound is copied beside the frames, if the format can hold it as it
+                is.
 
         Raises:
             InputError: the format is unknown.
             OutputError: the folder is read-only or full; nothing is left behind.
         """
         return write_video(
-            self.frames, self.fps, Path(path), metadata=metadata or {}, kind=format, loop=loop
+            self.frames,
+            self.fps,
+            Path(path),
+            metadata=metadata or {},
+            kind=format,
+            loop=loop,
+            sound=sound,
         )
 
     @classmethod

@@ -11,6 +11,7 @@ MAX_FRAMES = 1024
 MAX_SIZE = 2048
 MIN_FPS = 0.1
 MAX_FPS = 120
+FPS = 8
 MAX_INTERPOLATE = 16
 
 NumFrames = Annotated[
@@ -31,7 +32,7 @@ NumFrames = Annotated[
         common=True,
         least=1,
         most=MAX_FRAMES,
-        unset="as many as the motion module was trained on",
+        unset="as many as the motion module was trained on; with --init, as many as the video has",
     ),
 ]
 Pingpong = Annotated[
@@ -53,7 +54,7 @@ Interpolate = Annotated[
     ),
 ]
 Fps = Annotated[
-    Fraction | int | float | str,
+    Fraction | int | float | str | None,
     Option(
         "Frames a second. A fraction such as 24000/1001 is exact.",
         group="Output",
@@ -61,6 +62,7 @@ Fps = Annotated[
         foreign=("frame-rate", "framerate", "rate"),
         least=MIN_FPS,
         most=MAX_FPS,
+        unset="8; with --init, that of the video",
     ),
 ]
 Width = Annotated[
@@ -73,7 +75,7 @@ Width = Annotated[
         least=8,
         most=MAX_SIZE,
         multiple_of=8,
-        unset="the model's own",
+        unset="the model's own; with --init, in the shape of the video",
     ),
 ]
 Height = Annotated[
@@ -86,6 +88,6 @@ Height = Annotated[
         least=8,
         most=MAX_SIZE,
         multiple_of=8,
-        unset="the model's own",
+        unset="the model's own; with --init, in the shape of the video",
     ),
 ]

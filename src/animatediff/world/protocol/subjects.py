@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -51,7 +50,7 @@ def drawn_by(
     Raises:
         InputError: the template's frame rate is not the real clips'.
     """
-    if template.num_frames != 1 and Fraction(template.fps) != FLOW_RATE:
+    if template.num_frames != 1 and template.rate != FLOW_RATE:
         raise InputError(f"Real clips run at {FLOW_RATE} fps; ask for fps={FLOW_RATE}.")
 
     def draw(prompt: str, *, seed: int) -> Frames:

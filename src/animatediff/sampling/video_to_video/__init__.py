@@ -1,0 +1,1 @@
+"""Begin from a video instead of from noise alone."""
