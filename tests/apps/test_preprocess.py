@@ -58,3 +58,16 @@ def test_lines_are_where_the_picture_changes_and_nowhere_else(name: PreprocessNa
 def test_none_leaves_frames_as_they_are() -> None:
     assert preprocessed(square()[None], name="none") is not None
     assert np.array_equal(preprocessed(square()[None], name="none")[0], square())
+
+
+def test_a_shape_is_filled_and_lighter_towards_its_middle() -> None:
+    frame = square()
+    frame[20:28, 20:28] = 240  # a hole of the colour of the background
+    shape = preprocessed(frame[None], name="shape")[0, ..., 0]
+    inside = np.zeros(shape.shape, bool)
+    inside[12:36, 12:36] = True
+    assert (shape[inside] >= 80).all()
+    assert (shape[~inside] == 0).all()
+    assert shape[24, 24] == shape.max()
+    assert shape[24, 14] < shape[24, 18] < shape[24, 24]
+    assert not preprocessed(np.full_like(frame, 7)[None], name="shape").any()

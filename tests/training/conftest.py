@@ -108,7 +108,7 @@ def small_setup_of(
 
     def make(stage: str, work: Path) -> StageOptions:
         shutil.copytree(written_world, work)
-        if stage in ("motion", "motion-longer", "motion-convolution"):
+        if stage in ("motion", "motion-longer", "motion-convolution", "sparse-control"):
             return given(stage, work, frames=4)
         if stage == "personalise-inversion":
             return given(stage, work, rank=2, clips=3, frames=4, word="<mine>", like="fox")

@@ -23,7 +23,7 @@ class PreprocessOptions:
     input: Annotated[Positional[Path], arg(metavar="VIDEO")]
     """A video, a folder of pictures, or one picture."""
     method: Annotated[Positional[PreprocessName], arg(metavar="METHOD")]
-    """canny, lineart, softedge, tile, or none, as --control-preprocess takes it."""
+    """canny, lineart, softedge, tile, shape, or none, as --control-preprocess takes it."""
     output: Annotated[Path, arg(aliases=("-o",), metavar="FILE")]
     """The file to write, such as edges.mp4; for a picture, edges.png."""
     size: Annotated[str | None, optional("WxH", default="as it is")] = None

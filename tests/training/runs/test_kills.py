@@ -30,6 +30,8 @@ OWN_STAGES = (
     "personalise-lora",
     "personalise-dreambooth",
     "personalise-inversion",
+    "control",
+    "sparse-control",
 )
 WORLD_STAGES = (
     "text-encoder",

@@ -40,6 +40,8 @@ WRITES = {
     "personalise-lora": ("world/lora/personal.safetensors",),
     "personalise-dreambooth": ("world/personal",),
     "personalise-inversion": ("world/embedding/mine.safetensors",),
+    "control": ("world/control/edges.safetensors",),
+    "sparse-control": ("world/control/pictures.safetensors",),
 }
 """What each row may change in a world folder, and nothing else."""
 PREPARES = {
@@ -48,9 +50,10 @@ PREPARES = {
         "world/emoji/tokenizer",
         "world/emoji/scheduler",
         "world/emoji/model_index.json",
-    )
+    ),
+    "control": ("hints-canny-stills.safetensors", "hints-canny-clips.safetensors"),
 }
-"""What is made before the first step: the text encoder's tokenizer, and what its teacher said."""
+"""What is made before the first step: a tokenizer, what a teacher said, and hints."""
 STAY = {
     "decoder": ("vae/diffusion_pytorch_model.safetensors", r"(encoder|quant_conv)\."),
     "image-longer": ("text_encoder/model.safetensors", r".*\.token_embedding\."),

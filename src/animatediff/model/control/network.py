@@ -44,11 +44,10 @@ class ControlNetwork(Protocol):
         ...
 
     def __call__(self, question: Question, embedded: Embedded) -> Residuals:
-        """What to add; the rows of ``embedded`` are the frames of one clip, in their order."""
+        """What to add; ``embedded`` has a row for each frame, of one clip or of all clips."""
         ...
 
 
 def for_every_clip(rows: Tensor, *, question: Question) -> Tensor:
-    """Rows for the frames of one clip, repeated for every clip of the batch."""
-    clips = len(question.latents) // question.num_frames
-    return rows.repeat(clips, *[1] * (rows.ndim - 1))
+    """Rows for the frames of one clip, repeated for every clip; rows for all clips, as they are."""
+    return rows.repeat(len(question.latents) // len(rows), *[1] * (rows.ndim - 1))

@@ -7,9 +7,11 @@ motion modules carry a hint to the frames that have none.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from animatediff.model.animated_unet import motion_sites
@@ -35,6 +37,7 @@ class SparseControl(nn.Module):
         version: what its hints are.
         heads: attention heads of the motion modules.
         norm_scope: statistics of the motion modules' first norm; ``video`` is diffusers' variant.
+        sites: where motion modules are, by name; ``None`` for after every layer, as published.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class SparseControl(nn.Module):
         version: SparseVersion,
         heads: int = 8,
         norm_scope: NormScope = "frame",
+        sites: Collection[str] | None = None,
     ) -> None:
         super().__init__()
         self.version: SparseVersion = version
@@ -55,7 +59,7 @@ class SparseControl(nn.Module):
         self.stem = stem
         self.net = net
         self.clip = Clip()
-        sites = list(motion_sites(net, mid=False))
+        places = [s for s in motion_sites(net, mid=False) if sites is None or s.name in sites]
         self.motion = nn.ModuleDict(
             {
                 site.name: MotionModule(
@@ -66,11 +70,11 @@ class SparseControl(nn.Module):
                     attention_blocks=1,
                     clip=self.clip,
                 )
-                for site in sites
+                for site in places
             }
         )
         self.grafts = Grafts(
-            {site.name: Graft(self.motion[site.name]).attach(site.layer) for site in sites}
+            {site.name: Graft(self.motion[site.name]).attach(site.layer) for site in places}
         )
 
     def embed(self, hints: Hints, *, mask: float = 1.0) -> Embedded:
@@ -83,6 +87,10 @@ class SparseControl(nn.Module):
         hints = torch.cat([hints, torch.zeros_like(hints[:1])])
         marks = torch.full_like(hints[:, :1], mask)
         marks[-1] = 0
+        return self.embed_marked(hints, marks)
+
+    def embed_marked(self, hints: Hints, marks: Float[Tensor, "n 1 height width"]) -> Embedded:
+        """The features of hints that are zero where their mark is."""
         return (self.stem(torch.cat([hints, marks], dim=1).to(self.net.dtype)),)
 
     def forward(self, question: Question, embedded: Embedded) -> Residuals:

@@ -48,7 +48,7 @@ ControlInputs = Annotated[
 ControlPreprocess = Annotated[
     tuple[str, ...],
     Option(
-        f"What is drawn from the input first: canny, lineart, softedge, tile or none. {_EACH}.",
+        f"What is drawn from the input first: canny, lineart, softedge, tile, shape or none. {_EACH}.",
         group=_GROUP,
         metavar="NAME",
         foreign=("preprocessor", "control-type-preprocess", "annotator"),

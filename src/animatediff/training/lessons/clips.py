@@ -210,7 +210,7 @@ class ClipLesson:
     def losses(self, batch: ClipBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the loss of these clips, each at its own timestep."""
         device = next(self.learns.parameters()).device
-        latents = self._latents(batch, device)
+        latents = self.latents(batch, device)
         noise = torch.randn(latents.shape, generator=generator)
         if self.noise_offset:
             noise = offset_noise(noise, strength=self.noise_offset, generator=generator)
@@ -272,7 +272,8 @@ class ClipLesson:
         return terms
 
     @torch.no_grad()
-    def _latents(self, batch: ClipBatch, device: torch.device) -> Latents:
+    def latents(self, batch: ClipBatch, device: torch.device) -> Latents:
+        """Return the latents of every clip, encoding those that are not stored."""
         if batch.frames is None:
             drawn = [
                 clip.latents(seeded("posterior", *draw)).to(device)

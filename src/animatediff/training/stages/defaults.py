@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from animatediff.training.lessons.clips import TrainingData
+from animatediff.video.preprocess import PreprocessName
 from animatediff.weights.builtin import ModelFolder
 from animatediff.weights.families import Family
 
@@ -62,4 +63,8 @@ class Defaults(Protocol):
 
     def pictures(self, work: Path, *, size: int, first: int, count: int | None) -> TrainingData:
         """Pictures of a style that the image model has not seen."""
+        ...
+
+    def hinted(self, work: Path, *, hint: PreprocessName) -> tuple[TrainingData, TrainingData]:
+        """Pictures of every style, and their hints as pictures; the same draws give the same frames."""
         ...

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from animatediff.data.checking.quarantine import MAX_BAD
 from animatediff.data.decoding.media import Limits
 from animatediff.options.declaration import Option
+from animatediff.video.preprocess import PreprocessName
 
 
 @dataclass(frozen=True)
@@ -380,6 +381,54 @@ class DreamBoothOptions:
     prior: Annotated[float, Option("Weight of prior preservation.", group="Loss")] = 1.0
 
 
+@dataclass(frozen=True)
+class EncoderOptions:
+    """The size of a control network, and what it begins as."""
+
+    encoder: Annotated[
+        Literal["full", "small"] | None,
+        Option(
+            "What a control network copies of the image model: all of its encoder, or a small part "
+            "without attention.",
+            group="Model",
+            metavar="NAME",
+            unset="small for the built-in model, else full",
+        ),
+    ] = None
+    begin_from: Annotated[
+        str | None,
+        Option(
+            "Control network to continue training, a name or a file, of the same kind and size.",
+            group="Model",
+            metavar="NAME",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class HintOptions:
+    """What a ControlNet learns to follow."""
+
+    hint: Annotated[
+        PreprocessName,
+        Option(
+            "Hints to draw from the training frames: canny, lineart, softedge, tile or shape; with "
+            "--hints, what to draw from those pictures, or none.",
+            group="Data",
+            common=True,
+        ),
+    ] = "canny"
+    hints: Annotated[
+        Path | None,
+        Option(
+            "Hints of one's own for --data: files of the same names, such as depth maps or poses.",
+            group="Data",
+            metavar="FOLDER",
+            common=True,
+        ),
+    ] = None
+
+
 GROUPS = (
     OutputOptions,
     ImageModelOptions,
@@ -395,11 +444,13 @@ GROUPS = (
     MotionLoraOptions,
     InversionOptions,
     DreamBoothOptions,
+    EncoderOptions,
+    HintOptions,
 )
 """Every group, in the order in which options are listed."""
 
 DO_NOT_IDENTIFY = frozenset(
     "model motion adapter start output data class_data layout videos max_bad max_seconds timeout "
-    "checkpointing caption_from_names".split()
+    "checkpointing caption_from_names hints begin_from".split()
 )
 """Options that do not make a run another run: files are compared by their content instead."""

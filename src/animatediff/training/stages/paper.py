@@ -183,7 +183,7 @@ def _continue_from(name: str, lora: MotionLora) -> str:
 
 def image_lesson(frozen: FrozenModel, learns: nn.Module, data: ReadBatch) -> ClipLesson:
     """Eq. 2: single frames, with the noise schedule of the image model."""
-    return _lesson(frozen, learns, frame_by_frame(frozen.base.unet), data, frozen.image_betas())
+    return lesson_on(frozen, learns, frame_by_frame(frozen.base.unet), data, frozen.image_betas())
 
 
 def clip_lesson(
@@ -192,14 +192,29 @@ def clip_lesson(
     """Eq. 5: clips, with the noise schedule of the motion modules' family."""
     if frozen.options.of(ImageModelOptions).checkpointing:
         animated.set_gradient_checkpointing(True)
-    return _lesson(frozen, learns, animated, data, family.betas)
+    return lesson_on(frozen, learns, animated, data, family.betas, animated=animated)
 
 
-def _lesson(
-    frozen: FrozenModel, learns: nn.Module, predict: Denoiser, data: ReadBatch, betas: Betas
+def lesson_on(
+    frozen: FrozenModel,
+    learns: nn.Module,
+    predict: Denoiser,
+    data: ReadBatch,
+    betas: Betas,
+    *,
+    animated: AnimatedUNet | None = None,
 ) -> ClipLesson:
+    """The lesson of a stage, by the options of its loss.
+
+    Args:
+        frozen: the image model.
+        learns: what is trained.
+        predict: the denoiser with everything attached.
+        data: reads the clips.
+        betas: the noise schedule.
+        animated: the motion modules in ``predict``, if it has some.
+    """
     options = frozen.options
-    animated = predict if isinstance(predict, AnimatedUNet) else None
     checkpointing = options.of(ImageModelOptions).checkpointing
     spares = not checkpointing and not frozen.is_default  # the built-in model is small enough
     choose_fast_paths(

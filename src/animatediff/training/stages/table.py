@@ -13,6 +13,7 @@ The folder ``--work`` holds what stages read and write::
     world/lora/noto.safetensors        a LoRA
     world/adapter/emoji.safetensors    a domain adapter
     world/motion-lora/*.safetensors    MotionLoRAs, one for each pattern
+    world/control/*.safetensors        control networks
     runs/<stage>/                      checkpoints, metrics and report
 """
 
@@ -28,6 +29,8 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
+from animatediff.model.control.controlnet import Hinted
+from animatediff.model.control.sparse_control import SparseControl
 from animatediff.model.domain_adapter import DomainAdapter
 from animatediff.model.low_rank import LowRankSet
 from animatediff.model.motion_lora import MotionLora
@@ -35,7 +38,7 @@ from animatediff.model.motion_module import MotionModule
 from animatediff.model.temporal_conv import TemporalConv
 from animatediff.training.lessons.new_word import NewWord
 from animatediff.training.recipe import Recipe
-from animatediff.training.stages import paper, personal
+from animatediff.training.stages import control, paper, personal
 from animatediff.training.stages.defaults import Defaults
 from animatediff.training.stages.job import Job
 from animatediff.training.stages.option_groups import (
@@ -43,7 +46,9 @@ from animatediff.training.stages.option_groups import (
     ClipOptions,
     DegradedOptions,
     DreamBoothOptions,
+    EncoderOptions,
     FamilyOptions,
+    HintOptions,
     ImageModelOptions,
     InversionOptions,
     LossOptions,
@@ -164,6 +169,22 @@ def stages(defaults: Defaults | None = None) -> dict[str, Stage]:
                 weight_decay=0.0,
                 ema_decay=0.99,
             ),
+            defaults,
+        ),
+        "control": Stage(
+            "a ControlNet, from pictures and their hints (Sec. 5.4)",
+            Hinted,
+            (*OWN, FamilyOptions, EncoderOptions, HintOptions),
+            control.prepare_control,
+            Recipe(steps=2000, batch_size=16, learning_rate=5e-4, optimizer="muon"),
+            defaults,
+        ),
+        "sparse-control": Stage(
+            "a SparseCtrl network, from clips and a few of their own frames (arXiv 2311.16933)",
+            SparseControl,
+            (*MOTION, EncoderOptions, MixOptions),
+            control.prepare_sparse_control,
+            Recipe(steps=2000, batch_size=2, learning_rate=5e-4, optimizer="muon"),
             defaults,
         ),
     }

@@ -40,7 +40,8 @@ def write_part(
     Args:
         path: the file.
         weights: by our own names.
-        kind: ``motion``, ``domain-adapter``, ``motion-lora``, ``lora`` or ``embedding``.
+        kind: ``motion``, ``domain-adapter``, ``motion-lora``, ``lora``, ``embedding``,
+            ``controlnet`` or ``sparse-control``.
         options: how it was trained.
         facts: what else a reader needs, such as ``family``, ``rank`` and ``alpha``.
 

@@ -37,6 +37,11 @@ _DEEPEST_STEM = 3
 """Halvings of the picture in a stem: pixels to latents."""
 
 
+def shared_settings(unet: UNet2DConditionModel) -> dict[str, Any]:
+    """The settings that the encoder of a control network takes from its U-Net."""
+    return {key: unet.config[key] for key in _SHARED if key in unet.config}
+
+
 def names_in(file: ControlFile, unet: UNet2DConditionModel) -> FileName:
     """Whose names the file has."""
     if file.found.layout != "ldm":
@@ -64,7 +69,7 @@ def build_encoder(
     Raises:
         FileError: the settings describe no network.
     """
-    shared = {key: unet.config[key] for key in _SHARED if key in unet.config}
+    shared = shared_settings(unet)
     own = {key: value for key, value in file.config.items() if not key.startswith("_")}
     seen = _stem_in(file, names_in(file, unet)) | _blocks_in(file, unet)
     return build_part(file.path, cls, {**shared, **seen, **(extra or {}), **own})

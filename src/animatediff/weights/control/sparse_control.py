@@ -14,7 +14,7 @@ from animatediff.weights.control.names import STEM
 from animatediff.weights.families import FAMILIES, Numerics
 from animatediff.weights.image_model.parts import pair
 from animatediff.weights.image_model.single_file import Source
-from animatediff.weights.names.layouts import POSITIONS, motion_name
+from animatediff.weights.names.layouts import POSITIONS, motion_name, motion_names
 from animatediff.weights.storage.files import Header
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 HEADS = 8
 """Of the published files' motion modules."""
+SITES = "sites"
+"""The metadata of a file of ours that has motion modules after some layers only: their names."""
 
 
 def plan_sparse_control(
@@ -43,9 +45,14 @@ def plan_sparse_control(
     family = FAMILIES["v3"].with_numerics(numerics)
     # Its own configuration names blocks of diffusers' that hold the motion modules as well.
     net = build_encoder(replace(file, config={}), unet, ControlNetModel)
+    sites = file.header.metadata.get(SITES)
     with torch.device("meta"):
         sparse = SparseControl(
-            net, version=version, heads=HEADS, norm_scope=family.motion_norm_scope
+            net,
+            version=version,
+            heads=HEADS,
+            norm_scope=family.motion_norm_scope,
+            sites=None if sites is None else sites.split(),
         )
     motion = {n: found for n in file.header.shapes if (found := motion_name(n)) is not None}
     theirs = {f"motion.{found.ours}": name for name, found in motion.items()}
@@ -60,6 +67,15 @@ def plan_sparse_control(
         return sparse
 
     return ControlPlan(file, load, part.notes)
+
+
+def file_names(sparse: SparseControl) -> dict[str, str]:
+    """The authors' name of each of our tensors, for writing a file."""
+    names: dict[str, str] = {}
+    for name in sparse.state_dict():
+        ours = name.removeprefix("motion.")
+        names[name] = motion_names(ours, layout="authors")[0] if ours != name else _spatial(name)
+    return names
 
 
 def _spatial(name: str) -> str:

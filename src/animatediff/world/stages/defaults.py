@@ -7,11 +7,13 @@ from pathlib import Path
 
 from animatediff.errors import FileError, InputError
 from animatediff.training.lessons.clips import TrainingData
+from animatediff.video.preprocess import PreprocessName
 from animatediff.weights.builtin import ModelFolder
 from animatediff.weights.families import FAMILIES, Family
 from animatediff.world.art.clips import read_world_clips
 from animatediff.world.art.degraded import Degradation
 from animatediff.world.stages.folder import STYLE, image_model
+from animatediff.world.stages.hints import hinted_pictures
 from animatediff.world.stages.moving_art import training_clips
 
 MARGIN = 0.35
@@ -75,6 +77,10 @@ class WorldDefaults:
             margin=MARGIN,
             degradation=Degradation() if degraded else None,
         )
+
+    def hinted(self, work: Path, *, hint: PreprocessName) -> tuple[TrainingData, TrainingData]:
+        """Stills of every style and single frames of clips, and their hints."""
+        return hinted_pictures(work, hint=hint)
 
     def pictures(self, work: Path, *, size: int, first: int, count: int | None) -> TrainingData:
         """Pictures of the style that the image model has not seen."""

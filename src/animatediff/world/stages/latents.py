@@ -56,14 +56,20 @@ class LatentClips:
         The built-in world's clips loop without a seam, so a window may continue at the beginning. A
         clip whose facts say ``loops: false`` is shown from its first frame.
         """
+        rows = self.rows(index, num_frames=num_frames, generator=generator)
+        draw = random.Random(int(torch.randint(2**62, (), generator=generator)))
+        caption = caption_of(self.meta[index], draw=draw)
+        return EncodedFootage(self.frames[rows], None, caption, None)
+
+    def rows(
+        self, index: int, *, num_frames: int, generator: torch.Generator
+    ) -> Int[Tensor, " frames"]:
+        """The places in ``frames`` of the window that ``footage`` shows for the same generator."""
         length, start = int(self.lengths[index]), int(self.starts[index])
         begin = int(torch.randint(length, (), generator=generator))
         if not self.meta[index].get("loops", True):
             begin = 0
-        draw = random.Random(int(torch.randint(2**62, (), generator=generator)))
-        rows = start + (begin + torch.arange(num_frames)) % length
-        caption = caption_of(self.meta[index], draw=draw)
-        return EncodedFootage(self.frames[rows], None, caption, None)
+        return start + (begin + torch.arange(num_frames)) % length
 
     def fingerprint(self) -> str:
         """A hash of the art that they were encoded from, and of what is known of the clips."""

@@ -58,6 +58,13 @@ class Mixture:
         drawn = int(self.draw(torch.tensor([index]), generator))
         return self.clips.footage(drawn, num_frames=num_frames, generator=generator)
 
+    def rows(
+        self, index: int, *, num_frames: int, generator: torch.Generator
+    ) -> Int[Tensor, " frames"]:
+        """The places in ``clips.frames`` of the window that ``footage`` shows for that generator."""
+        drawn = int(self.draw(torch.tensor([index]), generator))
+        return self.clips.rows(drawn, num_frames=num_frames, generator=generator)
+
     def fingerprint(self) -> str:
         """A hash of the clips and the shares."""
         return hashlib.sha256(f"{self.clips.fingerprint()} {self.shares}".encode()).hexdigest()
