@@ -47,13 +47,14 @@ def new_controlnet(unet: UNet2DConditionModel, *, encoder: EncoderName) -> Contr
             "mid_block_type": "UNetMidBlock2D",
             "transformer_layers_per_block": 1,
         }
-    net = ControlNetModel.from_config(settings)
+    with torch.device(unet.device):
+        net = ControlNetModel.from_config(settings)
     assert isinstance(net, ControlNetModel)
     theirs = unet.state_dict()
     own = net.state_dict()
     shared = {name: theirs[name].float() for name in own if name in theirs}
     net.load_state_dict({**own, **shared})
-    return net.to(unet.device)
+    return net
 
 
 def new_sparse_control(
