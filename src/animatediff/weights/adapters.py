@@ -1,8 +1,9 @@
-"""Domain adapters and MotionLoRAs from files of any layout: checked, grafted, and only then filled.
+"""Load domain adapters and MotionLoRAs from files of any layout.
 
-Both are added to the weights by one rule, W + alpha * up @ down, without any factor of a rank
-(Sec. 4.1 and 4.3 of Guo et al., arXiv 2307.04725, as their code merges them); trainers that write an
-alpha of their own multiply by alpha / rank, which is honoured. The scale stays live.
+A file is checked first, then its branches are grafted, and only then are its values read. Both kinds
+are added to the weights as W + alpha * up @ down, without dividing by the rank (Sec. 4.1 and 4.3 of
+Guo et al., arXiv 2307.04725, as their code merges them). Trainers that store an alpha multiply by
+alpha / rank, and so does this loader. The scale may change at any time.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ _HALVES: tuple[Factor, Factor] = ("down", "up")
 
 @dataclass(frozen=True)
 class LowRankFile:
-    """A domain adapter or MotionLoRA of which everything but the numbers is known.
+    """A domain adapter or MotionLoRA file, before its values are read.
 
     Attributes:
-        header: its file's, with the names that count and no others.
-        kind: which of the two.
-        layout: whose names the file has.
-        names: the file's name of ``down`` and ``up`` of every branch, by the layer it is for.
+        header: of the file, with only the names that are used.
+        kind: domain adapter or MotionLoRA.
+        layout: the layout of its names.
+        names: for every layer, the file's names of its ``down`` and ``up``.
         ranks: the inner width of every branch.
-        alphas: numerators of ``alpha / rank``; the rank itself where the file has none.
-        motion_guidance: how strongly guidance pulls towards a MotionLoRA's motion where nobody says.
-        notes: what of the file is left out, in a sentence.
+        alphas: alpha of every branch; the rank where the file has none.
+        motion_guidance: the file's default for ``motion_guidance``.
+        notes: sentences about parts of the file that are not used.
     """
 
     header: Header
@@ -68,12 +69,12 @@ class LowRankFile:
 
 @dataclass(frozen=True)
 class LoadedLowRank:
-    """A domain adapter or MotionLoRA in place.
+    """A loaded domain adapter or MotionLoRA.
 
     Attributes:
-        file: what was read.
-        grafts: its branches, by layer; their scale is live.
-        notes: whatever its user should know, a sentence each.
+        file: its file.
+        grafts: its branches by layer; their scale may be changed.
+        notes: sentences for the user.
     """
 
     file: LowRankFile
@@ -82,19 +83,19 @@ class LoadedLowRank:
 
 
 def read_adapter(path: Path) -> LowRankFile:
-    """What a domain adapter's file is.
+    """Read the header of a domain adapter's file.
 
     Raises:
-        FileError: it is broken, something else, or incomplete.
+        FileError: the file is broken, incomplete, or of another kind.
     """
     return _read(path, kind="adapter")
 
 
 def read_motion_lora(path: Path) -> LowRankFile:
-    """What a MotionLoRA's file is.
+    """Read the header of a MotionLoRA's file.
 
     Raises:
-        FileError: it is broken, something else, or incomplete.
+        FileError: the file is broken, incomplete, or of another kind.
     """
     return _read(path, kind="motion-lora")
 
@@ -149,7 +150,7 @@ def _rank(header: Header, host: str, names: tuple[str, str]) -> int:
 def _alphas(
     header: Header, ranks: Mapping[str, int], *, parts: Mapping[str, Mapping[Factor, str]]
 ) -> dict[str, float]:
-    """The alpha of every branch: in a tensor, in our metadata, or else the rank."""
+    """Return the alpha of every branch: from a tensor, our metadata, or else the rank."""
     stored = {host: factors["alpha"] for host, factors in parts.items() if "alpha" in factors}
     for name in stored.values():
         if math.prod(header.shapes[name]) != 1:
@@ -184,10 +185,10 @@ def _motion_guidance(header: Header) -> float:
 
 
 def graft_adapter(unet: UNet2DConditionModel, file: LowRankFile, *, scale: float) -> LoadedLowRank:
-    """Graft the places for a domain adapter on an image model, both still without numbers.
+    """Graft a domain adapter without values on an image model without values.
 
     Raises:
-        FileError: it was made for another image model.
+        FileError: the adapter was made for another image model.
     """
     layers = dict(unet.named_modules())
     hosts = {host: layers[host] for host in file.names if host in layers}
@@ -201,13 +202,13 @@ def graft_adapter(unet: UNet2DConditionModel, file: LowRankFile, *, scale: float
 
 
 def graft_motion_lora(animated: AnimatedUNet, file: LowRankFile, *, scale: float) -> LoadedLowRank:
-    """Graft the places for a MotionLoRA on motion modules, both still without numbers.
+    """Graft a MotionLoRA without values on motion modules without values.
 
-    Motion modules come with a middle one (version 2) and without; branches for one that is not
-    there are left out, and said to be.
+    Only version 2 has a motion module in the middle block. Branches for a missing one are left out,
+    and a note says so.
 
     Raises:
-        FileError: it was made for other motion modules.
+        FileError: the MotionLoRA was made for other motion modules.
     """
     modules = dict(animated.motion.named_modules())
     hosts = {host: modules[host] for host in file.names if host in modules}
@@ -260,10 +261,10 @@ def _grafted(file: LowRankFile, hosts: Mapping[str, nn.Module], *, scale: float)
 
 
 def fill_low_rank(loaded: LoadedLowRank, *, dtype: torch.dtype, device: torch.device) -> None:
-    """Read a file's numbers into the branches that were grafted for it.
+    """Read a file's values into its grafted branches.
 
     Raises:
-        FileError: the file changed since, or holds numbers that are not finite.
+        FileError: the file has changed, or contains NaN or infinity.
     """
     file = loaded.file
     weights = read_weights(file.header, dtype=dtype, device=device, refuse_nan=True)
@@ -278,11 +279,11 @@ def fill_low_rank(loaded: LoadedLowRank, *, dtype: torch.dtype, device: torch.de
 
 @dataclass(frozen=True)
 class LowRankLoader:
-    """A loader of low-rank branches; each request gives their scale.
+    """Loads low-rank branches; each request sets their scale.
 
     Attributes:
         reads: reads a file's header and checks its kind.
-        grafts: grafts what a file has on a model, without numbers, at a scale of 0.
+        grafts: grafts a file's branches on a model, without values, at scale 0.
     """
 
     reads: Callable[[Path], LowRankFile]
@@ -304,7 +305,7 @@ class LowRankLoader:
         dtype: torch.dtype,
         device: torch.device,
     ) -> Sequence[LoadedLowRank]:
-        """Read the numbers into the grafts."""
+        """Read the values into the grafts."""
         for each in fitted:
             fill_low_rank(each, dtype=dtype, device=device)
         return fitted
@@ -315,7 +316,7 @@ class LowRankLoader:
             graft.branch.to(device)
 
     def notes(self, added: LoadedLowRank) -> Sequence[str]:
-        """What of the file is left out, or does not fit."""
+        """Sentences about parts of the file that are not used."""
         return added.notes
 
 
@@ -330,10 +331,10 @@ def _on_motion(host: Host, file: LowRankFile) -> LoadedLowRank:
 
 
 def adapters() -> LowRankLoader:
-    """The loader of domain adapters."""
+    """Return the loader of domain adapters."""
     return LowRankLoader(read_adapter, _on_image_model)
 
 
 def motion_loras() -> LowRankLoader:
-    """The loader of MotionLoRAs."""
+    """Return the loader of MotionLoRAs."""
     return LowRankLoader(read_motion_lora, _on_motion)

@@ -1,6 +1,6 @@
-"""Names to files: the built-in world's, those in model folders, and whatever is named by its path.
+"""Find the file that a name or path means: built-in, in a model folder, pulled, or anywhere on disk.
 
-Nothing here opens a weight file or imports torch, so that a wrong name is answered at once.
+Nothing here opens a weight file or imports torch, so that a wrong name is reported at once.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ OPTIONAL_PARTS = ("text_encoder_2",)
 
 @dataclass(frozen=True)
 class Listed:
-    """One thing that can be named without a path.
+    """A file that can be given by name.
 
     Attributes:
         kind: its role.
         name: its name.
-        about: what it is.
+        about: one line that describes it.
     """
 
     kind: RoleName
@@ -79,12 +79,12 @@ _LISTED = (
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """An image model in the layout of diffusers: a folder for each part.
+    """An image model in diffusers' layout: one folder for each part.
 
     Attributes:
-        name: what it is called in results and messages.
+        name: its name in results and messages.
         path: the folder.
-        shared: the folder of another model that has the parts which this one lacks.
+        shared: the folder of another model, which provides the missing parts.
     """
 
     name: str
@@ -92,10 +92,10 @@ class ModelFolder:
     shared: Path | None = None
 
     def part(self, name: str) -> Path:
-        """The folder (or file) of one part.
+        """Return the folder or file of one part.
 
         Raises:
-            FileError: neither this model nor the one it shares parts with has it.
+            FileError: neither this model nor ``shared`` has it.
         """
         for folder in (self.path, self.shared):
             if folder is not None and (folder / name).exists():
@@ -103,7 +103,7 @@ class ModelFolder:
         raise FileError(f"{self.path} is not a whole diffusers folder: it has no {name}.")
 
     def weights(self) -> dict[str, Path]:
-        """The weight file of every part that has one.
+        """Return the weight file of every part that has one.
 
         Raises:
             FileError: a part is missing or has only pickles.
@@ -120,7 +120,7 @@ class ModelFile:
     """An image model in one file.
 
     Attributes:
-        name: what it is called in results and messages.
+        name: its name in results and messages.
         path: the file.
     """
 
@@ -128,12 +128,12 @@ class ModelFile:
     path: Path
 
     def weights(self) -> dict[str, Path]:
-        """The one file, as the whole ``model``."""
+        """Return the file, as the part ``model``."""
         return {"model": self.path}
 
 
 def weight_file(folder: Path, *, part: str) -> Path:
-    """The weight file in the folder of one part.
+    """Return the weight file in the folder of one part.
 
     Raises:
         FileError: there is none, or it is a pickle.
@@ -148,15 +148,15 @@ def weight_file(folder: Path, *, part: str) -> Path:
 
 
 def list_models() -> list[Listed]:
-    """What this installation can use by name alone."""
+    """List everything that can be given by name."""
     return [listed for listed in _LISTED if _builtin_path(listed.kind, listed.name).exists()]
 
 
 def resolve_model(name_or_path: str) -> ModelFolder | ModelFile:
-    """The folder or the file of an image model, by name or path.
+    """Return the folder or file of an image model, by name or path.
 
     Raises:
-        InputError: there is no such name, and no such folder.
+        InputError: there is no such name, file or folder.
         FileError: the name is right, but this installation lacks the weights.
     """
     if _is_listed("model", name_or_path):
@@ -170,7 +170,7 @@ def resolve_model(name_or_path: str) -> ModelFolder | ModelFile:
 
 
 def resolve_motion(name_or_path: str) -> Path | None:
-    """The file of a motion module, by name or path; nothing for ``none``.
+    """Return the file of a motion module, by name or path; ``None`` for the name ``none``.
 
     Raises:
         InputError, FileError: as for ``resolve``.
@@ -179,7 +179,7 @@ def resolve_motion(name_or_path: str) -> Path | None:
 
 
 def resolve_lora(name_or_path: str) -> Path:
-    """The file of a LoRA, by name or path, without the scale.
+    """Return the file of a LoRA, by name or path without a scale.
 
     Raises:
         InputError, FileError: as for ``resolve``.
@@ -188,15 +188,15 @@ def resolve_lora(name_or_path: str) -> Path:
 
 
 def resolve(role: RoleName, name_or_path: str) -> Path:
-    """What a name or path means in one role: a file, or the folder of an image model or autoencoder.
+    """Return the file (for models and autoencoders, also the folder) that a name or path means.
 
-    A motion module's folder means the weights in it.
+    The folder of a motion module means the weights in it.
 
-    A built-in name comes first, then a path, then a name in the model folders, a published model
-    that was pulled, and what the local cache of Hugging Face has.
+    Searched in this order: built-in names, paths, names in the model folders, pulled published
+    models, the local cache of Hugging Face.
 
     Raises:
-        InputError: there is nothing of that name, or several.
+        InputError: nothing has that name, or several files have it.
         FileError: the name is right, but this installation lacks the weights.
     """
     if _is_listed(role, name_or_path):
@@ -219,7 +219,7 @@ def resolve(role: RoleName, name_or_path: str) -> Path:
 
 
 def _weights_of(role: RoleName, path: Path) -> Path:
-    """The path itself, or the one file in the folder of a role with a single network."""
+    """Return the path itself; for a folder of a role with one network, the weight file in it."""
     if role == "control" and path.is_dir():
         return weight_file(path, part="unet")
     if role == "image-encoder" and path.is_dir():

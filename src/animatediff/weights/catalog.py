@@ -1,4 +1,4 @@
-"""Aliases of published models: what each is, and where its makers keep it. Data, not code."""
+"""Short names of published models, and where to download them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Published:
 
     Attributes:
         role: which option takes it.
-        repository: its makers' on Hugging Face.
-        file: in that repository.
-        about: what it is.
-        family: the motion module's, where there is one.
+        repository: on Hugging Face.
+        file: its path in the repository.
+        about: one line that describes it.
+        family: of a motion module.
         revision: a commit to fetch instead of the latest.
-        sha256: what the file must be, where that is known beforehand.
+        sha256: expected hash of the file, if known.
     """
 
     role: RoleName
@@ -41,16 +41,16 @@ class Published:
 
     @property
     def path(self) -> Path:
-        """Where ``pull`` puts it, as safetensors whatever it was."""
+        """The file that ``pull`` writes; always safetensors."""
         name = Path(self.file).with_suffix(".safetensors").name
         return own_folder() / ROLES[self.role].own[0] / name
 
 
 def catalog() -> dict[str, Published]:
-    """Every published model that has a short name, the user's own included.
+    """Return every published model with a short name, including the user's own entries.
 
     Raises:
-        FileError, InputError: the user's catalogue is there and broken.
+        FileError, InputError: the user's catalogue is broken.
     """
     entries = dict(_read(SHIPPED))
     users = user_config_path("animatediff") / "catalog.toml"
@@ -60,7 +60,7 @@ def catalog() -> dict[str, Published]:
 
 
 def published(name: str) -> Published:
-    """The published model of that short name.
+    """Return the published model with this short name.
 
     Raises:
         InputError: there is none.

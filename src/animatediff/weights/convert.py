@@ -1,8 +1,8 @@
-"""A file in one layout to a file in another: strictly, whole or not at all, and back bit for bit.
+"""Convert a file from one layout to another, completely or not at all; back again gives the same bits.
 
-Every tensor of the source is either renamed or named in the result's notes; numbers are copied.
-Tables of positions are the exception: they are computed, since they are the same sinusoids in every
-version, and written wherever other programs tell a version by them.
+Every tensor of the source is renamed, or listed in the result's notes. Values are copied. Positional
+encodings are the exception: they are the same sinusoids in every version, so they are computed, and
+written where other programs use them to detect the version.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ _IMPLEMENTATIONS: Mapping[Layout, str] = {
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of a file.
+    """The result of a conversion.
 
     Attributes:
-        path: what was written: a file, or diffusers' folder.
-        kind: what it holds, or nothing if it is neither motion module, adapter nor MotionLoRA.
-        source_layout: whose names it had.
-        layout: whose names it has.
-        family: the motion module's.
-        tensors: how many were written.
-        notes: whatever was not carried over as it was, a sentence each.
+        path: the file or diffusers folder that was written.
+        kind: what it contains; ``None`` if neither motion module, adapter nor MotionLoRA.
+        source_layout: layout of the source.
+        layout: layout of the result.
+        family: of the motion module.
+        tensors: number of tensors written.
+        notes: sentences about everything that was not copied unchanged.
     """
 
     path: Path
@@ -93,7 +93,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class _Content:
-    """What is to be written."""
+    """Tensors and metadata to write."""
 
     weights: Mapping[str, Tensor]
     metadata: Mapping[str, str]
@@ -113,19 +113,18 @@ def convert(
     """Write a file's tensors under the names of another layout.
 
     Args:
-        source: a safetensors file, an old pickle, which a confined process reads, or the folder of a
+        source: a safetensors file, an old pickle (read in a confined process), or the folder of a
             diffusers MotionAdapter.
         target: a ``.safetensors`` file; for motion modules in diffusers' layout also a folder, which
             then gets the configuration too.
-        layout: whose names.
-        family: a motion module's family, where its file does not say it.
-        gain: the scale of a domain adapter or MotionLoRA that is to be its scale 1; below 0 for one
-            that learned a camera move and the opposite.
-        motion_guidance: how strongly guidance is to pull towards a MotionLoRA's motion where nobody
-            says; left out, what the source says.
+        layout: the layout to write.
+        family: of a motion module whose file does not determine it.
+        gain: the scale of a domain adapter or MotionLoRA that becomes its scale 1; negative to reverse
+            a MotionLoRA that was trained in both directions.
+        motion_guidance: default motion guidance to store in a MotionLoRA; ``None`` keeps the source's.
 
     Raises:
-        FileError: the source is broken, or is not what can be written in this layout.
+        FileError: the source is broken, or cannot be written in this layout.
         InputError: the layout or the family does not exist, the gain or the motion guidance is out of
             range or for something that has none, or the target's name is not right.
         OutputError: the folder cannot be written or is full.
@@ -207,13 +206,13 @@ def convert(
 
 
 def _kind_in(seen: Inspection) -> Kind | None:
-    """Which of the kinds that have layouts a file is, or may be taken for."""
+    """Return which of the kinds with layouts a file is."""
     kinds: tuple[str, ...] = (seen.kind, *seen.alternatives)
     return next((kind for kind in WRITABLE if kinds.count(kind)), None)
 
 
 def _readable(source: Path, stack: ExitStack) -> Path:
-    """The source itself, the file in a motion module's folder, or a temporary copy of a pickle."""
+    """Yield the source, the file in a motion module's folder, or a temporary copy of a pickle."""
     if source.is_dir():
         return adapter_weights(source)
     if not is_pickle(source):
@@ -251,7 +250,7 @@ def _as_it_is(header: Header, *, title: str) -> _Content:
 
 
 def _facts(module: MotionFile, layout: Layout) -> dict[str, str]:
-    """What the metadata of a motion module say that its tensors do not."""
+    """Return the facts of a motion module that are in its metadata and not in its tensors."""
     facts = motion_facts(
         family=module.family,
         branch=module.branch,
@@ -290,7 +289,7 @@ def _motion(module: MotionFile, layout: Layout, *, title: str) -> _Content:
 
 
 def _adapter_config(module: MotionFile, *, rows: int) -> dict[str, Any]:
-    """What diffusers' MotionAdapter must be told to have these weights."""
+    """Return the configuration of diffusers' MotionAdapter for these weights."""
     down = sorted({ours.partition(".")[0] for ours in module.shapes if ours.startswith("down_")})
     blocks = sorted({int(site.split("_")[1]) for site in down})
     shapes = module.shapes
@@ -340,7 +339,7 @@ def _read_low_rank(kind: Kind, path: Path) -> LowRankFile:
 
 
 def _up_names(file: LowRankFile, layout: TargetLayout) -> frozenset[str]:
-    """What a file's up projections are called once it is written in a layout."""
+    """Return the names of a file's up projections in the target layout."""
     if layout == "same":
         return frozenset(up for _, up in file.names.values())
     return frozenset(
@@ -349,7 +348,7 @@ def _up_names(file: LowRankFile, layout: TargetLayout) -> frozenset[str]:
 
 
 def _strengthened(content: _Content, gain: float, *, ups: frozenset[str]) -> _Content:
-    """The same with what is added multiplied, which its metadata then tell."""
+    """Multiply the branches by ``gain`` and record it in the metadata."""
     weights = {
         name: (tensor.double() * gain).to(tensor.dtype) if name in ups else tensor
         for name, tensor in content.weights.items()
@@ -363,14 +362,14 @@ def _strengthened(content: _Content, gain: float, *, ups: frozenset[str]) -> _Co
 
 
 def _turned(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The same of a MotionLoRA that goes the other way: what it learned at scale -1 is at scale 1."""
+    """Reverse a MotionLoRA: what it learned at scale -1 moves to scale 1."""
     moves = {"pattern": metadata.get("opposite"), "opposite": metadata.get("pattern")}
     others = {key: fact for key, fact in metadata.items() if key not in moves}
     return others | {key: move for key, move in moves.items() if move is not None}
 
 
 def _spec(kind: Kind, layout: Layout, *, family: Family | None, title: str) -> dict[str, str]:
-    """The metadata by which programs around Stable Diffusion list files (ModelSpec 1.0.1)."""
+    """Return the metadata that Stable Diffusion programs show (ModelSpec 1.0.1)."""
     base: Base = "sd15" if family is None else family.base
     size = {} if family is None else {"modelspec.resolution": f"{family.size}x{family.size}"}
     of = "" if family is None else f" ({family.title}, for {BASES[base]})"

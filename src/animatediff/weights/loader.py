@@ -1,4 +1,4 @@
-"""How a file is added to a model in three steps, so that nothing large is read before all files fit."""
+"""Interface of loaders: add files to a model in three steps; all are checked before reading."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Added = TypeVar("Added")
 
 @dataclass(frozen=True)
 class Host:
-    """The model that files are added to, as it is before any number is read.
+    """The model that files are added to, before its values are read.
 
     Attributes:
         animated: the U-Net with its motion modules.
@@ -34,10 +34,10 @@ class Host:
 
 
 class Loader(Protocol[File, Fitted, Added]):
-    """How the files of one role are read, all files of the role together."""
+    """Loads all files of one role."""
 
     def read(self, path: Path) -> File:
-        """What a file says of itself, from its header alone.
+        """Read a file's header.
 
         Raises:
             FileError: it is broken, or of another kind.
@@ -45,7 +45,7 @@ class Loader(Protocol[File, Fitted, Added]):
         ...
 
     def fit(self, files: Sequence[File], host: Host) -> Sequence[Fitted]:
-        """Check files against the model and make room for them, without numbers.
+        """Check files against the model and graft them without values.
 
         Raises:
             FileError: one is for another model.
@@ -55,17 +55,17 @@ class Loader(Protocol[File, Fitted, Added]):
     def fill(
         self, fitted: Sequence[Fitted], base: BaseModel, *, dtype: torch.dtype, device: torch.device
     ) -> Sequence[Added]:
-        """Read the numbers, in a precision and onto a device.
+        """Read the values, in a precision and onto a device.
 
         Raises:
-            FileError: a file changed since, or is damaged.
+            FileError: a file has changed, or is damaged.
         """
         ...
 
     def move(self, added: Added, device: torch.device) -> None:
-        """Move what is not part of the model's own networks to another device."""
+        """Move what is not part of the model's networks to another device."""
         ...
 
     def notes(self, added: Added) -> Sequence[str]:
-        """What the user should know about one file, a sentence each."""
+        """Sentences for the user about one file."""
         ...

@@ -43,12 +43,12 @@ Pieces = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class LoraFile:
-    """A LoRA of which everything but the values is known.
+    """A LoRA file, before its values are read.
 
     Attributes:
-        header: its file's.
-        layers: for every layer that it names, the file's name of each tensor.
-        config: its trainer's configuration, in PEFT's words.
+        header: of the file.
+        layers: for every layer, the file's name of each tensor.
+        config: the trainer's configuration, with PEFT's keys.
         without_change: layers that it names without any known tensor for their change.
         unread: tensors that belong to no known kind of LoRA.
     """
@@ -67,12 +67,12 @@ class LoraFile:
 
 @dataclass(frozen=True)
 class LoraPlan:
-    """A LoRA that fits a model, its values still unread.
+    """A LoRA matched to a model, before its values are read.
 
     Attributes:
         lora: the file.
-        places: for every layer of the file that the model has, the layer.
-        absent: the layers that the model lacks, in the file's words.
+        places: the model's layer, for every layer of the file that the model has.
+        absent: the file's names of layers that the model lacks.
     """
 
     lora: LoraFile
@@ -127,7 +127,7 @@ class LoadedLora:
     Attributes:
         changes: of the model's weights; ``model/merging.py`` merges them.
         coverage: such as ``192/192 modules``.
-        absent: the layers of the file that the model lacks, in the file's words.
+        absent: the file's names of layers that the model lacks.
         notes: sentences about parts of the file without effect.
     """
 
@@ -138,7 +138,7 @@ class LoadedLora:
 
 
 def read_lora(path: Path) -> LoraFile:
-    """Read what a LoRA's header says.
+    """Read a LoRA's header.
 
     Raises:
         FileError: the file is broken, or is not a LoRA.
@@ -331,7 +331,7 @@ def _configured_alpha(lora: LoraFile, stem: str, pieces: Mapping[str, Tensor]) -
 
 
 class Loras:
-    """The loader of image LoRAs."""
+    """Loads image LoRAs."""
 
     def read(self, path: Path) -> LoraFile:
         """As ``read_lora``."""
@@ -349,12 +349,12 @@ class Loras:
         dtype: torch.dtype,
         device: torch.device,
     ) -> Sequence[LoadedLora]:
-        """Read the numbers, in the precision that each file has."""
+        """Read the values, in the precision of each file."""
         return [plan.load(device=device) for plan in fitted]
 
     def move(self, added: LoadedLora, device: torch.device) -> None:
-        """Nothing: LoRAs are read again when they are needed."""
+        """Do nothing: LoRAs are read again when needed."""
 
     def notes(self, added: LoadedLora) -> Sequence[str]:
-        """What of the file has no effect."""
+        """Sentences about parts of the file without effect."""
         return added.notes

@@ -37,20 +37,20 @@ _OUR_FACTS = ("family", "branch", "mid", "norm_scope", "heads")
 
 @dataclass(frozen=True)
 class MotionFile:
-    """A motion module of which everything but the values is known.
+    """A motion module file, before its values are read.
 
     Attributes:
-        header: its file's, with only the names of the motion module.
+        header: of the file, with only the motion module's names.
         names: our name for each known name of the file.
         layout: the file's layout.
-        family: everything that its version decides.
+        family: settings that depend on its version.
         branch: the paper's Transformer, or the temporal convolution.
-        mid: whether it has a module for the middle block.
-        norm_scope: of its own norms.
-        resnet_norm_scope: of the image model's norms while it is attached.
+        mid: whether there is a motion module in the middle block.
+        norm_scope: frames that its own group norms share.
+        resnet_norm_scope: the same for the image model's norms while it is attached.
         heads: of its attention.
         rows: number of frames with positions, from the file, its configuration or its family.
-        notes: sentences that a user should know.
+        notes: sentences for the user.
     """
 
     header: Header
@@ -72,7 +72,7 @@ class MotionFile:
 
 
 def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithful") -> MotionFile:
-    """Read what a motion module's file is, in any layout.
+    """Read the header of a motion module in any layout.
 
     Args:
         path: a safetensors file, or the folder of a diffusers MotionAdapter.
@@ -188,13 +188,13 @@ def _read_by_metadata(
 
 
 def _family_in(header: Header, seen: Inspection) -> tuple[Family, list[str]]:
-    """The family that a file was recognised as, and what is uncertain about it.
+    """Return the family of a file, and notes on what is uncertain.
 
-    Families that differ in what their users ask of them alone may be taken for one another, and the
-    notes say so; those that differ in their numerics may not.
+    Families with the same numerics may be confused with one another, and a note says so. Families
+    with other numerics may not.
 
     Raises:
-        FileError: the file does not say.
+        FileError: the file does not determine its family.
     """
     path = header.path
     if seen.family not in FAMILIES:
@@ -220,12 +220,12 @@ def _family_in(header: Header, seen: Inspection) -> tuple[Family, list[str]]:
 
 
 def _numerics(family: Family) -> tuple[object, ...]:
-    """What a wrong family would get wrong in every picture."""
+    """Return the settings that would change every frame if the family were wrong."""
     return family.resnet_norm_scope, family.motion_norm_scope, family.betas
 
 
 def _hints_at(family: Family, path: Path) -> bool:
-    """Whether a file is called so that its user should be asked; its name decides nothing."""
+    """Whether a file's name suggests this family; only used for notes to the user."""
     stem = path.stem.lower().replace("_", "").replace("-", "")
     return family.name.replace("-", "") in stem or (
         family.name == "lightning-4step" and "lightning" in stem and "step" not in stem
@@ -233,7 +233,7 @@ def _hints_at(family: Family, path: Path) -> bool:
 
 
 def _position_rows(header: Header, found: Recognised) -> int | None:
-    """How many frames the tables of positions have, if the file has any."""
+    """Return the number of frames in the positional encodings, if the file has any."""
     shapes = [header.shapes[name] for name in found.positions]
     return shapes[0][1] if shapes and len(shapes[0]) == 3 else None
 
@@ -257,10 +257,10 @@ def _notes_on(header: Header, found: Recognised) -> Sequence[str]:
 
 
 def unlike_sinusoids(header: Header, found: Recognised) -> list[str]:
-    """The tables of positions in a file that are not what we compute in their place.
+    """Return the positional encodings in a file that are not the sinusoids we compute.
 
     Raises:
-        FileError: the file changed since its header was read.
+        FileError: the file has changed.
     """
     tables = read_weights(
         Header(header.path, {n: header.shapes[n] for n in found.positions}, header.metadata)
@@ -279,7 +279,7 @@ def unlike_sinusoids(header: Header, found: Recognised) -> list[str]:
 
 
 def inflate(unet: UNet2DConditionModel, motion: MotionFile) -> AnimatedUNet:
-    """Graft the places for a motion module into a U-Net, both still without numbers.
+    """Graft a motion module without values into a U-Net without values.
 
     Raises:
         FileError: the module was made for another U-Net.
@@ -324,10 +324,10 @@ def _check_base(unet: UNet2DConditionModel, motion: MotionFile) -> None:
 def fill_motion(
     animated: AnimatedUNet, motion: MotionFile, *, dtype: torch.dtype, device: torch.device
 ) -> None:
-    """Read a motion module's numbers into the places that ``inflate`` made.
+    """Read a motion module's values into what ``inflate`` grafted.
 
     Raises:
-        FileError: the file changed since, or holds numbers that are not finite.
+        FileError: the file has changed, or contains NaN or infinity.
     """
     header = _only(motion.header, motion.names, ())
     weights = read_weights(header, dtype=dtype, device=device, refuse_nan=True)
@@ -337,7 +337,7 @@ def fill_motion(
 
 
 def write_motion(path: Path, animated: AnimatedUNet, *, family: Family) -> Path:
-    """Write a motion module so that ``read_motion`` rebuilds it as it was.
+    """Write a motion module that ``read_motion`` reads back unchanged.
 
     Raises:
         OutputError: the folder cannot be written or is full.
@@ -347,7 +347,7 @@ def write_motion(path: Path, animated: AnimatedUNet, *, family: Family) -> Path:
 
 
 def facts_of(animated: AnimatedUNet, *, family: Family) -> dict[str, str]:
-    """What a file of these motion modules says of itself, so that it is rebuilt as it was."""
+    """Return the metadata with which these motion modules are rebuilt."""
     return motion_facts(
         family=family,
         branch=animated.branch,
@@ -367,7 +367,7 @@ def motion_facts(
     resnet_norm_scope: NormScope,
     heads: int,
 ) -> dict[str, str]:
-    """What a file of motion modules says of itself beside its numbers."""
+    """Return the metadata of a motion module."""
     return {
         "kind": "motion",
         "family": family.name,

@@ -1,7 +1,7 @@
-"""Motion modules as diffusers saves them: a folder of weights and what its configuration says of them.
+"""Motion modules as diffusers saves them: a folder of weights and a configuration.
 
-The configuration knows what the tensors alone need not say (how many positions), and repeats what
-they do (widths, the module in the middle); where the two contradict each other, one is another file's.
+The configuration has the number of positions, which the tensors may lack, and repeats what tensors
+show (widths, middle block). If the two contradict each other, one belongs to another file.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _CLASSES = ("MotionAdapter", "UNetMotionModel")
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """What a configuration says of motion modules; nothing where it says nothing usable.
+    """The motion module values of a configuration; ``None`` where it has none.
 
     Attributes:
         path: the configuration.
-        rows: how many positions there are.
+        rows: number of frames with positions.
         mid: whether the middle block has a module.
-        reads: channels of an input convolution of its own, as PIA has.
-        widths: channels of the blocks on the way down.
+        reads: input channels of its own input convolution, as PIA has.
+        widths: channels of the down blocks.
     """
 
     path: Path
@@ -40,10 +40,10 @@ class AdapterConfig:
 
 
 def adapter_weights(folder: Path) -> Path:
-    """The weight file in a folder that is said to hold a motion module.
+    """Return the weight file in the folder of a motion module.
 
     Raises:
-        FileError: it holds something else, no weights, or only pickles.
+        FileError: the folder has no weights, only pickles, or something else.
     """
     if (folder / "model_index.json").is_file():
         raise FileError(
@@ -61,10 +61,10 @@ def adapter_weights(folder: Path) -> Path:
 
 
 def config_beside(weights: Path) -> AdapterConfig | None:
-    """The configuration in the folder of a weight file in diffusers' names, if it has one.
+    """Return the configuration beside a weight file in diffusers' layout, if there is one.
 
     Raises:
-        FileError: it is there and not JSON.
+        FileError: the configuration is not JSON.
     """
     path = weights.parent / CONFIG
     if not path.is_file():
@@ -91,7 +91,7 @@ def _whole(value: Any) -> int | None:
 
 
 def check_config(config: AdapterConfig, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare what a configuration says with the tensors beside it.
+    """Compare a configuration with the tensors beside it.
 
     Raises:
         FileError: they contradict each other.

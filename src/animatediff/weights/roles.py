@@ -1,9 +1,9 @@
-"""The table of roles: what a weight file can be used as, which option takes it, and who reads it.
+"""Table of roles: the uses of a weight file, the option of each, and its loader.
 
 To add a role:
 
 1. Write its loader beside its other code: a ``Loader`` (``weights/loader.py``) that reads the header,
-   checks that the file fits, and fills the numbers in.
+   checks that the file fits, and reads the values.
 2. Add one row to ``ROLES``, or complete the one that waits there: the request's field that names its
    files, and the loader.
 3. Declare that field in ``sampling/request.py`` (and in ``Choices`` there, for type checkers).
@@ -48,15 +48,15 @@ class Role:
 
     Attributes:
         name: also the command-line option, without dashes.
-        title: what a sentence calls its files.
-        kinds: what ``inspect`` calls files of this role.
-        field: the field of ``AnimationRequest`` that names its files; empty if no option takes it yet.
-        named_by: the attribute of a request that lists all its files, if that is not the field.
+        title: name of its files, for sentences.
+        kinds: the kinds of file (``inspect``) with this role.
+        field: the field of ``AnimationRequest`` for its files; empty if there is no option yet.
+        named_by: the attribute of a request with all its files, if not the field.
         several: whether a request may name several.
         scaled: whether a name may be followed by ``:scale``.
         per_request: whether files may change between the requests of one animator.
-        default: what a new animator loads if nothing is named.
-        nothing: the name that stands for no file.
+        default: file of a new animator if none is given.
+        nothing: the name that means no file.
         own: its folders in our own model folder; ``models pull`` uses the first.
         a1111: its folders in a folder of AUTOMATIC1111's web interface.
         comfy: its folders in a ComfyUI folder.
@@ -64,7 +64,8 @@ class Role:
         is_folder_with: the file that marks a folder as one model of this role, when model folders
             are searched.
         may_be_folder: whether a folder of diffusers may be given.
-        loader: ``module:name`` of what makes its ``Loader``; empty for what the base model is made of.
+        loader: ``module:name`` of a function that returns its ``Loader``; empty for parts of the base
+            model.
     """
 
     name: RoleName
@@ -87,11 +88,11 @@ class Role:
 
     @property
     def option(self) -> str:
-        """The command-line option that takes its files; empty if none does yet."""
+        """Its command-line option; empty if there is none yet."""
         return f"--{self.name}" if self.field else ""
 
     def load(self) -> Loader[Any, Any, Any]:
-        """Its loader, imported now."""
+        """Import and return its loader."""
         module, _, name = self.loader.partition(":")
         return getattr(importlib.import_module(module), name)()
 
@@ -243,5 +244,5 @@ assert tuple(ROLES) == get_args(RoleName)
 
 
 def usable_roles() -> tuple[Role, ...]:
-    """The roles that an option of ``animate`` takes."""
+    """Return the roles that have an option of ``animate``."""
     return tuple(role for role in ROLES.values() if role.field)

@@ -1,8 +1,8 @@
-"""Stable Diffusion and its personalised variants, from one file or a diffusers folder.
+"""Load Stable Diffusion and its personalised variants from one file or a diffusers folder.
 
-The parts are the classes of diffusers and transformers, filled by our own few lines instead of
-theirs: every name and shape is compared before a tensor is read, nothing that a folder names is
-executed, and nothing is fetched.
+The networks are classes of diffusers and transformers. Their weights are loaded here: every name and
+shape is compared before a tensor is read, no code from a folder is executed, and nothing is
+downloaded.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ class BaseModel:
     """An image model, frozen and ready to run.
 
     Attributes:
-        name: what it is called in results.
-        unet: predicts noise, in the runtime's precision.
-        pending_vae: the autoencoder, which is not read before it is needed.
-        text_encoder: words to states, in fp32.
-        tokenizer: text to words.
-        scheduler_config: the noise it was trained with, in diffusers' words.
-        files: the weight files: of each part, or of the whole ``model`` in one.
+        name: its name in results.
+        unet: the denoiser, in the runtime's precision.
+        pending_vae: the autoencoder, read at its first use.
+        text_encoder: CLIP's, in fp32.
+        tokenizer: of the text encoder.
+        scheduler_config: the training noise schedule, with diffusers' keys.
+        files: the weight file of each part, or of the whole ``model``.
         text_encoder_2: SDXL's second text encoder, in fp32.
-        tokenizer_2: the words of the second text encoder.
-        empty_is_zero: whether an empty text means zeros, as SDXL learned, and not its own states.
-        notes: what of its files is left out, a sentence each.
+        tokenizer_2: of the second text encoder.
+        empty_is_zero: whether an empty text means zeros, as SDXL was trained.
+        notes: sentences about parts of its files that are not used.
     """
 
     name: str
@@ -92,10 +92,10 @@ class BaseModel:
 
     @property
     def vae(self) -> AutoencoderKL:
-        """Between pictures and latents, in fp32: in fp16 Stable Diffusion's overflows.
+        """The autoencoder, in fp32: Stable Diffusion's overflows in fp16.
 
         Raises:
-            FileError: at the first use, if its file changed since the model was loaded.
+            FileError: at the first use, if its file has changed since the model was loaded.
         """
         return cast("AutoencoderKL", self.pending_vae.module)
 
@@ -106,31 +106,31 @@ class BaseModel:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """What a LoRA may change, by diffusers' names."""
+        """The networks that a LoRA may change, by diffusers' names."""
         second = {"text_encoder_2": self.text_encoder_2} if self.text_encoder_2 else {}
         return {"unet": self.unet, "text_encoder": self.text_encoder, **second}
 
     def to(self, device: torch.device) -> BaseModel:
-        """The same model on another device; its networks move in place."""
+        """Move the networks to another device, in place, and return the model there."""
         for network in self.networks.values():
             network.to(device)
         return replace(self, pending_vae=self.pending_vae.to(device))
 
     @property
     def pixels_per_latent(self) -> int:
-        """Pixels of a side that one latent stands for; sizes are multiples of it."""
+        """Pixels per latent along a side; sizes are multiples of it."""
         config = cast("AutoencoderKL", self.pending_vae.part.module).config
         return 2 ** (len(config["block_out_channels"]) - 1)
 
 
 @dataclass(frozen=True)
 class BaseModelPlan:
-    """An image model of which everything is known and nothing large is loaded.
+    """An image model, checked but without its values.
 
     Attributes:
         unet: on the meta device; grafts may be attached to it before it is loaded.
         parts: every network that has weights, by diffusers' names.
-        files: as ``BaseModel`` has them.
+        files: as in ``BaseModel``.
     """
 
     name: str
@@ -147,12 +147,12 @@ class BaseModelPlan:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """What a LoRA may change, by diffusers' names."""
+        """The networks that a LoRA may change, by diffusers' names."""
         second = {"text_encoder_2": self.text_encoder_2} if self.text_encoder_2 else {}
         return {"unet": self.unet, "text_encoder": self.text_encoder, **second}
 
     def load(self, *, dtype: torch.dtype, device: torch.device) -> BaseModel:
-        """Read the weights, those of the U-Net in ``dtype``; the autoencoder's when it is used."""
+        """Read the weights, the U-Net's in ``dtype``; the autoencoder's at its first use."""
         for name, part in self.parts.items():
             if name == "unet":
                 part.fill(dtype=dtype, device=device, convolutional=True)
@@ -176,7 +176,7 @@ class BaseModelPlan:
 def load_base_model(
     model: Path | ModelFolder | ModelFile, *, dtype: torch.dtype, device: torch.device
 ) -> BaseModel:
-    """An image model from one file or a diffusers folder; ``dtype`` is the U-Net's.
+    """Load an image model from one file or a diffusers folder; ``dtype`` is the U-Net's.
 
     Raises:
         FileError: as for ``plan_base_model``.
@@ -188,11 +188,11 @@ def load_base_model(
 
 
 def plan_base_model(model: ModelFolder | ModelFile, *, vae: Path | None = None) -> BaseModelPlan:
-    """Check an image model down to every name and shape, and build it without numbers.
+    """Check every name and shape of an image model, and build it without values.
 
     Args:
-        model: a diffusers folder, or a whole checkpoint in one file.
-        vae: an autoencoder to take instead of the model's own, a file or a diffusers folder.
+        model: a diffusers folder, or a checkpoint in one file.
+        vae: a file or diffusers folder of an autoencoder that replaces the model's own.
 
     Raises:
         FileError: a part is missing, of another kind, broken, or does not fit its configuration.
@@ -204,7 +204,7 @@ def plan_base_model(model: ModelFolder | ModelFile, *, vae: Path | None = None) 
 
 
 def _check_rows(plan: BaseModelPlan) -> BaseModelPlan:
-    """The same plan, if each text encoder has a row for every token of its tokenizer.
+    """Check that each text encoder has a row for every token of its tokenizer.
 
     Raises:
         FileError: it has fewer, so that some prompts could not be read.
@@ -303,7 +303,7 @@ def _plan_single_file(model: ModelFile, *, vae: Path | None) -> BaseModelPlan:
 
 
 def _text_part(file: SingleFile, name: str, module: nn.Module) -> Part:
-    """A text encoder of a single file: OpenAI's, or OpenCLIP's, of which layers may go unused."""
+    """Pair a single file with a text encoder: OpenAI's, or OpenCLIP's without its unused layers."""
     prefix = TEXT[file.generation][name]
     names = list(module.state_dict())
     if not prefix.endswith(".model."):
@@ -330,7 +330,7 @@ def _own_vae(file: SingleFile) -> Part:
 
 
 def _vae_part(path: Path, config: Mapping[str, Any]) -> Part:
-    """Another autoencoder than a model's own, whose ``config`` counts where the file has none."""
+    """Pair a replacing autoencoder with its file; ``config`` is used where the file has none."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     if path.is_dir():
@@ -361,7 +361,7 @@ def _folder_vae(weights: Path, origin: Path, config: Mapping[str, Any]) -> Part:
 
 
 def _folder_part(module: nn.Module, header: Header, canonical: Callable[[str], str]) -> Part:
-    """Pair a module with its file, whose names may be older than the module's."""
+    """Pair a module with its file, which may use older names."""
     theirs = {canonical(name): name for name in header.shapes}
     sources = {
         name: Source(theirs.get(canonical(name), canonical(name))) for name in module.state_dict()
@@ -386,7 +386,7 @@ def _text_encoder(path: Path, cls: type[C]) -> C:
 
 
 def _text_name(name: str) -> str:
-    """Published text encoders are nested in a ``text_model`` that newer transformers do without."""
+    """Return a name without the ``text_model`` that newer versions of transformers dropped."""
     return name.removeprefix("text_model.")
 
 

@@ -1,8 +1,8 @@
-"""The libraries that networks are built with, imported without all that they have besides.
+"""Import diffusers and transformers without the dozens of architectures that are not used.
 
-Packages of diffusers import every architecture it knows, dozens, and of each package one is used.
-Here the code of such a package waits until something is asked of the package itself, which Python
-does for modules anyway (PEP 562); what it holds stays the same. Submodules are imported as ever.
+A package of diffusers imports all its architectures. Here, the code of such a package runs only when
+somebody reads an attribute of the package itself (PEP 562 does the same for modules). Its content does
+not change, and submodules are imported as usual.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _CONTROL = (
 
 
 def import_networks() -> None:
-    """Import what image models are made of; without effect if that was done before."""
+    """Import the classes of image models; does nothing the second time."""
     _import(_USED)
 
 
 def import_control_networks() -> None:
-    """Import what control networks are made of; without effect if that was done before."""
+    """Import the classes of control networks; does nothing the second time."""
     _import(_CONTROL)
 
 
@@ -80,7 +80,7 @@ class _Finder(MetaPathFinder):
 
 
 class _WaitingLoader(Loader):
-    """Runs a package's own code at the first name that is asked of it and not there yet."""
+    """Runs a package's code when a missing attribute is first read."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader

@@ -1,4 +1,4 @@
-"""Networks without numbers, each paired with the file that has them, down to every name and shape."""
+"""Networks without values, paired with the files that have them; every name and shape is checked."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _INERT = ("position_ids", "logit_scale")
 
 @dataclass(frozen=True)
 class Part:
-    """A network without numbers yet, and the file that has them.
+    """A network without values, and the file that has them.
 
     Attributes:
         module: on the meta device.
         header: of the file, with only the names that are read.
-        sources: where in the file each of the module's tensors lies.
-        notes: what of the file is left out, in a sentence.
+        sources: the place in the file of each of the module's tensors.
+        notes: sentences about parts of the file that are not used.
     """
 
     module: nn.Module
@@ -46,7 +46,7 @@ class Part:
     def fill(
         self, *, dtype: torch.dtype, device: torch.device, convolutional: bool = False
     ) -> None:
-        """Read the file into the module; convolutions are laid out so that they run fastest."""
+        """Read the file into the module, with convolutions in the fastest memory layout."""
         weights = read_weights(self.header, dtype=dtype, device=device, channels_last=convolutional)
         named = {
             name: self.sources[name].take(weights[self.sources[name].name], wanted=shape)
@@ -61,12 +61,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Pending:
-    """A network of convolutions whose numbers are read when it is first needed, and not before.
+    """A convolutional network that is read at its first use.
 
     Attributes:
         part: the network and its file.
-        dtype: of its numbers.
-        device: where they go.
+        dtype: of its values.
+        device: of its values.
     """
 
     part: Part
@@ -75,12 +75,12 @@ class Pending:
 
     @cached_property
     def module(self) -> nn.Module:
-        """The network, with its numbers."""
+        """The network with its values."""
         self.part.fill(dtype=self.dtype, device=self.device, convolutional=True)
         return self.part.module
 
     def to(self, device: torch.device) -> Pending:
-        """The same network for another device; it moves now if its numbers were read already."""
+        """Return the network for another device; it moves at once if it was read already."""
         moved = replace(self, device=device)
         if "module" in vars(self):
             vars(moved)["module"] = self.module.to(device)
@@ -95,17 +95,17 @@ def pair(
     prefix: str = "",
     spare: tuple[str, ...] = (),
 ) -> Part:
-    """Pair a network with a file that has its tensors under ``prefix``, and little else there.
+    """Pair a network with a file whose names under ``prefix`` are this network's.
 
     Args:
         module: on the meta device.
-        header: the file's.
-        sources: where the file should have each tensor.
-        prefix: whatever is not under it is no concern of this network.
-        spare: what may be there, and is not read; beginnings of names.
+        header: of the file.
+        sources: the expected place in the file of each tensor.
+        prefix: names without it are ignored.
+        spare: beginnings of names that may be present and are not read.
 
     Raises:
-        FileError: a name is missing, a shape differs, or over a tenth is not the network's.
+        FileError: a name is missing, a shape differs, or more than a tenth of the names is unknown.
     """
     found: dict[str, tuple[int, ...]] = {}
     wanted: dict[str, tuple[int, ...]] = {}
@@ -133,20 +133,20 @@ def pair(
 
 
 def build_part(path: Path, cls: type[M], config: Mapping[str, Any]) -> M:
-    """A network of diffusers from its configuration, without numbers.
+    """Build a network of diffusers from its configuration, without values.
 
     Raises:
-        FileError: the configuration is no network's.
+        FileError: the configuration is not valid.
     """
     construct: Callable[[Mapping[str, Any]], M] = cls.from_config  # pyright: ignore[reportAttributeAccessIssue]
     return build_from(path, lambda: construct(config))
 
 
 def build_text_encoder(path: Path, cls: type[C], config: Mapping[str, Any]) -> C:
-    """A text encoder of CLIP from its configuration, without numbers.
+    """Build a text encoder of CLIP from its configuration, without values.
 
     Raises:
-        FileError: the configuration is no network's.
+        FileError: the configuration is not valid.
     """
     from transformers.models.clip.configuration_clip import CLIPTextConfig
 
@@ -154,10 +154,10 @@ def build_text_encoder(path: Path, cls: type[C], config: Mapping[str, Any]) -> C
 
 
 def build_from(path: Path, build: Callable[[], M]) -> M:
-    """A network without numbers, from whatever builds it; ``path`` is whose configuration it has.
+    """Build a network without values with ``build``; ``path`` is named in errors.
 
     Raises:
-        FileError: the configuration is no network's.
+        FileError: the configuration is not valid.
     """
     try:
         with torch.device("meta"):
@@ -172,7 +172,7 @@ def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _fill_positions(module: nn.Module, *, device: torch.device) -> None:
-    """Give CLIP the row of position numbers that is in no file."""
+    """Fill CLIP's position ids, which files lack."""
     for name, buffer in list(module.named_buffers()):
         if buffer.is_meta:
             assert name.endswith("position_ids"), name

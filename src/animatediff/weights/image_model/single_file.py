@@ -1,8 +1,8 @@
-"""A whole image model in one file: the names of Stable Diffusion's first code, and as they are now.
+"""Image models in one file, with the names of Stable Diffusion's original code.
 
-Personalised models travel as one ``.safetensors`` of denoiser, autoencoder and text encoder, named
-as CompVis named them. The tables here say where each tensor of a diffusers or transformers network
-lies in such a file; which networks those are is read off the file's own names and shapes.
+Personalised models are usually published as one ``.safetensors`` of denoiser, autoencoder and text
+encoder, with CompVis' names. The tables here give the place in such a file of each tensor of a
+diffusers or transformers network. The architecture follows from the file's names and shapes.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ _OPEN_CLIP_ENDS = {
 
 @dataclass(frozen=True)
 class Source:
-    """Where one tensor of a network lies in a file.
+    """The place of one tensor of a network in a file.
 
     Attributes:
-        name: the file's name for it.
-        third: which of three matrices stacked on each other, if the file stacks them.
-        transposed: whether the file has rows for columns.
+        name: its name in the file.
+        third: index of the matrix, where the file stacks three.
+        transposed: whether the file has the transposed matrix.
     """
 
     name: str
@@ -94,9 +94,9 @@ class Source:
         return self.name if self.third is None else f"{self.name} (third {self.third + 1} of 3)"
 
     def shape(self, stored: Shape, *, wanted: Shape) -> Shape:
-        """The shape that ``take`` gives, before any number is read.
+        """Return the shape of what ``take`` returns.
 
-        A 1x1 convolution and a linear layer are the same numbers, and count as the same shape.
+        A 1x1 convolution and a linear layer have the same values and count as the same shape.
         """
         if self.third is not None:
             if not stored or stored[0] % 3:
@@ -107,7 +107,7 @@ class Source:
         return wanted if _without_ones(stored) == _without_ones(wanted) else stored
 
     def take(self, tensor: Tensor, *, wanted: Shape) -> Tensor:
-        """The tensor as the network has it: a view of the file's wherever that is possible."""
+        """Return the tensor in the network's layout; a view of the file's where possible."""
         if self.third is not None:
             tensor = tensor.chunk(3)[self.third]
         if self.transposed:
@@ -116,14 +116,14 @@ class Source:
 
 
 def _without_ones(shape: Shape) -> Shape:
-    """A shape without the trailing ones of a pointwise convolution."""
+    """Drop the trailing ones of a pointwise convolution's shape."""
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
     return shape
 
 
 def unet_sources(names: Iterable[str], *, layers_per_block: int) -> dict[str, Source]:
-    """For every name of a ``UNet2DConditionModel``, where a single file has it, prefix included."""
+    """Return the place in a single file of every name of a ``UNet2DConditionModel``, with prefix."""
     names = list(names)
     attentive = {match[0] for name in names if (match := re.match(r"up_blocks\.\d+\.att", name))}
     return {
@@ -158,7 +158,7 @@ def _unet_name(name: str, *, layers: int, attentive: set[str]) -> str:
 
 
 def vae_sources(names: Iterable[str], *, blocks: int, prefix: str = VAE) -> dict[str, Source]:
-    """For every name of an ``AutoencoderKL``, where a single file has it."""
+    """Return the place in a single file of every name of an ``AutoencoderKL``."""
     return {name: Source(prefix + _vae_name(name, blocks=blocks)) for name in names}
 
 
@@ -176,20 +176,20 @@ def _vae_name(name: str, *, blocks: int) -> str:
 
 
 def clip_sources(names: Iterable[str], *, prefix: str) -> dict[str, Source]:
-    """For every name of OpenAI's CLIP text encoder, where a single file has it."""
+    """Return the place in a single file of every name of OpenAI's CLIP text encoder."""
     return {name: Source(prefix + _bare(name)) for name in names}
 
 
 def clip_prefix(header: Header, prefix: str) -> str:
-    """Where a file has CLIP: nested in a ``text_model``, save in the earliest files."""
+    """Return the prefix of CLIP: within ``text_model``, except in the earliest files."""
     nested = f"{prefix}text_model."
     return nested if any(name.startswith(nested) for name in header.shapes) else prefix
 
 
 def open_clip_sources(names: Iterable[str], *, prefix: str) -> dict[str, Source]:
-    """For every name of an OpenCLIP text encoder, where a single file has it.
+    """Return the place in a single file of every name of an OpenCLIP text encoder.
 
-    OpenCLIP stacks queries, keys and values, and multiplies by its projection from the other side.
+    OpenCLIP stacks q, k and v, and its projection is transposed.
     """
     return {name: _open_clip_source(_bare(name), prefix=prefix) for name in names}
 
@@ -214,13 +214,13 @@ def _bare(name: str) -> str:
 
 @dataclass(frozen=True)
 class SingleFile:
-    """A single file of which everything but the numbers is known.
+    """A single file, before its values are read.
 
     Attributes:
-        header: the file's.
-        generation: which kind of image model it holds.
-        configs: of its networks and its noise, as diffusers and transformers word them, with the
-            widths that the file has.
+        header: of the file.
+        generation: of the image model.
+        configs: of its networks and noise schedule, with diffusers' and transformers' keys and the
+            file's widths.
     """
 
     header: Header
@@ -228,15 +228,15 @@ class SingleFile:
     configs: Mapping[str, Mapping[str, Any]]
 
     def has(self, prefix: str) -> bool:
-        """Whether the file has anything under that prefix."""
+        """Whether the file has names with this prefix."""
         return any(name.startswith(prefix) for name in self.header.shapes)
 
 
 def read_single_file(header: Header) -> SingleFile:
-    """What image model a file holds, told by its names and shapes.
+    """Identify the image model in a file by its names and shapes.
 
     Raises:
-        FileError: it holds none, only a part of one, or one that cannot draw from text alone.
+        FileError: it has none, a part of one, or one that needs more input than text.
     """
     generation = _generation(header)
     configs = published_configs(generation)
@@ -258,7 +258,7 @@ def read_single_file(header: Header) -> SingleFile:
 
 
 def published_configs(generation: Generation) -> dict[str, dict[str, Any]]:
-    """The configurations of a published image model's parts."""
+    """Return the configurations of a published image model's parts."""
     return read_json(PUBLISHED / f"{generation}.json")
 
 
@@ -288,7 +288,7 @@ def _generation(header: Header) -> Generation:
 
 
 def _prediction(header: Header) -> str | None:
-    """What the denoiser predicts, where the file says so: by metadata, or by an empty marker."""
+    """Return the prediction type from the metadata or an empty marker tensor, if there is one."""
     said = header.metadata.get("modelspec.prediction_type", "")
     if said in ("v", "v_prediction") or "v_pred" in header.shapes:
         return "v_prediction"
@@ -309,7 +309,7 @@ def _rows(shapes: Mapping[str, Shape], name: str, *, axis: int = 0) -> int | Non
 
 
 def _heads(width: int) -> int:
-    """Every text encoder of CLIP, and every later denoiser, has heads of 64."""
+    """Return the number of heads of width 64, as in every CLIP text encoder and later denoisers."""
     return max(1, width // 64)
 
 
@@ -340,12 +340,12 @@ def _unet_config(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict
 
 
 def _count(names: Iterable[str], pattern: str) -> int:
-    """How many numbers stand in that place of the names."""
+    """Return how many numbers occur at that place of the names."""
     return len({match[1] for name in names if (match := re.match(pattern, name))})
 
 
 def fitted_vae(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """An autoencoder's configuration with the widths of a file, whose names are without prefix."""
+    """Return an autoencoder's configuration with the widths of a file without prefix."""
     widths = [
         _rows(shapes, f"encoder.down.{block}.block.0.conv1.weight")
         or _rows(shapes, f"encoder.down_blocks.{block}.resnets.0.conv1.weight")

@@ -1,4 +1,4 @@
-"""CLIP's tokenizer: from a folder of its files, or the published one that comes with the package."""
+"""CLIP's tokenizer, from a folder or from the package."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ OPEN_CLIP_PAD = "!"
 
 
 def read_tokenizer(folder: Path) -> CLIPTokenizer:
-    """CLIP's tokenizer from ``vocab.json``, ``merges.txt`` and ``tokenizer_config.json``.
+    """Read CLIP's tokenizer from ``vocab.json``, ``merges.txt`` and ``tokenizer_config.json``.
 
     Raises:
-        FileError: one of them is missing or not what it should be.
+        FileError: one of them is missing or not valid.
     """
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
@@ -47,7 +47,7 @@ def read_tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 def clip_tokenizer(*, pad: str = END) -> CLIPTokenizer:
-    """The published tokenizer of CLIP, for image models that come without one."""
+    """Return CLIP's published tokenizer, for image models without one."""
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     merges = _merges(PUBLISHED / "merges.txt")
@@ -71,7 +71,7 @@ def _merges(path: Path) -> list[tuple[str, ...]]:
 
 
 def _letters() -> list[str]:
-    """The 256 bytes as CLIP writes and numbers them: first those that print as themselves."""
+    """Return the 256 bytes in CLIP's order and spelling: printable ones first."""
     from tokenizers import pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet(), key=ord)
@@ -79,5 +79,5 @@ def _letters() -> list[str]:
 
 
 def _token(value: Any) -> str:
-    """A special token, written as text or, in older files, as a table."""
+    """Return a special token, which older files write as a table."""
     return str(value["content"]) if isinstance(value, dict) else str(value)

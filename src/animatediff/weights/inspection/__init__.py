@@ -1,1 +1,1 @@
-"""What a file is, told in parts: what each kind of file is looked at for."""
+"""How each kind of file is identified."""

@@ -1,4 +1,4 @@
-"""What a control network is: the image model that it steers, and what its hints are."""
+"""Identify a control network: its image model and its hints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNSHUFFLED = {64: 8, 192: 8, 256: 16, 768: 16}
 
 
 def control(found: Inspection, evidence: Evidence) -> Inspection:
-    """Which image model a ControlNet or SparseCtrl is for, and what its hints are."""
+    """Identify the image model and the hints of a ControlNet or SparseCtrl."""
     if found.version in REFUSED:
         return found
     found = with_text_width(found, _text(evidence))
@@ -37,7 +37,7 @@ def control(found: Inspection, evidence: Evidence) -> Inspection:
 
 
 def _text(evidence: Evidence) -> tuple[int, ...] | None:
-    """A matrix that reads text; a ControlLoRA has only factors of it."""
+    """Return the shape of a matrix that reads text, or of its low-rank factor in a ControlLoRA."""
     whole = evidence.shape("attn2.to_k.weight", least=2)
     return whole or evidence.shape("attn2.to_k.down", least=2)
 
@@ -56,7 +56,7 @@ def _sparse(found: Inspection, evidence: Evidence) -> Inspection:
 
 
 def t2i_adapter(found: Inspection, evidence: Evidence) -> Inspection:
-    """Which T2I-Adapter it is, full or light, and which image model it is for."""
+    """Identify a T2I-Adapter: full or light, and its image model."""
     light = evidence.has("body.#.out_conv.weight$")
     first = evidence.shape("body.0.in_conv.weight" if light else "conv_in.weight", least=4)
     channels = first[1] if first else 0

@@ -1,7 +1,6 @@
-"""The names and shapes of a file, arranged so that rules about them are answered quickly.
+"""The names and shapes of a file, as one text that rules search quickly.
 
-A hostile header may hold fifty thousand names of any length, and every rule is a search through all of
-them; so the names become one text, and a rule looks for a fragment in it.
+A malicious header may have fifty thousand names of any length, and every rule searches all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _DIGITS = str.maketrans("0123456789", "#" * 10)
 
 
 class Evidence:
-    """What the names and shapes of a file's tensors say.
+    """Names and shapes of a file's tensors, for rules to search.
 
     Args:
         shapes: the shape of every tensor, by name.
@@ -34,12 +33,12 @@ class Evidence:
 
     @cached_property
     def names(self) -> str:
-        """All names, each on a line of its own."""
+        """All names, one per line."""
         return "\n" + "\n".join(map(_line, self.shapes)) + "\n"
 
     @cached_property
     def patterns(self) -> str:
-        """The same with every number as ``#``, each line once."""
+        """All names with numbers written ``#``, without repetitions."""
         # Faster than a regular expression, and there may be ten million letters.
         text = self.names[1:-1].translate(_DIGITS)
         while "##" in text:
@@ -47,20 +46,20 @@ class Evidence:
         return "\n" + "\n".join(dict.fromkeys(text.split("\n"))) + "\n"
 
     def has(self, *fragments: str) -> bool:
-        """Whether any of the fragments is in a name (``#`` is a number, ``^`` and ``$`` ends)."""
+        """Whether a name contains any of the fragments (``#``: a number; ``^``, ``$``: its ends)."""
         return any(_line_ends(fragment) in self.patterns for fragment in fragments)
 
     def fits(self, needs: Iterable[Fragments], lacks: Fragments = ()) -> bool:
-        """Whether a fragment of each group is in a name, and none that must not be."""
+        """Whether names contain a fragment of each group in ``needs``, and none in ``lacks``."""
         return all(self.has(*group) for group in needs) and not self.has(*lacks)
 
     def largest(self, pattern: str) -> int | None:
-        """The largest number that a pattern's group finds in the names, if it finds any."""
+        """The largest number that a pattern's group matches in the names, if any."""
         found = {int(number) for number in re.findall(pattern, self.names)}
         return max(found, default=None)
 
     def shape(self, *ends: str, least: int = 0) -> tuple[int, ...] | None:
-        """The shape of the first tensor whose name ends so and that has so many dimensions."""
+        """The shape of the first tensor with this ending and number of dimensions."""
         return next(
             (
                 shape
@@ -71,7 +70,7 @@ class Evidence:
         )
 
     def sizes(self, axis: int, *ends: str) -> tuple[int, ...]:
-        """How long an axis is, over all tensors whose names end so; in order, each once."""
+        """The lengths of an axis over all tensors with this ending, in order, without repetitions."""
         return tuple(
             sorted(
                 {
@@ -84,12 +83,12 @@ class Evidence:
 
 
 def _line(name: str) -> str:
-    """A name that holds a new line would be two names to a rule."""
+    """Shorten a name and replace line breaks, which would make it two names."""
     return name[:_MOST_LETTERS].replace("\n", "?")
 
 
 def _shared_wrapper(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """What is before every name and says nothing."""
+    """Return the trainers' prefixes that all names share."""
     prefix = ""
     for wrapper in TRAINERS_WRAPPERS * 2:
         if shapes and all(name.startswith(prefix + wrapper) for name in shapes):

@@ -1,4 +1,4 @@
-"""What a folder is, as diffusers writes them: an image model, or one part with its configuration."""
+"""Identify diffusers folders: an image model, or one part with its configuration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PARTS: Mapping[str, Kind] = {
 
 
 def inspect_folder(folder: Path) -> Inspection:
-    """An image model's folder, or that of one part, as diffusers writes them."""
+    """Identify the folder of an image model or of one part."""
     if (folder / "model_index.json").is_file():
         return _inspect_image_folder(folder, read_json(folder / "model_index.json"))
     header = read_any_header(_weight_file(folder))
@@ -72,14 +72,14 @@ def _inspect_image_folder(folder: Path, index: Mapping[str, Any]) -> Inspection:
 
 
 def _programs(index: Mapping[str, Any]) -> Iterator[str]:
-    """Folders may name programs of their own; none is ever run."""
+    """Yield a warning if the folder names code of its own, which is never run."""
     named = index.get("_class_name")
     if isinstance(named, list) or any("custom" in key for key in index):
         yield "it names a program of its own, which is not run"
 
 
 def _weight_file(folder: Path) -> Path:
-    """The one weight file of a folder, safetensors before pickles."""
+    """Return a folder's weight file; safetensors are preferred to pickles."""
     for suffix in _WEIGHT_SUFFIXES:
         for stem in _WEIGHT_NAMES:
             if (folder / f"{stem}{suffix}").is_file():

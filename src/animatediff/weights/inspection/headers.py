@@ -1,4 +1,4 @@
-"""What a file is by its names and shapes: the first rule that fits, and what that leaves open."""
+"""Identify a file by its names and shapes: the first rule that fits, then details."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ _SCHEDULE = re.compile(r"(posterior_|log_|sqrt_)?\w*(alphas|betas|posterior)\w*|
 
 
 def inspect_file(path: Path) -> Inspection:
-    """What a file is, safetensors or pickle.
+    """Identify a safetensors file or a pickle.
 
     Raises:
-        FileError: it is missing, broken, or no weights at all.
+        FileError: it is missing, broken, or not a weight file.
     """
     found = inspect_header(read_any_header(path))
     return replace(found, container="pickle") if is_pickle(path) else found
 
 
 def read_any_header(path: Path) -> Header:
-    """The header of a safetensors file, or what the confined child says of a pickle.
+    """Read the header of a safetensors file, or of a pickle in the confined process.
 
     Raises:
-        FileError: it is missing, broken, or no weights at all.
+        FileError: it is missing, broken, or not a weight file.
     """
     return read_legacy_header(path) if is_pickle(path) else read_header(path)
 
 
 def inspect_header(header: Header, *, configured_rows: int | None = None) -> Inspection:
-    """What the file is whose header was read.
+    """Identify a file from its header.
 
     Args:
-        header: the file's.
-        configured_rows: how many positions a configuration beside a motion module says it has.
+        header: of the file.
+        configured_rows: number of positions in the configuration beside a motion module.
     """
     evidence = Evidence(header.shapes)
     rule = next((rule for rule in RULES if evidence.fits(rule.needs, rule.lacks)), None)

@@ -1,4 +1,4 @@
-"""What image models, their parts and what is added to them are: by widths, blocks and channels."""
+"""Identify image models, their parts and embeddings by widths, blocks and channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_TOKENS = 256
 
 
 def image_model(found: Inspection, evidence: Evidence) -> Inspection:
-    """Which generation a whole image model or its U-Net is of, and what it lacks."""
+    """Identify the generation of an image model or U-Net, and missing parts."""
     ldm = found.layout == "ldm"
     key = evidence.shape("attn2.to_k.weight", least=2)
     first = "input_blocks.0.0.weight" if ldm else "conv_in.weight"
@@ -88,7 +88,7 @@ def _odd_width(base: str, width: int | None) -> list[str]:
 
 
 def _predicts(evidence: Evidence) -> list[str]:
-    """Marks that some trainers leave for what the numbers cannot say."""
+    """Return warnings about marker tensors: velocity prediction, or other scaling of latents."""
     if evidence.has("^v_pred$"):
         return ["it says that it predicts velocity (v_pred), not noise"]
     if evidence.has("^edm_mean$"):
@@ -97,7 +97,7 @@ def _predicts(evidence: Evidence) -> list[str]:
 
 
 def with_text_width(found: Inspection, key: tuple[int, ...] | None) -> Inspection:
-    """The image model that reads text as wide as these keys do."""
+    """Add the image model whose text has this width."""
     width = key[1] if key else None
     base = BASE_OF_WIDTH.get(width, "own") if width else ""
     read = [f"its cross-attention reads text {width} wide"] if width else []
@@ -105,7 +105,7 @@ def with_text_width(found: Inspection, key: tuple[int, ...] | None) -> Inspectio
 
 
 def autoencoder(found: Inspection, evidence: Evidence) -> Inspection:
-    """Whether an autoencoder's latents are those of Stable Diffusion."""
+    """Identify an autoencoder by its latents."""
     shape = evidence.shape("decoder.conv_in.weight", least=4)
     latents = shape[1] if shape else None
     if latents not in (None, 4):
@@ -124,7 +124,7 @@ def autoencoder(found: Inspection, evidence: Evidence) -> Inspection:
 
 
 def tiny_autoencoder(found: Inspection, evidence: Evidence) -> Inspection:
-    """Which half of a tiny autoencoder a file holds."""
+    """Identify a tiny autoencoder, or which half of it a file has."""
     version = ""
     if found.layout == "author":
         # The decoder begins with a clamp, which has no weights.
@@ -139,7 +139,7 @@ def tiny_autoencoder(found: Inspection, evidence: Evidence) -> Inspection:
 
 
 def text_encoder(found: Inspection, evidence: Evidence) -> Inspection:
-    """Which image models read with a text encoder."""
+    """Identify a text encoder by the image models that use it."""
     shape = evidence.shape("token_embedding.weight", least=2)
     width = shape[1] if shape else None
     family = BASE_OF_WIDTH.get(width, "own") if width else ""
@@ -153,7 +153,7 @@ def text_encoder(found: Inspection, evidence: Evidence) -> Inspection:
 
 
 def embedding(found: Inspection, evidence: Evidence, metadata: Mapping[str, str]) -> Inspection:
-    """Which image models a textual inversion is a word for: by its width, or as one of ours says."""
+    """Identify the image models of a textual inversion, by its width or our metadata."""
     if found.layout == "sdxl":
         return replace(found, family="sdxl", base="sdxl")
     shape = next(iter(evidence.shapes.values()))
@@ -168,7 +168,7 @@ def embedding(found: Inspection, evidence: Evidence, metadata: Mapping[str, str]
 
 
 def learned_words(evidence: Evidence) -> Inspection | None:
-    """A table of words of diffusers' textual inversions, which have no name of their own."""
+    """Identify diffusers' textual inversions, which have no standard name."""
     shapes = evidence.shapes
     fit = 0 < len(shapes) <= _MOST_TOKENS and all(
         1 <= len(shape) <= 2

@@ -1,4 +1,4 @@
-"""What kinds of file there are, what to call them, and what to do with each."""
+"""The kinds of file: titles, and the option for each."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class KindFacts:
     """One kind of file.
 
     Attributes:
-        title: what a sentence calls it, with its article.
-        option: the option of ``animatediff animate`` that takes it; empty if none does.
+        title: its name with an article, for sentences.
+        option: the option of ``animatediff animate`` that takes it; empty if there is none.
     """
 
     title: str
@@ -44,7 +44,7 @@ class KindFacts:
 
     @property
     def use(self) -> str:
-        """What to do with it."""
+        """How to use a file of this kind."""
         return f"give it to {self.option}" if self.option else "animate has no use for it yet"
 
 

@@ -1,4 +1,4 @@
-"""What low-rank files are: MotionLoRAs, image LoRAs of every flavour, and domain adapters."""
+"""Identify low-rank files: MotionLoRAs, image LoRAs of every type, and domain adapters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAID: Mapping[str, Kind] = {"domain-adapter": "adapter", "adapter": "adapter", 
 
 
 def motion_lora(found: Inspection, evidence: Evidence, metadata: Mapping[str, str]) -> Inspection:
-    """Which motion modules a MotionLoRA changes."""
+    """Identify the motion modules of a MotionLoRA."""
     naming = _first(NAMINGS, evidence)
     base, _ = blocks_of_base(evidence)
     mid = evidence.has(*MIDDLES)
@@ -56,7 +56,7 @@ def motion_lora(found: Inspection, evidence: Evidence, metadata: Mapping[str, st
 
 
 def image_lora(found: Inspection, evidence: Evidence, metadata: Mapping[str, str]) -> Inspection:
-    """Which flavour an image LoRA is of and which image model it is for; or a domain adapter."""
+    """Identify the type and image model of an image LoRA, or a domain adapter."""
     names = read_names(evidence.shapes)
     if not names.usable:
         because = f"its changes are of no supported flavour, such as {names.unread[0]:.100}"
@@ -87,7 +87,7 @@ def image_lora(found: Inspection, evidence: Evidence, metadata: Mapping[str, str
 def _maybe_adapter(
     found: Inspection, evidence: Evidence, metadata: Mapping[str, str]
 ) -> Inspection:
-    """A domain adapter is a LoRA on every attention; only its rank and its names say which."""
+    """Identify a domain adapter: a LoRA on every attention, distinguished by rank and names."""
     said = metadata.get("kind", "")
     if found.layout == "ours" and said in _SAID:
         because = f"its metadata say {said}"
@@ -116,7 +116,7 @@ def _maybe_adapter(
 
 
 def _is_on_attentions_alone(evidence: Evidence) -> bool:
-    """Whether every pair is on a q, k, v or output projection of the U-Net's attentions."""
+    """Whether all branches are on q, k, v and output projections of the U-Net's attentions."""
     return not evidence.has(
         *("_ff_net_#", ".ff.net.#", "_proj_in.", ".proj_in.", "^lora_te", "^text_encoder", "_te_"),
         *("_mlp_fc#", "_resnets_", ".resnets.", "_conv", "self_attn"),
@@ -124,7 +124,7 @@ def _is_on_attentions_alone(evidence: Evidence) -> bool:
 
 
 def _lora_base(evidence: Evidence) -> tuple[str, list[str]]:
-    """The image model whose text width, blocks or encoders a LoRA has."""
+    """Return the image model that a LoRA's text width, blocks or encoders match."""
     for name, shape in evidence.shapes.items():
         width = _read_width(name, shape, evidence.shapes)
         if width is not None and width in BASE_OF_WIDTH and width != 1280:
@@ -145,7 +145,7 @@ def _lora_base(evidence: Evidence) -> tuple[str, list[str]]:
 def _read_width(
     name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]
 ) -> int | None:
-    """How wide the text is that a pair on cross-attention reads."""
+    """Return the text width of a branch on cross-attention."""
     if "attn2" not in name or not re.search(r"to_[kv][._]", name) or len(shape) < 2:
         return None
     if name.endswith((*_DOWN, ".hada_w1_b", ".hada_w2_b", ".diff")):

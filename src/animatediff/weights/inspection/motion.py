@@ -1,4 +1,4 @@
-"""Of which family a file of motion modules is, and for which image model."""
+"""Identify the family and image model of motion modules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def motion_module(
     *,
     configured_rows: int | None,
 ) -> Inspection:
-    """Which family a motion module is of, by its metadata or by what it has."""
+    """Identify a motion module's family by its metadata or its tensors."""
     base, reasons = blocks_of_base(evidence)
     rows = position_rows(evidence)
     said: list[str] = []
@@ -102,7 +102,7 @@ def _fits(
 
 
 def blocks_of_base(evidence: Evidence) -> tuple[str, list[str]]:
-    """The image model that has as many blocks."""
+    """Return the image model with this number of blocks."""
     pattern = r"down_(?:blocks[._])?([0-9]{1,4})[._](?:motion_modules|temporal_attentions|[0-9])"
     blocks = (evidence.largest(pattern) or 0) + 1
     base = _BASE_OF_BLOCKS.get(blocks, "own")
@@ -110,7 +110,7 @@ def blocks_of_base(evidence: Evidence) -> tuple[str, list[str]]:
 
 
 def position_rows(evidence: Evidence) -> int | None:
-    """How many positions its table has, if it has one."""
+    """Return the number of positions, if the file has positional encodings."""
     shape = evidence.shape(".pe", ".positional_encoding", least=3)
     return shape[1] if shape else None
 

@@ -1,6 +1,6 @@
-"""How families of motion modules are told apart: a table, the most specific first.
+"""Table of rules that distinguish families of motion modules, the most specific first.
 
-Nothing here looks at a file, or at its own name; what each family then decides is in ``families.py``.
+The settings of each family are in ``families.py``.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class MotionRule:
-    """One family of motion modules, by what its files have.
+    """A rule that recognises one family of motion modules.
 
     Attributes:
         family: its name in ``families.py``.
-        because: the reason that is printed.
-        base: the image model whose number of blocks it has.
-        mid: whether there is a module in the middle; ``None`` is either.
-        rows: numbers of positions that it may have, ``None`` among them for no table at all; empty
-            is any.
-        layouts: whose names it may have; empty is anyone's.
-        has: a fragment among the names.
-        reads: channels of its input convolution.
-        version: which variant.
-        also: other families of the same names and shapes.
-        note: what to know where they cannot be told apart.
+        because: the reason to print.
+        base: the image model with its number of blocks.
+        mid: whether the middle block has a module; ``None`` matches both.
+        rows: allowed numbers of positions, ``None`` for no positional encodings; empty matches
+            any.
+        layouts: allowed layouts; empty matches any.
+        has: a fragment of a name.
+        reads: input channels of its input convolution.
+        version: the variant.
+        also: other families with the same names and shapes.
+        note: sentence to print where they cannot be distinguished.
     """
 
     family: str

@@ -1,7 +1,7 @@
-"""How files are told apart: tables of what their names contain, the most specific first.
+"""Tables of rules that identify files by their tensor names, the most specific first.
 
-A fragment is looked for in the names of all tensors, in which every number is written ``#``; ``^``
-is the beginning of a name and ``$`` its end. Nothing here looks at a file, or at its own name.
+Fragments are searched in the names of all tensors, with every number written ``#``. ``^`` is the
+beginning of a name and ``$`` its end.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ Fragments = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to recognise a kind of file.
+    """A rule that recognises one kind of file.
 
     Attributes:
-        kind: what it is then.
-        because: the reason that is printed.
-        needs: of each of these groups, one fragment is among the names.
-        lacks: none of these is.
-        layout: whose names it has.
-        family: whose it is, where the names alone say so.
-        version: which variant, where the names alone say so.
+        kind: the kind.
+        because: the reason to print.
+        needs: groups; names must contain one fragment of each.
+        lacks: fragments that names must not contain.
+        layout: the layout of the names.
+        family: the family, if names determine it.
+        version: the variant, if names determine it.
     """
 
     kind: Kind
@@ -40,12 +40,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class Trait:
-    """One word about a file whose kind is known, such as a LoRA's flavour or naming.
+    """A property of a file whose kind is known, such as a LoRA's type or naming.
 
     Attributes:
         name: the word.
-        because: the reason that is printed.
-        any_of: one of these fragments is among the names.
+        because: the reason to print.
+        any_of: fragments; names must contain one.
     """
 
     name: str

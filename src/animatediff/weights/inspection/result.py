@@ -1,4 +1,4 @@
-"""What is known of a file once it was looked at, and what a sentence calls it."""
+"""The result of identifying a file, and its title for sentences."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Container = Literal["safetensors", "pickle", "folder"]
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What a file is.
+    """The result of identifying a file.
 
     Attributes:
         path: the file or folder.
-        container: how it is stored.
-        kind: what it is for.
-        family: the generation or version it is of: a motion family, or an image model.
-        version: the variant, such as a LoRA's flavour; empty if there is one only.
-        layout: whose names it has.
+        container: the file format.
+        kind: what it contains.
+        family: a motion family or an image model's generation.
+        version: the variant, such as a LoRA's type; empty if there is only one.
+        layout: the layout of its names.
         base: the image model it fits: ``sd15``, ``sd2``, ``sdxl``, or ``own`` for another shape;
-            empty if that cannot be told.
-        reasons: why it is thought to be that.
-        also: other families that its names and shapes fit just as well.
-        alternatives: other kinds that they fit just as well.
-        ranks: inner widths of its low-rank pairs.
-        parameters: how many numbers were learned.
-        dtypes: how many tensors there are of each type.
-        num_tensors: how many tensors it holds.
+            empty if unknown.
+        reasons: of the identification.
+        also: other families with the same names and shapes.
+        alternatives: other kinds with the same names and shapes.
+        ranks: of its low-rank branches.
+        parameters: number of parameters.
+        dtypes: number of tensors of each type.
+        num_tensors: number of tensors.
         num_bytes: its size.
-        warnings: what to know before using it.
-        refusal: why nothing here takes it although its kind is known; empty if something does.
+        warnings: sentences for the user.
+        refusal: why the file cannot be used; empty if it can.
     """
 
     path: Path
@@ -59,12 +59,12 @@ class Inspection:
 
     @property
     def title(self) -> str:
-        """What a sentence calls it: kind, family and image model."""
+        """Kind, family and image model, for sentences."""
         return "".join([KINDS[self.kind].title, *_details(self)])
 
 
 def _details(found: Inspection) -> Iterator[str]:
-    """The rest of a title: version, family, and the image model it is for."""
+    """Return the rest of a title: version, family and image model."""
     if found.kind == "other":
         yield f" ({found.family})"
         return
@@ -88,6 +88,6 @@ def _details(found: Inspection) -> Iterator[str]:
 
 
 def _listed(names: list[str]) -> str:
-    """Families of one maker are named once."""
+    """Join families, with each maker's name once."""
     short = list(dict.fromkeys(name.partition(",")[0] for name in names))
     return " or ".join(short)

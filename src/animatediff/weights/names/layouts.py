@@ -1,8 +1,7 @@
-"""The names of motion modules in every layout that files come in, as tables.
+"""Tables of the names of motion modules in every file layout.
 
-Foreign names live here, in ``low_rank_names.py`` for what is added to layers, and nowhere else. A name
-is first understood, as what it is and which of our own names it stands for, and then written in any
-layout; what is not understood is never guessed. Nothing here looks at numbers.
+Other projects' names are defined here and in ``low_rank.py``, and nowhere else. A name is first
+translated to ours, and from there to any layout. Unknown names are never guessed.
 """
 
 from __future__ import annotations
@@ -88,13 +87,13 @@ def _in_diffusers(layer: str) -> str:
 
 @dataclass(frozen=True)
 class MotionLayout:
-    """How one project names the tensors of a motion module.
+    """One project's names of a motion module's tensors.
 
     Attributes:
         container: the list of modules in a block of the U-Net.
-        inner: what lies between a module's number and its layers.
-        layers: its names of our layers, where they differ.
-        positions: its tables of positions.
+        inner: the path between a module's number and its layers.
+        layers: its names of layers, where they differ from ours.
+        positions: its names of the positional encodings.
     """
 
     container: str
@@ -104,11 +103,11 @@ class MotionLayout:
 
     @property
     def mark(self) -> str:
-        """What is in every file of it, with ``#`` for a number, and in none of another layout."""
+        """A name, with ``#`` for a number, that is in every file of this layout and in no other."""
         return f"{self.container}.#.{self.inner or f'{_BLOCK}.'}".replace(".0.", ".#.")
 
     def __call__(self, site: str, parameter: str) -> str:
-        """The name of one of our parameters."""
+        """Return the name of one of our parameters."""
         return f"{_block_of(site, container=self.container)}.{self.inner}{self.of(parameter)}"
 
     def of(self, parameter: str) -> str:
@@ -146,12 +145,12 @@ _OUR_PLACE = re.compile(r"(?P<site>(?:down|up)_\d{1,3}_\d{1,3}|mid_0)\.(?P<rest>
 
 @dataclass(frozen=True)
 class MotionName:
-    """What a name in a file of motion modules stands for.
+    """The meaning of one name in a motion module's file.
 
     Attributes:
-        layout: whose name it is; the authors' where several agree.
-        site: where in the U-Net.
-        parameter: of the module there, in our words, or ``POSITIONS``.
+        layout: the layout; the authors' where several use the same name.
+        site: the place in the U-Net.
+        parameter: our name of the parameter, or ``POSITIONS``.
     """
 
     layout: Layout
@@ -176,7 +175,7 @@ _PARAMETERS: Mapping[tuple[str, str], tuple[Layout, Mapping[str, str]]] = {
 
 
 def unwrapped(name: str) -> str:
-    """A name without what trainers and wrappers put before it."""
+    """Remove the prefixes that trainers and wrappers add."""
     stripped = True
     while stripped:
         stripped = False
@@ -187,7 +186,7 @@ def unwrapped(name: str) -> str:
 
 
 def is_motion(name: str) -> bool:
-    """Whether a name lies in a motion module, known or not."""
+    """Whether a name belongs to a motion module, known or not."""
     name = unwrapped(name)
     return any(f".{layout.container}." in name for layout in MOTION_LAYOUTS.values()) or bool(
         _OUR_PLACE.fullmatch(name)
@@ -195,7 +194,7 @@ def is_motion(name: str) -> bool:
 
 
 def motion_name(name: str) -> MotionName | None:
-    """What a tensor of a motion module is, in whichever layout; nothing for any other name."""
+    """Return the meaning of a motion module's tensor name in any layout; ``None`` for other names."""
     name = unwrapped(name)
     own = _OUR_PLACE.fullmatch(name)
     if own is not None:
@@ -212,12 +211,12 @@ def motion_name(name: str) -> MotionName | None:
 
 
 def motion_names(name: str, *, layout: Layout, positions: bool = False) -> tuple[str, ...]:
-    """Our name in another layout; with ``positions``, also the tables that go with its site.
+    """Return our name in another layout; with ``positions``, also the site's positional encodings.
 
-    The tables are named once for each site, along with its first parameter.
+    They are returned once for each site, with its first parameter.
 
     Raises:
-        InputError: motion modules have no such layout.
+        InputError: there is no such layout.
     """
     if layout == "ours":
         return (name,)

@@ -1,7 +1,7 @@
-"""Names in files of LoRAs, whoever wrote them: which layer is meant, and which piece of its change.
+"""Tensor names in LoRA files of every trainer: which layer, and which part of its change.
 
-Trainers agree on the mathematics and on nothing else. A name is a layer and a piece; the layer may be
-dotted or underscored, in diffusers' words or those of single files, of the U-Net or a text encoder.
+A name consists of a layer and a part. The layer may be dotted or underscored, named as in diffusers or
+as in single files, and belong to the U-Net or a text encoder.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _NO_CHANGE_ALONE = frozenset({"alpha", "rescale", "gain"})
 
 @dataclass(frozen=True)
 class LoraNames:
-    """The names of a whole file, read as those of a LoRA.
+    """All names of a LoRA file.
 
     Attributes:
-        layers: for every layer with a change, the file's name of each piece.
-        without_change: layers that are named and whose pieces are no change of a known flavour.
-        unread: names that are no piece of a change.
-        adapters: the names of PEFT's adapters in it.
+        layers: for every layer with a change, the file's name of each part.
+        without_change: layers whose parts form no known kind of change.
+        unread: names that are no part of a change.
+        adapters: names of PEFT's adapters in the file.
     """
 
     layers: Mapping[str, Mapping[str, str]]
@@ -68,13 +68,13 @@ class LoraNames:
 
     @property
     def usable(self) -> bool:
-        """Whether most of the file is pieces of changes, as in a LoRA."""
+        """Whether most names are parts of changes, as in a LoRA."""
         pieces = sum(map(len, self.layers.values()))
         return pieces > 0 and 2 * pieces >= pieces + len(self.unread)
 
 
 def read_names(names: Iterable[str]) -> LoraNames:
-    """Read the names of a whole file as those of a LoRA; the recogniser and the loader both do."""
+    """Parse all names of a LoRA file; both recogniser and loader use this."""
     layers: dict[str, dict[str, str]] = {}
     unread: list[str] = []
     adapters: dict[str, None] = {}
@@ -97,7 +97,7 @@ def read_names(names: Iterable[str]) -> LoraNames:
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """The layer, as the file calls it, and the piece; nothing if the name is no LoRA's."""
+    """Return the file's name of the layer, and the part; ``None`` if it is not a LoRA's name."""
     name = without_adapter(name)
     for ending, piece in _ENDINGS:
         if name.endswith(ending) and len(name) > len(ending):
@@ -108,7 +108,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def layer_names(networks: Mapping[str, nn.Module]) -> dict[str, str]:
-    """Every name that a file may have for a layer, to ``network:path``.
+    """Map every name that a file may use for a layer to ``network:path``.
 
     Args:
         networks: ``unet``, ``text_encoder`` and, for SDXL, ``text_encoder_2``.
@@ -124,7 +124,7 @@ def layer_names(networks: Mapping[str, nn.Module]) -> dict[str, str]:
 
 
 def find_layer(stem: str, names: Mapping[str, str]) -> str | None:
-    """The layer that a file's stem means, of those in ``names``."""
+    """Return the layer in ``names`` that a file's name means."""
     found = names.get(stem)
     if found is None and stem.startswith(_WRAPPERS):
         wrapper = next(wrapper for wrapper in _WRAPPERS if stem.startswith(wrapper))

@@ -1,4 +1,4 @@
-"""The names of low-rank branches in every layout: the layer, and which part of its branch is meant."""
+"""Names of low-rank branches in every layout: which layer, and which part of its branch."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ also the feed-forward layers."""
 
 @dataclass(frozen=True)
 class LowRankName:
-    """What a name in a file of low-rank branches stands for.
+    """The meaning of one name in a file of low-rank branches.
 
     Attributes:
         kind: ``adapter`` or ``motion-lora``.
-        layout: whose name it is.
+        layout: the layout of the name.
         host: the layer, by its path in the U-Net or in ``AnimatedUNet.motion``.
-        factor: which part of the branch.
+        factor: the part of the branch.
     """
 
     kind: Kind
@@ -87,32 +87,32 @@ class LowRankName:
 
 
 def without_adapter(name: str) -> str:
-    """A tensor's name without that of PEFT's adapter: ``lora_A.weight`` for ``lora_A.x.weight``."""
+    """Remove the name of PEFT's adapter: ``lora_A.x.weight`` becomes ``lora_A.weight``."""
     if ".lora_" not in name:
         return name
     return _ADAPTER.sub(lambda match: match["piece"] + (match["end"] or ""), name)
 
 
 def adapter_in(name: str) -> str | None:
-    """The name of PEFT's adapter within a tensor's name."""
+    """Return the name of PEFT's adapter within a tensor's name."""
     match = _ADAPTER.search(name)
     return match["adapter"] if match else None
 
 
 def our_factor(host: str, factor: Factor) -> str:
-    """Our name of a part of the branch on ``host``."""
+    """Return our name of a part of the branch on ``host``."""
     return f"{host}.{factor}" if factor == "alpha" else f"{host}.{factor}.weight"
 
 
 def host_and_factor(ours: str) -> tuple[str, Factor]:
-    """The layer, and the part of its branch, that one of our names stands for."""
+    """Return the layer and the part of its branch that one of our names means."""
     found = _factor_of(ours)
     assert found is not None, ours
     return found[0], found[2]
 
 
 def low_rank_name(name: str) -> LowRankName | None:
-    """What a tensor of a domain adapter or a MotionLoRA is; nothing for any other name."""
+    """Return the meaning of a domain adapter's or MotionLoRA's name; ``None`` for others."""
     found = _factor_of(name)
     if found is None:
         return None
@@ -138,10 +138,10 @@ def low_rank_name(name: str) -> LowRankName | None:
 
 
 def low_rank_in(layout: Layout, *, kind: Kind, host: str, factor: Factor) -> str:
-    """The name of a part of a branch in another layout.
+    """Return the name of a part of a branch in another layout.
 
     Raises:
-        InputError: this kind has no such layout, or the layout no such part.
+        InputError: this kind has no such layout, or the layout has no such part.
     """
     if layout not in WRITABLE[kind]:
         raise InputError(
@@ -191,6 +191,6 @@ def _low_rank_layout(name: str, *, path: str, marker: str) -> Layout:
 
 
 def _with_dots(path: str) -> str:
-    """A path of kohya's with its dots back, or as it was if it has words that are not known."""
+    """Restore the dots of kohya's path; unknown words leave it unchanged."""
     words = re.findall(_WORDS, path)
     return ".".join(words) if "_".join(words) == path else path

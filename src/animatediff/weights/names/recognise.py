@@ -1,4 +1,4 @@
-"""The names of a whole file, understood as what the file is."""
+"""Translate all names of a file whose kind is known."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from animatediff.weights.names.low_rank import low_rank_name
 
 @dataclass(frozen=True)
 class Recognised:
-    """The names of a whole file, understood.
+    """All names of a file, translated.
 
     Attributes:
-        kind: what the file holds.
-        layout: whose names they are.
-        names: our name for every name in the file that counts.
-        positions: the file's tables of positions, by their names there, with their site.
-        others: names of something else in the same file, such as the image model's.
+        kind: what the file contains.
+        layout: the layout of the names.
+        names: our name of every tensor that is used.
+        positions: the file's names of positional encodings, with their site.
+        others: names of something else, such as an image model's.
     """
 
     kind: Kind
@@ -29,9 +29,9 @@ class Recognised:
 
 
 def recognise(names: Iterable[str], *, kind: Kind) -> Recognised | None:
-    """Understand the names of a file whose kind is known; nothing if there is none of that kind.
+    """Translate the names of a file of this kind; ``None`` if no name is of this kind.
 
-    What a file is, ``inspect.py`` says; here it is read as that.
+    ``inspect.py`` determines the kind.
     """
     names = tuple(names)
     if kind == "motion":
