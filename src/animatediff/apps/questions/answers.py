@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 Answer = Callable[["Options", "Progress"], "Report"]
 
-UNSEEN = 1_000_000
-"""The number of the first acting clip that only measures are judged by."""
+UNSEEN = 2_000_000
+"""Number of the first acting clip of the control row: neither trained on nor used to set thresholds."""
 
 
 def _scorer(options: Options, progress: Progress) -> Report:
