@@ -12,8 +12,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from tests.shapes import check_shapes
 from tests.weights.synthetic.tokenizer import write_tokenizer
-from transformers.models.clip.configuration_clip import CLIPTextConfig
-from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.configuration_clip import CLIPConfig, CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPModel, CLIPTextModel
 
 # One thread for each worker of pytest-xdist, and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -101,6 +101,30 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scheduler = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012}
     write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     write_json(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CLIP's folder with random weights of both encoders."""
+    folder = tmp_path_factory.mktemp("clip") / "vit-tiny"
+    vocabulary = write_tokenizer(folder)
+    small = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    text = small | {
+        "vocab_size": vocabulary,
+        "bos_token_id": vocabulary - 2,
+        "eos_token_id": vocabulary - 1,
+        "pad_token_id": vocabulary - 1,
+    }
+    vision = small | {"image_size": 32, "patch_size": 16}
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
+    CLIPModel(config).save_pretrained(folder)
     return folder
 
 

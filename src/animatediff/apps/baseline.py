@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -117,6 +117,7 @@ def _destination(prompt: str, output: Path | None) -> Destination:
 def _text2video_zero(
     options: Text2VideoZeroOptions, destination: Destination, progress: Progress
 ) -> None:
+    from animatediff.evaluation.baselines.inputs import side_of, states_of
     from animatediff.evaluation.baselines.text2video_zero import ZeroOptions, text2video_zero
 
     if options.frames < 1:
@@ -124,11 +125,11 @@ def _text2video_zero(
     zero = ZeroOptions(steps=options.steps, guidance=options.guidance, flow=options.flow)
     zero = zero.validated()
     animator = _load(options.model, options.device)
-    side = int(animator.base.unet.config["sample_size"])
+    side = side_of(animator)
     progress.stage("denoise")
     latents = text2video_zero(
         animator.base.unet,
-        states=_states(animator, [options.negative, options.prompt]),
+        states=states_of(animator, [options.negative, options.prompt]),
         scheduler_config=animator.base.scheduler_config,
         num_frames=options.frames,
         size=(side, side),
@@ -139,6 +140,7 @@ def _text2video_zero(
 
 
 def _tune_a_video(options: TuneAVideoOptions, destination: Destination, progress: Progress) -> None:
+    from animatediff.evaluation.baselines.inputs import latents_of, states_of
     from animatediff.evaluation.baselines.tune_a_video import (
         TRAINING,
         InflatedUNet,
@@ -146,10 +148,12 @@ def _tune_a_video(options: TuneAVideoOptions, destination: Destination, progress
         invert,
         tune,
     )
+    from animatediff.video import Video
 
     animator = _load(options.model, options.device)
-    states = _states(animator, [options.negative, options.prompt, options.caption, ""])
-    latents, fps = _encoded(animator, options.video, num_frames=options.frames)
+    states = states_of(animator, [options.negative, options.prompt, options.caption, ""])
+    video = Video.load(options.video)
+    latents, fps = latents_of(animator, video, num_frames=options.frames)
     config = animator.base.scheduler_config
     inflated = InflatedUNet(animator.base.unet)
     with tempfile.TemporaryDirectory() as passing:
@@ -187,61 +191,19 @@ def _load(model: str, device: str) -> Animator:
     return Animator.load(model, motion="none", runtime=Runtime(device=device, precision="fp32"))
 
 
-def _states(animator: Animator, texts: Sequence[str]) -> Float[Tensor, "t n d"]:
-    """The text encoder's states of each text.
-
-    Raises:
-        InputError: the image model is SDXL, for which neither method was published.
-    """
-    import torch
-
-    from animatediff.sampling.prompts import encode_prompts
-
-    if animator.base.text_encoder_2 is not None:
-        raise InputError("The baselines were published for Stable Diffusion 1; this model is SDXL.")
-    with torch.inference_mode():
-        encoded = encode_prompts(texts, base=animator.base, words=animator.words)
-    return torch.cat([each.states for each in encoded]).clone()
-
-
-def _encoded(
-    animator: Animator, path: Path, *, num_frames: int
-) -> tuple[Float[Tensor, "1 c f h w"], float]:
-    """The first frames of a video as latents of the model's own size, and the video's rate."""
-    import torch
-    from einops import rearrange
-
-    from animatediff.model.latent_space import posterior_of
-    from animatediff.video import Video
-    from animatediff.video.fit import fit_frames
-
-    video = Video.load(path)
-    side = int(animator.base.unet.config["sample_size"]) * animator.base.pixels_per_latent
-    shown = fit_frames(video.frames[:num_frames], width=side, height=side)
-    vae = animator.base.vae
-    pictures = torch.tensor(shown).to(vae.device).permute(0, 3, 1, 2) / 127.5 - 1
-    with torch.inference_mode():
-        latents = torch.cat([posterior_of(vae, one).mode() for one in pictures.split(2)])
-    shift = vae.config["shift_factor"] or 0.0
-    scaled = (latents - shift) * vae.config["scaling_factor"]
-    return rearrange(scaled.clone(), "f c h w -> 1 c f h w"), float(video.fps)
-
-
 def _write(
     animator: Animator,
     latents: Float[Tensor, "1 c f h w"],
     *,
-    fps: float,
+    fps: Fraction | int,
     destination: Destination,
     progress: Progress,
 ) -> None:
-    from fractions import Fraction
-
     from animatediff.sampling.decode import decode
     from animatediff.video import Video
 
     progress.stage("decode")
-    video = Video(decode(latents, vae=animator.base.vae), Fraction(fps).limit_denominator(1001))
+    video = Video(decode(latents, vae=animator.base.vae), Fraction(fps))
     for path in destination.paths():
         written = video.save(path)
         progress.tell("written", str(written), {"path": str(written)})

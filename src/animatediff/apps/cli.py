@@ -53,6 +53,11 @@ COMMANDS = (
     Command("train", "animatediff.apps.train:train_stage", "Run one training stage."),
     Command("evaluate", "animatediff.apps.evaluate:evaluate", "Measure a model."),
     Command(
+        "evaluate table1",
+        "animatediff.apps.table1:table1",
+        "Compare AnimateDiff with its baselines on the same prompts (Table 1).",
+    ),
+    Command(
         "evaluate frechet",
         "animatediff.apps.frechet:frechet",
         "Fréchet video distance of given features.",

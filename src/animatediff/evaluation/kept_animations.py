@@ -11,15 +11,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
+from animatediff.evaluation.kept_frames import Frames, KeptFrames
 
 if TYPE_CHECKING:
     from animatediff.sampling.animator import Animator
     from animatediff.sampling.request import AnimationRequest
-
-Frames = UInt8[np.ndarray, "frames height width 3"]
 
 
 class KeptAnimations:
@@ -31,31 +27,19 @@ class KeptAnimations:
     """
 
     def __init__(self, folder: Path, *, fingerprint: str) -> None:
-        self.folder = folder
+        self._kept = KeptFrames(folder)
         self.fingerprint = fingerprint
 
     def frames(self, animator: Animator, request: AnimationRequest) -> Frames:
         """Return the frames of a request from the cache, or let ``animator`` draw them."""
-        path = self._path(request)
-        if not path.exists():
-            self._keep(animator.animate(request).video.frames, path)
-        with Image.open(path, formats=["PNG"]) as strip:
-            pixels = np.asarray(strip.convert("RGB"))
         num_frames = request.num_frames or animator.resolved(request).num_frames
         assert num_frames is not None
-        return pixels.reshape(num_frames, -1, *pixels.shape[1:])
-
-    def _path(self, request: AnimationRequest) -> Path:
         asked = json.dumps(dataclasses.asdict(request), sort_keys=True, default=str)
-        digest = hashlib.sha256(f"{self.fingerprint}/{asked}".encode()).hexdigest()
-        return self.folder / digest[:2] / f"{digest[:32]}.png"
-
-    def _keep(self, frames: Frames, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        strip = frames.reshape(-1, *frames.shape[2:])
-        Image.fromarray(np.ascontiguousarray(strip)).save(temporary, "PNG", compress_level=1)
-        temporary.replace(path)
+        return self._kept.frames(
+            f"{self.fingerprint}/{asked}",
+            lambda: animator.animate(request).video.frames,
+            num_frames=num_frames,
+        )
 
 
 def fingerprint_of(files: list[Path]) -> str:

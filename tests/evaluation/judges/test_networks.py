@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.weights.synthetic.tokenizer import write_tokenizer
-from transformers.models.clip.configuration_clip import CLIPConfig
 from transformers.models.clip.modeling_clip import CLIPModel
 from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTModel
@@ -21,33 +19,6 @@ from animatediff.evaluation.judges.raft import Raft
 from animatediff.evaluation.judges.raft_network import RaftNetwork, looked_up, pixel_grid
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (3, 40, 52, 3)).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def clip_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clip") / "vit-tiny"
-    folder.mkdir()
-    vocabulary = write_tokenizer(folder / "tokens")
-    for file in (folder / "tokens").iterdir():
-        shutil.move(file, folder / file.name)
-    (folder / "tokens").rmdir()
-    small = {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-    }
-    text = small | {
-        "vocab_size": vocabulary,
-        "bos_token_id": vocabulary - 2,
-        "eos_token_id": vocabulary - 1,
-        "pad_token_id": vocabulary - 1,
-    }
-    vision = small | {"image_size": 32, "patch_size": 16}
-    torch.manual_seed(0)
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
-    CLIPModel(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +37,12 @@ def dino_folder(tmp_path_factory):
     return folder
 
 
-def test_clip_embeds_frames_and_texts_as_transformers_does(clip_folder):
-    judge = ClipJudge(clip_folder)
+def test_clip_embeds_frames_and_texts_as_transformers_does(tiny_clip):
+    judge = ClipJudge(tiny_clip)
     seen, words = judge.see(FRAMES), judge.read(["a fox", "a hare on the moon"])
     assert seen.pictures.shape == seen.words.shape == (3, 8)
     assert words.shape == (2, 8)
-    network = CLIPModel.from_pretrained(clip_folder).eval()
+    network = CLIPModel.from_pretrained(tiny_clip).eval()
     tokens = judge._tokenizer(["a fox"], return_tensors="pt")
     with torch.inference_mode():
         said = network.get_text_features(**tokens)
@@ -81,8 +52,8 @@ def test_clip_embeds_frames_and_texts_as_transformers_does(clip_folder):
     assert judge.name == "CLIP vit-tiny"
 
 
-def test_frames_are_embedded_one_by_one(clip_folder, dino_folder):
-    for embed in (lambda f: ClipJudge(clip_folder).see(f).pictures, Dino(dino_folder).features):
+def test_frames_are_embedded_one_by_one(tiny_clip, dino_folder):
+    for embed in (lambda f: ClipJudge(tiny_clip).see(f).pictures, Dino(dino_folder).features):
         assert torch.allclose(embed(FRAMES)[1:2], embed(FRAMES[1:2]), atol=1e-5)
 
 
@@ -109,21 +80,21 @@ def test_dino_loads_the_published_names(dino_folder, tmp_path):
     assert torch.equal(Dino(folder).features(FRAMES), Dino(dino_folder).features(FRAMES))
 
 
-def test_a_hash_tells_folders_apart(clip_folder, tmp_path):
+def test_a_hash_tells_folders_apart(tiny_clip, tmp_path):
     other = tmp_path / "other"
-    shutil.copytree(clip_folder, other)
-    assert ClipJudge(other).digest == ClipJudge(clip_folder).digest
+    shutil.copytree(tiny_clip, other)
+    assert ClipJudge(other).digest == ClipJudge(tiny_clip).digest
     weights = load_file(other / "model.safetensors")
     weights["logit_scale"] = weights["logit_scale"] + 1
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
-    assert ClipJudge(other).digest != ClipJudge(clip_folder).digest
+    assert ClipJudge(other).digest != ClipJudge(tiny_clip).digest
 
 
-def test_what_is_no_judge_is_named(clip_folder, dino_folder, tmp_path):
+def test_what_is_no_judge_is_named(tiny_clip, dino_folder, tmp_path):
     with pytest.raises(FileError, match=r"--clip .* has no config\.json"):
         ClipJudge(tmp_path)
     with pytest.raises(FileError, match="is a network of the type 'clip'"):
-        Dino(clip_folder)
+        Dino(tiny_clip)
     with pytest.raises(FileError, match="is a network of the type 'vit'"):
         ClipJudge(dino_folder)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))

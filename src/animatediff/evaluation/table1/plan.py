@@ -1,0 +1,187 @@
+"""What Table 1 compares, as a value: personalised models, prompts, driving clips and settings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from animatediff.config import load_toml
+from animatediff.errors import FileError, InputError
+
+ZERO, TUNE, OURS = "Text2Video-Zero", "Tune-A-Video", "AnimateDiff"
+METHODS = (ZERO, TUNE, OURS)
+"""In the order of the paper's table."""
+
+
+@dataclass(frozen=True)
+class Personal:
+    """A personalised image model and its prompts.
+
+    Attributes:
+        name: in tables.
+        prompts: its prompts, with its trigger words.
+        model: a name that ``animatediff models`` lists, a file or a folder.
+        motion: the motion module that AnimateDiff adds.
+        loras: NAME:SCALE each.
+        embeddings: textual inversions.
+        negative: negative prompt of all methods.
+    """
+
+    name: str
+    prompts: tuple[str, ...]
+    model: str = "emoji"
+    motion: str = "emoji"
+    loras: tuple[str, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    negative: str = ""
+
+
+@dataclass(frozen=True)
+class Driving:
+    """A clip that Tune-A-Video is tuned on.
+
+    Attributes:
+        file: the clip.
+        caption: what it shows.
+    """
+
+    file: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the methods draw; what the baselines' authors use by default.
+
+    Attributes:
+        num_frames: of every method.
+        fps: frames a second of every method.
+        seed: all seeds are derived from it.
+        references: pictures that the personalised model draws of each prompt, for *domain*.
+        steps: AnimateDiff's denoising steps; 0 takes the model's own.
+        guidance: AnimateDiff's guidance scale; 0 takes the model's own.
+        zero_steps: DDIM steps of Text2Video-Zero.
+        zero_t0: the step, from the end, at which Text2Video-Zero shifts the first frame.
+        zero_t1: the step, from the end, up to which the shifted frames are noised.
+        zero_guidance: its guidance scale.
+        zero_flow: its flow in pixels of a 512 x 512 picture.
+        tune_train_steps: steps of Tune-A-Video's fine-tuning.
+        tune_learning_rate: its learning rate.
+        tune_steps: its DDIM steps, of the inversion and of drawing.
+        tune_guidance: its guidance scale.
+    """
+
+    num_frames: int = 16
+    fps: int = 8
+    seed: int = 0
+    references: int = 8
+    steps: int = 0
+    guidance: float = 0.0
+    zero_steps: int = 50
+    zero_t0: int = 44
+    zero_t1: int = 47
+    zero_guidance: float = 7.5
+    zero_flow: tuple[float, float] = (12.0, 12.0)
+    tune_train_steps: int = 500
+    tune_learning_rate: float = 3e-5
+    tune_steps: int = 50
+    tune_guidance: float = 12.5
+
+
+@dataclass(frozen=True)
+class Item:
+    """One prompt of one model.
+
+    Attributes:
+        model: the personalised model.
+        index: the prompt's number within the model.
+        prompt: the prompt.
+        seed: the same for every method and for the same number in every model.
+        clip: number of the driving clip.
+    """
+
+    model: str
+    index: int
+    prompt: str
+    seed: int
+    clip: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is compared.
+
+    Attributes:
+        models: the personalised models.
+        clips: the driving clips. Prompts are grouped: with 30 prompts and 10 clips, the first three
+            prompts of every model have the first clip, and so on.
+        settings: how the methods draw.
+    """
+
+    models: tuple[Personal, ...]
+    clips: tuple[Driving, ...]
+    settings: Settings = Settings()
+
+    def items(self) -> Iterator[Item]:
+        """Return every prompt of every model, model by model and clip by clip."""
+        for model in self.models:
+            for index, prompt in enumerate(model.prompts):
+                clip = index * len(self.clips) // len(model.prompts)
+                yield Item(model.name, index, prompt, seed_of(self.settings.seed, index), clip)
+
+    def shortened(self, *, models: tuple[str, ...] = (), prompts: int | None = None) -> Plan:
+        """Return the plan with only some models, or with the first prompts of each.
+
+        Raises:
+            InputError: a model is not in the plan, or no prompt would be left.
+        """
+        known = [model.name for model in self.models]
+        unknown = [name for name in models if name not in known]
+        if unknown:
+            raise InputError(f"There is no model {unknown[0]!r} in the plan, only {known}.")
+        if prompts is not None and prompts < 1:
+            raise InputError(f"{prompts} prompts leave nothing to compare; give 1 or more.")
+        kept = tuple(m for m in self.models if not models or m.name in models)
+        return replace(self, models=tuple(replace(m, prompts=m.prompts[:prompts]) for m in kept))
+
+    def validated(self) -> Plan:
+        """Return the plan if it can be carried out.
+
+        Raises:
+            InputError: something is missing or double.
+            FileError: a driving clip is missing.
+        """
+        names = [model.name for model in self.models]
+        if not names or not self.clips:
+            raise InputError("Table 1 needs at least one personalised model and one driving clip.")
+        if len(set(names)) != len(names):
+            raise InputError("Two personalised models have the same name; rename one.")
+        for model in self.models:
+            if not model.prompts or not all(prompt.strip() for prompt in model.prompts):
+                raise InputError(f"The model {model.name} has no prompts, or an empty one.")
+            if len(set(model.prompts)) != len(model.prompts):
+                raise InputError(f"The model {model.name} has the same prompt twice.")
+        for clip in self.clips:
+            if not Path(clip.file).exists():
+                raise FileError(f"The driving clip {clip.file} does not exist.")
+        if self.settings.num_frames < 2 or self.settings.references < 1:
+            raise InputError("Table 1 needs at least two frames and one reference picture.")
+        return self
+
+
+def seed_of(seed: int, index: int) -> int:
+    """Return the seed of a prompt's number."""
+    return int(hashlib.sha256(f"table1/{seed}/{index}".encode()).hexdigest()[:7], 16)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan from TOML. Driving clips may be relative to the file's folder.
+
+    Raises:
+        FileError, InputError: as ``load_toml``.
+    """
+    plan = load_toml(path, Plan)
+    clips = tuple(replace(clip, file=str(path.parent / clip.file)) for clip in plan.clips)
+    return replace(plan, clips=clips)

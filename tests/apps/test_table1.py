@@ -1,0 +1,149 @@
+"""``animatediff evaluate table1`` on tiny random models: drawn, resumed, extended, reported."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
+
+from animatediff.apps.cli import main
+from animatediff.evaluation.table1 import drawing
+from animatediff.video import Video
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, tiny_world, tiny_motion, tiny_lora):
+    """A folder with a plan of two personalised models, and its two driving clips."""
+    folder = tmp_path_factory.mktemp("table1")
+    noise = np.random.default_rng(0).integers(0, 255, (2, 4, 40, 64, 3)).astype(np.uint8)
+    for number in range(2):
+        Video(noise[number], Fraction(5)).save(folder / f"clip{number}.apng")
+    prompts = '["a fox", "a red hare"]'
+    own = f'model = "{tiny_world}", motion = "{tiny_motion}", prompts = {prompts}'
+    text = f"""
+        models = [
+            {{ name = "plain", {own} }},
+            {{ name = "styled", {own}, loras = ["{tiny_lora}:1"] }},
+        ]
+        clips = [
+            {{ file = "clip0.apng", caption = "a fox runs" }},
+            {{ file = "clip1.apng", caption = "a hare runs" }},
+        ]
+        [settings]
+        num_frames = 3
+        references = 2
+        steps = 2
+        zero_steps = 4
+        zero_t0 = 1
+        zero_t1 = 2
+        tune_train_steps = 2
+        tune_steps = 2
+    """
+    (folder / "plan.toml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compare(world, tiny_clip):
+    def run(*words, results="results"):
+        line = ["evaluate", "table1", "--plan", world / "plan.toml", "--work", world / "work"]
+        line += ["--results", world / results, "--clip", tiny_clip, "--progress", "none", *words]
+        return main([str(word) for word in line])
+
+    return run
+
+
+def refused(*args, **kwargs):
+    raise AssertionError("drawn again")
+
+
+def test_all_methods_are_compared_and_shown(compare, world, capsys, monkeypatch):
+    assert compare("--vbench", world / "vbench") == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    assert "| Tune-A-Video: Smooth |" in printed
+    content = json.loads((world / "results" / "table1.json").read_text())
+    report = content["report"]
+    assert list(report["overall"]) == [
+        "Text2Video-Zero",
+        "Tune-A-Video",
+        "AnimateDiff",
+        "frozen control",
+        "driving clips",
+    ]
+    counts = dict.fromkeys(report["overall"], 0)
+    for clip in report["clips"]:
+        counts[clip["method"]] += 1
+    assert list(counts.values()) == [4, 4, 4, 4, 2]
+    frozen = report["overall"]["frozen control"]
+    assert frozen["smooth"]["value"] == pytest.approx(100, abs=1e-3)
+    assert frozen["flow"]["value"] == pytest.approx(0, abs=1e-3)
+    assert frozen["frozen"]["value"] == 100
+    assert report["overall"]["driving clips"]["domain"]["value"] is None
+    assert {each["column"] for each in report["comparisons"]} == {
+        "text",
+        "domain",
+        "smooth",
+        "flow",
+    }
+    assert [order["column"] for order in report["orders"]] == ["text", "domain", "smooth"]
+    assert report["orders"][2]["paper"] == ["AnimateDiff", "Tune-A-Video", "Text2Video-Zero"]
+    page = (world / "results" / "table1" / "index.html").read_text()
+    images = [part.split('"')[0] for part in page.split('src="')[1:]]
+    assert len(images) == 4 * (3 + 2)
+    assert all((world / "results" / "table1" / image).is_file() for image in images)
+    assert 'href="../table1.json"' in page
+    exported = world / "vbench" / "animatediff" / "styled"
+    assert sorted(path.name for path in exported.iterdir()) == ["a fox-0.mp4", "a red hare-0.mp4"]
+
+    # What was drawn and measured is not done again, and the numbers stay the same.
+    for name in ("text2video_zero", "tune", "edit", "decode"):
+        monkeypatch.setattr(drawing, name, refused)
+    assert compare(results="again") == 0, capsys.readouterr().err
+    again = json.loads((world / "again" / "table1.json").read_text())
+    assert again["report"] == report
+
+
+def test_a_personalised_model_draws_its_own_pictures(compare, world):
+    report = json.loads((world / "results" / "table1.json").read_text())["report"]
+    for method in ("Text2Video-Zero", "Tune-A-Video", "AnimateDiff"):
+        marks = [c["marks"] for c in report["clips"] if c["method"] == method and c["index"] == 0]
+        assert marks[0] != marks[1], method
+
+
+def test_clips_of_other_systems_are_matched_by_prompt(compare, world, capsys):
+    folder = world / "gen-2"
+    folder.mkdir()
+    video = Video(np.full((4, 32, 32, 3), 90, np.uint8), Fraction(24))
+    video.save(folder / "A red_hare!-0.webp")
+    words = ["--bring", f"Gen-2={folder}", "--methods", "animatediff", "--models", "plain"]
+    assert compare(*words, results="brought") == 0, capsys.readouterr().err
+    report = json.loads((world / "brought" / "table1.json").read_text())["report"]
+    assert report["missing"] == {"Gen-2": ["a fox"]}
+    mine = [c for c in report["clips"] if c["method"] == "Gen-2"]
+    assert [(c["model"], c["index"]) for c in mine] == [("plain", 1)]
+    assert {each["second"] for each in report["comparisons"]} == {"Gen-2"}
+    assert report["orders"] == []
+    page = (world / "brought" / "table1" / "index.html").read_text()
+    assert "media/plain/001-gen-2.webp" in page
+    assert "media/plain/000-gen-2.webp" not in page
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["--models", "other"], 2, "There is no model 'other' in the plan"),
+        (["--prompts", "0"], 2, "0 prompts leave nothing to compare"),
+        (["--bring", "Gen-2"], 2, "--bring takes NAME=FOLDER"),
+        (["--bring", "AnimateDiff=."], 2, "which is a method of the table"),
+        (["--bring", "Gen-2=nowhere"], 3, "there is no folder nowhere"),
+        (["--dino", "nowhere"], 3, "--dino nowhere has no config.json"),
+        (["--zero-steps", "1"], 2, "are not two of 1 steps"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_sentence(compare, capsys, words, code, sentence):
+    assert compare(*words, results="none") == code
+    assert sentence in capsys.readouterr().err
