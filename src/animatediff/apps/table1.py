@@ -14,7 +14,7 @@ import tyro
 from animatediff.apps.destination import check_room
 from animatediff.apps.metrics import MetricOptions
 from animatediff.apps.parsing import optional
-from animatediff.apps.progress import Progress, Style, open_progress
+from animatediff.apps.progress import Progress, ProgressStyle, open_progress
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,7 +74,7 @@ class Table1Options:
     """Precision of AnimateDiff; the baselines compute in fp32."""
     threads: Annotated[int | None, optional("N")] = None
     """CPU threads."""
-    progress: Style = "auto"
+    progress: ProgressStyle = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
 

@@ -45,7 +45,7 @@ class ClipJudge:
         """Name in tables: the folder's."""
         return f"CLIP {self.folder.resolve().name}"
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Hash of configuration and weights."""
         return digest_of(self.folder, option=OPTION)

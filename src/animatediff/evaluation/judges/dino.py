@@ -47,7 +47,7 @@ class Dino:
         """Name in tables: the folder's."""
         return f"DINO {self.folder.resolve().name}"
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Hash of configuration and weights."""
         return digest_of(self.folder, option=OPTION)

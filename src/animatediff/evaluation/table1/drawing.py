@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -263,7 +263,7 @@ def draw_all(
 
 
 @contextmanager
-def personalised(animator: Animator, request: AnimationRequest) -> Iterator[None]:
+def personalised(animator: Animator, request: AnimationRequest) -> Generator[None]:
     """Merge a request's LoRAs into the image model inside this context."""
     settled = settle(request, animator.model)
     animator.loras.make_room([path for path, _ in settled.styles])

@@ -229,8 +229,8 @@ def _orders(overall: Mapping[str, Mapping[str, Estimate]]) -> tuple[Order, ...]:
         return ()
     orders: list[Order] = []
     for key, values in PAPER.items():
-        theirs = dict(zip(methods, values, strict=True))
-        ours = {method: overall[method][key].value for method in methods}
+        theirs: dict[str, float] = dict(zip(methods, values, strict=True))
+        ours: dict[str, float] = {method: overall[method][key].value for method in methods}
         paper, here = (tuple(sorted(each, key=lambda m, e=each: -e[m])) for each in (theirs, ours))
         orders.append(Order(key, paper, here, paper == here))
     return tuple(orders)

@@ -40,6 +40,7 @@ class Show:
 
 
 Watch = Callable[[int, int], None]
+_References = dict[int, Mapping[str, Seen]]
 
 
 def run_table1(
@@ -86,14 +87,19 @@ def run_table1(
     for personal in plan.models:
         model = PersonalModel(personal, settings=plan.settings, kept=Kept.at(work), runtime=runtime)
         own = [item for item in items if item.model == personal.name]
-        references: dict[int, Mapping[str, Seen]] = {}
+        references: _References = {}
         for item in own:
             pictures = model.references(item)
             side = pictures.shape[1]
             references[item.index] = metrics.references(pictures)
             show.references(item, Image.fromarray(np.concatenate(list(pictures), axis=1)))
 
-        def drawn(method: str, item: Item, frames: Frames, seen: dict = references) -> None:
+        def drawn(
+            method: str,
+            item: Item,
+            frames: Frames,
+            seen: dict[int, Mapping[str, Seen]] = references,
+        ) -> None:
             show.animation(method, item, Video(frames, fps))
             add(method, item, frames, fps, seen[item.index])
             if method == OURS:

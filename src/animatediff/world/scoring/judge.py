@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 from jaxtyping import Float
@@ -30,7 +29,7 @@ class ScorerJudge:
         self.folder = folder
         self.scorer = Scorer.load(folder)
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Hash of its weights."""
         return sha256_of(self.folder / WEIGHTS_FILE)
