@@ -43,6 +43,11 @@ COMMANDS = (
     Command("animate", "animatediff.apps.animate:animate", "Create an animation from a prompt."),
     Command("rerun", "animatediff.apps.rerun:rerun", "Create an animation again from its file."),
     Command("finish", "animatediff.apps.finish:finish", "Interpolate or replay a finished video."),
+    Command(
+        "serve",
+        "animatediff.apps.server.serve:serve",
+        "Serve a page and an API, with a queue of jobs.",
+    ),
     Command("inspect", "animatediff.apps.inspect:inspect", "Identify weight files."),
     Command("models", "animatediff.apps.models:models", "List, verify or download models."),
     Command(
