@@ -1,4 +1,4 @@
-"""What an animator tells while it works, and what it hands over in the end."""
+"""Progress of an animation, and the finished animation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an animation is.
+    """Progress of an animation.
 
     Attributes:
         stage: ``invert``, ``denoise`` or ``decode``.
-        step: how many steps (or frames) of the stage are done.
-        steps: of how many.
-        preview: draws a contact sheet of all frames as they now look; only on demand, for it
-            costs as much as decoding a few frames.
+        step: finished steps (or frames) of the stage.
+        steps: all steps (or frames) of the stage.
+        preview: draws a contact sheet of the current frames; costs as much as decoding a few
+            frames, so it is only called on demand.
     """
 
     stage: str
@@ -41,14 +41,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Animation:
-    """A video, and everything about how it came to be.
+    """A finished video, with its request and a report.
 
     Attributes:
         video: the frames.
-        request: what was asked, with every choice that was left to the model filled in.
-        latents: what was decoded, in fp32 on the CPU.
-        report: on what it ran, with which weights, and whatever was not done as asked.
-        sound: a file whose sound belongs to it; ``save`` copies it where the format holds sound.
+        request: the request with all defaults filled in.
+        latents: before decoding, in fp32 on the CPU.
+        report: device, weights, times, and notes on deviations from the request.
+        sound: a file with its audio; ``save`` copies the stream if the format has audio.
     """
 
     video: Video
@@ -59,21 +59,21 @@ class Animation:
 
     @property
     def frames(self) -> UInt8[np.ndarray, "f h w 3"]:
-        """The frames as sRGB bytes."""
+        """Return the frames as sRGB bytes."""
         return self.video.frames
 
     def to_pil(self) -> list[Image]:
-        """The frames as pictures."""
+        """Return the frames as pictures of Pillow."""
         from PIL import Image
 
         return [Image.fromarray(frame) for frame in self.frames]
 
     def to_torch(self) -> Float[Tensor, "f 3 h w"]:
-        """The frames as a tensor of numbers from 0 to 1, channels first."""
+        """Return the frames as a tensor from 0 to 1, channels first."""
         return rearrange(torch.from_numpy(self.frames.copy()), "f h w c -> f c h w").float() / 255
 
     def save(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002
-        """Write the video with its request inside, so that it can be made again; returns the path.
+        """Write the video with its request in the metadata (for ``rerun``); return the path.
 
         Raises:
             InputError: the format is unknown.

@@ -1,8 +1,7 @@
-"""The weights of one animation: LoRAs, domain adapter and MotionLoRAs, merged at its scales.
+"""Merge LoRAs, domain adapter and MotionLoRAs into the weights for one animation.
 
-What has one scale, or one that changes over the steps, is merged into the weights and costs nothing at
-a step. What has another scale for each frame stays a branch beside its layer, because all frames share
-their weights.
+Files with one scale, or a scale that changes over the steps, are merged and add no work to a step.
+Files with a scale for each frame stay branches beside their layers, because all frames share weights.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ Unmoved = Callable[[Ask], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class ChangedWeights:
-    """Weights of one animation that are in place.
+    """The changed weights of one animation.
 
     Attributes:
-        around: gives each ask its scales, if any changes over steps or frames.
-        unmoved: takes off the share of MotionLoRAs that guidance pulls to, if it pulls to any.
+        around: sets the scales for each ask, if any changes over steps or frames.
+        unmoved: context without the share of MotionLoRAs that motion guidance pulls towards.
     """
 
     around: Around
@@ -49,9 +48,9 @@ class _Part:
     Attributes:
         path: the file.
         changes: of the weights.
-        scale: how much of them.
-        left: the share that is left where guidance pulls towards the motion; 1 for other changes.
-        grafts: its branches; none of a LoRA.
+        scale: of the changes.
+        left: the share that stays inside ``unmoved``; 1 for everything but MotionLoRAs.
+        grafts: its branches; ``None`` for a LoRA.
     """
 
     path: Path
@@ -62,7 +61,7 @@ class _Part:
 
 
 class _MergedWeights:
-    """Weights with parts merged into them, step by step; those of the last step are kept."""
+    """Merges parts into the weights step by step; keeps the last step's result."""
 
     def __init__(self, parts: Sequence[_Part], *, steps: int, unmoved: bool) -> None:
         self.parts = [part for part in parts if part.scale.over != "frames"]
@@ -74,7 +73,7 @@ class _MergedWeights:
         self._weights: Weights = {}
 
     def at(self, step: int) -> Weights:
-        """The weights of a step, computed again only if a scale differs from the step before."""
+        """Merge the weights of a step, if a scale differs from the previous step."""
         scales = [
             part.scale.at_step(step, steps=self.steps) * (part.left if self.unmoved else 1)
             for part in self.parts
@@ -96,15 +95,15 @@ def changed_weights(
     adapter: LoadedLowRank | None,
     motion_loras: Sequence[LoadedLowRank],
 ) -> Generator[ChangedWeights]:
-    """Merge everything that a request adds to the weights, inside this context.
+    """Merge everything that a request adds to the weights, while the context lasts.
 
-    The weights that text is encoded with are those of the first step.
+    Text is encoded with the weights of the first step.
 
     Args:
-        settled: the request; it has the scales.
+        settled: the request, with the scales.
         styles: its LoRAs, in the order of ``settled.styles``.
-        adapter: the domain adapter in place.
-        motion_loras: the MotionLoRAs in place.
+        adapter: the loaded domain adapter.
+        motion_loras: the loaded MotionLoRAs.
     """
     parts = [
         _Part(path, style.changes, scale, 1.0, ())
@@ -148,7 +147,7 @@ def changed_weights(
 
 
 def _unmoved(parts: Sequence[_Part], moves: Sequence[_Part], *, steps: int) -> Unmoved:
-    """Leave less of the MotionLoRAs; weights that they do not change stay what they are."""
+    """Reduce the MotionLoRAs to the share ``left``; other weights do not change."""
     moved = {_weight(change) for part in moves for change in part.changes}
     touching = [
         _Part(

@@ -1,4 +1,4 @@
-"""The text conditioning of an animation: of every row, frame and step."""
+"""Text conditioning of an animation, for every row, frame and step."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ MAX_TEXTS = 2000
 
 @dataclass(frozen=True)
 class Conditions:
-    """The texts of consecutive steps, as the image model takes them.
+    """Text conditioning of consecutive steps.
 
     Attributes:
-        last_step: the last step, from 1, that they are for.
+        last_step: the last of these steps, from 1.
         states: the text encoder's states of each row, ``r n d``; ``r f n d`` if the prompt changes
             over the frames.
         added: SDXL's further conditioning of each row, ``r p``; ``text_embeds`` is ``r f p`` if the
@@ -43,12 +43,12 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Texts:
-    """The conditioning of an animation by text, to be looked up with an ask.
+    """Text conditioning of an animation; ``at`` returns the part for an ask.
 
     Attributes:
         parts: in the order of the steps.
-        first_row: the number of the row that tensors begin with: 0 (without the prompt), or 1 (with
-            it) if nothing is guided.
+        first_row: number of the tensors' first row: 0 (without the prompt), or 1 (with the prompt)
+            if there is no guidance.
     """
 
     parts: tuple[Conditions, ...]
@@ -72,7 +72,7 @@ class Texts:
         return states, added
 
     def to(self, dtype: torch.dtype) -> Texts:
-        """The same texts as numbers of another type."""
+        """Convert the tensors to another type."""
         parts = [
             replace(
                 part,
@@ -142,7 +142,7 @@ def read_texts(settled: Settled, *, base: BaseModel, words: Sequence[Word]) -> T
 
 
 def _over_steps(text: str, settled: Settled) -> list[tuple[int, str]]:
-    """The text with its edits made, each version with the last step that it is for."""
+    """Return the versions of an edited text, each with its last step."""
     if settled.request.emphasis == "none":
         return [(settled.steps, text)]
     return scheduled(text, steps=settled.steps)
@@ -157,7 +157,7 @@ def _for_every_frame(text: Conditioning, num_frames: int) -> Conditioning:
 
 
 def _together(texts: Sequence[Conditioning], last_step: int, settled: Settled) -> Conditions:
-    """The rows of several texts, below one another."""
+    """Stack the rows of several texts."""
     added = {name: [text.added[name] for text in texts] for name in texts[0].added}
     # For every frame, each text is one row of many; otherwise it is one row by itself.
     together = torch.stack if settled.request.prompts else torch.cat

@@ -1,4 +1,4 @@
-"""Latents to pictures, a few frames at a time: decoding is where memory runs out first."""
+"""Decode latents to frames, a few at a time, which bounds the memory."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def decode(
 
 
 def as_bytes(pictures: Float[Tensor, "f 3 h w"]) -> UInt8[np.ndarray, "f h w 3"]:
-    """Pictures from [-1, 1] to bytes."""
+    """Convert pictures from [-1, 1] to bytes."""
     unit = (pictures.float() / 2 + 0.5).clamp(0, 1)
     return rearrange((unit * 255).round().byte().cpu(), "f c h w -> f h w c").numpy()

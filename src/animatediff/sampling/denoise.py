@@ -1,6 +1,6 @@
-"""The denoising loop: from noise to latents, step by step (arXiv 2010.02502).
+"""The denoising loop (arXiv 2010.02502).
 
-Guidance, windows and the like are wrapped around ``predict_noise``; ``animator.py`` lists the order.
+Guidance, windows and so on wrap ``predict_noise``; ``animator.py`` lists their order.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def denoise(
     """Denoise the latents of an animation, from the step ``first`` on.
 
     Args:
-        latents: where to start, in fp32, with ``first``: what ``Sampler.start`` returned.
-        first: the first step to take, from 0; the number of steps if there is nothing left to do.
-        predict_noise: the model and all that is wrapped around it.
-        sampler: how a prediction becomes a step.
-        on_step: called after each step with how many are done and what the latents will probably
-            become.
+        latents: initial latents in fp32; ``Sampler.start`` returns them with ``first``.
+        first: the first step to take, from 0; equal to the number of steps, nothing is done.
+        predict_noise: the model with its wrappers.
+        sampler: computes a step from a prediction.
+        on_step: called after each step with the number of finished steps and the predicted
+            clean latents.
         should_stop: asked before each step.
 
     Raises:

@@ -32,13 +32,13 @@ def draw_latents(
         settled: the request.
         base: the image model.
         family: of the motion module; it has the noise schedule.
-        predict_noise: the model and all that is wrapped around it.
-        watch: is told of every step.
+        predict_noise: the model with its wrappers.
+        watch: called after every step.
         init: latents to begin from, if any.
         unguided: predicts what ``init`` shows; given if it is inverted, to begin with its own noise.
 
     Raises:
-        Cancelled: whoever watches said so.
+        Cancelled: ``watch`` asked to stop.
         NumericalError: a step gave NaN or infinity.
     """
 

@@ -1,9 +1,9 @@
-"""FreeInit: draw a clip again from its own slow parts, so that its frames agree (arXiv 2312.07537).
+"""FreeInit: denoise again from noise with the low frequencies of the first result (arXiv 2312.07537).
 
-Even under the most noise of training a little of the clip shows, above all what is the same in all of
-its frames. The noise that an animation begins as has nothing of the kind, so its frames disagree. What
-was drawn is therefore noised again; the low frequencies of that, over time and space, are kept, and the
-high ones are of fresh noise. Every round takes as long as a whole animation, and things move less.
+In training, even the noisiest latents contain a little of the clip, mostly what all frames share. Pure
+initial noise contains none of it, so frames are less consistent. FreeInit adds noise to the finished
+latents, keeps their low frequencies in time and space, and takes the high ones from fresh noise. Every
+round costs a whole animation, and motion becomes smaller.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def in_rounds(
     noised: Callable[[Clip, Clip], Clip],
     fresh: Callable[[int], Clip],
 ) -> Clip:
-    """The latents of an animation after so many rounds; one alone is the usual way to draw.
+    """Return the latents after ``rounds`` rounds; one round is sampling without FreeInit.
 
     Args:
-        noise: what the first round begins as; finished latents are noised with it too.
+        noise: initial noise of the first round, also added to finished latents.
         rounds: at least 1.
-        draw: denoises; it is told which round it is, from 0.
-        noised: finished latents and noise to latents with the most noise that there is.
-        fresh: new noise for a round.
+        draw: denoises; its second argument is the round, from 0.
+        noised: adds noise to finished latents, up to the highest noise level.
+        fresh: returns new noise for a round.
     """
     latents = draw(noise, 0)
     for number in range(1, rounds):
@@ -47,7 +47,7 @@ def in_rounds(
 
 
 def begun_again(slow: Clip, fresh: Clip) -> Clip:
-    """The low frequencies of one clip with the high ones of another."""
+    """Combine the low frequencies of one clip with the high ones of another."""
     over = (-3, -2, -1)
     share = low_pass(*slow.shape[-3:]).to(slow.device)
     mixed = share * torch.fft.rfftn(slow, dim=over) + (1 - share) * torch.fft.rfftn(fresh, dim=over)
@@ -55,7 +55,7 @@ def begun_again(slow: Clip, fresh: Clip) -> Clip:
 
 
 def low_pass(num_frames: int, height: int, width: int) -> Float[Tensor, "f h half_w"]:
-    """How much of each frequency the Butterworth filter lets through, in the order of ``rfftn``."""
+    """Return the Butterworth filter's gain at each frequency, in the order of ``rfftn``."""
     over_time = torch.fft.fftfreq(num_frames)[:, None, None] * 2 * SPATIAL / TEMPORAL
     down = torch.fft.fftfreq(height)[:, None] * 2
     across = torch.fft.rfftfreq(width) * 2

@@ -1,4 +1,4 @@
-"""Keyframes: which text holds at which frame of an animation whose prompt changes."""
+"""Keyframes of prompt travel: the prompt at each position of an animation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%|s)?", re.ASCII)
 
 
 def position_of(key: str, *, num_frames: int, rate: Fraction) -> Fraction:
-    """The frame of a keyframe, from 0; between two frames if it falls there.
+    """Return a keyframe's position in frames, from 0; may lie between two frames.
 
     Args:
         key: a frame, ``16``; a part of the animation, ``50%``; or a time, ``1.5s``.
@@ -28,7 +28,7 @@ def position_of(key: str, *, num_frames: int, rate: Fraction) -> Fraction:
         rate: frames a second.
 
     Raises:
-        InputError: it is none of these, or not a frame of the animation.
+        InputError: the key has another form, or is outside the animation.
     """
     number, unit = _parse_key(key)
     match unit:
@@ -49,10 +49,10 @@ def position_of(key: str, *, num_frames: int, rate: Fraction) -> Fraction:
 def positions_of(
     prompts: Mapping[str, str], *, num_frames: int, rate: Fraction
 ) -> dict[str, Fraction]:
-    """The frames of all keyframes, in their order.
+    """Return the positions of all keyframes, in their order.
 
     Raises:
-        InputError: as for ``position_of``, or two are at the same frame.
+        InputError: as for ``position_of``, or two keyframes have the same position.
     """
     at: dict[Fraction, str] = {}
     for key in prompts:
@@ -64,10 +64,10 @@ def positions_of(
 
 
 def checked_prompts(prompts: object) -> dict[str, str]:
-    """Keyframes as a request carries them: keys as text, without blanks, each once.
+    """Return keyframes with canonical keys: text, without blanks or repetitions.
 
     Raises:
-        InputError: it is no mapping, a key cannot be one, or there is too much of it.
+        InputError: it is not a mapping, a key is not valid, or there are too many keyframes.
     """
     if not isinstance(prompts, Mapping):
         raise InputError(
@@ -93,15 +93,15 @@ def checked_prompts(prompts: object) -> dict[str, str]:
 
 
 def joined(*parts: str) -> str:
-    """Parts of a prompt as one, with a comma between those that say anything."""
+    """Join the non-empty parts of a prompt with commas."""
     return ", ".join(part for part in (part.strip().strip(",").strip() for part in parts) if part)
 
 
 def canonical_key(key: str) -> str:
-    """A key as it is kept, without blanks and needless digits: ``1.5s`` for `` 1.50 s``.
+    """Return a key without blanks and needless digits: `` 1.50 s`` becomes ``1.5s``.
 
     Raises:
-        InputError: it is no frame, part or time.
+        InputError: it is not a frame, part or time.
     """
     number, unit = _parse_key(key)
     whole = number.denominator == 1

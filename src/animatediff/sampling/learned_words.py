@@ -1,6 +1,6 @@
 """Textual inversions that prompts name: found in the model folders, and reported if unused.
 
-As in A1111, whoever writes ``easynegative`` in a prompt means the file of that name.
+As in A1111, ``easynegative`` in a prompt means the file of that name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from animatediff.weights.textual_inversion import (
 
 
 def named_in_folders(texts: Iterable[str]) -> tuple[str, ...]:
-    """The names of textual inversions in the model folders that any of the texts contains."""
+    """Return the names of textual inversions in the model folders that any text contains."""
     plain = "\n".join(take_loras(text)[0] for text in texts)
     if not plain.strip():
         return ()
@@ -39,7 +39,7 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 def read_named(names: Sequence[str], *, base: BaseModel) -> tuple[list[EmbeddingFile], list[str]]:
-    """Read textual inversions that were found by name and not asked for by an option.
+    """Read textual inversions that prompts name and no option lists.
 
     A file that does not fit the model is left out with a note: the prompt may mean the plain word.
 
@@ -63,7 +63,7 @@ def read_named(names: Sequence[str], *, base: BaseModel) -> tuple[list[Embedding
 
 
 def unused_words(words: Sequence[Word], *, texts: Sequence[str], negative: str) -> list[str]:
-    """A note on each loaded word that changes nothing.
+    """Return a note on each loaded word that no text contains.
 
     Args:
         words: the loaded words.

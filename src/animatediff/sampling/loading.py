@@ -1,7 +1,7 @@
-"""What an animator is made of, read from files: each is checked against every other before any is.
+"""Load the files of an animator; all are checked against each other before any is read.
 
-Sec. 4.4 of Guo et al., arXiv 2307.04725: a personalised image model, and motion modules that were
-trained once, and never with it.
+Sec. 4.4 of Guo et al., arXiv 2307.04725: a personalised image model with motion modules that were
+trained once, without it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ IMAGE_FAMILY = Family(name="image")
 
 @dataclass(frozen=True)
 class Loaded:
-    """What an animator was loaded for: the values of the request's fields that name files.
+    """The files of an animator: the values of the request's fields that name files.
 
     Attributes:
-        named: what makes it another animator: the names of files by field, without scales, and how
-            the motion module is read.
-        values: by field, with the scales that hold if a request names no file for the field.
-        typed: textual inversions in the model folders that only prompts name; a request may use them
-            or not.
+        named: names of files by field, without scales, and the numerics; other values need another
+            animator.
+        values: by field, with the scales for requests that name no file for the field.
+        typed: textual inversions in the model folders that only prompts name; optional for a
+            request.
     """
 
     named: Mapping[str, Any]
@@ -52,7 +52,7 @@ class Loaded:
 
     @classmethod
     def of(cls, request: AnimationRequest) -> Loaded:
-        """What a request needs to be loaded."""
+        """Return the files of a request."""
         how = {"family": request.family, "numerics": request.numerics or "faithful"}
         values = {role.field: _value(role, getattr(request, role.field)) for role in _KEPT}
         names = {role.field: _names(role, values[role.field]) for role in _KEPT}
@@ -64,14 +64,14 @@ class Loaded:
     def complete(
         self, request: AnimationRequest, *, words: Collection[str] = ()
     ) -> AnimationRequest:
-        """The request with every file named that is loaded here.
+        """Return the request with all loaded files filled in.
 
         Args:
             request: a valid request.
             words: the learned words that are loaded, in lower case.
 
         Raises:
-            InputError: it names other files, which needs another animator.
+            InputError: it names other files, which need another animator.
         """
         unsaid = (None, "", (), AUTO)
         filled = {
@@ -99,11 +99,11 @@ class Loaded:
 
     @property
     def numerics(self) -> Numerics:
-        """How groups are normalised."""
+        """Numerics of the group norms."""
         return self.values["numerics"]
 
     def _without(self, words: Collection[str]) -> dict[str, Any]:
-        """The names, without some of the textual inversions."""
+        """Return the names without some textual inversions."""
         kept = tuple(name for name in self.named["embeddings"] if name not in words)
         return {**self.named, "embeddings": kept}
 
@@ -120,11 +120,11 @@ class Loaded:
 
 
 def files_named(request: AnimationRequest) -> dict[str, Path]:
-    """Every weight file that has a say in a request's result, by role.
+    """Return every weight file that affects a request's result, by role.
 
     Raises:
-        InputError: one is named that does not exist.
-        FileError: a built-in one is not installed.
+        InputError: a file does not exist.
+        FileError: a built-in file is not installed.
     """
     files = resolve_model(request.model or ROLES["model"].default).weights()
     for role in usable_roles():
@@ -135,19 +135,19 @@ def files_named(request: AnimationRequest) -> dict[str, Path]:
 
 
 def _value(role: Role, value: Any) -> Any:
-    """What a request's field says, or what a new animator has."""
+    """Return the value of a request's field, or a new animator's default."""
     return tuple(value) if role.several else value or role.default
 
 
 def _names(role: Role, value: Any) -> tuple[str, ...]:
-    """The files that a field names, without scales."""
+    """Return the files that a field names, without scales."""
     texts = value if role.several else (value,)
     named = [text for text in texts if text and text != role.nothing]
     return tuple(parse_lora(text)[0] if role.scaled else text for text in named)
 
 
 def _by_name(role: Role, paths: Sequence[Path]) -> dict[str, Path]:
-    """Files as results name them: ``adapter``, or ``lora:noto`` where there may be several."""
+    """Name files as results do: ``adapter``, or ``lora:noto`` where there may be several."""
     return {f"{role.name}:{path.stem}" if role.several else role.name: path for path in paths}
 
 
@@ -156,7 +156,7 @@ _KEPT = tuple(role for role in usable_roles() if not role.per_request)
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything that was read for one animator, as ``Animator`` describes it."""
+    """The loaded parts of one animator; see ``Animator``."""
 
     base: BaseModel
     animated: AnimatedUNet
@@ -169,17 +169,17 @@ class Parts:
 
 
 def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime: Runtime) -> Parts:
-    """Read what ``loaded`` names; every file is checked against every other before any is read.
+    """Load the files that ``loaded`` names; all are checked against each other first.
 
     Args:
-        loaded: which model, which motion, and what is added to them.
-        loras: LoRAs, each ``name-or-file:scale``, to read now and not at the first request.
-        most_loras: how many LoRAs are kept in memory between requests.
+        loaded: model, motion module, and additions.
+        loras: LoRAs to load now, each ``name-or-file:scale``.
+        most_loras: number of LoRAs kept in memory between requests.
         runtime: where to run.
 
     Raises:
         InputError: a name, a device or a precision is unknown.
-        FileError: a file is broken, or is not what was asked for.
+        FileError: a file is broken or of another kind.
         MemoryLimitError: the model does not fit.
     """
     runtime.apply()
@@ -265,7 +265,7 @@ def move(
     *,
     device: torch.device,
 ) -> BaseModel:
-    """Move a loaded model to a device, in place; returns the image model there."""
+    """Move a loaded model to a device, in place; return the image model there."""
     if not any(parameter.is_meta for parameter in animated.motion.parameters()):
         animated.motion.to(device)
     for name, files in added.items():
@@ -276,7 +276,7 @@ def move(
 
 
 def _image_family(base: BaseModel) -> Family:
-    """Without a motion module, the image model's own noise and guidance count."""
+    """Return the family without a motion module: the image model's noise schedule and guidance."""
     config: Any = base.scheduler_config
     betas = Betas(
         schedule=config.get("beta_schedule", "scaled_linear"),

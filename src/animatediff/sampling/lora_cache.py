@@ -1,4 +1,4 @@
-"""LoRAs in memory between requests: a few, and the least recently used leaves first."""
+"""Cache of loaded LoRAs; the least recently used is dropped first."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ MOST_LORAS = 4
 
 
 class LoraCache:
-    """The LoRAs of one model that were read last.
+    """Cache of one model's LoRAs.
 
     Args:
-        base: the image model that they are for.
-        most: how many are kept; a request with more keeps its own until the next one.
-        known: LoRAs that were read already, by file.
+        base: the image model.
+        most: size of the cache; a request with more keeps its own until the next request.
+        known: loaded LoRAs by file.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class LoraCache:
         return iter(self._held)
 
     def make_room(self, paths: Sequence[Path]) -> None:
-        """Drop what was not used for longest, so that these can be read within the limit."""
+        """Drop the least recently used LoRAs, so that these fit."""
         wanted = set(paths)
         room = max(self.most, len(wanted)) - len(wanted - self._held.keys())
         for path in [path for path in self._held if path not in wanted]:
@@ -47,10 +47,10 @@ class LoraCache:
             del self._held[path]
 
     def read(self, path: Path) -> LoadedLora:
-        """A LoRA: the one in memory, or its file read now.
+        """Return a LoRA from memory or its file.
 
         Raises:
-            FileError: it is broken, or for another model.
+            FileError: the file is broken, or for another model.
         """
         style = self._held.pop(path, None)
         if style is None:

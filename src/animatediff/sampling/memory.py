@@ -1,4 +1,4 @@
-"""What is said when memory runs out."""
+"""Errors for exhausted memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from animatediff.errors import MemoryLimitError
 
 @contextmanager
 def memory_named(what: str) -> Generator[None]:
-    """Turn every way in which memory runs out into one sentence.
+    """Convert every out-of-memory error to one sentence.
 
     Raises:
         MemoryLimitError: memory ran out.

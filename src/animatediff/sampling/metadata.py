@@ -1,4 +1,4 @@
-"""What a file says of how it was made: the request for us, and a line for other programs."""
+"""Metadata of animations: the request for this package, and infotext for other programs."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ OURS, INFOTEXT = "animatediff", "parameters"
 
 @dataclass(frozen=True)
 class Report:
-    """How an animation came to be.
+    """How an animation was made.
 
     Attributes:
-        notes: whatever was not done as asked, a sentence each.
-        family: the motion module's, told by its file or by the user; empty without one.
-        device: where it ran.
-        precision: in which the denoiser ran.
-        versions: of the programs.
-        template: the prompts as they were typed, where wildcards in them left a choice open.
-        coverage: how much of each LoRA the model has room for, such as ``192/192 modules``.
-        sha256s: of the weights, by their role.
-        seconds: spent in each stage.
+        notes: sentences about deviations from the request.
+        family: of the motion module; empty without one.
+        device: the device.
+        precision: of the denoiser.
+        versions: of this package and its libraries.
+        template: the prompts before wildcards were resolved, if they had any.
+        coverage: used modules of each LoRA, such as ``192/192 modules``.
+        sha256s: of the weight files, by role.
+        seconds: duration of each stage.
     """
 
     notes: tuple[str, ...]
@@ -54,7 +54,7 @@ class Report:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """The versions of everything that has a say in the numbers."""
+    """Return the versions of everything that affects the result."""
     found: dict[str, str] = {}
     for name in ("animatediff", "torch", "diffusers", "transformers"):
         try:
@@ -65,7 +65,7 @@ def versions() -> dict[str, str]:
 
 
 def describe(request: AnimationRequest, report: Report) -> dict[str, str]:
-    """The texts that a file carries; without times, so that equal requests give equal files."""
+    """Return a file's metadata; without times, so that equal requests give equal files."""
     ours = {
         "request": request.as_table(),
         "family": report.family,
@@ -84,7 +84,7 @@ def describe(request: AnimationRequest, report: Report) -> dict[str, str]:
 
 
 def infotext(request: AnimationRequest, report: Report) -> str:
-    """The request in the text format that programs around Stable Diffusion exchange."""
+    """Return the request as infotext, the format of Stable Diffusion programs."""
     assert request.scheduler is not None
     sampler = SAMPLERS[request.scheduler]
     loras = {role: digest for role, digest in report.sha256s.items() if role.startswith("lora:")}
@@ -125,7 +125,7 @@ def infotext(request: AnimationRequest, report: Report) -> str:
 
 
 def _prompt_lines(request: AnimationRequest) -> list[str]:
-    """The prompt, and its keyframes as A1111's extension for AnimateDiff writes them."""
+    """Return the prompt, with keyframes as in A1111's AnimateDiff extension."""
     if not request.prompts:
         return [request.prompt]
     assert request.num_frames is not None
@@ -135,15 +135,15 @@ def _prompt_lines(request: AnimationRequest) -> list[str]:
 
 
 def load_request(path: str | Path, *, check_weights: bool = True) -> AnimationRequest:
-    """The request that an animation's file carries.
+    """Read the request from an animation's file.
 
     Args:
         path: a file that ``Animation.save`` wrote.
-        check_weights: refuse if the weights it was made with are not the ones that are here.
+        check_weights: raise if the weight files have changed.
 
     Raises:
-        FileError: the file cannot be read, carries no request, or was made with other weights.
-        InputError: it names weights that are not here.
+        FileError: the file cannot be read, has no request, or was made with other weights.
+        InputError: it names missing weights.
     """
     path = Path(path)
     texts = read_metadata(path)
@@ -172,7 +172,7 @@ def _check_weights(path: Path, *, request: AnimationRequest, recorded: Any) -> N
 
 
 def _check_inputs(path: Path, *, request: AnimationRequest, known: Mapping[str, Any]) -> None:
-    """Refuse if what the animation followed or began from is not here, or is not what it was."""
+    """Raise if an input of the animation is missing or has changed."""
     if request.init == GIVEN_FRAMES:
         raise FileError(
             f"{path} began from frames that a Python program gave, and carries no copy of them; "
@@ -192,7 +192,7 @@ def _check_inputs(path: Path, *, request: AnimationRequest, known: Mapping[str, 
 
 
 def _table(text: str) -> dict[str, Any]:
-    """Metadata may come from anywhere: whatever is no table is an empty one."""
+    """Return a table from untrusted metadata; an empty one for anything else."""
     try:
         table = json.loads(text) if len(text) <= MAX_JSON else {}
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Whether a motion module can fit an image model, from headers alone, before anything is loaded."""
+"""Check from headers whether a motion module fits an image model, before loading."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MOST_NAMED = 3
 
 
 def check_motion(model: ModelFolder | ModelFile, motion: Path | None) -> None:
-    """Refuse the built-in motion modules for any other than the built-in image model.
+    """Raise if only one of image model and motion module is built-in.
 
     Raises:
-        InputError: they do not belong together; the sentence names motion modules that would fit.
+        InputError: they do not fit; the sentence names motion modules that would.
     """
     if motion is None or not motion.is_relative_to(BUILTIN) or model.path.is_relative_to(BUILTIN):
         return
@@ -43,7 +43,7 @@ def check_motion(model: ModelFolder | ModelFile, motion: Path | None) -> None:
 
 
 def motions_for(base: str) -> list[str]:
-    """Motion modules in the model folders that fit an image model, by name."""
+    """Return the names of motion modules in the model folders that fit an image model."""
     names: list[str] = []
     for found in list_found("motion"):
         try:

@@ -1,7 +1,7 @@
-"""Where randomness comes from: every frame has its own noise, a pure function of seed and frame.
+"""Noise of each frame, as a pure function of seed and frame.
 
-So a frame begins with the same noise whatever the number of frames, the device or the queue (it is
-drawn in fp32 on the CPU), and nothing needs to be stored to draw it again.
+It is drawn in fp32 on the CPU, so a frame has the same initial noise for any number of frames, device
+or order of requests.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from animatediff.runtime import seeded
 def initial_noise(
     seed: int, *, num_frames: int, channels: int, height: int, width: int, number: int = 0
 ) -> Float[Tensor, "1 c f h w"]:
-    """What an animation begins as: unit Gaussian noise, in latents; ``number`` chooses another."""
+    """Return unit Gaussian noise in the shape of latents; ``number`` selects other noise."""
     name = ("noise", number) if number else ("noise",)
     frames = [
         torch.randn(channels, height, width, generator=seeded(seed, *name, frame))
@@ -27,5 +27,5 @@ def initial_noise(
 
 
 def step_generators(seed: int, *, step: int, num_frames: int) -> list[torch.Generator]:
-    """One source of fresh noise for each frame of one denoising step."""
+    """Return a random generator for each frame of one denoising step."""
     return [seeded(seed, "step", step, frame) for frame in range(num_frames)]

@@ -1,4 +1,4 @@
-"""Options of which one value is for all networks of a request, or each network has its own."""
+"""Options with one value for all networks of a request, or one for each."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from animatediff.errors import InputError
 def once_or_each(
     given: Sequence[str], *, count: int, option: str, default: str, what: str
 ) -> Sequence[str]:
-    """The value for each of ``count`` networks.
+    """Return the value for each of ``count`` networks.
 
     Args:
-        given: no value, one for all, or as many as networks.
+        given: no value, one value for all, or one for each network.
         count: networks of the request.
-        option: what errors call the option.
-        default: the value where none is given.
-        what: what errors call the networks.
+        option: its name in errors.
+        default: the value if none is given.
+        what: name of the networks in errors.
 
     Raises:
-        InputError: there is another number of values.
+        InputError: the number of values does not match.
     """
     if len(given) not in (0, 1, count):
         raise InputError(

@@ -1,7 +1,7 @@
-"""Text to what the image model attends to: CLIP's states, in as many chunks as the text needs.
+"""Encode prompts with CLIP, in chunks of 75 tokens.
 
-CLIP reads 75 tokens at a time. A longer text becomes several chunks, each read by itself and laid
-side by side; every text of an animation gets as many, so that they can be guided and blended.
+The chunks of a longer text are encoded separately and concatenated. All texts of an animation get the
+same number of chunks, which guidance and blending need.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ MAX_WEIGHT = 100.0
 
 @dataclass(frozen=True)
 class Conditioning:
-    """A text as the image model sees it.
+    """An encoded text.
 
     Attributes:
-        states: the text encoder's states, one row for each token, padding included.
-        added: for SDXL, ``text_embeds``: one vector for the whole text.
-        num_tokens: tokens of the text itself.
+        states: the text encoder's states, one row per token, with padding.
+        added: SDXL's ``text_embeds``, one vector for the whole text.
+        num_tokens: number of tokens without padding.
     """
 
     states: Float[Tensor, "1 n d"] | Float[Tensor, "1 f n d"]
@@ -45,7 +45,7 @@ class Conditioning:
 
 @dataclass
 class _Chunk:
-    """What one reading of the text encoder takes."""
+    """One chunk: the input of one pass of the text encoder."""
 
     ids: list[int] = field(default_factory=list[int])
     weights: list[float] = field(default_factory=list[float])
@@ -60,17 +60,17 @@ def encode_prompts(
     emphasis: Emphasis = "a1111",
     is_negative: Sequence[bool] = (),
 ) -> list[Conditioning]:
-    """Encode texts in any script, each in as many chunks as the longest needs.
+    """Encode texts in any script, all with the number of chunks of the longest.
 
     Args:
         texts: prompts in the syntax of ``prompt_syntax.py``.
         base: the image model.
-        words: learned words that the texts may name.
-        clip_skip: 1 takes the text encoder's last layer, 2 the one before, and so on; nothing is
-            the model's own.
-        emphasis: how weights count.
-        is_negative: for each text whether it is a negative prompt, which is zeros if it is empty
-            and the model learned that.
+        words: textual inversions that the texts may contain.
+        clip_skip: 1 is the text encoder's last layer, 2 the one before; ``None`` is the model's
+            default.
+        emphasis: the interpretation of weights.
+        is_negative: whether each text is a negative prompt; an empty one becomes zeros for models
+            that were trained so.
 
     Raises:
         InputError: a text is too long or the text encoder has fewer layers.
@@ -109,7 +109,7 @@ def encode_prompts(
 
 
 class _Encoder:
-    """One text encoder, its tokenizer, and the learned words of both."""
+    """A text encoder with its tokenizer and textual inversions."""
 
     def __init__(self, module: Any, tokenizer: Any, words: Sequence[Word], *, is_xl: bool) -> None:
         self.module = module
@@ -125,7 +125,7 @@ class _Encoder:
         self.comma = tokenizer.convert_tokens_to_ids(",</w>")
 
     def chunks(self, sections: Sequence[Sequence[Piece]]) -> list[_Chunk]:
-        """The tokens of a text, in chunks of equal room; a section begins a new one."""
+        """Return the tokens of a text in chunks; every section begins a new one."""
         found: list[_Chunk] = []
         for section in sections:
             found.append(_Chunk())
@@ -134,7 +134,7 @@ class _Encoder:
         return found
 
     def _put(self, ids: Sequence[int], weight: float, found: list[_Chunk]) -> None:
-        """Add what may not be torn apart, in a new chunk where the last is full."""
+        """Append tokens that must stay together, in a new chunk if needed."""
         if len(found[-1].ids) + len(ids) > self.room:
             last, new = found[-1], _Chunk()
             tail = last.ids[-COMMA_REACH:]
@@ -147,7 +147,7 @@ class _Encoder:
         found[-1].weights += [weight] * len(ids)
 
     def _tokens(self, section: Sequence[Piece]) -> Iterator[tuple[list[int], float]]:
-        """The tokens of pieces one by one, and a learned word's all at once."""
+        """Yield tokens one by one, and all tokens of a textual inversion together."""
         for piece in section:
             weight = max(-MAX_WEIGHT, min(MAX_WEIGHT, piece.weight))
             parts = self.pattern.split(piece.text) if self.pattern else [piece.text]
@@ -162,7 +162,7 @@ class _Encoder:
     def encode(
         self, chunks: Sequence[_Chunk], *, clip_skip: int | None, emphasis: Emphasis
     ) -> tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"]]:
-        """The states of all chunks side by side, and one vector of the first."""
+        """Return the states of all chunks, and the pooled vector of the first."""
         states, last = self._read(chunks, clip_skip=clip_skip)
         weights = torch.ones(states.shape[:2], device=states.device)
         for row, chunk in enumerate(chunks):
@@ -181,7 +181,7 @@ class _Encoder:
     def _read(
         self, chunks: Sequence[_Chunk], *, clip_skip: int | None
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
-        """The states to attend to, and those of the last layer."""
+        """Return the states of the chosen layer and of the last layer."""
         start, end, pad = (
             getattr(self.tokenizer, f"{mark}_token_id") for mark in ("bos", "eos", "pad")
         )
@@ -209,9 +209,9 @@ class _Encoder:
 def _with_mean_kept(
     states: Float[Tensor, "b n d"], weights: Float[Tensor, "b n"]
 ) -> Float[Tensor, "b n d"]:
-    """States times weights, and all of a chunk times what brings back its mean.
+    """Multiply states by weights, then scale each chunk so that its mean is unchanged.
 
-    Where the mean is nothing beside the spread, there is none to keep.
+    A mean that is negligible beside the spread is not restored.
     """
     moved = states * weights[..., None]
     before, after = (x.mean(dim=(1, 2), keepdim=True) for x in (states, moved))

@@ -1,4 +1,4 @@
-"""What is said of an animation beside its frames: on what it ran, and what was not done as asked."""
+"""The report on an animation: device, weights, times, and notes for the user."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def report_on(
     device: torch.device,
     clock: Sequence[float],
 ) -> Report:
-    """The report on an animation that was made.
+    """Return the report on a finished animation.
 
     Args:
         settled: the request.
-        loaded: what the animator was loaded for.
-        family: of its motion module.
-        notes: what is to be known of its files.
+        loaded: the animator's files.
+        family: of the motion module.
+        notes: sentences about its files.
         styles: the LoRAs of the request, by file.
-        files: the weight files that every request uses, by role.
-        words: the textual inversions that are loaded.
-        device: on which it ran.
-        clock: seconds before encoding, denoising and decoding, and after.
+        files: weight files of every request, by role.
+        words: the loaded textual inversions.
+        device: the device.
+        clock: times in seconds before encoding, before denoising, before decoding, and at the end.
 
     Raises:
         FileError: a weight file cannot be read any more.
@@ -94,7 +94,7 @@ def _notes_on_words(settled: Settled, words: Sequence[Word]) -> list[str]:
 
 
 def _notes_on_size(settled: Settled) -> list[str]:
-    """A note if the pictures are much larger than those that the model was trained on."""
+    """Return a note if frames are much larger than the model's training pictures."""
     width, height, side = settled.width, settled.height, settled.side
     if max(width, height) <= LARGE * side:
         return []
@@ -105,7 +105,7 @@ def _notes_on_size(settled: Settled) -> list[str]:
 
 
 def _notes_on_motion(settled: Settled, *, family: Family, loaded: Loaded) -> list[str]:
-    """Where a request leaves what the motion module was made for."""
+    """Return notes on settings for which the motion module was not trained."""
     notes: list[str] = []
     if loaded.numerics != "faithful":
         notes.append("Normalisation is diffusers', which is not how every version was trained.")

@@ -1,8 +1,8 @@
-"""How much of a LoRA, adapter or MotionLoRA counts: a number, or one that changes over frames or steps.
+"""Scale of a LoRA, adapter or MotionLoRA: constant, or changing over frames or steps.
 
-As text, ``0.8`` is the same throughout, ``frames(0=0.2, 15=1)`` changes over the frames of the
-animation, and ``steps(0=1, 0.5=0)`` over the denoising steps, whose positions are shares from 0 to 1.
-Between two positions a scale changes linearly; before the first and after the last it keeps theirs.
+As text, ``0.8`` is constant, ``frames(0=0.2, 15=1)`` changes over the frames of the animation, and
+``steps(0=1, 0.5=0)`` over the denoising steps, with positions from 0 to 1. Values between two positions
+are interpolated linearly.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Scale:
     """A scale, checked when it is made.
 
     Attributes:
-        over: what it changes over; ``all`` is a single number.
+        over: ``frames``, ``steps``, or ``all`` for a constant.
         keyframes: positions and values, rising. Over ``frames`` a position is the number of a frame,
             over ``steps`` a share of the denoising steps.
 
     Raises:
         InputError: there is no keyframe or too many, a number is not finite, positions do not rise,
-            or a position cannot be one.
+            or a position is out of range.
     """
 
     over: Over
@@ -59,15 +59,15 @@ class Scale:
 
     @classmethod
     def of(cls, number: float) -> Scale:
-        """The same scale throughout."""
+        """Return a constant scale."""
         return cls("all", ((0.0, float(number)),))
 
     @classmethod
     def parse(cls, text: str) -> Scale:
-        """Read a scale as it is written in a request.
+        """Parse a scale from a request.
 
         Raises:
-            InputError: it is no scale.
+            InputError: it is not a scale.
         """
         match = _KEYED.fullmatch(text.strip())
         if match is None:
@@ -80,17 +80,17 @@ class Scale:
 
     @property
     def is_zero(self) -> bool:
-        """Whether nothing counts, anywhere."""
+        """Whether the scale is 0 everywhere."""
         return all(value == 0 for _, value in self.keyframes)
 
     @property
     def least_and_most(self) -> tuple[float, float]:
-        """The smallest and the largest value."""
+        """Smallest and largest value."""
         values = [value for _, value in self.keyframes]
         return min(values), max(values)
 
     def at_step(self, step: int, *, steps: int) -> float:
-        """The scale at one denoising step, from 0, of so many; not for a scale over frames.
+        """Return the scale at one of ``steps`` denoising steps, from 0; not for a scale over frames.
 
         The first step is at position 0 and the last at position 1.
         """
@@ -98,12 +98,12 @@ class Scale:
         return self._at(step / (steps - 1) if steps > 1 else 0.0)
 
     def of_frames(self, frames: Iterable[int]) -> tuple[float, ...]:
-        """The scale of each of these frames of the animation; not for a scale over steps."""
+        """Return the scale of each of these frames; not for a scale over steps."""
         assert self.over != "steps", "a scale over steps has no single value for a frame"
         return tuple(self._at(float(frame)) for frame in frames)
 
     def at(self, frames: Sequence[int], *, step: int, steps: int) -> tuple[float, ...]:
-        """The scale of each of these frames at one denoising step, whatever it changes over."""
+        """Return the scale of each of these frames at one denoising step."""
         if self.over == "steps":
             return (self.at_step(step, steps=steps),) * len(frames)
         return self.of_frames(frames)

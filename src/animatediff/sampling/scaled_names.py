@@ -1,4 +1,4 @@
-"""Read ``NAME:SCALE``, as LoRAs, domain adapters and control networks are given."""
+"""Parse ``NAME:SCALE`` of LoRAs, domain adapters and control networks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAX_LORA_SCALE = 100.0
 
 
 def parse_lora(spec: str, *, what: str = "LoRA") -> tuple[str, Scale]:
-    """Name or path, and scale, of ``noto:0.8``; the scale is 1 where none is given.
+    """Parse ``noto:0.8`` to a name or path and a scale, which defaults to 1.
 
     Raises:
-        InputError: the name is empty, or the scale is not one of a sensible size; ``what`` is what the
-            sentence calls it.
+        InputError: the name is empty, or the scale is not a finite number in range; ``what`` names the
+            kind of file in the sentence.
     """
     match = re.fullmatch(r"(.*):\s*([^:/\\]*)", spec, flags=re.DOTALL)
     name, text = match.groups() if match else (spec, "1")
@@ -43,9 +43,9 @@ def parse_lora(spec: str, *, what: str = "LoRA") -> tuple[str, Scale]:
 
 
 def parse_adapter(spec: str) -> tuple[str, Scale]:
-    """File and alpha of a domain adapter; no file where the text is empty.
+    """Parse the file and alpha of a domain adapter; no file if the text is empty.
 
     Raises:
-        InputError: the alpha is not a scale of a sensible size.
+        InputError: the alpha is out of range.
     """
     return parse_lora(spec, what="domain adapter") if spec else ("", Scale.of(0))

@@ -1,4 +1,4 @@
-"""Between keyframes: the states that each frame attends to, from those of the texts around it."""
+"""Prompt travel: interpolate text states between keyframes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NEARLY_PARALLEL = 0.9995
 
 @dataclass(frozen=True)
 class Blend:
-    """What a frame attends to: a part of one keyframe's text, and the rest of another's.
+    """The two keyframes of one frame, and their shares.
 
     Attributes:
-        before: the number of the keyframe behind.
-        after: of the one ahead.
-        share: how much of the one ahead, 0 to 1.
+        before: number of the previous keyframe.
+        after: number of the next keyframe.
+        share: of the next keyframe, 0 to 1.
     """
 
     before: int
@@ -39,14 +39,14 @@ def plan_travel(
     hold: float = 0.0,
     closed_loop: bool = False,
 ) -> list[Blend]:
-    """The blend of every frame.
+    """Return the blend of every frame.
 
     Args:
         positions: of the keyframes, in frames, rising.
         num_frames: of the animation.
-        hold: the share of each way over which the text behind stays as it is.
-        closed_loop: whether the frames after the last keyframe lead back to the first; else they keep
-            the last, and those before the first have the first.
+        hold: share of each interval in which the text does not change yet.
+        closed_loop: whether frames after the last keyframe return to the first; otherwise they keep
+            the last one. Frames before the first keyframe use the first.
     """
     blends: list[Blend] = []
     last = len(positions) - 1
@@ -69,12 +69,12 @@ def plan_travel(
 def travelled(
     texts: Sequence[Conditioning], blends: Sequence[Blend], *, interpolation: InterpolationName
 ) -> Conditioning:
-    """The conditioning of an animation whose text changes: one row of states for each frame.
+    """Return the conditioning of an animation whose text changes, one row of states per frame.
 
     Args:
-        texts: of the keyframes, all of one length.
-        blends: one for each frame.
-        interpolation: ``step`` keeps the text behind until the next begins.
+        texts: of the keyframes, all with the same number of tokens.
+        blends: one per frame.
+        interpolation: ``step`` keeps each text until the next keyframe.
 
     Returns:
         states as ``1 f n d``, and each of ``added`` as ``f p``.
@@ -101,7 +101,7 @@ def travelled(
 
 
 def _between(before: Tensor, after: Tensor, share: float, *, arc: bool) -> Tensor:
-    """From ``before`` to ``after``; where nothing is to be blended, exactly what was there."""
+    """Interpolate from ``before`` to ``after``; exact at both ends."""
     if share == 0:
         return before
     if arc:
@@ -110,7 +110,7 @@ def _between(before: Tensor, after: Tensor, share: float, *, arc: bool) -> Tenso
 
 
 def _slerp(before: Tensor, after: Tensor, share: float) -> Tensor:
-    """Along the arc between two directions, all numbers of a text taken as one vector."""
+    """Interpolate along the arc, with all numbers of a text as one vector."""
     lengths = before.norm() * after.norm()
     cosine = (
         ((before * after).sum() / lengths).clamp(-1, 1) if lengths > 0 else lengths.new_ones(())

@@ -1,8 +1,8 @@
-"""Prompt travel in files: every notation that creators bring, read as keyframes.
+"""Read keyframes from prompt travel files of other programs.
 
-A1111's lines, FizzNodes' and Deforum's tables, the project files of animatediff-cli-prompt-travel, and
-the dictionaries of diffusers all become one mapping from keys to texts. Reading takes linear time, and
-what cannot be read is named with its line.
+Supported are A1111's lines, FizzNodes' and Deforum's tables, project files of
+animatediff-cli-prompt-travel, and dictionaries of diffusers. Reading takes linear time, and errors name
+the line.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _MAPS = ("prompts", "prompt_map")
 
 @dataclass(frozen=True)
 class Travel:
-    """A prompt that changes over the frames, as a file says it; ``None`` is what it leaves open.
+    """The prompt travel in a file; ``None`` for settings that it does not have.
 
     Attributes:
-        prompts: keys such as ``16``, ``50%`` or ``1.5s``, and the whole text at each.
-        interpolation: of what the text encoder makes of them.
-        hold: the share of the way to the next keyframe over which nothing changes yet.
-        closed_loop: whether the last keyframe leads back to the first.
+        prompts: the whole prompt for each key, such as ``16``, ``50%`` or ``1.5s``.
+        interpolation: of the text encoder's states.
+        hold: share of each interval in which the prompt does not change yet.
+        closed_loop: whether the prompt returns from the last keyframe to the first.
     """
 
     prompts: Mapping[str, str]
@@ -59,10 +59,10 @@ class Travel:
 
 
 def read_travel_file(path: str | Path) -> Travel:
-    """The prompt travel that a file describes, in whichever notation.
+    """Read the prompt travel in a file, in any of the notations.
 
     Raises:
-        FileError: the file cannot be read, or a line of it cannot be what it should.
+        FileError: the file or one of its lines cannot be read.
     """
     path = Path(path)
     try:
@@ -81,10 +81,10 @@ def read_travel_file(path: str | Path) -> Travel:
 
 
 def read_travel(text: str) -> Travel:
-    """The prompt travel that a text describes: A1111's lines, or a table in braces or without.
+    """Parse prompt travel: A1111's lines, or a table with or without braces.
 
     Raises:
-        InputError: it is no such thing; the sentence begins with the line.
+        InputError: it cannot be parsed; the sentence begins with the line.
     """
     travel = _read_table(text) if _is_table(text) else _read_lines(text)
     if not travel.prompts:
@@ -93,7 +93,7 @@ def read_travel(text: str) -> Travel:
 
 
 def _is_table(text: str) -> bool:
-    """Whether it begins with a key in quotes, or a brace before any; a brace alone is a wildcard's."""
+    """Whether the text begins with a quoted key, perhaps after a brace; a brace alone is a wildcard."""
     signs = (t for t in _TOKEN.finditer(text) if t.lastgroup not in ("blank", "comment"))
     first, second = next(signs, None), next(signs, None)
     if first is None or first[0] != "{":
@@ -102,7 +102,7 @@ def _is_table(text: str) -> bool:
 
 
 def _read_lines(text: str) -> Travel:
-    """A1111's notation: lines that begin with a frame, between lines that hold throughout."""
+    """Parse A1111's notation: lines that begin with a frame, and lines for all frames."""
     front: list[str] = []
     back: list[str] = []
     found = _Found()
@@ -122,7 +122,7 @@ def _read_lines(text: str) -> Travel:
 
 
 def _read_table(text: str) -> Travel:
-    """A table of keyframes, or a project file with one in it."""
+    """Parse a table of keyframes, or a project file that contains one."""
     table = _tolerant_json(text)
     maps = [table[name] for name in _MAPS if name in table]
     if not maps:
@@ -157,7 +157,7 @@ def _own_settings(table: Mapping[str, _Entry]) -> Travel:
 
 
 def _project_settings(table: Mapping[str, _Entry]) -> Travel:
-    """As animatediff-cli-prompt-travel reads its own files: round and round, along the arc."""
+    """Return the settings of animatediff-cli-prompt-travel: a closed loop, along the arc."""
     ratio = table.get("prompt_fixed_ratio")
     value = 0.5 if ratio is None else ratio.value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -169,7 +169,7 @@ def _project_settings(table: Mapping[str, _Entry]) -> Travel:
 
 
 class _Found:
-    """The keyframes read so far, and the line of each."""
+    """Keyframes read so far, with their lines."""
 
     def __init__(self) -> None:
         self.prompts: dict[str, str] = {}
@@ -197,7 +197,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A value of a table, and the line of its key."""
+    """A value of a table, with the line of its key."""
 
     value: Any
     line: int
@@ -214,12 +214,12 @@ def _plain(value: Any) -> Any:
 
 
 def _tolerant_json(text: str) -> dict[str, _Entry]:
-    """JSON with what people leave in it: comments, trailing commas, bare numbers, no outer braces.
+    """Parse JSON with comments, trailing commas, unquoted numbers as keys, or no outer braces.
 
-    Every key is given its line on the way, for JSON's own reader forgets them.
+    The result has the line of every key.
 
     Raises:
-        InputError: even so it is no table.
+        InputError: it is not a table.
     """
     strict: list[str] = []
     comma = False
@@ -262,7 +262,7 @@ def _is_key(token: re.Match[str], text: str) -> bool:
 
 
 def _string(token: str, *, line: int) -> str:
-    """What a string in either kind of quotes says."""
+    """Return the content of a string in single or double quotes."""
     if len(token) < 2 or token[-1] != token[0]:
         raise InputError(f"Line {line}: the text {token!r:.40} is never closed.")
     inner = token[1:-1]

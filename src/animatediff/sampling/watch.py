@@ -1,4 +1,4 @@
-"""What a caller sees of an animation while it is made: progress, previews, and a way to cancel."""
+"""Report progress and previews of an animation, and cancel it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Watch:
 
     Attributes:
         settled: the request.
-        base: its autoencoder decodes previews; it is read when the first preview is asked for.
+        base: the image model, whose autoencoder decodes previews.
         on_step: called after every step.
         should_stop: asked before every step.
     """
@@ -42,24 +42,24 @@ class Watch:
     should_stop: Callable[[], bool]
 
     def inverted(self, step: int, latents: Float[Tensor, "1 c f h w"]) -> None:
-        """Report how many steps of DDIM inversion are done."""
+        """Report finished steps of DDIM inversion."""
         steps = self.settled.steps - self.settled.first
         self.on_step(Progress("invert", step, steps, lambda: self._sheet(latents)))
 
     def denoised(self, step: int, guess: Float[Tensor, "1 c f h w"], *, number: int) -> None:
-        """Report a denoising step of a FreeInit round, and what the latents will probably become."""
+        """Report a denoising step of a FreeInit round, with the predicted clean latents."""
         first, rounds = self.settled.first, self.settled.request.free_init
         steps = self.settled.steps - first
         done = number * steps + step - first
         self.on_step(Progress("denoise", done, rounds * steps, lambda: self._sheet(guess)))
 
     def decoded(self, frame: int, latents: Float[Tensor, "1 c f h w"]) -> None:
-        """Report how many frames of the finished latents are decoded."""
+        """Report decoded frames."""
         frames = self.settled.num_frames
         self.on_step(Progress("decode", frame, frames, lambda: self._sheet(latents)))
 
     def _sheet(self, latents: Float[Tensor, "1 c f h w"]) -> Image:
-        """All frames as one picture, so small that they cost as much as a few of full size."""
+        """Draw a contact sheet of all frames, small enough to cost as much as a few full frames."""
         frames, height, width = latents.shape[2:]
         most = max(PREVIEW_FRAMES * height * width, PREVIEW_AREA)
         shrink = math.ceil(math.sqrt(frames * height * width / most))
@@ -72,10 +72,10 @@ class Watch:
 
 
 def ignore(progress: Progress) -> None:
-    """Nobody watches."""
+    """Ignore progress."""
     del progress
 
 
 def never() -> bool:
-    """Nobody cancels."""
+    """Never cancel."""
     return False

@@ -1,8 +1,8 @@
-"""Wildcards: a prompt that leaves a choice open, and the seed that makes it.
+"""Resolve wildcards in prompts with the seed.
 
-``{red|blue}`` chooses one of its parts, ``{2$$red|blue|green}`` two different ones, and ``__animal__``
-a line of ``animal.txt`` in the wildcard folder. Every choice has a generator of its own, from the
-seed and the number of the choice, so that the same seed always chooses the same.
+``{red|blue}`` is one of its parts, ``{2$$red|blue|green}`` two different ones, and ``__animal__`` a
+line of ``animal.txt`` in the wildcard folder. Every choice has a random generator from the seed and
+the choice's number, so a seed always gives the same choices.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _COUNT = re.compile(r"(\d{1,3})\$\$")
 
 
 def wildcard_folder() -> Path:
-    """Where wildcard files are: ``ANIMATEDIFF_WILDCARDS``, or a folder in the user's data."""
+    """Return the folder of wildcard files: ``ANIMATEDIFF_WILDCARDS``, or in the user's data folder."""
     named = os.environ.get("ANIMATEDIFF_WILDCARDS")
     return Path(named).expanduser() if named else user_data_path("animatediff") / "wildcards"
 
 
 def resolve_wildcards(template: str, *, seed: int, folder: Path | None = None) -> str:
-    """A prompt with every choice made; a prompt without choices comes back as it is.
+    """Resolve every wildcard in a prompt.
 
     Args:
         template: the prompt.
-        seed: makes the choices.
+        seed: of the choices.
         folder: of the files; by default ``wildcard_folder()``.
 
     Raises:
-        InputError: a file is not there, or there are too many choices.
+        InputError: a wildcard file is missing, or there are too many choices.
         FileError: a file cannot be read.
     """
     if "{" not in template and "__" not in template:
@@ -60,7 +60,7 @@ def resolve_wildcards(template: str, *, seed: int, folder: Path | None = None) -
 
 
 class _Chooser:
-    """Makes choices in the order in which they come."""
+    """Makes choices in their order."""
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.seed = seed
@@ -68,7 +68,7 @@ class _Chooser:
         self.count = 0
 
     def generator(self) -> random.Random:
-        """Of the next choice."""
+        """Return the random generator of the next choice."""
         self.count += 1
         if self.count > MAX_CHOICES:
             raise InputError(f"The prompt leaves more than {MAX_CHOICES} choices open.")
@@ -76,7 +76,7 @@ class _Chooser:
         return random.Random(int.from_bytes(digest[:8], "big"))
 
     def once(self, text: str) -> str:
-        """The text with its present choices made, the innermost first."""
+        """Resolve the current wildcards once, the innermost first."""
         frames: list[list[list[str]]] = [[[]]]
         for match in _TOKEN.finditer(text):
             word = match[0]
@@ -100,7 +100,7 @@ class _Chooser:
         return result
 
     def choose(self, options: list[str]) -> str:
-        """One of several texts, or as many as the first says; a single one is no choice."""
+        """Choose one of several texts, or as many as the first one says."""
         count = _COUNT.match(options[0])
         if count is not None:
             options = [options[0][count.end() :], *options[1:]]
@@ -111,12 +111,12 @@ class _Chooser:
         return self.generator().choice(options)
 
     def line(self, name: str) -> str:
-        """A line of a wildcard file."""
+        """Choose a line of a wildcard file."""
         lines = self.lines(name)
         return self.generator().choice(lines)
 
     def lines(self, name: str) -> list[str]:
-        """The lines of a wildcard file that are neither empty nor comments."""
+        """Return the lines of a wildcard file without empty lines and comments."""
         path = self.folder / f"{name}.txt"
         if ".." in Path(name).parts or not path.resolve().is_relative_to(self.folder.resolve()):
             raise InputError(f"The wildcard __{name}__ is outside the folder {self.folder}.")
@@ -141,5 +141,5 @@ class _Chooser:
         return lines
 
     def files(self) -> list[Path]:
-        """Every wildcard file there is."""
+        """Every wildcard file."""
         return sorted(self.folder.rglob("*.txt")) if self.folder.is_dir() else []

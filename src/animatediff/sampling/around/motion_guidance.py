@@ -1,7 +1,7 @@
-"""Guidance towards the motion of MotionLoRAs, as towards the prompt.
+"""Guidance towards the motion of MotionLoRAs, in addition to the prompt.
 
-A MotionLoRA is part of the model, so plain guidance predicts both clips with its motion, and nothing
-pulls towards it. Here the clip without the prompt is predicted without the motion as well.
+A MotionLoRA is part of the model, so classifier-free guidance applies it to both predictions. Here the
+prediction without the prompt is made without the MotionLoRA as well.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def guided_to_motion(
     Args:
         predict_noise: predicts one clip.
         guidance: combines the two predictions.
-        unmoved: inside this context the model has no MotionLoRA, or less of it.
+        unmoved: context in which the model has no MotionLoRA, or less of it.
     """
 
     def predict(ask: Ask) -> Latents:

@@ -1,7 +1,7 @@
-"""Perturbed-attention guidance: away from what is drawn without looking around (arXiv 2403.17377).
+"""Perturbed-attention guidance: away from a prediction without self-attention (arXiv 2403.17377).
 
-The image model predicts once more, while the self-attention of its middle block returns its values as
-they are: every position sees itself alone. The difference counts ``scale`` times (Eq. 16).
+The image model predicts once more with an identity attention map in its middle block: every position
+attends only to itself. The difference is multiplied by ``scale`` (Eq. 16).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class OwnValue:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Float[Tensor, "bf s c"]:
-        """What ``to_out`` makes of each token's own value."""
+        """Return ``to_out`` of each token's value."""
         del encoder_hidden_states, attention_mask, temb
         assert attn.to_v is not None
         assert attn.to_out is not None
@@ -44,7 +44,7 @@ class OwnValue:
 
 
 def perturbed(unet: UNet2DConditionModel) -> AbstractContextManager[None]:
-    """While this lasts, the spatial self-attention of the middle block sees each position alone."""
+    """Replace the attention map of the middle block's self-attention by the identity."""
     return exchanged_processors(unet, chosen=_is_perturbed, processor=OwnValue())
 
 
@@ -55,15 +55,15 @@ def _is_perturbed(name: str) -> bool:
 def away_from_perturbed(
     predict_noise: PredictNoise, *, unet: UNet2DConditionModel, scale: float, guidance: float
 ) -> PredictNoise:
-    """Predict what has the prompt a second time, perturbed, and move away from that.
+    """Predict the rows with the prompt a second time, perturbed, and move away from that.
 
-    It works inside guidance, which multiplies the prediction with the prompt by its own scale; what is
-    added here is divided by that scale, so that ``scale`` is the paper's.
+    The wrapper is inside guidance, which multiplies the prediction with the prompt by the guidance
+    scale. Its term is divided by that scale, so that ``scale`` is the paper's.
 
     Args:
         predict_noise: the model.
         unet: its image model.
-        scale: how many times the difference counts; 0 is the prediction itself.
+        scale: factor of the difference; 0 changes nothing.
         guidance: the guidance scale around it, not 0.
     """
     if scale == 0:

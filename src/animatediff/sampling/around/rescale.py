@@ -1,6 +1,6 @@
 """Guidance rescale: guided predictions keep the contrast of unguided ones (arXiv 2305.08891, Sec. 3.4).
 
-A large guidance scale raises the standard deviation of a prediction, and pictures are overexposed.
+A large guidance scale increases the standard deviation of predictions and overexposes frames.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from animatediff.sampling.ask import Latents
 
 
 def rescaled(guidance: Guidance, *, share: float) -> Guidance:
-    """Bring a guided prediction to the standard deviation of the one with the prompt (Eq. 15, 16).
+    """Scale a guided prediction to the standard deviation of the one with the prompt (Eq. 15, 16).
 
     Args:
         guidance: combines the two predictions.
-        share: how much of the rescaled prediction is taken, 0 to 1; the paper suggests 0.7.
+        share: share of the rescaled prediction, 0 to 1; the paper suggests 0.7.
     """
     if share == 0:
         return guidance

@@ -1,8 +1,8 @@
-"""Context windows: a clip longer than the motion module knows, denoised in parts that overlap.
+"""Context windows: denoise long clips in overlapping windows.
 
-The motion module sees one window at a time, its positions begin at the first frame of each, and where
-windows overlap their predictions are averaged. Windows are predicted one after another, so memory does
-not grow with the clip.
+The motion module sees one window at a time, with positions from the window's first frame. Predictions
+are averaged where windows overlap. Windows are predicted one after another, so memory does not grow
+with the clip.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from animatediff.sampling.windows.plan import WindowPlan
 
 
 def over_windows(predict_noise: PredictNoise, *, plan: WindowPlan) -> PredictNoise:
-    """Predict each window by itself, and average them by their weights.
+    """Predict each window separately, and average by their weights.
 
     Args:
         predict_noise: predicts the frames of one window.

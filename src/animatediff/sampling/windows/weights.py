@@ -1,4 +1,4 @@
-"""How much a frame's prediction counts in each of the windows that hold it."""
+"""Weights of the frames in a context window."""
 
 from __future__ import annotations
 
