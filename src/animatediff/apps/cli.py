@@ -68,6 +68,11 @@ COMMANDS = (
         "Fréchet video distance of given features.",
     ),
     Command(
+        "study",
+        "animatediff.apps.study:study",
+        "Run a user study of Table 1: make its page, serve it, collect answers, report ranks.",
+    ),
+    Command(
         "baseline",
         "animatediff.apps.baseline:baseline",
         "Draw a video by Text2Video-Zero or Tune-A-Video.",

@@ -1,0 +1,259 @@
+"""A study from the page to the ranks. Its answers are fixtures: nobody was asked."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from animatediff.apps.cli import main
+from animatediff.apps.study_server import study_server
+from animatediff.errors import FileError, InputError
+from animatediff.evaluation.study.answers import read_answers
+from animatediff.evaluation.study.design import ASPECTS, Study, design_study, load_key
+from animatediff.evaluation.study.report import report_study
+from animatediff.evaluation.table1.page import media_name
+from animatediff.video import Video
+
+METHODS = ("Text2Video-Zero", "Tune-A-Video", "AnimateDiff")
+PROMPTS = ("a fox </script>", "a hare", "an owl")
+WALK = Path(__file__).with_name("walk.js")
+
+
+def content() -> dict:
+    clips = [
+        {"method": method, "model": model, "index": index}
+        for method in (*METHODS, "frozen control")
+        for model in ("Noto LoRA", "<noto>")
+        for index in range(len(PROMPTS))
+        if (method, index) != ("Tune-A-Video", 2)
+    ]
+    models = [{"name": name, "prompts": list(PROMPTS)} for name in ("Noto LoRA", "<noto>")]
+    names = [*METHODS, "frozen control", "driving clips"]
+    overall = {name: {} for name in names}
+    return {"report": {"overall": overall, "clips": clips, "plan": {"models": models}}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A made study, in ``study`` of the folder."""
+    root = tmp_path_factory.mktemp("study")
+    results = root / "results"
+    (results / "table1").mkdir(parents=True)
+    (results / "table1.json").write_text(json.dumps(content()))
+    for model in ("Noto LoRA", "<noto>"):
+        for index in range(len(PROMPTS)):
+            for number, what in enumerate((*METHODS, "references")):
+                path = results / "table1" / media_name(model, index, what)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                frames = np.full((2, 16, 16, 3), 20 * number + index, np.uint8)
+                if what == "references":
+                    Image.fromarray(frames[0]).save(path)
+                else:
+                    Video(frames, Fraction(8)).save(path)
+    line = ["study", "make", str(root / "study"), "--results", str(results)]
+    assert main([*line, "--per-model", "9"]) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def key(folder: Path) -> Study:
+    return load_key(folder / "study")
+
+
+def same(ranks: list) -> dict[str, list]:
+    """The same ranks in every question."""
+    return dict.fromkeys(ASPECTS, ranks)
+
+
+def answers(key: Study, name: str, order: tuple[str, ...], *, attentive: bool = True) -> dict:
+    """The answers of somebody who always ranks the methods in this order."""
+    given = []
+    for item in (*key.items, None):
+        methods = (item or key.items[0]).methods
+        shown = sorted(methods, reverse=True)
+        ranks = [1 + order.index(methods[video]) for video in shown]
+        if item is None:
+            ranks = [1, 2, 3] if attentive else [3, 2, 1]
+        name_of = "check" if item is None else item.name
+        given.append({"item": name_of, "shown": shown, "ranks": same(ranks)})
+    return {"study": key.name, "participant": name, "answers": given}
+
+
+def walked(page: Path, *, careless: bool = False, served: bool = False, failing: bool = False):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    flags = [str(int(flag)) for flag in (careless, served, failing)]
+    done = subprocess.run(
+        [node, str(WALK), str(page), *flags], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_only_prompts_that_all_methods_drew_are_shown(key):
+    assert key.methods == METHODS
+    assert sorted((item.model, item.index) for item in key.items) == [
+        ("<noto>", 0),
+        ("<noto>", 1),
+        ("Noto LoRA", 0),
+        ("Noto LoRA", 1),
+    ]
+
+
+def test_the_page_is_one_file_that_names_no_method(folder):
+    page = (folder / "study" / "study.html").read_text()
+    for word in ("AnimateDiff", "Text2Video", "Tune-A-Video", "animatediff.webp", "tune-a-video"):
+        assert word not in page.replace("animatediff-study-", "")
+    assert "src=" not in page.split("<script>")[0]
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_a_participant_walks_through_a_page_opened_from_a_file(folder, key):
+    walk = walked(folder / "study" / "study.html")
+    assert walk["pages"] == len(key.items) + 1
+    assert walk["sent"] == []
+    assert "This page was opened from a file." in walk["texts"][-1]
+    person = read_answers(walk["saved"][0], key, source="the page")
+    assert person.attentive
+    assert len(person.ranks) == len(key.items)
+
+
+def test_a_served_page_sends_its_answers_or_offers_them_as_a_file(folder, key):
+    walk = walked(folder / "study" / "study.html", served=True)
+    assert walk["saved"] == []
+    assert walk["texts"][-1] == "Your answers were received."
+    ((path, body),) = walk["sent"]
+    assert path == "answers"
+    assert read_answers(body, key, source="x").attentive
+    failed = walked(folder / "study" / "study.html", served=True, failing=True)
+    assert "could not be sent" in failed["texts"][-1]
+    assert len(failed["saved"]) == 1
+
+
+def test_carelessness_is_noticed_and_orders_differ_between_participants(folder, key):
+    page = folder / "study" / "study.html"
+    walks = [json.loads(walked(page, careless=True)["saved"][0]) for _ in range(3)]
+    assert not read_answers(json.dumps(walks[0]), key, source="x").attentive
+    orders = [[(answer["item"], answer["shown"]) for answer in walk["answers"]] for walk in walks]
+    assert orders[0] != orders[1] or orders[1] != orders[2]
+
+
+def test_ranks_are_averaged_by_participant_and_the_inattentive_are_left_out(folder, key, tmp_path):
+    likes = [("AnimateDiff", "Tune-A-Video", "Text2Video-Zero")] * 3
+    likes += [("Tune-A-Video", "AnimateDiff", "Text2Video-Zero")]
+    files = []
+    for number, order in enumerate(likes):
+        made = answers(key, f"fixture-{number:02}", order)
+        (tmp_path / f"{number}.json").write_text(json.dumps(made))
+        files.append(str(tmp_path / f"{number}.json"))
+    lazy = answers(key, "fixture-lazy", likes[0][::-1], attentive=False)
+    (tmp_path / "lazy.json").write_text(json.dumps(lazy))
+    study = str(folder / "study")
+    assert main(["study", "collect", study, *files, str(tmp_path / "lazy.json")]) == 0
+    results = folder / "results"
+    assert main(["study", "report", study, "--results", str(results)]) == 0
+    report = json.loads((results / "study.json").read_text())["report"]
+    assert (report["participants"], report["inattentive"], report["fixtures"]) == (4, 1, 4)
+    ranks = {method: report["ranks"][method]["text"]["value"] for method in METHODS}
+    assert ranks == pytest.approx({METHODS[0]: 1, METHODS[1]: 2.25, METHODS[2]: 2.75})
+    assert sum(ranks.values()) == pytest.approx(6)
+    interval = report["ranks"]["AnimateDiff"]["text"]
+    assert interval["low"] < 2.75 <= interval["high"]
+    test = next(t for t in report["tests"] if (t["second"], t["aspect"]) == (METHODS[1], "text"))
+    assert test["result"]["difference"]["value"] == pytest.approx(0.5)
+
+
+def test_the_server_takes_answers_and_gives_nothing_but_the_page(folder, key):
+    server = study_server(folder / "study", host="127.0.0.1", port=0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_address[1]}"
+
+    def post(body: bytes) -> int:
+        request = urllib.request.Request(f"{base}/answers", data=body, method="POST")
+        try:
+            with urllib.request.urlopen(request) as reply:
+                return reply.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    try:
+        with urllib.request.urlopen(f"{base}/") as reply:
+            assert reply.read() == (folder / "study" / "study.html").read_bytes()
+        for path in ("key.json", "answers/fixture-00.json", "../results/table1.json"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"{base}/{path}")
+            assert refused.value.code == 404
+            refused.value.close()
+        sent = answers(key, "fixture-served", METHODS)
+        assert post(json.dumps(sent).encode()) == 200
+        assert post(b"{}") == 400
+        line = http.client.HTTPConnection("127.0.0.1", server.server_address[1])
+        line.putrequest("POST", "/answers")
+        line.putheader("content-length", str(2 << 20))
+        line.endheaders()
+        assert line.getresponse().status == 413
+        line.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+    kept = folder / "study" / "answers" / "fixture-served.json"
+    assert json.loads(kept.read_text()) == sent
+    kept.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda a: a.update(study="other"), "another study"),
+        (lambda a: a.update(participant="../x"), "which the page never does"),
+        (lambda a: a.pop("answers"), "does not contain answers"),
+        (lambda a: a["answers"].pop(0), "lacks the answers to 1 of 4 items"),
+        (lambda a: a["answers"].append(a["answers"][0]), "answers an item twice"),
+        (lambda a: a["answers"][0].update(item="zz"), "the study does not have"),
+        (
+            lambda a: a["answers"][0].update(shown=["x"] * 3),
+            "other videos",
+        ),
+        (
+            lambda a: a["answers"][0].update(ranks=same([1, 1, 2])),
+            "each given once",
+        ),
+        (
+            lambda a: a["answers"][0].update(ranks=same([1, True, 2])),
+            "whole number",
+        ),
+        (lambda a: a["answers"][0].update(ranks={}), "without ranks"),
+    ],
+)
+def test_answers_that_cannot_be_are_refused(key, change, reason):
+    made = answers(key, "fixture-00", METHODS)
+    change(made)
+    with pytest.raises(FileError, match=reason):
+        read_answers(json.dumps(made), key, source="it")
+
+
+def test_what_is_missing_is_said(folder, key, tmp_path, capsys):
+    assert main(["study", "make", str(folder / "study"), "--results", str(folder / "results")]) == 2
+    assert "already has a study" in capsys.readouterr().err
+    assert main(["study", "make", str(tmp_path / "s"), "--results", str(tmp_path)]) == 3
+    assert "run `animatediff evaluate table1` first" in capsys.readouterr().err
+    assert main(["study", "report", str(tmp_path)]) == 3
+    assert "is not a study's folder" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no answers that count; 0 were collected"):
+        report_study(key, [])
+    with pytest.raises(InputError, match="has no method 'Gen-2'"):
+        design_study(content(), per_model=1, methods=("Gen-2", "AnimateDiff"))
