@@ -41,6 +41,14 @@ class Command:
 
 COMMANDS = (
     Command("animate", "animatediff.apps.animate:animate", "Create an animation from a prompt."),
+    Command(
+        "batch", "animatediff.apps.many.batch:batch", "Create every animation of a file of prompts."
+    ),
+    Command(
+        "grid",
+        "animatediff.apps.many.grid:grid",
+        "Compare values of one or two options in a labelled table.",
+    ),
     Command("rerun", "animatediff.apps.rerun:rerun", "Create an animation again from its file."),
     Command("finish", "animatediff.apps.finish:finish", "Interpolate or replay a finished video."),
     Command(

@@ -36,15 +36,18 @@ class FieldsOf:
     Attributes:
         declares: those dataclasses; an option that several of them share is listed once.
         for_words: which of them ``--help`` lists, by the words before it; all if ``None``.
+        without: fields whose options the command does not take.
     """
 
     declares: tuple[type, ...]
     for_words: Callable[[Sequence[str]], tuple[type, ...]] | None = None
+    without: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Declared, ...]:
         """The options."""
-        return tuple({row.field: row for cls in self.declares for row in declared(cls)}.values())
+        rows = {row.field: row for cls in self.declares for row in declared(cls)}
+        return tuple(row for name, row in rows.items() if name not in self.without)
 
 
 @dataclass(frozen=True)
