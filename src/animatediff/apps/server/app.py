@@ -18,8 +18,10 @@ from starlette.types import ASGIApp
 from animatediff.apps.server.gate import Gate
 from animatediff.apps.server.openapi import describe
 from animatediff.apps.server.problems import FieldError, Refused, problem
+from animatediff.apps.server.routes.a1111 import a1111_routes
 from animatediff.apps.server.routes.native import native_routes
 from animatediff.apps.server.routes.supervision import supervision_routes
+from animatediff.apps.server.routes.videos import videos_routes
 from animatediff.apps.server.service import Service
 
 PAGE = Path(__file__).resolve().parent / "page"
@@ -63,6 +65,8 @@ def create_app(service: Service, *, background: Sequence[Background] = ()) -> AS
     )
     app.include_router(native_routes(service))
     app.include_router(supervision_routes(service))
+    app.include_router(videos_routes(service))
+    app.include_router(a1111_routes(service))
     if PAGE.is_dir():
         app.mount("/", StaticFiles(directory=PAGE, html=True))
     describe(app)
@@ -81,8 +85,8 @@ def create_app(service: Service, *, background: Sequence[Background] = ()) -> AS
         return problem(Refused(422, "A value in the address cannot be used.", errors=errors))
 
     @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> Response:
-        return problem(error)
+    async def refused(request: Request, error: Refused) -> Response:
+        return problem(error, path=request.url.path)
 
     gate = Gate(app, settings=service.settings, logs=service.logs)
     app.state.check_token = gate.check

@@ -109,7 +109,7 @@ class Gate:
             refused = refusal_of(error)
             if refused.status == 500:
                 self.logs.failure(error, path=scope["path"])
-            await problem(refused)(scope, receive, noted_send)
+            await problem(refused, path=scope["path"])(scope, receive, noted_send)
         finally:
             self.logs.request(scope, status=status, seconds=time.perf_counter() - began)
 

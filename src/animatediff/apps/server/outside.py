@@ -52,12 +52,20 @@ TEXTS: Mapping[str, Takes] = {
     "control_inputs": "upload",
     "control_masks": "upload",
     "sparse": "upload@frame",
+    "init": "upload",
+    "init_prompt": "prompt",
+    "ip_images": "upload@frame",
+    "ip_strengths": "text",
+    "ip_weights": "text",
+    "ip_ranges": "text",
+    "ip_masks": "upload",
 }
 """What each text field is, beside those that name weights; any other is refused."""
 NO_UPLOAD = "none"
 """Instead of an upload, where a field may go without."""
 _RATE = re.compile(r"\d{1,6}(\.\d{1,9})?(/\d{1,9})?")
-_AT_FRAME = re.compile(r"([0-9a-f]{64})@\s*(-?\d{1,6})")
+_UPLOAD = re.compile(r"(\d{1,2}=)?([0-9a-f]{64})(@\s*-?\d{1,6})?")
+"""A hash, perhaps of the Nth network (``2=HASH``), perhaps for one frame (``HASH@0``)."""
 
 
 @dataclass(frozen=True)
@@ -307,18 +315,10 @@ def _check_places(
             if text:
                 name = parse_lora(text, what=role.title)[0] if role.scaled else text
                 _check_name(role, name, names)
-    elif kind == "upload":
+    elif kind.startswith("upload"):
         for text in given:
             if text and text != NO_UPLOAD:
-                _check_upload(text, has_upload)
-    elif kind == "upload@frame":
-        for text in given:
-            match = _AT_FRAME.fullmatch(text)
-            if match is None:
-                raise InputError(
-                    f"{text!r:.80} is not the hash of an upload and a frame, such as 9f2c...@0."
-                )
-            _check_upload(match[1], has_upload)
+                _check_upload(text, has_upload, may_have_frame=kind == "upload@frame")
 
 
 def _check_name(role: Role, name: str, names: Names) -> None:
@@ -326,14 +326,15 @@ def _check_name(role: Role, name: str, names: Names) -> None:
         raise InputError(names.sentence(role, name))
 
 
-def _check_upload(text: str, has_upload: Callable[[str], bool]) -> None:
-    if not is_hash(text):
+def _check_upload(text: str, has_upload: Callable[[str], bool], *, may_have_frame: bool) -> None:
+    match = _UPLOAD.fullmatch(text)
+    if match is None or not (may_have_frame or is_hash(text)):
         raise InputError(
             f"{text!r:.80} is not the hash of an upload; POST the file to /api/v1/uploads first."
         )
-    if not has_upload(text):
+    if not has_upload(match[2]):
         raise InputError(
-            f"There is no upload {text[:12]}…; POST the file to /api/v1/uploads first."
+            f"There is no upload {match[2][:12]}…; POST the file to /api/v1/uploads first."
         )
 
 
@@ -344,9 +345,9 @@ def uploads_of(request: AnimationRequest) -> tuple[str, ...]:
         if takes(row) in ("upload", "upload@frame"):
             value = getattr(request, row.field)
             for text in value if isinstance(value, tuple) else (value,):
-                digest = str(text).partition("@")[0]
-                if is_hash(digest):
-                    found[digest] = None
+                match = _UPLOAD.fullmatch(str(text))
+                if match is not None:
+                    found[match[2]] = None
     return tuple(found)
 
 
@@ -367,12 +368,12 @@ def with_paths(table: Mapping[str, Any], path_of: Callable[[str], str]) -> dict[
 
 
 def _with_path(text: str, path_of: Callable[[str], str]) -> str:
-    digest, sign, frame = text.partition("@")
-    if not is_hash(digest):
+    match = _UPLOAD.fullmatch(text)
+    if match is None:
         if text in ("", NO_UPLOAD):
             return text
         raise FileError(f"{text!r:.80} is not the hash of an upload.")
-    return f"{path_of(digest)}{sign}{frame}"
+    return f"{match[1] or ''}{path_of(match[2])}{match[3] or ''}"
 
 
 def read_formats(value: object) -> tuple[str, ...]:

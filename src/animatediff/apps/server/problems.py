@@ -55,8 +55,13 @@ class Refused(Exception):
         self.headers = dict(headers or {})
 
 
-def problem(refused: Refused) -> JSONResponse:
-    """The answer for what was refused."""
+def problem(refused: Refused, *, path: str = "") -> JSONResponse:
+    """The answer for what was refused.
+
+    Args:
+        refused: why.
+        path: of the request; clients of the OpenAI-style API also read an ``error`` object.
+    """
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(refused.status).phrase,
@@ -68,6 +73,9 @@ def problem(refused: Refused) -> JSONResponse:
             {"field": error.field, "detail": without_paths(error.detail)}
             for error in refused.errors
         ]
+    if path.startswith("/v1/"):
+        kind = "invalid_request_error" if refused.status < 500 else "server_error"
+        body["error"] = {"message": body["detail"], "type": kind, "code": str(refused.status)}
     return JSONResponse(body, refused.status, refused.headers, MEDIA_TYPE)
 
 
