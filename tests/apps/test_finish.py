@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from animatediff.apps.cli import main
+from animatediff.model.upscalers.compact import CompactUpscaler
 from animatediff.video import Video, read_metadata
+from animatediff.weights.storage.files import write_weights
 
 
 @pytest.fixture
@@ -43,9 +45,25 @@ def test_a_loop_is_closed_and_a_pingpong_goes_back(made, tmp_path, capsys):
         assert Video.load(out).num_frames == count
 
 
+def test_frames_are_enlarged_by_a_users_network(made, tmp_path, capsys):
+    network = CompactUpscaler(channels=4, layers=1, scale=2)
+    weights = write_weights(tmp_path / "up.safetensors", network.state_dict(), metadata={})
+    for words, size in ((["--upscale", 3], 96), ([], 64)):
+        out = tmp_path / f"{size}.apng"
+        code, error = finish(made, "--upscaler", weights, *words, "-o", out, capsys=capsys)
+        assert code == 0, error
+        assert Video.load(out).frames.shape == (4, size, size, 3)
+        assert read_metadata(out)["mine"] == "x"
+        assert read_metadata(out)["size"] == f"{size}x{size}"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
-    [([], "nothing to do"), (["--interpolate", "17"], "1 to 16")],
+    [
+        ([], "nothing to do"),
+        (["--interpolate", "17"], "1 to 16"),
+        (["--upscale", "9", "--upscaler", "nothing"], "no upscaler 'nothing'"),
+    ],
 )
 def test_what_cannot_be_done_is_one_sentence(made, capsys, words, sentence):
     code, error = finish(made, *words, capsys=capsys)

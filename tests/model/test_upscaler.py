@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from animatediff.errors import FileError
-from animatediff.model.upscaler import CompactUpscaler
+from animatediff.model.upscalers.compact import CompactUpscaler
 
 
 def test_names_and_shapes_are_those_of_real_esrgan_compact_files() -> None:

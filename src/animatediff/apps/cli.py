@@ -50,7 +50,7 @@ COMMANDS = (
         "Compare values of one or two options in a labelled table.",
     ),
     Command("rerun", "animatediff.apps.rerun:rerun", "Create an animation again from its file."),
-    Command("finish", "animatediff.apps.finish:finish", "Interpolate or replay a finished video."),
+    Command("finish", "animatediff.apps.finish:finish", "Interpolate, enlarge or replay a video."),
     Command(
         "serve",
         "animatediff.apps.server.serve:serve",

@@ -1,4 +1,4 @@
-"""``animatediff finish FILE``: interpolate or replay a finished video, keeping its metadata."""
+"""``animatediff finish FILE``: interpolate, enlarge or replay a video, keeping its metadata."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from animatediff.errors import InputError
 
 OWN_FACTS = ("fps", "frames", "size")
 """Metadata that describes the old file and not how it was made; the new file has its own."""
+BUILT_IN = "emoji"
+"""The built-in upscaler."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,12 @@ class FinishOptions:
     """A video, GIF, WebP, APNG or folder of frames."""
     interpolate: Annotated[int, arg(metavar="N")] = 1
     """Multiply the frame rate by N: draw N - 1 frames between every two, by optical flow."""
+    upscale: Annotated[int | None, optional("N")] = None
+    """Enlarge frames N times by a network; with --upscaler alone, as much as it enlarges."""
+    upscaler: Annotated[str | None, optional("NAME")] = None
+    """The network: a name, or a file of ESRGAN, its compact form or RealPLKSR. The default is the
+    built-in one, which is made for flat art.
+    """
     loop: FlagCreatePairsOff[bool] = False
     """The video is a loop: also draw frames between the last and the first."""
     pingpong: FlagCreatePairsOff[bool] = False
@@ -33,6 +41,10 @@ class FinishOptions:
     """The file to write; by default a new one here, named after FILE."""
     formats: Annotated[str | None, optional("LIST", name="format")] = None
     """mp4, gif, webp, apng, webm or png, or several with commas; by default the output's suffix."""
+    device: Annotated[str, arg(metavar="NAME")] = "auto"
+    """Where the upscaler runs: auto, cpu, cuda, cuda:1 or mps."""
+    threads: Annotated[int | None, optional("N")] = None
+    """CPU threads."""
     progress: ProgressStyle = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
@@ -45,14 +57,23 @@ def finish(options: FinishOptions) -> None:
         FileError: the file is missing or broken.
         OutputError: the output cannot be written.
     """
-    from animatediff.finishing.finish import finished
+    from animatediff.finishing.finish import Finish, finished
     from animatediff.finishing.interpolation import MAX_FACTOR
     from animatediff.video import FORMATS, Video, read_metadata
 
     if not 1 <= options.interpolate <= MAX_FACTOR:
         raise InputError(f"--interpolate {options.interpolate} is not one of 1 to {MAX_FACTOR}.")
-    if options.interpolate == 1 and not options.pingpong:
-        raise InputError("There is nothing to do; give --interpolate N or --pingpong.")
+    upscaler, factor = _upscaler_of(options)
+    finish = Finish(
+        interpolate=options.interpolate,
+        upscale=factor,
+        upscaler=upscaler,
+        pingpong=options.pingpong,
+        loop=options.loop,
+        device=_device_of(options) if factor != 1 else "cpu",
+    )
+    if finish.is_nothing:
+        raise InputError("There is nothing to do; give --interpolate N, --upscale N or --pingpong.")
     facts = read_metadata(options.file)
     same = options.file.suffix.lstrip(".").lower()
     formats = options.formats or (same if options.output is None and same in FORMATS else None)
@@ -64,14 +85,41 @@ def finish(options: FinishOptions) -> None:
         progress.stage("read")
         video = Video.load(options.file)
         progress.stage("finish")
-        video = finished(
-            video,
-            interpolate=options.interpolate,
-            pingpong=options.pingpong,
-            loop=options.loop,
-        )
+        current = ""
+
+        def on_frame(stage: str, done: int, of: int) -> None:
+            nonlocal current
+            if stage != current:
+                current = stage
+                progress.stage(stage, total=of)
+            progress.at(done)
+
+        video = finished(video, finish, on_frame=on_frame)
         metadata = {key: text for key, text in facts.items() if key not in OWN_FACTS}
         progress.stage("write", total=len(destination.formats))
         for path in destination.paths():
             written = video.save(path, metadata=metadata)
             progress.tell("written", str(written), {"path": str(written)})
+
+
+def _upscaler_of(options: FinishOptions) -> tuple[Path | None, int]:
+    """The file of the network that enlarges, and how much; nothing and 1 if none is asked for."""
+    if (options.upscale is None and options.upscaler is None) or options.upscale == 1:
+        return None, 1
+    from animatediff.finishing.upscaling import MAX_FACTOR
+    from animatediff.weights.builtin import resolve
+    from animatediff.weights.upscalers import read_upscaler
+
+    path = resolve("upscaler", options.upscaler or BUILT_IN)
+    factor = read_upscaler(path).scale if options.upscale is None else options.upscale
+    if not 1 <= factor <= MAX_FACTOR:
+        raise InputError(f"--upscale {factor} is not one of 1 to {MAX_FACTOR}.")
+    return path, factor
+
+
+def _device_of(options: FinishOptions) -> str:
+    from animatediff.runtime import Runtime
+
+    runtime = Runtime(device=options.device, threads=options.threads)
+    runtime.apply()
+    return str(runtime.torch_device())

@@ -31,6 +31,7 @@ from animatediff.sampling.control.build import build_controls, sparse_pictures
 from animatediff.sampling.control.colours import like_their_pictures
 from animatediff.sampling.decode import decode
 from animatediff.sampling.draw import draw_latents
+from animatediff.sampling.finish_choice import finish_of
 from animatediff.sampling.guided import guidance_of
 from animatediff.sampling.image_prompts.build import image_prompts_of
 from animatediff.sampling.inputs import check_input_files
@@ -294,6 +295,13 @@ class Animator:
         if settled.request.sparse_colours:
             frames = like_their_pictures(frames, sparse_pictures(settled))
         clock.append(time.perf_counter())
+        request = settled.request
+        video = finished(
+            Video(frames, request.rate),
+            finish_of(request, device=str(self.base.unet.device)),
+            on_frame=lambda stage, done, of: watch.finished(stage, done, of, latents),
+        )
+        clock.append(time.perf_counter())
         report = report_on(
             settled,
             loaded=self.loaded,
@@ -304,13 +312,6 @@ class Animator:
             words=self.words,
             device=self.base.unet.device,
             clock=clock,
-        )
-        request = settled.request
-        video = finished(
-            Video(frames, request.rate),
-            interpolate=request.interpolate,
-            pingpong=request.pingpong,
-            loop=request.loop,
         )
         return Animation(video, settled.request, latents.cpu(), report, sound_of(settled.request))
 

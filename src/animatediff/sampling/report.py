@@ -14,6 +14,7 @@ from animatediff.sampling.metadata import Report, versions
 from animatediff.sampling.prompt_syntax import take_loras
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import Settled
+from animatediff.weights.builtin import resolve
 from animatediff.weights.families import Family
 from animatediff.weights.lora import LoadedLora
 from animatediff.weights.roles import NO_MOTION
@@ -47,7 +48,8 @@ def report_on(
         files: weight files of every request, by role.
         words: the loaded textual inversions.
         device: the device.
-        clock: times in seconds before encoding, before denoising, before decoding, and at the end.
+        clock: times in seconds before encoding, before denoising, before decoding,
+            before finishing, and at the end.
 
     Raises:
         FileError: a weight file cannot be read any more.
@@ -61,7 +63,9 @@ def report_on(
         *([] if still else _notes_on_motion(settled, family=family, loaded=loaded)),
     ]
     read = {**files, **{f"lora:{path.stem}": path for path in styles}}
-    stages = zip(("encode", "denoise", "decode"), clock, clock[1:], strict=False)
+    if settled.request.upscaler:
+        read["upscaler"] = resolve("upscaler", settled.request.upscaler)
+    stages = zip(("encode", "denoise", "decode", "finish"), clock, clock[1:], strict=False)
     return Report(
         notes=tuple(every),
         family="" if still else family.name,

@@ -95,6 +95,8 @@ from animatediff.sampling.options.output import (
     Interpolate,
     NumFrames,
     Pingpong,
+    Upscale,
+    UpscalerFile,
     Width,
 )
 from animatediff.sampling.options.prompt import (
@@ -184,6 +186,8 @@ class AnimationRequest:
     window_weights: ContextWeights = "pyramid"
     pingpong: Pingpong = False
     interpolate: Interpolate = 1
+    upscale: Upscale = None
+    upscaler: UpscalerFile = ""
     fps: Fps = None
     width: Width = None
     height: Height = None
@@ -375,6 +379,8 @@ class AnimationRequest:
             raise InputError(
                 f"The stored request has version {schema!r:.40}, and this program reads {SCHEMA}."
             )
+        # Requests from before frames could be enlarged were not.
+        fields.setdefault("upscale", 1)
         return from_table(fields, cls, source="The stored request").validated()
 
 
@@ -410,6 +416,8 @@ class Choices(Files, total=False):
     window_weights: WindowWeights
     pingpong: bool
     interpolate: int
+    upscale: int | None
+    upscaler: str
     model: str
     clip_skip: int | None
     emphasis: EmphasisName

@@ -13,6 +13,7 @@ import torch
 
 from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
+from animatediff.sampling.finish_choice import with_finish
 from animatediff.sampling.loading import Loaded
 from animatediff.sampling.request import AnimationRequest, check_request
 from animatediff.sampling.scale import Scale
@@ -153,6 +154,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         scheduler=scheduler,  # pyright: ignore[reportArgumentType] - one of its own names
     ).validated()
     filled = model.loaded.complete(filled, words=model.words)
+    filled = with_finish(filled, model=model.loaded.values["model"], width=width, height=height)
     if filled.precision not in ("auto", model.precision):
         raise InputError(
             f"The request is for precision {filled.precision}, and this animator runs in "

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from animatediff.errors import Cancelled
 from animatediff.sampling.animation import Progress
 from animatediff.sampling.decode import decode
 from animatediff.sampling.settled import Settled
@@ -57,6 +58,18 @@ class Watch:
         """Report decoded frames."""
         frames = self.settled.num_frames
         self.on_step(Progress("decode", frame, frames, lambda: self._sheet(latents)))
+
+    def finished(
+        self, stage: str, frame: int, frames: int, latents: Float[Tensor, "1 c f h w"]
+    ) -> None:
+        """Report how many frames of a stage after decoding are done.
+
+        Raises:
+            Cancelled: ``should_stop`` returned true.
+        """
+        self.on_step(Progress(stage, frame, frames, lambda: self._sheet(latents)))
+        if self.should_stop():
+            raise Cancelled(f"Cancelled after {frame} of {frames} frames of {stage}.")
 
     def _sheet(self, latents: Float[Tensor, "1 c f h w"]) -> Image:
         """Draw a contact sheet of all frames, small enough to cost as much as a few full frames."""

@@ -74,6 +74,7 @@ _LISTED = (
         "motion-lora", "heartbeat", "things beat as the heart of one clip, for the motion emoji"
     ),
     Listed("embedding", "noto", "a word for the Noto style, <noto>"),
+    Listed("upscaler", "emoji", "from 128 to 512 px, for the flat art of the built-in world"),
 )
 
 

@@ -231,6 +231,9 @@ _ROWS = (
     Role(
         name="upscaler",
         title="upscaler",
+        kinds=("upscaler",),
+        field="upscaler",
+        per_request=True,
         own=("upscaler",),
         a1111=("models/ESRGAN", "models/RealESRGAN"),
         comfy=("models/upscale_models",),

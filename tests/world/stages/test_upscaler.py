@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from animatediff.model.upscaler import CompactUpscaler
+from animatediff.model.upscalers.compact import CompactUpscaler
 from animatediff.runtime import seeded
 from animatediff.world.stages.upscaler import CROP, SCALE, UpscalerLesson
 

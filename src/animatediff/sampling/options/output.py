@@ -13,6 +13,8 @@ MIN_FPS = 0.1
 MAX_FPS = 120
 FPS = 8
 MAX_INTERPOLATE = 16
+MAX_UPSCALE = 8
+MAX_UPSCALED_SIDE = 8192
 
 NumFrames = Annotated[
     int | None,
@@ -51,6 +53,28 @@ Interpolate = Annotated[
         foreign=("interp", "interp-x", "interpolation-factor", "rife", "film"),
         least=1,
         most=MAX_INTERPOLATE,
+    ),
+]
+Upscale = Annotated[
+    int | None,
+    Option(
+        "Enlarge frames N times by a network, after everything else.",
+        group="Output",
+        foreign=("upscale-factor", "upscale-by", "scale-factor", "resize", "hires-scale"),
+        least=1,
+        most=MAX_UPSCALE,
+        unset="1",
+    ),
+]
+UpscalerFile = Annotated[
+    str,
+    Option(
+        "The network that --upscale uses: a name or a file of ESRGAN, its compact form or RealPLKSR.",
+        group="Output",
+        metavar="NAME",
+        foreign=("upscale-model", "upscaler-model", "hires-upscaler", "esrgan"),
+        most_characters=1000,
+        unset="emoji, which is made for flat art",
     ),
 ]
 Fps = Annotated[

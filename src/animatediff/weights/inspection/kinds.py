@@ -24,6 +24,8 @@ Kind = Literal[
     "t2i-adapter",
     "ip-adapter",
     "embedding",
+    "upscaler",
+    "interpolator",
     "other",
     "unknown",
 ]
@@ -64,6 +66,8 @@ _TITLES: Mapping[Kind, str] = {
     "t2i-adapter": "a T2I-Adapter",
     "ip-adapter": "an IP-Adapter",
     "embedding": "a textual inversion",
+    "upscaler": "an upscaler",
+    "interpolator": "a frame interpolator",
     "other": "a model of another project",
     "unknown": "a file of no known kind",
 }

@@ -66,7 +66,53 @@ LYCORIS_MARKS = (
     *(".diff$", ".diff_b$", ".dora_scale$"),
 )
 
+_TRAINED = ("^", "^params_ema.", "^params.")
+"""What is before the names of an upscaler's tensors."""
+
+
+def _trained(*names: str) -> Fragments:
+    """Fragments for names at the beginning, or below a trainer's table."""
+    return tuple(f"{before}{name}" for name in names for before in _TRAINED)
+
+
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "upscaler",
+        "it has the dense blocks of ESRGAN",
+        (
+            _trained(
+                "body.#.rdb#.conv#.weight$",
+                "RRDB_trunk.#.RDB#.conv#.weight$",
+                "model.#.sub.#.RDB#.conv#.#.weight$",
+            ),
+        ),
+        version="esrgan",
+    ),
+    Rule(
+        "upscaler",
+        "it has the large kernels of PLKSR",
+        (_trained("feats.#.lk.conv.weight$", "feats.#.lk.mn_conv.weight$"),),
+        version="realplksr",
+    ),
+    Rule(
+        "upscaler",
+        "it is one list of convolutions and activations, as Real-ESRGAN's compact network",
+        (_trained("body.#.weight$"),),
+        lacks=("conv_in.", "body.#.in_conv.", "body.#.block#.", ".resnets.", "conv_first."),
+        version="compact",
+    ),
+    Rule(
+        "interpolator",
+        "it has FILM's pyramid of features",
+        (("^extract.extract_sublevels.convs.#.#.conv.weight$",),),
+        version="film",
+    ),
+    Rule(
+        "interpolator",
+        "it has RIFE's blocks of flow",
+        (("block#.conv#.#.#.weight$", "blocks.#.conv#.#.#.weight$"), ("lastconv",)),
+        version="rife",
+    ),
     Rule(
         "ip-adapter",
         "it has keys and values for pictures (to_k_ip)",

@@ -16,7 +16,7 @@ from animatediff.config import nearest
 from animatediff.data.shards import fingerprint_of
 from animatediff.errors import InputError
 from animatediff.model.low_rank import LowRankSet
-from animatediff.model.upscaler import CompactUpscaler
+from animatediff.model.upscalers.compact import CompactUpscaler
 from animatediff.training.lessons.lesson import Lesson
 from animatediff.training.recipe import Recipe
 from animatediff.training.stages import paper

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from animatediff.data.shards import on_white
 from animatediff.model.latent_space import picture_of, posterior_of
-from animatediff.model.upscaler import CompactUpscaler
+from animatediff.model.upscalers.compact import CompactUpscaler
 from animatediff.runtime import channels_last, seeded
 from animatediff.training.lessons.lesson import Lesson, numbers_themselves
 from animatediff.weights.storage.files import write_weights
@@ -106,15 +106,24 @@ def prepare(work: Path) -> Lesson:
     return UpscalerLesson(network, as_frames(read_autoencoder(work), small, seed=0), large)
 
 
-def drawings(packages: Path, *, count: int, seed: int) -> tuple[Pictures, Pictures]:
-    """Vector drawings of training concepts in the base's styles, on white: 512 px, and 128 px."""
+def drawings(
+    packages: Path, *, count: int, seed: int, splits: tuple[str, ...] = ("train",)
+) -> tuple[Pictures, Pictures]:
+    """Vector drawings of some concepts in the base's styles, on white: 512 px, and 128 px.
+
+    Args:
+        packages: the folder of the art.
+        count: at most so many, chosen at random.
+        seed: of the choice.
+        splits: whose concepts: ``train``, ``val``, ``test``.
+    """
     concepts = read_concepts(packages)
     svgs = [
         svg
         for style in STYLES
         if not style.held_out and style.package.startswith("@iconify-json/")
         for code, svg in vector_stills(style, packages)
-        if concepts[code].split == "train"
+        if concepts[code].split in splits
     ]
     chosen = random.Random(seed).sample(svgs, min(count, len(svgs)))
     large, small = (

@@ -1,0 +1,1 @@
+"""Networks that enlarge pictures, with the parameter names of their authors."""

@@ -1,0 +1,62 @@
+"""Choose what a request leaves open about finishing: how much to enlarge, and by which network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from animatediff.errors import InputError
+from animatediff.finishing.finish import Finish
+from animatediff.sampling.options.output import MAX_UPSCALED_SIDE
+from animatediff.sampling.request import AnimationRequest
+from animatediff.weights.builtin import resolve
+
+BUILT_IN = "emoji"
+"""The built-in upscaler, and the model whose frames it was trained on."""
+BUILT_IN_FACTOR = 1
+"""How much frames of the built-in model are enlarged by default."""
+
+
+def with_finish(
+    request: AnimationRequest, *, model: str, width: int, height: int
+) -> AnimationRequest:
+    """The request with its enlargement chosen.
+
+    Args:
+        request: a valid request.
+        model: the image model's name.
+        width: of the frames that are drawn.
+        height: of the frames that are drawn.
+
+    Raises:
+        InputError: there is no such upscaler, or the frames would become too large.
+        FileError: the upscaler's file cannot be used.
+    """
+    factor, name = request.upscale, request.upscaler
+    if factor is None and name:
+        from animatediff.weights.upscalers import read_upscaler
+
+        factor = read_upscaler(resolve("upscaler", name)).scale
+    if factor is None:
+        factor = BUILT_IN_FACTOR if model == BUILT_IN else 1
+    if factor == 1:
+        return replace(request, upscale=1, upscaler="")
+    if max(width, height) * factor > MAX_UPSCALED_SIDE:
+        raise InputError(
+            f"Frames of {width}x{height} enlarged {factor} times would have more than "
+            f"{MAX_UPSCALED_SIDE} pixels along a side; use a smaller --upscale."
+        )
+    resolve("upscaler", name or BUILT_IN)
+    return replace(request, upscale=factor, upscaler=name or BUILT_IN)
+
+
+def finish_of(request: AnimationRequest, *, device: str) -> Finish:
+    """What is to be done to the frames of a settled request."""
+    assert request.upscale is not None, "a settled request has its enlargement"
+    return Finish(
+        interpolate=request.interpolate,
+        upscale=request.upscale,
+        upscaler=resolve("upscaler", request.upscaler) if request.upscale != 1 else None,
+        pingpong=request.pingpong,
+        loop=request.loop,
+        device=device,
+    )
