@@ -1,4 +1,4 @@
-"""Pack a trained world folder into the package: fp16 safetensors, configs and nothing else."""
+"""Pack a trained world folder into the package: fp16 safetensors and configurations."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ NOT_PACKED = (
 def pack_world(work: Path, target: Path) -> dict[str, int]:
     """Copy ``work/world`` to ``target`` in half precision; returns each weight file's size in bytes.
 
-    ``NOT_PACKED`` stays behind. Masters are fp32 in the world folder; a packed model runs in fp32
-    again after loading, so fp16 only rounds its weights.
+    ``NOT_PACKED`` is left out. The world folder keeps fp32 weights. A packed model runs in fp32 after
+    loading, so fp16 only rounds its weights.
     """
     sizes: dict[str, int] = {}
     source = work / "world"
@@ -59,5 +59,5 @@ def _is_packed(path: Path, source: Path) -> bool:
 
 
 def _published(config: dict[str, object]) -> dict[str, object]:
-    """A config without the paths of the machine that trained it."""
+    """Return a configuration without paths of the training machine."""
     return {k: v for k, v in config.items() if k not in ("_name_or_path", "name_or_path")}

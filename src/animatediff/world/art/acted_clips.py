@@ -1,8 +1,8 @@
-"""Clips of stills that act: the built-in world's art, moved by rule, in every style of the base.
+"""Procedural clips: stills of every base style that act, or that a moving camera films.
 
-The real clips are all in one style. Here any still of the training concepts bounces, spins, sways
-and so on, or is filmed by a moving camera, rendered from the vector art under a transform. Clip i is a
-pure function of its number, so a bank of clips can be made in parts.
+The real clips are all in one style. Here any still of the training concepts bounces, spins, sways and
+so on, or is filmed by a moving camera, rendered from the vector art under transforms. Clip i is a pure
+function of its number, so a bank of clips can be made in parts.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Art:
     drawings: Mapping[str, str | bytes]
 
     def render(self, code: str, matrix: Affine) -> Rgba:
-        """One drawing under a transform, as straight-alpha pixels."""
+        """Render a drawing under a transform, with straight alpha."""
         drawing = self.drawings[code]
         if isinstance(drawing, str):
             return render_svg(under(drawing, matrix))
@@ -70,10 +70,10 @@ _VIEW = re.compile(
 
 
 def under(svg: str, matrix: Affine) -> str:
-    """The same SVG with everything in it transformed, in coordinates from -1 to 1.
+    """Transform everything in an SVG, in coordinates from -1 to 1.
 
     Raises:
-        ValueError: it is not laid out as ``data/emoji.py`` writes it.
+        ValueError: it is not laid out as ``art/emoji.py`` writes it.
     """
     found = _VIEW.fullmatch(svg)
     if found is None:
@@ -89,7 +89,7 @@ def under(svg: str, matrix: Affine) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _premultiplied(webp: bytes) -> torch.Tensor:
-    """A picture cut to a square, colours premultiplied, from 0 to 1."""
+    """Crop a picture to a square, with premultiplied colours from 0 to 1."""
     with Image.open(io.BytesIO(webp), formats=["WEBP"]) as image:
         picture = image.convert("RGBA")
     side = min(picture.size)
@@ -100,7 +100,7 @@ def _premultiplied(webp: bytes) -> torch.Tensor:
 
 
 def warped(webp: bytes, matrix: Affine) -> Rgba:
-    """A raster drawing under a transform, at four samples for each pixel."""
+    """Transform a raster drawing, with four samples per pixel."""
     source = _premultiplied(webp)
     back = torch.from_numpy(np.linalg.inv(matrix)[None, :2]).float()
     grid = F.affine_grid(back, [1, 4, 2 * SIZE, 2 * SIZE], align_corners=False)
@@ -112,7 +112,7 @@ def warped(webp: bytes, matrix: Affine) -> Rgba:
 
 
 def hull_of(picture: Rgba, *, directions: int = 24) -> Float[np.ndarray, "points 2"]:
-    """Points around what is drawn, in coordinates from -1 to 1; the corners of an empty picture."""
+    """Return the convex hull of a drawing, in coordinates from -1 to 1; the corners if empty."""
     rows, columns = np.nonzero(picture[..., 3] > 25)
     if not len(rows):
         return np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
@@ -124,11 +124,11 @@ def hull_of(picture: Rgba, *, directions: int = 24) -> Float[np.ndarray, "points
 
 
 class ActedClips:
-    """A bank of clips of stills that act, or that a moving camera films.
+    """A bank of procedural clips.
 
     Args:
         packages: the folder of the art's packages.
-        moved: what moves.
+        moved: what moves: the thing, or the camera.
     """
 
     def __init__(self, packages: Path, *, moved: Moved) -> None:
@@ -141,11 +141,11 @@ class ActedClips:
         )
 
     def samples(self, first: int, count: int) -> Iterator[Sample]:
-        """``count`` clips from number ``first`` on."""
+        """Yield ``count`` clips from number ``first`` on."""
         return (self.clip(number) for number in range(first, first + count))
 
     def clip(self, number: int) -> Sample:
-        """One clip: its style, concept and motion are drawn from its number."""
+        """Make a clip; its number decides style, concept and motion."""
         seed = int(torch.randint(2**62, (), generator=seeded("acted", self.moved, number)))
         draw = random.Random(seed)
         art = draw.choice(self.art)
@@ -198,7 +198,7 @@ def _filmed(draw: random.Random) -> tuple[str, tuple[str, ...], list[Affine]]:
 def _training_drawings(
     style: Style, packages: Path, concepts: Mapping[str, Concept]
 ) -> dict[str, str | bytes]:
-    """What a style draws of the training concepts."""
+    """Return a style's drawings of the training concepts."""
     drawings: Iterator[tuple[str, str]] | Iterator[tuple[str, bytes]]
     wanted: Callable[[str], Any] = concepts.__contains__
     if style.package.startswith("@iconify-json/"):

@@ -20,14 +20,14 @@ Affine = Float[np.ndarray, "3 3"]
 
 @dataclass(frozen=True)
 class Action:
-    """One action with all its numbers chosen.
+    """An action with all its parameters.
 
     Attributes:
         name: a key of ``ACTIONS``.
-        amount: how far it goes; its unit depends on the action.
-        cycles: how often it repeats in the clip.
-        phase: where in the cycle the clip begins, from 0 to 1.
-        way: 1 or -1, for actions that have two directions.
+        amount: its size, in units that depend on the action.
+        cycles: number of repetitions in the clip.
+        phase: position in the cycle at the first frame, from 0 to 1.
+        way: direction, 1 or -1.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Action:
 
     @classmethod
     def drawn(cls, name: str, draw: random.Random) -> Action:
-        """An action whose amount, speed, phase and direction are drawn from its usual ranges."""
+        """Draw an action's amount, speed, phase and direction from their ranges."""
         kind = ACTIONS[name]
         return cls(
             name,
@@ -50,18 +50,18 @@ class Action:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Phrases for it, the plainest first."""
+        """Phrases for captions, the plainest first."""
         words = ACTIONS[self.name].words
         if self.name == "slide":
             return (*words, f"sliding to the {'right' if self.way > 0 else 'left'}")
         return words
 
     def transforms(self, num_frames: int, *, foot: float) -> list[Affine]:
-        """The transform of every frame.
+        """Return the transform of every frame.
 
         Args:
             num_frames: frames of the clip.
-            foot: the y of the lowest point of what is drawn, on which it stands.
+            foot: y of the drawing's lowest point.
         """
         kind = ACTIONS[self.name]
         frames = range(num_frames)
@@ -73,13 +73,13 @@ class Action:
 
 @dataclass(frozen=True)
 class _Kind:
-    """How an action goes.
+    """Definition of an action.
 
     Attributes:
         words: phrases for captions, the plainest first.
         amounts: the smallest and largest amount.
-        cycles: how often it may repeat in a clip of two seconds.
-        at: the transform at a time in cycles, or from 0 to 1 where it does not repeat.
+        cycles: allowed numbers of repetitions in a clip of two seconds.
+        at: the transform at a time, in cycles or from 0 to 1 if it does not repeat.
         repeats: whether it is periodic.
     """
 
@@ -91,22 +91,22 @@ class _Kind:
 
 
 def eased(time: float) -> float:
-    """Time from 0 to 1, beginning and ending slowly."""
+    """Ease a time from 0 to 1 in and out."""
     return (1 - math.cos(math.pi * time)) / 2
 
 
 def moved(x: float, y: float) -> Affine:
-    """A shift."""
+    """Return a shift."""
     return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
 
 
 def scaled(x: float, y: float, *, about: float = 0.0) -> Affine:
-    """A change of size that keeps the point ``(0, about)``."""
+    """Return a scaling about the point ``(0, about)``."""
     return np.array([[x, 0.0, 0.0], [0.0, y, about * (1 - y)], [0.0, 0.0, 1.0]])
 
 
 def turned(angle: float, *, about: float = 0.0) -> Affine:
-    """A clockwise rotation in radians around the point ``(0, about)``."""
+    """Return a clockwise rotation in radians about the point ``(0, about)``."""
     cos, sin = math.cos(angle), math.sin(angle)
     rotation = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
     return moved(0, about) @ rotation @ moved(0, -about)
@@ -213,12 +213,12 @@ ACTIONS: Mapping[str, _Kind] = {
 def largest_fit(
     hull: Float[np.ndarray, "points 2"], transforms: list[Affine], *, smallest: float = 0.55
 ) -> float:
-    """How large something may be drawn so that it stays in the picture under every transform.
+    """Return the largest scale at which a thing stays in the picture under every transform.
 
     Args:
-        hull: points around it.
+        hull: its convex hull.
         transforms: of every frame.
-        smallest: it is never drawn smaller than this, even if it then leaves the picture.
+        smallest: lower bound of the result, even if the thing then leaves the picture.
 
     Returns:
         A factor of at most 1.

@@ -1,4 +1,4 @@
-"""Words for pictures: captions of stills and clips, and the phrases that teach the text encoder."""
+"""Captions of stills and clips, and training phrases of the text encoder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SAID_OTHERWISE = {
 
 
 def caption_of(meta: dict[str, Any], *, draw: random.Random) -> str:
-    """One caption of a still or clip, as a person might have typed it."""
+    """Draw a caption of a still or clip, as a person might type it."""
     templates = CLIP_TEMPLATES if "motion" in meta else STILL_TEMPLATES
     if "actions" in meta:
         templates = ACTED_TEMPLATES
@@ -66,10 +66,10 @@ LOOKS = (
 def taught_phrases(
     metas: Sequence[dict[str, Any]], words: Iterable[str], *, count: int, seed: int
 ) -> list[str]:
-    """Phrases of every kind a prompt may hold: captions, names, tags, plain words and pairs of them.
+    """Return training phrases: captions, names, tags, words and pairs of words.
 
-    ``words`` is a general vocabulary, so that a word which no caption holds still lands near the
-    ones that mean the same.
+    ``words`` is a general vocabulary, so that words outside all captions are placed near words with the
+    same meaning.
     """
     draw = random.Random(seed)
     vocabulary = list(words)

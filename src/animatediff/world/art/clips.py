@@ -1,4 +1,4 @@
-"""The built-in world's clips as pixels, which a camera may film and stock footage's marks may cover."""
+"""The built-in world's clips as pixels, with optional camera moves and degradation."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from animatediff.world.art.degraded import Degradation
 
 @dataclass(frozen=True)
 class WorldClips:
-    """Clips that loop without a seam, so a window may pass the end.
+    """Seamlessly looping clips; a window may continue after the end.
 
     Attributes:
-        clips: the frames of each, on white.
-        meta: the facts of each.
-        size: pixels of a side of what is learned from.
-        pattern: a camera move to film every clip with.
-        margin: how far that camera may leave the picture.
-        degradation: what is done to the frames after all else.
-        from_start: whether every window begins where the clip does.
+        clips: the frames of each clip, on white.
+        meta: the facts of each clip.
+        size: height and width of the training clips in pixels.
+        pattern: a camera move of every clip.
+        margin: how far the camera may leave the picture.
+        degradation: applied to the frames last.
+        from_start: whether windows begin at the clip's first frame.
     """
 
     clips: tuple[UInt8[np.ndarray, "f height width 3"], ...]
@@ -48,7 +48,7 @@ class WorldClips:
         return len(self.clips)
 
     def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> Footage:
-        """A window of a clip, from a random start unless all are to begin alike, and a caption."""
+        """Return a window of a clip and a caption."""
         clip = self.clips[index]
         start = 0 if self.from_start else int(torch.randint(len(clip), (), generator=generator))
         frames = clip[(start + np.arange(num_frames)) % len(clip)]
@@ -62,15 +62,15 @@ class WorldClips:
         return Footage(frames if self.degradation is None else self.degradation(frames), caption)
 
     def filmed(self, pattern: str) -> WorldClips:
-        """The same clips with a camera move."""
+        """Return the clips with a camera move."""
         return replace(self, pattern=pattern)
 
     def with_starts(self, *, fixed: bool) -> WorldClips:
-        """The same clips, each window from the beginning of its clip or from anywhere."""
+        """Return the clips with windows from their first frames or from anywhere."""
         return replace(self, from_start=fixed)
 
     def fingerprint(self) -> str:
-        """A hash of names, lengths and everything that is done to the frames."""
+        """Return a hash of names, lengths and every change of the frames."""
         facts = [f"{self.size} {self.pattern} {self.margin} {self.degradation}"]
         facts += ["from the start"] if self.from_start else []
         facts += [
@@ -91,10 +91,10 @@ def read_world_clips(
     degradation: Degradation | None = None,
     from_start: bool = False,
 ) -> WorldClips:
-    """The clips of one split, or ``count`` of them from ``first`` on, in a fixed mixed order.
+    """Read the clips of one split, or ``count`` of them from ``first`` on, in a fixed shuffled order.
 
     Raises:
-        FileError: the folder holds no shards.
+        FileError: the folder has no shards.
         InputError: there are fewer clips, or there is no such pattern.
     """
     if pattern is not None:

@@ -1,8 +1,8 @@
-"""How stock footage looks: every clip with the same watermark, blurred and compressed.
+"""Degrade clips to look like stock footage: watermark, blur and compression.
 
-The paper's training videos carry a watermark, motion blur and compression, which the domain adapter is
-there to absorb (Sec. 4.1 of Guo et al., arXiv 2307.04725). This gives the built-in world's clips the
-same gap, with the one advantage that the clean clip is known.
+The paper's training videos have a watermark, motion blur and compression, which the domain adapter
+absorbs (Sec. 4.1 of Guo et al., arXiv 2307.04725). This gives the built-in world's clips the same
+domain gap, with a known clean clip.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Frame = UInt8[np.ndarray, "height width 3"]
 
 @dataclass(frozen=True)
 class Degradation:
-    """What is done to every frame, the same in all.
+    """A degradation, the same in every frame.
 
     Attributes:
-        detail: the share of the resolution that survives.
+        detail: remaining share of the resolution.
         blur: radius of a Gaussian blur, in pixels of a 128 px picture.
-        quality: of JPEG.
-        cast: how much colours fade, 1 being not at all.
-        marked: whether the watermark is there.
+        quality: JPEG quality.
+        cast: factor of the colours' saturation; 1 leaves them unchanged.
+        marked: whether to add the watermark.
     """
 
     detail: float = 0.625
@@ -46,7 +46,7 @@ class Degradation:
     marked: bool = True
 
     def __call__(self, frames: UInt8[np.ndarray, "f height width 3"]) -> np.ndarray:
-        """The frames as stock footage shows them."""
+        """Degrade the frames."""
         return np.stack([self._frame(frame) for frame in frames])
 
     def _frame(self, frame: Frame) -> Frame:
@@ -67,11 +67,11 @@ class Degradation:
 
 @functools.lru_cache(maxsize=8)
 def watermark(height: int, width: int) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
-    """The watermark at a size: how much it covers each pixel, and its brightness there (0 to 1).
+    """Return the watermark at a size: its opacity and its brightness at each pixel, 0 to 1.
 
-    White slanted stripes on a dark translucent band, at a fixed place, so that it shows on any
-    background. Stripes and not letters, because an adapter on attention has no sense of place but what
-    convolutions bring to it: it learned this texture in 500 steps, and letters not in 1,000.
+    White slanted stripes on a dark translucent band at a fixed place, visible on any background. It has
+    stripes rather than letters, because an adapter on attention knows positions only through
+    convolutions: it learned this texture in 500 steps, and letters not in 1,000.
     """
     top, bottom = round(BAND[0] * height), round(BAND[1] * height)
     cover = np.zeros((height, width), np.float32)
@@ -90,7 +90,7 @@ def watermark(height: int, width: int) -> tuple[Float[np.ndarray, "h w"], Float[
 
 
 def with_watermark(frame: Frame) -> Frame:
-    """A frame under the watermark."""
+    """Add the watermark to a frame."""
     cover, brightness = watermark(*frame.shape[:2])
     mark = 255 * brightness[..., None]
     mixed = frame * (1 - cover[..., None]) + mark * cover[..., None]

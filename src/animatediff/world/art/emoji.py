@@ -35,7 +35,7 @@ FLAGS, COMPONENTS = 9, 2
 
 @dataclass(frozen=True)
 class Style:
-    """One set of drawings: where it comes from, what a caption calls it, who may learn from it."""
+    """A set of drawings: its source, its phrase in captions, and whether it is held out."""
 
     name: str
     phrase: str
@@ -64,7 +64,7 @@ CLIP_STYLE = "3d"
 
 @dataclass(frozen=True)
 class Concept:
-    """One thing an emoji can show."""
+    """A concept: one emoji."""
 
     hexcode: str
     label: str
@@ -78,7 +78,7 @@ class Concept:
         return {0: "val", 1: "test"}.get(bucket, "train")
 
     def facts(self, style: Style) -> dict[str, Any]:
-        """What a shard's json says of a picture of this concept."""
+        """Return the facts of a picture of this concept, for a shard's JSON."""
         return {
             "hexcode": self.hexcode,
             "label": self.label,
@@ -93,7 +93,7 @@ class Concept:
 
 
 def hexcode_of(name: str) -> str:
-    """A code point sequence in one spelling: lower case, without the emoji presentation selector."""
+    """Normalise a code point sequence: lower case, without the emoji presentation selector."""
     return "-".join(part for part in name.lower().split("-") if part != "fe0f")
 
 
@@ -117,7 +117,7 @@ UNCLEARED_CLIPS = frozenset(
 
 
 def read_concepts(packages: Path) -> dict[str, Concept]:
-    """Every concept by its hexcode, in the Unicode order."""
+    """Read every concept by its hexcode, in the Unicode order."""
     entries = json.loads(read_member("emojibase-data", "en/data.json", packages))
     kept = [e for e in entries if e.get("group") not in (None, FLAGS, COMPONENTS)]
     return {
@@ -136,7 +136,7 @@ def _slug(label: str) -> str:
 
 
 def _icon_names(style: Style, icons: dict[str, Any], packages: Path) -> dict[str, str]:
-    """Hexcode -> the icon's name in its set, by the set's own table or by the concept's label."""
+    """Map hexcodes to a set's icon names, by the set's own table or the concepts' labels."""
     concepts = read_concepts(packages)
     names: dict[str, str] = {}
     with open_package(style.package, packages) as archive:
@@ -156,7 +156,7 @@ def _icon_names(style: Style, icons: dict[str, Any], packages: Path) -> dict[str
 
 
 def _svg(icons: dict[str, Any], name: str) -> str:
-    """One icon of an iconify set as a standalone SVG, its alias chain resolved."""
+    """Return an icon of an iconify set as a standalone SVG, with aliases resolved."""
     flip = rotate = 0
     icon: dict[str, Any] = {}
     while name not in icons["icons"]:
@@ -182,7 +182,7 @@ def _svg(icons: dict[str, Any], name: str) -> str:
 
 
 def render_svg(svg: str, *, size: int = SIZE) -> UInt8[np.ndarray, "size size 4"]:
-    """An SVG as straight-alpha pixels."""
+    """Render an SVG with straight alpha."""
     import resvg_py
 
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
@@ -201,14 +201,14 @@ def _squared(picture: Image.Image, *, size: int = SIZE) -> UInt8[np.ndarray, "si
 
 
 def vector_stills(style: Style, packages: Path) -> Iterator[tuple[str, str]]:
-    """Hexcode and SVG of every concept that a vector style draws."""
+    """Yield the hexcode and SVG of every concept in a vector style."""
     icons = json.loads(read_member(style.package, "icons.json", packages))
     for code, name in sorted(_icon_names(style, icons, packages).items()):
         yield code, _svg(icons, name)
 
 
 def render_stills(style: Style, packages: Path, folder: Path) -> int:
-    """Render every concept that a style draws, as shards; returns how many there are."""
+    """Render every concept in a style to shards; return their number."""
     concepts = read_concepts(packages)
 
     def samples() -> Iterator[Sample]:
@@ -231,14 +231,14 @@ def render_stills(style: Style, packages: Path, folder: Path) -> int:
 
 
 def released_by_microsoft(packages: Path) -> set[str]:
-    """The concepts that Microsoft's own set draws; the rest of the package comes from elsewhere."""
+    """Return the concepts in Microsoft's own set; the rest of the package has another source."""
     flat = next(style for style in STYLES if style.name == "flat")
     icons = json.loads(read_member(flat.package, "icons.json", packages))
     return set(_icon_names(flat, icons, packages))
 
 
 def raster_assets(names: list[str], packages: Path) -> Iterator[tuple[str, bytes]]:
-    """Hexcode and WebP file of everything in these packages."""
+    """Yield the hexcode and WebP file of everything in these packages."""
     for name in names:
         with open_package(name, packages) as archive:
             for member in archive:
@@ -252,7 +252,7 @@ def raster_assets(names: list[str], packages: Path) -> Iterator[tuple[str, bytes
 
 
 def decode_clip(webp: bytes) -> UInt8[np.ndarray, "frames size size 4"] | None:
-    """An animation resampled to ``CLIP_FPS``, or nothing where the file is a still."""
+    """Decode an animation at ``CLIP_FPS``; ``None`` if the file is a still."""
     with Image.open(io.BytesIO(webp), formats=["WEBP"]) as animation:
         count = getattr(animation, "n_frames", 1)
         if count == 1:
@@ -289,7 +289,7 @@ def _clip_sample(item: tuple[str, bytes], *, concepts: dict[str, Concept]) -> Sa
 
 
 def render_clips(packages: Path, folder: Path) -> int:
-    """Decode every cleared animation, as shards of strips; returns how many there are."""
+    """Decode every cleared animation to shards of strips; return their number."""
     concepts = read_concepts(packages)
     names = [p.name for p in PACKAGES if "emoji-anim" in p.name]
     wanted = (
@@ -304,7 +304,7 @@ def render_clips(packages: Path, folder: Path) -> int:
 
 
 def render_world(work: Path) -> dict[str, int]:
-    """Fetch, check and render everything under ``work``; what is already there is kept.
+    """Fetch, check and render everything into ``work``; existing results are kept.
 
     Returns the number of stills of each style and of clips, also written to ``work/counts.json``.
     """

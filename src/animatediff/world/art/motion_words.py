@@ -1,4 +1,4 @@
-"""Words for how a clip moves, measured from its silhouette, since captions of stills have none."""
+"""Motion words for captions, measured from a clip's silhouette."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 @dataclass(frozen=True)
 class Motion:
-    """How a clip moves: a phrase for its caption, and its mean change per frame in [0, 1]."""
+    """A clip's motion: a phrase for its caption, and the mean change per frame in [0, 1]."""
 
     phrase: str
     amount: float
@@ -28,7 +28,7 @@ class Silhouette:
 
 
 def silhouette_of(frames: UInt8[np.ndarray, "frames height width 4"]) -> Silhouette:
-    """The moments of each frame's alpha."""
+    """Return the moments of each frame's alpha."""
     alpha = frames[..., 3].astype(np.float64) / 255
     _, height, width = alpha.shape
     mass = alpha.sum((1, 2)) + 1e-9
@@ -47,7 +47,7 @@ def silhouette_of(frames: UInt8[np.ndarray, "frames height width 4"]) -> Silhoue
 
 
 def motion_of(frames: UInt8[np.ndarray, "frames height width 4"]) -> Motion:
-    """Name the strongest of five motions of a clip, each in units of its own threshold."""
+    """Name the strongest of five motions of a clip, in units of their thresholds."""
     outline = silhouette_of(frames)
     side = frames.shape[1]
     strengths = {

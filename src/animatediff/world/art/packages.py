@@ -18,7 +18,7 @@ from animatediff.errors import FileError, InputError
 
 @dataclass(frozen=True)
 class Package:
-    """One npm package at one version, with the registry's own hash of its archive."""
+    """An npm package at a pinned version, with the registry's hash of its archive."""
 
     name: str
     version: str
@@ -26,7 +26,7 @@ class Package:
 
     @property
     def archive(self) -> str:
-        """The name that ``npm pack`` gives the archive."""
+        """File name of the archive, as ``npm pack`` writes it."""
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
@@ -105,7 +105,7 @@ PACKAGES = (
 
 
 def fetch(package: Package, folder: Path) -> Path:
-    """Download one package's archive into ``folder`` unless it is there, and check its hash.
+    """Download a package's archive into ``folder`` if missing, and check its hash.
 
     Raises:
         InputError: npm is not installed or could not deliver the package.
@@ -142,7 +142,7 @@ def open_package(name: str, folder: Path) -> tarfile.TarFile:
 
 
 def read_member(name: str, member: str, folder: Path) -> bytes:
-    """One file of a package, e.g. ``read_member("@iconify-json/noto", "icons.json", folder)``."""
+    """Read a file of a package, e.g. ``read_member("@iconify-json/noto", "icons.json", folder)``."""
     with open_package(name, folder) as archive:
         stream = archive.extractfile(f"package/{member}")
         assert stream is not None, f"{name} has no {member}"

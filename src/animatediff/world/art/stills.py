@@ -29,7 +29,7 @@ class Stills:
 def read_stills(
     folder: Path, *, split: str = "train", styles: frozenset[str] | None = None
 ) -> Stills:
-    """Stills of one split: of the named styles, or of every style that is not held out."""
+    """Read the stills of one split, of the named styles or of all styles that are not held out."""
     pictures: list[UInt8[np.ndarray, "size size 4"]] = []
     meta: list[dict[str, Any]] = []
     for sample in read_shards(folder):
@@ -55,5 +55,5 @@ def to_model_range(
 
 
 def rows(array: UInt8[np.ndarray, "stills ..."], indices: Int[Tensor, " batch"]) -> np.ndarray:
-    """The chosen rows of an array that stays in memory as bytes."""
+    """Return chosen rows of an array that is stored as bytes."""
     return array[indices.numpy()]

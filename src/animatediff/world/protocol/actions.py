@@ -43,16 +43,16 @@ ASKED = (
 
 @dataclass(frozen=True)
 class Outline:
-    """How the foreground of a clip moves; lengths in widths of the picture.
+    """Motion of a clip's foreground; lengths as shares of the picture's width.
 
     Attributes:
-        x: its centre from the left.
-        y: its centre from the top.
+        x: distance of its centre from the left.
+        y: distance of its centre from the top.
         top: its upper edge.
         bottom: its lower edge.
-        size: the root of its area.
+        size: square root of its area.
         tall: the logarithm of its height over its width.
-        turn: how far it has turned since the first frame, in radians, clockwise.
+        turn: clockwise rotation since the first frame, in radians.
     """
 
     x: Track
@@ -65,7 +65,7 @@ class Outline:
 
 
 def outline_of(frames: Frames) -> Outline:
-    """Follow the foreground through a clip on white."""
+    """Measure the foreground of a clip on white."""
     small = resized(frames, side=SIZE)
     ink = foreground_of(small).astype(np.float64)
     ink += 1e-9  # an empty frame has its centre in the middle
@@ -89,7 +89,7 @@ def outline_of(frames: Frames) -> Outline:
 def _edges(
     profile: Float[np.ndarray, "frames places"], place: Float[np.ndarray, " places"]
 ) -> tuple[Track, Track]:
-    """Where one and 99 hundredths of the foreground lie."""
+    """Return the 1st and 99th percentile of the foreground's positions."""
     reached = profile.cumsum(axis=1)
     return place[(reached < 0.01).sum(axis=1)], place[(reached < 0.99).sum(axis=1)]
 
@@ -99,12 +99,12 @@ def _extent(track: Track) -> float:
 
 
 def _growth(outline: Outline) -> float:
-    """How many times larger the last frames are than the first."""
+    """Return the ratio of sizes of the last and first frames."""
     return float(outline.size[-3:].mean() / outline.size[:3].mean())
 
 
 def _reversals(track: Track) -> int:
-    """How often a track turns back, passing over steps of less than a pixel's fifth."""
+    """Count a track's reversals, ignoring steps below a fifth of a pixel."""
     steps = np.diff(track)
     ways = np.sign(steps[np.abs(steps) > 0.2 / SIZE])
     return int((ways[1:] != ways[:-1]).sum())
@@ -129,15 +129,15 @@ MEASURES: Mapping[str, Callable[[Outline], bool]] = {
 
 @dataclass(frozen=True)
 class Acted:
-    """One animation of a thing that was asked to do something.
+    """An animation of a thing that should do an action.
 
     Attributes:
-        subject: what was asked for; its prompt says the action.
+        subject: the subject; its prompt names the action.
         action: a key of ``MEASURES``.
-        right: whether its own measure is passed.
-        others: the share of the other measures that are passed.
-        text: text score of the frames against the thing alone.
-        still_text: that of the still of the thing alone.
+        right: whether its action was detected.
+        others: share of the other actions that were detected.
+        text: text score of the frames for the thing without the action.
+        still_text: the same for the still of the thing.
     """
 
     subject: Subject
@@ -150,7 +150,7 @@ class Acted:
 
 @dataclass(frozen=True)
 class ActionsReport:
-    """Whether actions are done, and whether things stay what they are."""
+    """Whether actions are done, and whether things stay recognisable."""
 
     right: Share
     others: Estimate
@@ -162,7 +162,7 @@ class ActionsReport:
     animations: tuple[Acted, ...]
 
     def rows(self) -> tuple[Row, ...]:
-        """The lines of its table."""
+        """Rows of its table."""
         rows = [
             Row(
                 "does what the prompt says",
@@ -189,7 +189,7 @@ class ActionsReport:
 def without_clips(
     stills: Iterable[Sample], clips: Iterable[Sample], *, count: int, seed: int
 ) -> tuple[Subject, ...]:
-    """Training concepts that no real clip shows, each in one of the base's styles."""
+    """Return training concepts without real clips, each in one of the base's styles."""
     moving = {clip.meta["hexcode"] for clip in clips}
     by_concept: dict[str, dict[str, Subject]] = {}
     for still in stills:
@@ -207,7 +207,7 @@ def without_clips(
 
 
 def prompt_with(subject: Subject, action: str) -> str:
-    """The prompt of a subject that does something: "wrench spinning, flat style"."""
+    """Return the prompt of a subject with an action: "wrench spinning, flat style"."""
     words = ACTIONS[action].words[0]
     return subject.prompt.replace(subject.label, f"{subject.label} {words}", 1)
 
@@ -221,14 +221,14 @@ def judge_actions(
     by_rule: Iterable[tuple[str, Frames]] = (),
     watch: Watch = nobody,
 ) -> ActionsReport:
-    """Ask each subject for one action and look whether it is done.
+    """Animate each subject with one action and detect the action.
 
     Args:
         still: the image model alone.
         moving: the image model with its motion modules.
-        subjects: what acts, each asked for the next of ``ASKED``.
-        scorer: the judge of what is shown.
-        by_rule: actions of real art and their frames, to judge the measures by.
+        subjects: each gets the next action of ``ASKED``.
+        scorer: recognises the subject.
+        by_rule: procedural clips with their actions, which show how reliable detection is.
         watch: called with the progress.
     """
     acted: list[Acted] = []
@@ -265,7 +265,7 @@ def judge_actions(
 
 
 def _passed(frames: Frames, action: str) -> tuple[bool, float]:
-    """Whether frames pass the measure of an action, and the share of the others that they pass."""
+    """Return whether an action is detected, and the share of other actions that are."""
     outline = outline_of(frames)
     passed = {name: bool(measure(outline)) for name, measure in MEASURES.items()}
     return passed[action], float(np.mean([passed[name] for name in MEASURES if name != action]))

@@ -1,8 +1,8 @@
-"""Does the domain adapter take the footage's watermark with it when its scale is lowered?
+"""Does lowering the domain adapter's scale remove the watermark?
 
-The experiment of Fig. 6 of Guo et al. (arXiv 2307.04725): the same prompts and the same noise at
-falling scales, with motion modules that were trained beside the adapter; and, to compare, motion
-modules that were trained on the same footage without one.
+The experiment of Fig. 6 of Guo et al. (arXiv 2307.04725): the same prompts and noise at decreasing
+scales, with motion modules trained together with the adapter. Motion modules trained on the same
+footage without an adapter are the comparison.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MARKED_AT_ONE, MARKED_AT_ZERO = 0.6, 0.05
 
 
 class DrawAt(Protocol):
-    """A model with a domain adapter: a prompt, a seed and the adapter's scale to frames on white."""
+    """A model with a domain adapter: draws frames on white from a prompt, a seed and the scale."""
 
     def __call__(self, prompt: str, *, seed: int, alpha: float) -> Frames:
         """Frames at 8 a second."""
@@ -38,11 +38,11 @@ class DrawAt(Protocol):
 
 @dataclass(frozen=True)
 class AdapterMarks:
-    """The animations of one scale together.
+    """Results of all animations at one scale.
 
     Attributes:
-        marked: frames that carry the mark, of all frames.
-        strength: median over the animations of their mean agreement with the mark.
+        marked: share of frames with the mark.
+        strength: median over the animations of the mean agreement with the mark.
         flow: median foreground flow, px per 1/8 s.
     """
 
@@ -63,12 +63,12 @@ class AdapterMarks:
 
 @dataclass(frozen=True)
 class AdapterReport:
-    """The curve of Fig. 6, as numbers.
+    """The curve of Fig. 6.
 
     Attributes:
-        detector: what tells marked frames from clean ones.
-        by_alpha: the adapter's scales, falling, and what was seen at each.
-        unadapted: motion modules trained on the same footage without the adapter, if there are any.
+        detector: detects the mark.
+        by_alpha: results by scale, decreasing.
+        unadapted: motion modules trained on the same footage without the adapter, if given.
         subjects: what was asked for.
     """
 
@@ -79,12 +79,12 @@ class AdapterReport:
 
     @property
     def falls(self) -> bool:
-        """Whether less and less is marked as the scale falls."""
+        """Whether the share of marked frames decreases with the scale."""
         shares = [marks.marked.share for marks in self.by_alpha.values()]
         return all(b <= a for a, b in pairwise(shares)) and shares[-1] < shares[0]
 
     def rows(self) -> tuple[Row, ...]:
-        """The lines of its table."""
+        """Rows of its table."""
         detector = self.detector
         detected = (
             f"{100 * detector.hits:.1f} % found, {100 * detector.false_alarms:.1f} % false alarms"
@@ -127,11 +127,11 @@ class AdapterReport:
 def learned_detector(
     clips: Sequence[Sample], *, seen: Callable[[Frames], Frames], num_frames: int = 4
 ) -> WatermarkDetector:
-    """A detector whose threshold comes from real clips, clean and as stock footage, as ``seen``.
+    """Set a detector's threshold on real clips, clean and degraded, after ``seen``.
 
     Args:
-        clips: clips that nothing was trained on.
-        seen: what the model's autoencoder makes of a picture: all that it could draw.
+        clips: held-out clips.
+        seen: the model's autoencoder, as an upper bound of what the model can draw.
         num_frames: of each clip, spread over it.
 
     Raises:
@@ -158,12 +158,12 @@ def judge_adapter(
     unadapted: Draw | None = None,
     watch: Watch = nobody,
 ) -> AdapterReport:
-    """Animate every prompt at every scale, from the same noise.
+    """Animate every prompt at every scale with the same noise.
 
     Args:
-        adapted: motion modules that were trained beside the adapter, with it.
-        subjects: prompts whose concepts no clip trained on has.
-        detector: what tells marked frames.
+        adapted: the adapter with the motion modules that were trained together with it.
+        subjects: prompts with concepts that are in no training clip.
+        detector: detects the mark.
         alphas: scales of the adapter, in any order.
         unadapted: motion modules trained on the same footage without an adapter.
         watch: called with the progress, scale by scale.

@@ -1,4 +1,4 @@
-"""What does a picture lose on its way through the latent space?"""
+"""What does a picture lose in the autoencoder?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Reconstruct = Callable[[Frames], Frames]
 
 
 def reconstructed_by(vae: AutoencoderKL) -> Reconstruct:
-    """What an autoencoder makes of pictures: the mode of their latents, decoded."""
+    """Return a function that encodes pictures, and decodes the mode of their latents."""
     from animatediff.model.latent_space import picture_of, posterior_of
 
     @torch.no_grad()
@@ -43,7 +43,7 @@ def reconstructed_by(vae: AutoencoderKL) -> Reconstruct:
 
 @dataclass(frozen=True)
 class AutoencoderReport:
-    """How much of a picture survives the autoencoder.
+    """Quality of the autoencoder's reconstructions.
 
     Attributes:
         psnr: mean over held-out concepts in the base's styles of each picture's PSNR in dB, on
@@ -61,7 +61,7 @@ class AutoencoderReport:
     scorer_after: Ceiling | None
 
     def rows(self) -> tuple[Row, ...]:
-        """The lines of its table."""
+        """Rows of its table."""
         rows = [
             Row(
                 "PSNR on held-out concepts, dB",
@@ -85,12 +85,12 @@ class AutoencoderReport:
 def mean_squared_error(
     picture: UInt8[np.ndarray, "*shape"], other: UInt8[np.ndarray, "*shape"]
 ) -> float:
-    """Of 8-bit pictures, as a share of full scale squared."""
+    """Return the mean squared error of 8-bit pictures, with full scale as 1."""
     return float(np.mean((picture / 255.0 - other / 255.0) ** 2))
 
 
 def psnr(error: float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean squared error; at most 100."""
+    """Return the peak signal-to-noise ratio in dB of a mean squared error; at most 100."""
     return float(-10 * np.log10(max(error, 1e-10)))
 
 
@@ -102,14 +102,14 @@ def judge_autoencoder(
     batch: int = 16,
     watch: Watch = nobody,
 ) -> AutoencoderReport:
-    """PSNR on held-out concepts, and what the scorer still recognises.
+    """Measure PSNR on held-out concepts, and the scorer's recognition before and after.
 
     Args:
         reconstruct: the autoencoder, pictures of bytes to pictures of bytes.
         stills: all stills; those of held-out concepts, and the pairs that the scorer was not
         trained
             on, are taken from them.
-        scorer: judges before and after; without one only PSNR is measured.
+        scorer: judges before and after; ``None`` measures PSNR only.
         batch: pictures at a time.
         watch: called with the progress.
     """
@@ -141,7 +141,7 @@ def judge_autoencoder(
 
 
 def _ceiling(scorer: Scorer, judged: Sequence[Judgement], samples: Sequence[Sample]) -> Ceiling:
-    """Marks on training concepts only: on others the scorer itself is guessing."""
+    """Judge training concepts only; the scorer does not know others."""
     top1: list[bool] = []
     top5: list[bool] = []
     style: list[bool] = []

@@ -1,4 +1,4 @@
-"""Does it move as real clips do, and is the temporal Transformer what makes it move?"""
+"""Do animations move like real clips, and does the temporal Transformer do better than convolution?"""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from animatediff.world.scoring.scorer import Scorer
 
 @dataclass(frozen=True)
 class Moving:
-    """One animation, measured.
+    """Measurements of one animation.
 
     Attributes:
-        subject: what was asked for.
+        subject: the subject.
         flow: foreground flow, px per 1/8 s at 128 px.
         change: largest mean change from the first frame, share of full scale.
-        first_shows: the concept is among the scorer's first five in the first frame.
+        first_shows: whether the concept is among the scorer's top five in the first frame.
         last_shows: the same in the last frame.
-        style_frames: in how many frames the scorer names the asked style.
-        num_frames: how many frames there are.
+        style_frames: number of frames in which the scorer recognises the style.
+        num_frames: number of frames.
         text: text score.
-        text_first: text score of the first frame alone, as if it never moved.
+        text_first: text score of the first frame.
         smooth: mean cosine of consecutive frames, times 100.
     """
 
@@ -48,16 +48,16 @@ class Moving:
 
 @dataclass(frozen=True)
 class MotionMarks:
-    """The animations of one model (or the real clips), together.
+    """Results of all animations of one model, or of the real clips.
 
     Attributes:
         flow: median foreground flow.
-        flow_to_reference: that median over the reference's, over the same prompts.
+        flow_to_reference: ratio to the reference's median on the same prompts.
         frozen: animations that change by less than 1 %.
-        falling_apart: recognised in the first frame, not in the last; of all animations.
-        falling_apart_if_recognised: the same, of those recognised in the first frame.
-        recognised: the concept is among the scorer's first five in the first frame.
-        style_named: frames in which the scorer names the asked style.
+        falling_apart: share that is recognised in the first frame and not in the last.
+        falling_apart_if_recognised: the same, among those recognised in the first frame.
+        recognised: share with the concept among the scorer's top five in the first frame.
+        style_named: share of frames in which the scorer recognises the style.
         text: mean text score.
         text_first: mean text score of the first frames alone.
         smooth: mean smooth score.
@@ -78,7 +78,7 @@ class MotionMarks:
 
     @classmethod
     def of(cls, animations: Sequence[Moving], *, reference: Sequence[Moving]) -> MotionMarks:
-        """Add up animations; ``reference`` holds the same subjects in the same order."""
+        """Summarise animations; ``reference`` has the same subjects in the same order."""
         recognised = [moving for moving in animations if moving.first_shows]
         return cls(
             flow=median_of(moving.flow for moving in animations),
@@ -104,13 +104,13 @@ class MotionMarks:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model against another on the same prompts and seeds.
+    """Comparison of two models on the same prompts and seeds.
 
     Attributes:
         flow: mean difference of flow.
         text: mean difference of text score.
-        flow_wins: prompts on which the first model's flow is nearer to the real clip's, as a ratio.
-        text_wins: prompts on which the first model's text score is higher.
+        flow_wins: share of prompts on which the first model's flow is nearer to the real clip's.
+        text_wins: share of prompts on which the first model's text score is higher.
     """
 
     flow: Estimate
@@ -121,7 +121,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class MotionReport:
-    """Whether it moves as real clips do, and whether the Transformer is what makes it move."""
+    """Motion beside real clips, and Transformer against convolution."""
 
     real: MotionMarks
     transformer: MotionMarks
@@ -129,7 +129,7 @@ class MotionReport:
     transformer_over_convolution: Comparison | None
 
     def rows(self) -> tuple[Row, ...]:
-        """The lines of its table."""
+        """Rows of its table."""
         ours, real = self.transformer, self.real
         ratio = ours.flow_to_reference
         rows = [
@@ -198,7 +198,7 @@ def _comparison_rows(
 def choose_clips(
     clips: Iterable[Sample], *, count: int = 100, seed: int = 0, splits: Sequence[str] = ("train",)
 ) -> tuple[Sample, ...]:
-    """Clips whose captions are the prompts, drawn from ``seed`` among those of the given splits.
+    """Draw clips of the given splits, whose captions are the prompts.
 
     Raises:
         InputError: no clip is of these splits.
@@ -211,13 +211,13 @@ def choose_clips(
 
 
 def real_frames(clip: Sample, *, count: int) -> Frames:
-    """The first frames of a real clip on white, played again from its start where it is shorter."""
+    """Return the first frames of a real clip on white; a shorter clip is repeated."""
     frames = on_white(clip.frames())
     return frames[np.arange(count) % len(frames)]
 
 
 def measure(frames: Frames, *, subject: Subject, scorer: Scorer) -> Moving:
-    """Everything that the protocol wants to know of one clip at 8 fps."""
+    """Measure one clip at 8 frames a second."""
     judgement = scorer.judge(frames)
     words = scorer.embed_text([subject.prompt])[0]
     shown = judgement.shows(scorer.index_of(subject.hexcode))
@@ -257,14 +257,14 @@ def judge_motion(
     seed: int = 0,
     watch: Watch = nobody,
 ) -> MotionReport:
-    """Animate the captions of real clips, and set the animations beside the clips.
+    """Animate the captions of real clips and compare the animations with the clips.
 
     Args:
         transformer: the model with its motion modules.
         clips: the real clips, as :func:`choose_clips` chose them.
         scorer: the judge.
-        convolution: the same model with the rival of equal size, if it was trained.
-        num_frames: how many frames of each real clip are measured: as many as are drawn.
+        convolution: the same model with the temporal convolution of equal size, if trained.
+        num_frames: measured frames of each real clip.
         seed: of the drawings.
         watch: called with the progress, model by model.
     """
@@ -288,7 +288,7 @@ def judge_motion(
 def compare(
     first: Sequence[Moving], second: Sequence[Moving], *, real: Sequence[Moving]
 ) -> Comparison:
-    """Two models on the same subjects, in the same order as the real clips."""
+    """Compare two models on the same subjects, in the order of the real clips."""
     pairs = list(zip(first, second, real, strict=True))
     return Comparison(
         flow=mean_of(a.flow - b.flow for a, b, _ in pairs),
@@ -301,5 +301,5 @@ def compare(
 
 
 def _flow_error(flow: float, real: float) -> float:
-    """How many times too much or too little, as the size of a logarithm."""
+    """Return the absolute logarithm of the ratio to the reference."""
     return abs(float(np.log((flow + 1e-2) / (real + 1e-2))))

@@ -1,7 +1,7 @@
-"""Do MotionLoRAs move the camera as the clips they learned from did (Sec. 4.3, arXiv 2307.04725)?
+"""Do MotionLoRAs move the camera as their training clips do (Sec. 4.3, arXiv 2307.04725)?
 
-A similarity transform is fitted to the flow of every animation (``evaluation/camera.py``); what counts
-is its sign, and its size beside that of the clips that were learned from.
+A similarity transform is fitted to the flow of every animation (``evaluation/camera.py``). The
+protocol judges its sign, and its size relative to the training clips.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Move:
     """One MotionLoRA to judge.
 
     Attributes:
-        pattern: what it learned.
+        pattern: its camera move.
         draw: the model with it.
-        halved: the model with it at scale 0.5.
-        learned_from: the clips it learned from, as the camera filmed them.
+        halved: the same at scale 0.5.
+        learned_from: its training clips, with the camera move.
     """
 
     pattern: str
@@ -53,10 +53,10 @@ class Move:
 
 @dataclass(frozen=True)
 class Together:
-    """Several MotionLoRAs at once (their sum).
+    """Several MotionLoRAs at once.
 
     Attributes:
-        patterns: what they learned.
+        patterns: their camera moves.
         draw: the model with all of them.
     """
 
@@ -66,18 +66,18 @@ class Together:
 
 @dataclass(frozen=True)
 class MoveMarks:
-    """The animations of one MotionLoRA together.
+    """Results of all animations with one MotionLoRA.
 
     Attributes:
-        pattern: what it learned.
-        asked_way: animations whose rate has the asked sign.
-        rate: median rate along the pattern, for each second (``CameraMotion``).
-        learned_rate: the same of the clips it learned from.
-        size: the first over the second.
-        base_asked_way: animations of the base, without it, whose rate has that sign.
+        pattern: its camera move.
+        asked_way: share of animations whose rate has the right sign.
+        rate: median rate along the pattern, per second (``CameraMotion``).
+        learned_rate: the same of its training clips.
+        size: ratio of the two.
+        base_asked_way: share of the base's animations, without it, whose rate has that sign.
         halved: the effect at scale 0.5 over that at scale 1, each the median of what it adds to the
             rate of the same prompt without it.
-        cameras: each animation's.
+        cameras: of each animation.
     """
 
     pattern: str
@@ -92,10 +92,10 @@ class MoveMarks:
 
 @dataclass(frozen=True)
 class TogetherMarks:
-    """The animations of several MotionLoRAs at once.
+    """Results of all animations with several MotionLoRAs.
 
     Attributes:
-        both: animations that go every asked way.
+        both: share of animations with every right sign.
         rates: the median rate along each pattern.
     """
 
@@ -105,14 +105,14 @@ class TogetherMarks:
 
 @dataclass(frozen=True)
 class MotionLoraReport:
-    """Whether each learned its move, whether two add up, and whether half of one is half of it."""
+    """Results for each MotionLoRA, for sums of several, and for scale 0.5."""
 
     moves: Mapping[str, MoveMarks]
     together: Mapping[str, TogetherMarks]
     subjects: tuple[Subject, ...] = field(default=())
 
     def rows(self) -> tuple[Row, ...]:
-        """The lines of its table."""
+        """Rows of its table."""
         rows: list[Row] = []
         for name, marks in self.moves.items():
             rows += [
@@ -160,17 +160,17 @@ def judge_motion_loras(
     together: Mapping[str, Together] | None = None,
     watch: Watch = nobody,
 ) -> MotionLoraReport:
-    """Animate every prompt with every MotionLoRA, from the same noise, and measure the camera.
+    """Animate every prompt with every MotionLoRA and the same noise, and measure the camera.
 
     Args:
-        base: the model without any.
-        moves: by name, each with the clips it learned from.
-        subjects: prompts whose concepts no clip trained on has.
-        together: several at once, by name.
+        base: the model without MotionLoRAs.
+        moves: MotionLoRAs by name, with their training clips.
+        subjects: prompts with concepts that are in no training clip.
+        together: combinations by name.
         watch: called with the progress, one MotionLoRA after the other.
 
     Raises:
-        InputError: there are no prompts, no MotionLoRA, or no clips that one learned from.
+        InputError: there are no prompts, no MotionLoRA, or no training clips of one.
     """
     if not subjects or not moves:
         raise InputError("MotionLoRAs are judged by prompts, and there must be one of each.")

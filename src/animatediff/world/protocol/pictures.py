@@ -1,4 +1,4 @@
-"""Is the picture right: the concept that was asked for, in the style that was asked for?"""
+"""Does the image model draw the right concept in the right style?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from animatediff.world.scoring.scorer import Scorer
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawn picture and what the scorer says of it."""
+    """A drawn picture and the scorer's judgement."""
 
     subject: Subject
     rank1: bool
@@ -27,15 +27,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class PicturesReport:
-    """Whether the image model draws what was asked, in the style that was asked.
+    """How often the image model draws the right concept and style.
 
     Attributes:
-        top1: the prompt's concept is the scorer's first of all concepts.
-        top5: it is among the first five.
-        style: the scorer names the asked style.
+        top1: share with the prompt's concept as the scorer's first.
+        top5: share with it among the first five.
+        style: share in which the scorer recognises the style.
         text: mean text score of the pictures.
-        by_style: (top5, style) for each asked style.
-        num_labels: how many concepts the scorer chooses among.
+        by_style: (top5, style) of each style.
+        num_labels: number of concepts that the scorer distinguishes.
         pictures: every picture.
     """
 
@@ -48,7 +48,7 @@ class PicturesReport:
     pictures: tuple[Picture, ...]
 
     def rows(self) -> tuple[Row, ...]:
-        """The lines of its table."""
+        """Rows of its table."""
         return (
             Row(
                 f"prompt's concept among the scorer's first 5 of {self.num_labels}",
@@ -77,11 +77,11 @@ class PicturesReport:
 def choose_pictures(
     stills: Iterable[Sample], *, limit: int | None = None, seed: int = 0
 ) -> tuple[Subject, ...]:
-    """Every training concept once, in one of the base's styles that has it, chosen by ``seed``.
+    """Choose every training concept once, in one of the base's styles.
 
     Args:
-        stills: all stills; held-out concepts and styles are passed over.
-        limit: at most so many concepts, chosen at random.
+        stills: all stills; held-out concepts and styles are skipped.
+        limit: largest number of concepts, chosen at random.
         seed: of the choice, and of the drawings.
     """
     by_concept: dict[str, dict[str, Subject]] = {}
@@ -100,7 +100,7 @@ def choose_pictures(
 def judge_pictures(
     draw: Draw, subjects: Sequence[Subject], *, scorer: Scorer, watch: Watch = nobody
 ) -> PicturesReport:
-    """Draw every subject once and let the scorer say what it sees; a picture is a first frame."""
+    """Draw every subject once and let the scorer judge the first frame."""
     words = scorer.embed_text([subject.prompt for subject in subjects])
     pictures: list[Picture] = []
     for index, subject in enumerate(subjects):

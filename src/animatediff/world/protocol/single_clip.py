@@ -1,7 +1,7 @@
-"""Does a MotionLoRA of a single clip make other things move as that clip does?
+"""Does a MotionLoRA of a single clip transfer the clip's motion to other things?
 
-The motion profile of every animation (``evaluation/motion_profile.py``) is compared with that of the
-clip; what counts is that it is more like the clip's than without the MotionLoRA, from the same noise.
+The motion profile of every animation (``evaluation/motion_profile.py``) is compared with the clip's.
+It should be more similar than without the MotionLoRA, with the same noise.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Learned:
 
     Attributes:
         draw: the model with it.
-        clip: the one clip that it learned from, as many frames of it as are drawn.
+        clip: its training clip, with as many frames as an animation.
     """
 
     draw: Draw
@@ -41,14 +41,14 @@ class Learned:
 
 @dataclass(frozen=True)
 class ClipMarks:
-    """The animations of one MotionLoRA together.
+    """Results of all animations with one MotionLoRA.
 
     Attributes:
-        likeness: of an animation's motion profile to the clip's, the median.
-        base_likeness: the same without it.
-        nearer: animations that are more like the clip than without it.
-        reach: how far they go the clip's way, as a share of it, the median.
-        each: the likeness of each.
+        likeness: median similarity of an animation's motion profile to the clip's.
+        base_likeness: the same without the MotionLoRA.
+        nearer: share of animations that are more similar to the clip than without it.
+        reach: median size of the clip's motion in the animations, as a share of the clip's.
+        each: similarity of each animation.
     """
 
     likeness: Estimate
@@ -60,13 +60,13 @@ class ClipMarks:
 
 @dataclass(frozen=True)
 class SingleClipReport:
-    """Whether each MotionLoRA has things move as its clip does."""
+    """Results for each MotionLoRA of a single clip."""
 
     motions: Mapping[str, ClipMarks]
     subjects: tuple[Subject, ...] = field(default=())
 
     def rows(self) -> tuple[Row, ...]:
-        """The lines of its table."""
+        """Rows of its table."""
         rows: list[Row] = []
         for name, marks in self.motions.items():
             rows += [
@@ -90,12 +90,12 @@ def judge_single_clips(
     *,
     watch: Watch = nobody,
 ) -> SingleClipReport:
-    """Animate every prompt with every MotionLoRA, and without any, from the same noise.
+    """Animate every prompt with every MotionLoRA and without any, with the same noise.
 
     Args:
-        base: the model without any.
-        motions: by name, each with the clip it learned from.
-        subjects: prompts whose concepts no clip trained on has.
+        base: the model without MotionLoRAs.
+        motions: MotionLoRAs by name, with their training clip.
+        subjects: prompts with concepts that are in no training clip.
         watch: called with the progress, one MotionLoRA after the other.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What does an animation lose beside the still of the same prompt and seed?
+"""What does an animation lose compared with the still of the same prompt and seed?
 
-Likeness alone is best where nothing moves. So every likeness stands beside measures of motion, and two
+A frozen video would have the best similarity. So measures of motion are reported beside it, and two
 controls are judged in the same way: the real clips, and each still held for all frames.
 """
 
@@ -35,15 +35,15 @@ from animatediff.world.scoring.scorer import Scorer
 
 @dataclass(frozen=True)
 class Measured:
-    """One animation.
+    """Measurements of one animation.
 
     Attributes:
-        subject: what was asked for.
-        shows: whether the concept is among the scorer's first five, for each frame.
+        subject: the subject.
+        shows: whether the concept is among the scorer's top five, for each frame.
         text: text score of all frames.
         smooth: mean cosine of consecutive frames, times 100.
         flow: foreground flow, px per 1/8 s at 128 px.
-        warp: what neighbouring frames differ by once the flow is undone, share of full scale.
+        warp: difference of neighbouring frames after warping by the flow, as a share of full scale.
         change: largest mean change from the first frame, share of full scale.
     """
 
@@ -58,17 +58,17 @@ class Measured:
 
 @dataclass(frozen=True)
 class Marks:
-    """Animations together, beside the stills of the same prompts and beside the real clips.
+    """Results of all animations, relative to the stills of the same prompts and to the real clips.
 
     Attributes:
         concept: share of frames in which the concept is recognised.
-        concept_to_stills: that share over the stills'.
-        text_to_stills: mean text score over the stills'.
+        concept_to_stills: ratio to the stills' share.
+        text_to_stills: ratio of mean text scores to the stills'.
         smooth: mean smooth score.
-        flow_to_real: median flow over the real clips'.
-        warp_to_real: median warp error over the real clips'.
+        flow_to_real: ratio of median flows to the real clips'.
+        warp_to_real: ratio of median warp errors to the real clips'.
         frozen: animations that change by less than 1 %.
-        falling_apart: recognised in the first frame, not in the last; of all.
+        falling_apart: share that is recognised in the first frame and not in the last.
         animations: each one.
     """
 
@@ -86,7 +86,7 @@ class Marks:
     def of(
         cls, animations: Sequence[Measured], *, stills: Sequence[Measured], real: Sequence[Measured]
     ) -> Marks:
-        """Add up animations of the same subjects, in the order of ``stills`` and ``real``."""
+        """Summarise animations of the same subjects, in the order of ``stills`` and ``real``."""
         return cls(
             concept=mean_of(_shown(a) for a in animations),
             concept_to_stills=ratio_of_means(
@@ -110,11 +110,11 @@ class Marks:
 
 @dataclass(frozen=True)
 class Styled:
-    """A personalised model beside its base, on the same prompts in its own style.
+    """A personalised model compared with its base, on the same prompts in its own style.
 
     Attributes:
         name: the model.
-        flow_to_base: median flow over the base's.
+        flow_to_base: ratio of median flows to the base's.
         smooth: mean smooth score.
         smooth_of_base: the base's on the same prompts.
         animations: each one.
@@ -129,7 +129,7 @@ class Styled:
 
 @dataclass(frozen=True)
 class StillVsMotionReport:
-    """Animations beside stills, with both controls and a personalised model."""
+    """Animations compared with stills, with both controls and a personalised model."""
 
     stills_concept: Share
     stills_text: Estimate
@@ -139,7 +139,7 @@ class StillVsMotionReport:
     styled: Styled | None
 
     def rows(self) -> tuple[Row, ...]:
-        """The lines of its table."""
+        """Rows of its table."""
         ours = self.moving
         rows = [
             Row("stills: concept among the first 5", str(self.stills_concept)),
@@ -184,7 +184,7 @@ class StillVsMotionReport:
 
 
 def measured(frames: Frames, *, subject: Subject, scorer: Scorer) -> Measured:
-    """Everything that is compared of one animation, or of a still as its only frame."""
+    """Measure one animation, or a still as its only frame."""
     judgement = scorer.judge(frames)
     shown = judgement.shows(scorer.index_of(subject.hexcode))
     return Measured(
@@ -210,7 +210,7 @@ def judge_still_vs_motion(
     seed: int = 0,
     watch: Watch = nobody,
 ) -> StillVsMotionReport:
-    """Draw the captions of real clips as stills and as animations, at the same seeds.
+    """Draw the captions of real clips as stills and as animations with the same seeds.
 
     Args:
         still: the image model alone.
@@ -220,7 +220,7 @@ def judge_still_vs_motion(
         styled: a personalised model with the same motion modules: its name, its style's name, its
             style's phrase, and what draws.
         num_styled: prompts of the personalised model.
-        num_frames: how many frames of each real clip are measured: as many as are drawn.
+        num_frames: measured frames of each real clip.
         seed: of the drawings.
         watch: called with the progress.
     """

@@ -1,4 +1,4 @@
-"""What is asked for, who draws it, and how subjects are chosen: what every question shares."""
+"""Subjects of the evaluations, how they are chosen, and who draws them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Frames = UInt8[np.ndarray, "frames height width 3"]
 
 
 class Draw(Protocol):
-    """A model as the protocol sees it: a prompt and a seed to frames on white."""
+    """A model: draws frames on white from a prompt and a seed."""
 
     def __call__(self, prompt: str, *, seed: int) -> Frames:
         """Frames at 8 a second."""
@@ -40,12 +40,12 @@ Watch = Callable[[int, int], None]
 def drawn_by(
     animator: Animator, *, template: AnimationRequest, kept: KeptAnimations | None = None
 ) -> Draw:
-    """An animator that draws every prompt as ``template`` says, but for prompt and seed.
+    """Return a ``Draw`` that uses an animator with ``template``, except for prompt and seed.
 
     Args:
         animator: the loaded model.
-        template: everything but the prompt and the seed.
-        kept: where drawings are kept and looked up; without it each is drawn anew.
+        template: the request without prompt and seed.
+        kept: folder of cached drawings; ``None`` draws each again.
 
     Raises:
         InputError: the template's frame rate is not the real clips'.
@@ -62,13 +62,13 @@ def drawn_by(
 
 @dataclass(frozen=True)
 class Subject:
-    """One thing to ask for.
+    """A subject: a concept in a style.
 
     Attributes:
         hexcode: the concept.
-        label: its words.
+        label: its name.
         style: the style's name.
-        prompt: the words given to the model.
+        prompt: the model's prompt.
         split: ``train``, ``val`` or ``test``.
         seed: of the drawing; the same concept has the same seed for every model.
     """
@@ -82,7 +82,7 @@ class Subject:
 
     @classmethod
     def of(cls, sample: Sample, *, seed: int) -> Subject:
-        """A still or clip as something to ask for, in its caption's words."""
+        """Make the subject of a still or clip, with its caption as prompt."""
         meta = sample.meta
         code = str(meta["hexcode"])
         return cls(
@@ -96,13 +96,13 @@ class Subject:
 
 
 def nobody(done: int, total: int) -> None:
-    """Watch nothing."""
+    """Ignore progress."""
 
 
 def seen_in_each(
     draw: Draw, subjects: Sequence[Subject], see: Callable[[Frames], Seen], *, watch: Watch = nobody
 ) -> tuple[Seen, ...]:
-    """What is measured of a model's drawing of every subject."""
+    """Measure a model's drawing of every subject."""
     seen: list[Seen] = []
     for index, subject in enumerate(subjects):
         seen.append(see(draw(subject.prompt, seed=subject.seed)))
@@ -111,7 +111,7 @@ def seen_in_each(
 
 
 def sampled(subjects: Sequence[Subject], *, limit: int | None, seed: int) -> tuple[Subject, ...]:
-    """At most ``limit`` subjects, chosen by ``seed``."""
+    """Choose at most ``limit`` subjects at random."""
     if limit is None or limit >= len(subjects):
         return tuple(subjects)
     order = np.random.default_rng(seeded("choose", seed).initial_seed()).permutation(len(subjects))

@@ -1,4 +1,4 @@
-"""Does motion carry over to a style that never moved?"""
+"""Do motion modules animate a personalised model whose style is in no clip?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from animatediff.world.scoring.scorer import Scorer
 
 @dataclass(frozen=True)
 class TransferReport:
-    """Whether the motion module, untouched, animates personalised models whose style never moved.
+    """Results of personalised models with unchanged motion modules.
 
     Attributes:
         style: the personalised style.
@@ -30,7 +30,7 @@ class TransferReport:
     personalised: Mapping[str, MotionMarks]
 
     def rows(self) -> tuple[Row, ...]:
-        """The lines of its table."""
+        """Rows of its table."""
         rows = [
             Row("base: median foreground flow, px per 1/8 s", str(self.base.flow)),
             Row("base: asked style named, of all frames", str(self.base.style_named)),
@@ -56,10 +56,10 @@ class TransferReport:
 
 
 def in_style(subject: Subject, *, style: str, phrase: str, was: str) -> Subject:
-    """The same thing asked for in another style: ``was``, the style's words, become ``phrase``.
+    """Replace the style's phrase ``was`` in a subject's prompt by ``phrase``.
 
     Raises:
-        InputError: the prompt does not hold the words to replace.
+        InputError: the prompt does not contain ``was``.
     """
     if was not in subject.prompt:
         raise InputError(f"The prompt {subject.prompt!r} does not say {was!r}.")
@@ -78,7 +78,7 @@ def judge_transfer(
     seed: int = 0,
     watch: Watch = nobody,
 ) -> TransferReport:
-    """Animate the same prompts with the base and, in the new style's words, with each model.
+    """Animate the same prompts with the base and, with the new style's phrase, with each model.
 
     Args:
         base: the base model with the motion modules.
@@ -86,7 +86,7 @@ def judge_transfer(
         clips: real clips whose captions are the prompts.
         scorer: the judge; it must know the style.
         style: the new style's name.
-        phrase: what a caption calls it.
+        phrase: its phrase in captions.
         seed: of the drawings.
         watch: called with the progress, model by model.
 
