@@ -87,7 +87,7 @@ def share_weights(model: nn.Module, source: nn.Module) -> None:
 
 
 def predict(
-    model: nn.Module, *, size: int, frames: int, dtype: torch.dtype
+    model: nn.Module, *, size: int, frames: int, dtype: torch.dtype, guidance: bool = False
 ) -> Callable[[], Tensor]:
     """The forward pass of one clip of random latents.
 
@@ -96,9 +96,12 @@ def predict(
         size: pixels of a side.
         frames: of the clip.
         dtype: of the latents and the text.
+        guidance: predict twice in one batch, with and without a prompt.
     """
+    rows = 2 if guidance else 1
     latents = torch.randn(1, 4, frames, size // 8, size // 8, generator=seeded("latents")).to(dtype)
-    text = torch.randn(1, 77, 768, generator=seeded("text")).to(dtype)
+    latents = latents.repeat(rows, 1, 1, 1, 1)
+    text = torch.randn(rows, 77, 768, generator=seeded("text")).to(dtype)
     timestep = torch.tensor([500])
     if isinstance(model, AnimatedUNet):
         return lambda: model(latents, timestep, text)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from transformers.models.clip.modeling_clip import CLIPModel, CLIPTextModel
 
 # One thread for each worker of pytest-xdist, and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
+# What is measured of this processor is remembered for these tests only.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="animatediff-tests-")
 torch.set_num_threads(1)
 check_shapes("animatediff")  # before anything of the package is imported
 

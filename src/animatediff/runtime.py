@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import nn
@@ -13,6 +13,19 @@ from animatediff.errors import InputError
 
 Module = TypeVar("Module", bound=nn.Module)
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+FastPath = Literal[
+    "linear",
+    "feed-forward",
+    "convolution",
+    "upsampling",
+    "layout",
+    "text",
+    "guidance",
+    "temporal",
+    "norms",
+]
+"""A way to compute a layer faster, with the same result (``model/fast/drawing.py``)."""
+FAST_PATHS: tuple[FastPath, ...] = get_args(FastPath)
 MOST_THREADS = 1024
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -55,11 +68,13 @@ class Runtime:
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: ``auto`` is fp16 on a GPU, bf16 on a CPU that computes in it natively, else fp32.
         threads: CPU threads; ``None`` keeps torch's choice.
+        without: fast paths that are not taken, to measure what each gains.
     """
 
     device: str = "auto"
     precision: Precision = "auto"
     threads: int | None = None
+    without: frozenset[FastPath] = frozenset()
 
     def torch_device(self) -> torch.device:
         """The torch device.

@@ -7,7 +7,7 @@ unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -114,8 +114,9 @@ class AnimatedUNet(nn.Module):
         self.resnet_norm_scope: NormScope = resnet_norm_scope
         self.heads = heads
         self.clip = Clip()
-        self.shares_text = False
-        """The attention of ``unet`` takes one text for a clip; otherwise it gets one for each frame."""
+        self.shares_text: Callable[[], bool] | None = None
+        """Whether the attention of ``unet`` takes one text for a clip now; ``None`` is never, and it
+        gets one for each frame."""
         sites = list(motion_sites(unet, mid=mid))
         with torch.device(device or unet.device):
             self.motion = nn.ModuleDict({site.name: self._branch_at(site) for site in sites})
@@ -185,7 +186,8 @@ class AnimatedUNet(nn.Module):
         return rearrange(noise, "(b f) c h w -> b c f h w", f=frames)
 
     def _text(self, text: Tensor, *, clips: int, frames: int) -> Tensor:
-        if self.shares_text and text.ndim == 3 and len(text) == clips:
+        shared = text.ndim == 3 and len(text) == clips
+        if shared and self.shares_text is not None and self.shares_text():
             return text
         return text_per_frame(text, clips=clips, frames=frames)
 

@@ -18,7 +18,7 @@ import torch
 
 from animatediff.finishing.finish import finished
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.fast.plain_norms import plain_norms
+from animatediff.model.fast.drawing import draw_fast
 from animatediff.model.free_u import FreeU, factors_for
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
@@ -211,7 +211,7 @@ class Animator:
                     motion_loras=self.motion_loras,
                 )
             )
-            stack.callback(plain_norms(self.animated).remove)
+            stack.callback(draw_fast(self.animated, self.runtime).remove)
             if settled.request.free_u != "off":
                 free_u = FreeU(
                     self.base.unet, factors_for(self.base.unet), version=settled.request.free_u

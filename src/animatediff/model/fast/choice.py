@@ -151,7 +151,7 @@ class Taken:
             processor: Any = ClipAttention(products=paths.small)
             unet.set_attn_processor(processor)
             if animated is not None:
-                animated.shares_text = True
+                animated.shares_text = _always
         elif paths.plain_attention:
             # torch's fused attention spends over a third of a step in its backward pass on a CPU.
             unet.set_attn_processor(AttnProcessor())
@@ -163,9 +163,13 @@ class Taken:
         for module in self._modules:
             module.recomputes = False
         if self._animated is not None:
-            self._animated.shares_text = False
+            self._animated.shares_text = None
         if self._unet.attn_processors != self._processors:
             self._unet.set_attn_processor(dict(self._processors))
+
+
+def _always() -> bool:
+    return True
 
 
 def _narrow_modules(animated: AnimatedUNet | None) -> list[MotionModule]:

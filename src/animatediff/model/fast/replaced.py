@@ -1,7 +1,7 @@
 """Layers whose forward function is replaced for a while; every fast path uses this.
 
-A layer keeps its class, its weights and their names, and its hooks still run. Only its ``forward``
-is another function, until ``remove``.
+A layer keeps its class, its weights and their names, and its hooks still run. Only its ``forward``,
+or another of its methods, is another function, until ``remove``.
 """
 
 from __future__ import annotations
@@ -16,21 +16,35 @@ class Replaced:
     """Layers with a replaced ``forward``, until ``remove``."""
 
     def __init__(self) -> None:
-        self._layers: list[nn.Module] = []
+        self._before: list[tuple[nn.Module, str, Any]] = []
 
-    def put(self, layer: nn.Module, forward: Callable[..., Any]) -> None:
-        """Replace the forward function of ``layer`` with ``forward``, which must compute the same."""
-        layer.forward = forward
-        self._layers.append(layer)
+    def put(
+        self, layer: nn.Module, function: Callable[..., Any], *, method: str = "forward"
+    ) -> None:
+        """Replace a method of ``layer`` with ``function``, which must compute the same.
+
+        What another fast path put there before is restored by ``remove``.
+        """
+        self._before.append((layer, method, vars(layer).get(method)))
+        # Not by assignment, which nn.Module would make a submodule of a function that is a module.
+        vars(layer)[method] = function
 
     def remove(self) -> None:
-        """Restore every layer's own forward function; may be called again."""
-        for layer in self._layers:
-            vars(layer).pop("forward", None)
-        self._layers.clear()
+        """Restore every layer's own methods; may be called again."""
+        for layer, method, before in reversed(self._before):
+            vars(layer).pop(method, None)
+            if before is not None:
+                vars(layer)[method] = before
+        self._before.clear()
 
     def __len__(self) -> int:
-        return len(self._layers)
+        return len(self._before)
 
     def __repr__(self) -> str:
-        return f"{len(self)} layers with a replaced forward function"
+        return f"{len(self)} layers with a replaced function"
+
+
+def is_hooked(layer: nn.Module) -> bool:
+    """Return whether something is attached to ``layer`` that must see its inputs and outputs."""
+    own = vars(layer)
+    return bool(own["_forward_hooks"] or own["_forward_pre_hooks"])

@@ -1,0 +1,117 @@
+"""Attention of the image model while it draws: keys and values of the text once for a prompt.
+
+The text is the same in all frames of a clip and at all steps. So its keys and values are computed once
+and kept, and the frames of a clip are concatenated as queries. They are computed again if the text or
+the weights change, which is found by comparing the text, and the addresses of the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from animatediff.model.fast.replaced import is_hooked
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Keys and values of a text, and what they were computed from."""
+
+    text: Tensor
+    weights: tuple[Tensor, ...]
+    key: Tensor
+    value: Tensor
+
+
+@dataclass
+class _Recent:
+    """The last texts of one layer, such as with and without the prompt."""
+
+    kept: list[_Kept] = field(default_factory=list["_Kept"])
+
+
+class CachedText:
+    """diffusers' attention processor for self-attention, and for a text per clip or per frame.
+
+    Args:
+        most: how many texts a layer keeps.
+    """
+
+    def __init__(self, *, most: int = 4) -> None:
+        self.most = most
+        self._recent: WeakKeyDictionary[nn.Module, _Recent] = WeakKeyDictionary()
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Float[Tensor, "bf s c"],
+        encoder_hidden_states: Float[Tensor, "b n d"] | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Float[Tensor, "bf s c"]:
+        """Compute attention; masks are left to diffusers' own processor."""
+        assert attn.to_k is not None
+        assert attn.to_v is not None
+        assert attn.to_out is not None
+        hooked = is_hooked(attn.to_k) or is_hooked(attn.to_v)
+        text = encoder_hidden_states
+        if text is not None and (hooked or attention_mask is not None):
+            text = text.repeat_interleave(len(hidden_states) // len(text), dim=0)
+        if attention_mask is not None:
+            return AttnProcessor2_0()(attn, hidden_states, text, attention_mask, temb)
+        query = attn.to_q(hidden_states)
+        if text is None or hooked:
+            source = hidden_states if text is None else text
+            key, value = attn.to_k(source), attn.to_v(source)
+        else:
+            key, value = self._of_text(attn, text)
+        frames = len(query) // len(key)
+        query = rearrange(query, "(b f) s (n d) -> b n (f s) d", b=len(key), n=attn.heads)
+        key, value = (rearrange(x, "b s (n d) -> b n s d", n=attn.heads) for x in (key, value))
+        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = rearrange(attended, "b n (f s) d -> (b f) s (n d)", f=frames)
+        for layer in attn.to_out:
+            attended = layer(attended)
+        return attended
+
+    def _of_text(self, attn: Attention, text: Tensor) -> tuple[Tensor, Tensor]:
+        to_k, to_v = attn.to_k, attn.to_v
+        assert isinstance(to_k, nn.Linear)
+        assert isinstance(to_v, nn.Linear)
+        # ``data`` is another tensor at each access, on the same memory.
+        weights = (to_k.weight.data, to_v.weight.data)
+        recent = self._recent.setdefault(attn, _Recent()).kept
+        for kept in recent:
+            if _are_same(kept.weights, weights) and _is_same_text(kept.text, text):
+                return kept.key, kept.value
+        # The address of a weight is its name only for as long as the weight is kept here.
+        kept = _Kept(text, weights, to_k(text), to_v(text))
+        recent[:] = [kept, *recent[: self.most - 1]]
+        return kept.key, kept.value
+
+
+def _are_same(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
+    return all(a.data_ptr() == b.data_ptr() for a, b in zip(one, other, strict=True))
+
+
+def _is_same_text(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype or one.device != other.device:
+        return False
+    return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
+
+
+def caches_text(unet: UNet2DConditionModel) -> bool:
+    """Return whether every attention to the text takes one text for a clip now."""
+    return all(
+        isinstance(processor, CachedText)
+        for name, processor in unet.attn_processors.items()
+        if ".attn2." in name
+    )

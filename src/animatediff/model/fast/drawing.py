@@ -1,0 +1,111 @@
+"""Which fast paths a model takes while it draws, decided here alone, from where and how it runs.
+
+Each path is one file, computes what the plain layers compute (to 1e-5 in fp32, see
+``tests/model/fast/test_drawing.py``), and steps aside where something is attached that it does not
+know: hooks, other attention processors, masks. ``choice.py`` does the same for training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
+
+from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.fast.cached_text import CachedText, caches_text
+from animatediff.model.fast.equal_halves import EqualHalves, share_first_layers
+from animatediff.model.fast.feed_forward import in_blocks
+from animatediff.model.fast.folded_upsampling import fold_upsampling
+from animatediff.model.fast.linear import (
+    by_onednn,
+    by_torch,
+    gated_by_onednn,
+    gated_by_torch,
+    replace_linear,
+)
+from animatediff.model.fast.linear_library import fastest_library
+from animatediff.model.fast.plain_norms import plain_norms
+from animatediff.model.fast.replaced import Replaced
+from animatediff.model.fast.shared_text import takes_shared_text
+from animatediff.model.fast.temporal_attention import attend_in_single_precision
+from animatediff.model.fast.transformers import without_copies
+from animatediff.model.fast.winograd import convolve_by_winograd
+from animatediff.runtime import FAST_PATHS, FastPath, Runtime
+
+
+def plan_drawing(runtime: Runtime) -> frozenset[FastPath]:
+    """The fast paths that pay off on a device, except those that ``runtime`` leaves out."""
+    if runtime.torch_device().type != "cpu":
+        # Linear layers, norms and convolutions of a GPU's libraries are fast as they are.
+        return frozenset[FastPath](("text",)) - runtime.without
+    left_out: set[FastPath] = set(runtime.without)
+    if runtime.torch_dtype() == torch.bfloat16:
+        left_out.add("convolution")  # its sums would be rounded to bf16
+    else:
+        left_out |= {"norms", "temporal"}
+    return frozenset(FAST_PATHS) - left_out
+
+
+class Drawing:
+    """The fast paths that a model takes while it draws, until ``remove``.
+
+    Args:
+        animated: the model; its weights stay as they are.
+        paths: which of them.
+    """
+
+    def __init__(self, animated: AnimatedUNet, paths: frozenset[FastPath]) -> None:
+        unet = animated.unet
+        self.paths = paths
+        self._animated = animated
+        self._processors: Mapping[str, Any] = dict(unet.attn_processors)
+        self._replaced: list[Replaced] = []
+        library = fastest_library(unet.dtype) if "linear" in paths else "torch"
+        product, gated = (
+            (by_onednn, gated_by_onednn) if library == "onednn" else (by_torch, gated_by_torch)
+        )
+        if "norms" in paths:
+            self._replaced.append(plain_norms(animated))
+        if "linear" in paths:
+            self._replaced.append(replace_linear(animated, product))
+        if "feed-forward" in paths:
+            self._replaced.append(in_blocks(animated, product=product, gated=gated))
+        if "convolution" in paths:
+            self._replaced.append(convolve_by_winograd(unet, product))
+        if "upsampling" in paths:
+            self._replaced.append(fold_upsampling(unet))
+        if "temporal" in paths:
+            self._replaced.append(attend_in_single_precision(animated))
+        halves = EqualHalves(animated.clip)
+        if "guidance" in paths:
+            self._replaced.append(share_first_layers(unet, halves))
+        if "layout" in paths:
+            self._replaced.append(without_copies(unet, halves=halves))
+        if "text" in paths and takes_shared_text(unet) and _are_own(self._processors):
+            processor: Any = CachedText()  # diffusers' annotation lists its own classes only
+            unet.set_attn_processor(processor)
+            animated.shares_text = lambda: caches_text(unet)
+
+    def remove(self) -> None:
+        """Let the model compute as before; harmless if repeated."""
+        for replaced in reversed(self._replaced):
+            replaced.remove()
+        self._replaced.clear()
+        self._animated.shares_text = None
+        if self._animated.unet.attn_processors != self._processors:
+            self._animated.unet.set_attn_processor(dict(self._processors))
+
+    def __repr__(self) -> str:
+        return f"Drawing({', '.join(sorted(self.paths))})"
+
+
+def _are_own(processors: Mapping[str, Any]) -> bool:
+    """Return whether every attention computes as diffusers does by default."""
+    return all(type(processor) is AttnProcessor2_0 for processor in processors.values())
+
+
+def draw_fast(animated: AnimatedUNet, runtime: Runtime) -> Drawing:
+    """Let a model take the fast paths that pay off, until the result's ``remove``."""
+    return Drawing(animated, plan_drawing(runtime))
