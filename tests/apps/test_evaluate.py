@@ -26,6 +26,11 @@ from animatediff.apps.cli import main
         (["adapter"], 3, "holds no shards (*.tar); render them with `animatediff dataset emoji`."),
         (["motion-lora"], 2, "that says which camera move it learned."),
         (["single-clip"], 2, "that says which single clip it learned from."),
+        (
+            ["control", "--control", "none", "--pictures", "none"],
+            3,
+            "holds no scorer; train one with `animatediff evaluate scorer`.",
+        ),
         (["everything"], 2, "question cannot be 'everything'; it is one of 'scorer',"),
     ],
 )

@@ -13,6 +13,7 @@ from animatediff.apps.destination import check_room
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import ProgressStyle, open_progress
 from animatediff.sampling.options.sampler import SchedulerName
+from animatediff.video.preprocess import PreprocessName
 
 Question = Literal[
     "scorer",
@@ -25,6 +26,7 @@ Question = Literal[
     "single-clip",
     "still-vs-motion",
     "actions",
+    "control",
 ]
 
 
@@ -38,6 +40,7 @@ class Options:
     domain adapter? ``motion-lora``: does the camera move as it was taught to? ``single-clip``: do
     things move as the one clip that a MotionLoRA learned from? ``still-vs-motion``: what does an
     animation lose beside the still of the same prompt? ``actions``: does "a wrench spinning" spin?
+    ``control``: do edges follow given ones, and does a picture that moves stay itself?
     """
 
     question: Annotated[Question, tyro.conf.Positional]
@@ -66,13 +69,13 @@ class Options:
     """For `transfer`: the style's name in the stills."""
     count: Annotated[int | None, optional("N")] = None
     """Number of prompts. The default is 100 with clips, 40 with held-out clips for `adapter`,
-    `motion-lora` and `single-clip`, and 40 without clips for `actions`.
+    `motion-lora`, `single-clip` and `control`, and 40 without clips for `actions`.
     """
     limit: Annotated[int | None, optional("N")] = None
     """For `pictures`: at most this many concepts, chosen at random."""
     splits: tuple[str, ...] = ()
     """Whose clips give the prompts: train, val, test. The default is train, or val and test for
-    `adapter`, `motion-lora` and `single-clip`.
+    `adapter`, `motion-lora`, `single-clip` and `control`.
     """
     adapter: str = "emoji"
     """For `adapter`: the domain adapter, a name or a file."""
@@ -92,6 +95,12 @@ class Options:
     """For `motion-lora`: which are drawn together, NAME+NAME each. The default pair is skipped if it
     does not exist.
     """
+    control: str = "edges"
+    """For `control`: the network that follows a hint in each frame, a name or a file, or none."""
+    hint: PreprocessName = "canny"
+    """For `control`: what it follows, drawn from held-out clips."""
+    pictures: str = "pictures"
+    """For `control`: the SparseCtrl network that moves a picture, a name or a file, or none."""
     frames: int = 16
     """Frames of each animation."""
     scheduler: Annotated[SchedulerName | None, optional("NAME")] = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from animatediff.apps.questions.control import control
 from animatediff.apps.questions.drawing import draw_of, painter_of
 from animatediff.apps.questions.inputs import (
     SHOWN,
@@ -231,5 +232,6 @@ ANSWERS: Mapping[Question, Answer] = {
     "single-clip": single_clip,
     "still-vs-motion": _still_vs_motion,
     "actions": _actions,
+    "control": control,
 }
 """The function that answers each question."""

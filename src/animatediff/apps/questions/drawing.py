@@ -23,7 +23,7 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
     from animatediff.sampling.animator import Animator
     from animatediff.sampling.request import AnimationRequest
     from animatediff.sampling.scaled_names import parse_lora
-    from animatediff.weights.builtin import resolve_lora
+    from animatediff.weights.builtin import resolve, resolve_lora
     from animatediff.world.protocol.subjects import drawn_by
 
     first: dict[str, Any] = {
@@ -47,7 +47,8 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
         ),
     )
     loras = [resolve_lora(parse_lora(name)[0]) for name in template.loras]
-    files = [*animator.files.values(), *loras]
+    controls = [resolve("control", parse_lora(name)[0]) for name in template.controls]
+    files = [*animator.files.values(), *loras, *controls]
     kept = KeptAnimations(options.work / "evaluation", fingerprint=fingerprint_of(files))
 
     def draw(**scales: Any) -> Draw:

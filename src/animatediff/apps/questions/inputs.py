@@ -48,7 +48,7 @@ def chosen_clips(options: Options) -> tuple[Sample, ...]:
     from animatediff.data.shards import read_shards
     from animatediff.world.protocol.motion import choose_clips
 
-    held_out = options.question in ("adapter", "motion-lora", "single-clip")
+    held_out = options.question in ("adapter", "motion-lora", "single-clip", "control")
     return choose_clips(
         read_shards(options.work / "clips"),
         count=options.count or (40 if held_out else 100),
