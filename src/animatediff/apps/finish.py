@@ -27,6 +27,10 @@ class FinishOptions:
     """A video, GIF, WebP, APNG or folder of frames."""
     interpolate: Annotated[int, arg(metavar="N")] = 1
     """Multiply the frame rate by N: draw N - 1 frames between every two, by optical flow."""
+    interpolator: Annotated[str | None, optional("NAME")] = None
+    """A network for --interpolate instead of optical flow: a name, or a file of RIFE 4.25, 4.26 or
+    FILM.
+    """
     upscale: Annotated[int | None, optional("N")] = None
     """Enlarge frames N times by a network; with --upscaler alone, as much as it enlarges."""
     upscaler: Annotated[str | None, optional("NAME")] = None
@@ -42,7 +46,7 @@ class FinishOptions:
     formats: Annotated[str | None, optional("LIST", name="format")] = None
     """mp4, gif, webp, apng, webm or png, or several with commas; by default the output's suffix."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
-    """Where the upscaler runs: auto, cpu, cuda, cuda:1 or mps."""
+    """Where networks run: auto, cpu, cuda, cuda:1 or mps."""
     threads: Annotated[int | None, optional("N")] = None
     """CPU threads."""
     progress: ProgressStyle = "auto"
@@ -66,11 +70,12 @@ def finish(options: FinishOptions) -> None:
     upscaler, factor = _upscaler_of(options)
     finish = Finish(
         interpolate=options.interpolate,
+        interpolator=_interpolator_of(options),
         upscale=factor,
         upscaler=upscaler,
         pingpong=options.pingpong,
         loop=options.loop,
-        device=_device_of(options) if factor != 1 else "cpu",
+        device=_device_of(options) if factor != 1 or options.interpolator else "cpu",
     )
     if finish.is_nothing:
         raise InputError("There is nothing to do; give --interpolate N, --upscale N or --pingpong.")
@@ -115,6 +120,16 @@ def _upscaler_of(options: FinishOptions) -> tuple[Path | None, int]:
     if not 1 <= factor <= MAX_FACTOR:
         raise InputError(f"--upscale {factor} is not one of 1 to {MAX_FACTOR}.")
     return path, factor
+
+
+def _interpolator_of(options: FinishOptions) -> Path | None:
+    if options.interpolator is None:
+        return None
+    from animatediff.weights.builtin import resolve
+
+    if options.interpolate == 1:
+        raise InputError("--interpolator needs --interpolate N, such as --interpolate 2.")
+    return resolve("interpolator", options.interpolator)
 
 
 def _device_of(options: FinishOptions) -> str:

@@ -20,6 +20,7 @@ class Finish:
 
     Attributes:
         interpolate: how many times the frame rate; 1 leaves the frames as they are.
+        interpolator: the file of the network that draws frames; optical flow without one.
         upscale: how many times as wide and high; 1 leaves the frames as they are.
         upscaler: the file of the network that enlarges; only read if ``upscale`` is not 1.
         pingpong: play it forwards and then backwards.
@@ -28,6 +29,7 @@ class Finish:
     """
 
     interpolate: int = 1
+    interpolator: Path | None = None
     upscale: int = 1
     upscaler: Path | None = None
     pingpong: bool = False
@@ -45,11 +47,23 @@ def finished(video: Video, finish: Finish, *, on_frame: OnFrame | None = None) -
 
     Raises:
         InputError: a factor is out of range.
-        FileError: the upscaler's file cannot be used.
+        FileError: the file of a network cannot be used.
     """
     # Under ping-pong, playback never goes from the last frame to the first.
     closed = finish.loop and not finish.pingpong
-    video = interpolated(video, finish.interpolate, closed=closed)
+    if finish.interpolator is None or finish.interpolate == 1:
+        video = interpolated(video, finish.interpolate, closed=closed)
+    else:
+        from animatediff.finishing.network_interpolation import interpolated_by
+        from animatediff.weights.interpolators import read_interpolator
+
+        video = interpolated_by(
+            read_interpolator(finish.interpolator),
+            video,
+            finish.interpolate,
+            closed=closed,
+            device=finish.device,
+        )
     if finish.upscale != 1:
         video = _enlarged(video, finish, on_frame=on_frame)
     return there_and_back(video) if finish.pingpong else video

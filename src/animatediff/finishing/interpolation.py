@@ -63,11 +63,18 @@ def interpolated(
     Raises:
         InputError: the factor is out of range, or OpenCV is not installed.
     """
+    return filled(video, factor, between=_METHODS[method], closed=closed)
+
+
+def filled(
+    video: Video, factor: int, *, between: Callable[[Frame, Frame], Between], closed: bool
+) -> Video:
+    """A video with frames drawn by ``between`` among its own, as ``interpolated``."""
     if not 1 <= factor <= MAX_FACTOR:
         raise InputError(f"interpolate = {factor} is out of range; use 1 to {MAX_FACTOR}.")
     if factor == 1 or (video.num_frames == 1 and not closed):
         return video
-    frames = list(_filled(video.frames, factor, between=_METHODS[method], closed=closed))
+    frames = list(_filled(video.frames, factor, between=between, closed=closed))
     return Video(np.stack(frames), Fraction(video.fps) * factor)
 
 

@@ -28,9 +28,15 @@ def with_finish(
         height: of the frames that are drawn.
 
     Raises:
-        InputError: there is no such upscaler, or the frames would become too large.
+        InputError: there is no such network, or the frames would become too large.
         FileError: the upscaler's file cannot be used.
     """
+    if request.interpolator:
+        if request.interpolate == 1:
+            raise InputError(
+                "--interpolator needs --interpolate N, which says how many times the frame rate."
+            )
+        resolve("interpolator", request.interpolator)
     factor, name = request.upscale, request.upscaler
     if factor is None and name:
         from animatediff.weights.upscalers import read_upscaler
@@ -54,6 +60,9 @@ def finish_of(request: AnimationRequest, *, device: str) -> Finish:
     assert request.upscale is not None, "a settled request has its enlargement"
     return Finish(
         interpolate=request.interpolate,
+        interpolator=(
+            resolve("interpolator", request.interpolator) if request.interpolator else None
+        ),
         upscale=request.upscale,
         upscaler=resolve("upscaler", request.upscaler) if request.upscale != 1 else None,
         pingpong=request.pingpong,

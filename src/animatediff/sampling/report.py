@@ -17,7 +17,7 @@ from animatediff.sampling.settled import Settled
 from animatediff.weights.builtin import resolve
 from animatediff.weights.families import Family
 from animatediff.weights.lora import LoadedLora
-from animatediff.weights.roles import NO_MOTION
+from animatediff.weights.roles import NO_MOTION, RoleName
 from animatediff.weights.storage.files import sha256_of
 from animatediff.weights.textual_inversion import Word
 
@@ -63,8 +63,11 @@ def report_on(
         *([] if still else _notes_on_motion(settled, family=family, loaded=loaded)),
     ]
     read = {**files, **{f"lora:{path.stem}": path for path in styles}}
-    if settled.request.upscaler:
-        read["upscaler"] = resolve("upscaler", settled.request.upscaler)
+    finishing: Mapping[RoleName, str] = {
+        "upscaler": settled.request.upscaler,
+        "interpolator": settled.request.interpolator,
+    }
+    read |= {role: resolve(role, name) for role, name in finishing.items() if name}
     stages = zip(("encode", "denoise", "decode", "finish"), clock, clock[1:], strict=False)
     return Report(
         notes=tuple(every),

@@ -93,6 +93,7 @@ from animatediff.sampling.options.output import (
     Fps,
     Height,
     Interpolate,
+    InterpolatorFile,
     NumFrames,
     Pingpong,
     Upscale,
@@ -186,6 +187,7 @@ class AnimationRequest:
     window_weights: ContextWeights = "pyramid"
     pingpong: Pingpong = False
     interpolate: Interpolate = 1
+    interpolator: InterpolatorFile = ""
     upscale: Upscale = None
     upscaler: UpscalerFile = ""
     fps: Fps = None
@@ -416,6 +418,7 @@ class Choices(Files, total=False):
     window_weights: WindowWeights
     pingpong: bool
     interpolate: int
+    interpolator: str
     upscale: int | None
     upscaler: str
     model: str

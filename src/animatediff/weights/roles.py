@@ -239,7 +239,16 @@ _ROWS = (
         comfy=("models/upscale_models",),
         comfy_keys=("upscale_models",),
     ),
-    Role(name="interpolator", title="frame interpolator", own=("interpolator",)),
+    Role(
+        name="interpolator",
+        title="frame interpolator",
+        kinds=("interpolator",),
+        field="interpolator",
+        per_request=True,
+        own=("interpolator",),
+        comfy=("models/frame_interpolation",),
+        comfy_keys=("frame_interpolation",),
+    ),
 )
 ROLES: Mapping[RoleName, Role] = {role.name: role for role in _ROWS}
 """Every role by its name, in the order in which files are loaded and listed."""

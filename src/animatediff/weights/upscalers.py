@@ -69,7 +69,7 @@ def read_upscaler(path: Path) -> Upscaler:
 @functools.lru_cache(maxsize=1)
 def _read(path: Path, size: int, time: int) -> Upscaler:
     del size, time  # they identify a version of the file
-    weights = _weights_of(path)
+    weights = network_weights(path)
     try:
         return upscaler_of(weights)
     except FileError as error:
@@ -177,7 +177,7 @@ def _esrgan(weights: dict[str, Tensor]) -> Upscaler:
         doublings=_count(weights, r"conv_up(\d+)\.") - 1 if "conv_up1.weight" in weights else 0,
         folded=folded,
     )
-    return Upscaler(_filled(network, weights, "ESRGAN"), network.scale, "esrgan")
+    return Upscaler(filled(network, weights, "ESRGAN"), network.scale, "esrgan")
 
 
 def _real_plksr(weights: dict[str, Tensor]) -> Upscaler:
@@ -199,10 +199,10 @@ def _real_plksr(weights: dict[str, Tensor]) -> Upscaler:
         attends="feats.1.attn.f.0.weight" in weights,
         scale=_sane(scale),
     )
-    return Upscaler(_filled(network, weights, "RealPLKSR"), network.scale, "realplksr")
+    return Upscaler(filled(network, weights, "RealPLKSR"), network.scale, "realplksr")
 
 
-def _filled(network: nn.Module, weights: Mapping[str, Tensor], title: str) -> nn.Module:
+def filled(network: nn.Module, weights: Mapping[str, Tensor], title: str) -> nn.Module:
     """The network with the weights in it.
 
     Raises:
@@ -219,6 +219,18 @@ def _filled(network: nn.Module, weights: Mapping[str, Tensor], title: str) -> nn
     return network.eval()
 
 
+def size_of_layer(weights: Mapping[str, Tensor], name: str, *, axis: int) -> int:
+    """How long an axis of a layer's weight is.
+
+    Raises:
+        FileError: there is no such layer, or no network has one of that size.
+    """
+    weight = weights.get(name)
+    if weight is None or weight.ndim <= axis:
+        raise FileError(f"it has no layer {name}.")
+    return _sane(weight.shape[axis])
+
+
 def _count(names: Mapping[str, object], pattern: str) -> int:
     """One more than the largest number in the names."""
     return 1 + max((int(m[1]) for name in names if (m := re.match(pattern, name))), default=-1)
@@ -226,11 +238,16 @@ def _count(names: Mapping[str, object], pattern: str) -> int:
 
 def _sane(size: int) -> int:
     if not 1 <= size <= _MOST_CHANNELS:
-        raise FileError(f"a layer has a size of {size}, which no upscaler has.")
+        raise FileError(f"a layer has a size of {size}, which no such network has.")
     return size
 
 
-def _weights_of(path: Path) -> dict[str, Tensor]:
+def network_weights(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file, in fp32; a pickle is converted by the confined child first.
+
+    Raises:
+        FileError: the file is broken, or contains NaN or infinity.
+    """
     if not is_pickle(path):
         return read_weights(read_header(path), dtype=torch.float32, refuse_nan=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -20,6 +20,14 @@ from tests.weights.synthetic.control import (
     t2i_diffusers,
     union,
 )
+from tests.weights.synthetic.finishing import (
+    anime_video,
+    film,
+    first_esrgan,
+    real_esrgan,
+    real_plksr,
+    rife,
+)
 from tests.weights.synthetic.image_models import (
     ldm_unet,
     ldm_vae,
@@ -190,5 +198,12 @@ SAMPLES: Mapping[str, Sample] = {
     "embedding-sd2": Sample("embedding", "sd2", always({"emb_params": (8, 1024)}), layout="a1111", base="sd2", dtype="F32"),
     "embedding-sdxl": Sample("embedding", "sdxl", always({"clip_l": (4, 768), "clip_g": (4, 1280)}), layout="sdxl", base="sdxl"),
     "embedding-diffusers": Sample("embedding", "sd15", always({"<fox>": (768,)}), layout="diffusers", base="sd15", dtype="F32"),
+    # Finishing.
+    "esrgan": Sample("upscaler", "", real_esrgan, version="esrgan", dtype="F32", wrapper="state_dict"),
+    "esrgan-first": Sample("upscaler", "", first_esrgan, version="esrgan", dtype="F32"),
+    "animevideo": Sample("upscaler", "", anime_video, version="compact", dtype="F32"),
+    "realplksr": Sample("upscaler", "", real_plksr, version="realplksr", dtype="F32"),
+    "rife": Sample("interpolator", "", rife, version="rife", dtype="F32", wrapper="ddp"),
+    "film": Sample("interpolator", "", film, version="film"),
 }  # fmt: skip
 """Every published kind of file, by a name of ours."""

@@ -55,6 +55,17 @@ Interpolate = Annotated[
         most=MAX_INTERPOLATE,
     ),
 ]
+InterpolatorFile = Annotated[
+    str,
+    Option(
+        "A network for --interpolate instead of optical flow: a name or a file of RIFE 4.25, 4.26 or "
+        "FILM.",
+        group="Output",
+        metavar="NAME",
+        foreign=("rife-model", "film-model", "interpolation-model"),
+        most_characters=1000,
+    ),
+]
 Upscale = Annotated[
     int | None,
     Option(

@@ -1,0 +1,1 @@
+"""Networks that draw frames between two frames, with the parameter names of their authors."""
