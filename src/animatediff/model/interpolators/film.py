@@ -130,17 +130,12 @@ class PyramidFlow(nn.Module):
 
     def forward(self, first: Pyramid, second: Pyramid) -> Pyramid:
         """The flow by level, the finest first: where the first frame's pixels are in the second."""
-        flow: Tensor | None = None
-        found: Pyramid = []
-        for level in reversed(range(len(first))):
+        found: Pyramid = [self._predictor(first[-1], second[-1])]
+        for level in reversed(range(len(first) - 1)):
             own = level < OWN_PREDICTORS
             predictor = self._predictors[OWN_PREDICTORS - 1 - level] if own else self._predictor
-            if flow is None:
-                flow = predictor(first[level], second[level])
-            else:
-                flow = 2 * F.interpolate(flow, size=first[level].shape[-2:], mode="bilinear")
-                flow = flow + predictor(first[level], warped(second[level], flow))
-            found.append(flow)
+            flow = 2 * F.interpolate(found[-1], size=first[level].shape[-2:], mode="bilinear")
+            found.append(flow + predictor(first[level], warped(second[level], flow)))
         return found[::-1]
 
 

@@ -91,7 +91,7 @@ def world_stages() -> dict[str, Stage]:
             CompactUpscaler,
             (),
             from_folder(upscaler.prepare, upscaler.keep),
-            Recipe(steps=4000, batch_size=8, learning_rate=1e-3, ema_decay=0.995),
+            Recipe(steps=6000, batch_size=8, learning_rate=2e-3, ema_decay=0.995),
         ),
         "image": Stage(
             "the image model, from captioned stills (Eq. 2)",
