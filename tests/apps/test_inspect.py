@@ -37,7 +37,7 @@ def test_a_pickle_is_to_be_converted_first(
 def test_what_cannot_be_used_yet_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = synthetic.write_sparse(tmp_path / "x.safetensors", "motion-pia", size="small")
+    path = synthetic.write_sparse(tmp_path / "x.safetensors", "sd15-inpainting", size="small")
     assert main(["inspect", str(path)]) == 0
     assert "use      not supported yet" in capsys.readouterr().out
 

@@ -14,6 +14,7 @@ from tests.weights import synthetic
 from animatediff.errors import FileError, InputError
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.motion import fill_motion, inflate, read_motion
+from animatediff.weights.motion_picture import check_picture, load_picture
 from animatediff.weights.storage.files import write_weights
 
 MOTION = {
@@ -79,20 +80,33 @@ def test_numbers_arrive_under_our_names(tmp_path: Path, name: str) -> None:
     animated.remove()
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("motion-pia", "PIA, which cannot be used yet"),
-        ("motion-lcm-i2v", "AnimateLCM image-to-video"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_in_one_sentence(
-    tmp_path: Path, name: str, sentence: str
+@pytest.mark.parametrize("name", ["motion-pia", "motion-lcm-i2v"])
+def test_what_reads_a_picture_is_loaded_beside_the_modules_and_not_called_left_out(
+    tmp_path: Path, name: str
 ) -> None:
-    path = synthetic.write_sparse(tmp_path / "motion.safetensors", name)
-    with pytest.raises(FileError, match=sentence) as refused:
-        read_motion(path)
-    assert "\n" not in str(refused.value)
+    tensors = synthetic.tensors(name)
+    path = write_weights(tmp_path / "motion.safetensors", tensors, metadata={})
+    module = read_motion(path)
+    assert not module.notes
+    assert module.picture is not None
+    unet = unet_of("sd15", "small")
+    check_picture(module.picture, unet)
+    read = load_picture(module.picture, unet, device=torch.device("cpu"))
+    if name == "motion-pia":
+        assert read.channels is not None
+        assert torch.equal(read.channels, tensors["conv_in.weight"][:, 4:].float())
+    else:
+        assert read.encoder is not None
+        for key, value in read.encoder.state_dict().items():
+            assert torch.equal(value, tensors[f"img_encoder.{key}"].float())
+
+
+def test_a_picture_input_for_another_image_model_is_refused(tmp_path: Path) -> None:
+    tensors = synthetic.tensors("motion-pia")
+    tensors["conv_in.weight"] = torch.zeros(8, 9, 3, 3)
+    path = write_weights(tmp_path / "motion.safetensors", tensors, metadata={})
+    with pytest.raises(FileError, match="picture input of pia for this model"):
+        inflate(unet_of("sd15", "small"), read_motion(path))
 
 
 @pytest.mark.parametrize(

@@ -88,13 +88,15 @@ def test_a_configuration_that_contradicts_the_weights_is_refused(
         assert "\n" not in str(refused.value)
 
 
-def test_an_adapter_that_reads_a_picture_is_refused_as_pia(tmp_path: Path) -> None:
+def test_an_adapter_that_reads_a_picture_is_pia(tmp_path: Path) -> None:
     folder = synthetic.write_adapter_folder(tmp_path / "adapter", "motion-v2-diffusers")
     changed(folder, conv_in_channels=9)
     kernel = {"conv_in.weight": torch.zeros(32, 9, 3, 3), "conv_in.bias": torch.zeros(32)}
     save_file({**load_file(folder / WEIGHTS), **kernel}, folder / WEIGHTS)
-    with pytest.raises(FileError, match=r"PIA, which cannot be used yet: .*nine channels"):
-        read_motion(folder)
+    module = read_motion(folder)
+    assert module.family.name == "pia"
+    assert module.picture is not None
+    assert set(module.picture.header.shapes) == set(kernel)
     assert inspect(folder).family == "pia"
 
 

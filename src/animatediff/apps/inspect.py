@@ -94,11 +94,9 @@ def _content(found: Inspection) -> Iterator[str]:
 
 def what_to_do(found: Inspection) -> str:
     """Return which option takes the file, or why none does."""
-    from animatediff.weights.families import FAMILIES
     from animatediff.weights.inspection.kinds import KINDS
 
-    family = FAMILIES.get(found.family)
-    refusal = family.refusal if family is not None and found.kind == "motion" else found.refusal
+    refusal = found.refusal
     if refusal:
         return f"not supported yet: {refusal}"
     if found.kind in ("other", "unknown"):

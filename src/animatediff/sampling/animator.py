@@ -34,6 +34,9 @@ from animatediff.sampling.draw import draw_latents
 from animatediff.sampling.finish_choice import finish_of
 from animatediff.sampling.guided import guidance_of
 from animatediff.sampling.image_prompts.build import image_prompts_of
+from animatediff.sampling.image_to_video.moved import Moved, moved_picture
+from animatediff.sampling.image_to_video.picture import picture_source
+from animatediff.sampling.image_to_video.way import ways_of
 from animatediff.sampling.inputs import check_input_files
 from animatediff.sampling.loading import Loaded, load_parts, move
 from animatediff.sampling.lora_cache import MOST_LORAS, LoraCache
@@ -59,6 +62,7 @@ from animatediff.weights.adapters import LoadedLowRank
 from animatediff.weights.control.loader import LoadedControl
 from animatediff.weights.families import Family
 from animatediff.weights.image_model.base_model import BaseModel
+from animatediff.weights.motion_picture import PictureInput
 from animatediff.weights.roles import RoleName
 from animatediff.weights.textual_inversion import Word
 
@@ -83,6 +87,7 @@ class Animator:
         added: what was added to the image model, by role (``weights/roles.py``).
         notes: what is to be known of the files, a sentence each.
         own_loras: the LoRAs of ``load``, for requests that name none.
+        picture: what the motion module's file reads a picture with, if it does.
     """
 
     base: BaseModel
@@ -95,6 +100,7 @@ class Animator:
     added: Mapping[RoleName, tuple[Any, ...]]
     notes: tuple[str, ...] = ()
     own_loras: tuple[str, ...] = ()
+    picture: PictureInput | None = None
 
     @classmethod
     def load(
@@ -172,7 +178,8 @@ class Animator:
         runtime = replace(self.runtime, device=device)
         base = move(self.base, self.animated, self.added, device=runtime.torch_device())
         loras = LoraCache(base, most=self.loras.most)
-        return replace(self, base=base, runtime=runtime, loras=loras)
+        picture = self.picture and self.picture.to(runtime.torch_device())
+        return replace(self, base=base, runtime=runtime, loras=loras, picture=picture)
 
     def animate(
         self,
@@ -199,7 +206,7 @@ class Animator:
         """
         asked = chosen(request, choices, loras=self.own_loras)
         source = read_source(asked, frames_in(choices))
-        settled = settle(asked, self.model, source=source)
+        settled = settle(asked, self.model, source=source or picture_source(asked))
         self.loras.make_room([path for path, _ in settled.styles])
         with ExitStack() as stack:
             stack.enter_context(memory_named("The animation"))
@@ -228,8 +235,11 @@ class Animator:
                     )
                 )
             ]
+            moved = stack.enter_context(
+                moved_picture(settled, reads=self.picture, base=self.base, family=self.family)
+            )
             watch = Watch(settled, self.base, on_step, should_stop)
-            return self._animate(settled, watch, weights, inner, source)
+            return self._animate(settled, watch, weights, [*inner, *moved.inner], source, moved)
 
     def resolved(self, request: AnimationRequest | str) -> AnimationRequest:
         """The request with every choice that was left to the model filled in.
@@ -238,7 +248,8 @@ class Animator:
             InputError: the request cannot be, or is for another model or precision.
         """
         asked = chosen(request, {}, loras=self.own_loras)
-        return settle(asked, self.model, source=read_source(asked, None)).request
+        source = read_source(asked, None) or picture_source(asked)
+        return settle(asked, self.model, source=source).request
 
     @property
     def model(self) -> Model:
@@ -249,6 +260,7 @@ class Animator:
             loaded=self.loaded,
             motion_loras=self.motion_loras,
             words=self.words,
+            ways=ways_of((control.network for control in self.controls), self.picture),
         )
 
     def _animate(
@@ -258,6 +270,7 @@ class Animator:
         weights: ChangedWeights,
         inner: Sequence[Around],
         source: Source | None,
+        moved: Moved,
     ) -> Animation:
         """Text, what is wrapped around the model, latents, frames: the order of work."""
         clock = [time.perf_counter()]
@@ -265,7 +278,7 @@ class Animator:
         controls = build_controls(settled, controls=self.controls, texts=texts, base=self.base)
         predict_noise = model_noise(self.animated, texts=texts, controls=controls)
         outer = wrappers(settled, unet=self.base.unet, weights=weights)
-        for around in (*inner, *outer):
+        for around in (*inner, *outer, *moved.outer):
             predict_noise = around(predict_noise)
         beginning = begin_from(
             source,
@@ -282,7 +295,7 @@ class Animator:
             family=self.family,
             predict_noise=predict_noise,
             watch=watch,
-            init=beginning.latents,
+            init=moved.latents if source is None else beginning.latents,
             unguided=beginning.unguided,
         )
         clock.append(time.perf_counter())
@@ -294,6 +307,8 @@ class Animator:
         )
         if settled.request.sparse_colours:
             frames = like_their_pictures(frames, sparse_pictures(settled))
+        if settled.request.image_colours and moved.picture is not None:
+            frames = like_their_pictures(frames, {0: moved.picture})
         clock.append(time.perf_counter())
         request = settled.request
         video = finished(
@@ -306,7 +321,7 @@ class Animator:
             settled,
             loaded=self.loaded,
             family=self.family,
-            notes=self.notes,
+            notes=(*self.notes, *moved.notes(frames[0])),
             styles={path: self.loras.read(path) for path, _ in settled.styles},
             files=self.files,
             words=self.words,

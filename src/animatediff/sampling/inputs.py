@@ -40,6 +40,8 @@ def input_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
     found = {**control_files(request), **image_prompt_files(request)}
     if request.init and request.init != GIVEN_FRAMES:
         found["init"] = files_of(Path(request.init).expanduser())
+    if request.image:
+        found["image"] = files_of(Path(request.image).expanduser())
     return found
 
 

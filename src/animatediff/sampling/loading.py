@@ -27,6 +27,7 @@ from animatediff.weights.families import Betas, Family, Numerics
 from animatediff.weights.image_model.base_model import BaseModel, plan_base_model
 from animatediff.weights.loader import Host, Loader
 from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
+from animatediff.weights.motion_picture import PictureInput, load_picture
 from animatediff.weights.roles import ROLES, Role, RoleName, usable_roles
 from animatediff.weights.storage.read_ahead import first_read, read_ahead
 
@@ -166,6 +167,7 @@ class Parts:
     files: dict[str, Path]
     added: Mapping[RoleName, tuple[Any, ...]]
     notes: tuple[str, ...]
+    picture: PictureInput | None
 
 
 def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime: Runtime) -> Parts:
@@ -217,6 +219,11 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
         base = plan.load(dtype=dtype, device=device)
         if module is not None:
             fill_motion(animated, module, dtype=dtype, device=device)
+        picture = (
+            load_picture(module.picture, base.unet, device=device)
+            if module is not None and module.picture is not None
+            else None
+        )
         extra, word_notes = read_named(loaded.typed, base=base)
         known = {file.name for file in fitted.get("embedding", ())}
         extra = [file for file in extra if file.name not in known]
@@ -255,6 +262,7 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
             ),
             *word_notes,
         ),
+        picture=picture,
     )
 
 

@@ -57,6 +57,19 @@ from animatediff.sampling.image_prompts.options import (
     IpWeights,
 )
 from animatediff.sampling.image_prompts.settings import check_image_prompts
+from animatediff.sampling.image_to_video.options import (
+    AffinityName,
+    ImageColours,
+    ImageMotion,
+    ImageMotionScale,
+    ImagePath,
+    ImagePinned,
+    ImagePower,
+    ImageScale,
+    ImageWay,
+    WayChoice,
+    check_image_to_video,
+)
 from animatediff.sampling.keyframes import (
     InterpolationName,
     checked_prompts,
@@ -236,6 +249,14 @@ class AnimationRequest:
     ip_ranges: IpRanges = ()
     ip_masks: IpMasks = ()
     ip_between: IpBetween = "linear"
+    image: ImagePath = ""
+    image_way: ImageWay = "auto"
+    image_motion: ImageMotion = "small"
+    image_motion_scale: ImageMotionScale = 0.8
+    image_power: ImagePower = 1.0
+    image_scale: ImageScale = 32.0
+    image_pinned: ImagePinned = True
+    image_colours: ImageColours = False
     precision: Precision = "auto"
 
     @property
@@ -309,6 +330,7 @@ class AnimationRequest:
         parse_adapter(self.adapter)
         check_controls(self)
         check_image_prompts(self)
+        check_image_to_video(self)
         check_video_to_video(self)
         check_list("LoRA", self.styles, most=MAX_LORAS)
         check_number("fps", float(self.rate), least=MIN_FPS, most=MAX_FPS)
@@ -468,6 +490,14 @@ class Choices(Files, total=False):
     ip_ranges: Sequence[str]
     ip_masks: Sequence[str]
     ip_between: BetweenName
+    image: str
+    image_way: WayChoice
+    image_motion: AffinityName
+    image_motion_scale: float
+    image_power: float
+    image_scale: float
+    image_pinned: bool
+    image_colours: bool
     precision: Literal["auto", "fp32", "bf16", "fp16"]
 
 

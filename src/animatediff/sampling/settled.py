@@ -14,6 +14,8 @@ import torch
 from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
 from animatediff.sampling.finish_choice import with_finish
+from animatediff.sampling.image_to_video.options import BLEND_STRENGTH, WayName
+from animatediff.sampling.image_to_video.way import chosen_way
 from animatediff.sampling.loading import Loaded
 from animatediff.sampling.request import AnimationRequest, check_request
 from animatediff.sampling.scale import Scale
@@ -47,6 +49,7 @@ class Model:
         side: the image model's own size in pixels.
         motion_guidance: of each MotionLoRA, what its file says.
         words: names of its textual inversions, in lower case.
+        ways: how it can animate a picture, the best first.
     """
 
     loaded: Loaded
@@ -56,6 +59,7 @@ class Model:
     side: int
     motion_guidance: tuple[float, ...]
     words: frozenset[str] = frozenset()
+    ways: tuple[WayName, ...] = ("blend",)
 
     @classmethod
     def of(
@@ -66,6 +70,7 @@ class Model:
         loaded: Loaded,
         motion_loras: Sequence[LoadedLowRank],
         words: Sequence[Word] = (),
+        ways: tuple[WayName, ...] = ("blend",),
     ) -> Model:
         """What these files decide."""
         unit, own = base.pixels_per_latent, base.unet.config["sample_size"]
@@ -78,6 +83,7 @@ class Model:
             side=min(own * unit, family.size) if isinstance(own, int) else family.size,
             motion_guidance=tuple(each.file.motion_guidance for each in motion_loras),
             words=frozenset(word.name.lower() for word in words),
+            ways=ways,
         )
 
 
@@ -98,6 +104,7 @@ class Settled:
         side: the model's own size in pixels.
         template: the texts in which wildcards were resolved, as they were typed.
         first: the first denoising step to take.
+        image_way: how the picture is animated; nothing if there is none.
     """
 
     request: AnimationRequest
@@ -115,6 +122,7 @@ class Settled:
     template: Mapping[str, str]
     side: int
     first: int
+    image_way: WayName | None
 
     @property
     def is_guided(self) -> bool:
@@ -164,6 +172,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     check_multiple("height", height, of=unit)
     final = _without_wildcards(replace(filled, guidance=float(guidance), precision=model.precision))  # pyright: ignore[reportArgumentType] - one of its own names
     typed, found = _texts(filled), _texts(final)
+    way = chosen_way(final, model.ways)
     pull = request.motion_guidance
     return Settled(
         request=final,
@@ -180,7 +189,8 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         windows=_windows(final, num_frames, family=family, loaded=model.loaded),
         template={name: text for name, text in typed.items() if text != found[name]},
         side=model.side,
-        first=_first(final, steps=steps, sampler=SAMPLERS[scheduler]),
+        first=_first(final, steps=steps, sampler=SAMPLERS[scheduler], way=way),
+        image_way=way,
     )
 
 
@@ -194,13 +204,15 @@ def _like(request: AnimationRequest, source: Source, *, side: int) -> AnimationR
     return replace(request, fps=fps, num_frames=num_frames, width=width, height=height)
 
 
-def _first(request: AnimationRequest, *, steps: int, sampler: SamplerKind) -> int:
+def _first(
+    request: AnimationRequest, *, steps: int, sampler: SamplerKind, way: WayName | None
+) -> int:
     """The first denoising step to take; not 0 only if there is something to begin from.
 
     Raises:
         InputError: the sampler draws fresh noise, so that inverting makes no sense.
     """
-    if not request.init:
+    if not (request.init or request.image):
         return 0
     if request.invert and sampler.noisy:
         raise InputError(
@@ -209,7 +221,14 @@ def _first(request: AnimationRequest, *, steps: int, sampler: SamplerKind) -> in
         )
     if request.start_step is not None:
         return request.start_step
-    return first_step(STRENGTH if request.strength is None else request.strength, steps=steps)
+    usual = STRENGTH if way is None else BLEND_STRENGTH if way == "blend" else 1.0
+    first = first_step(usual if request.strength is None else request.strength, steps=steps)
+    if first > 0 and request.free_init > 1:
+        raise InputError(
+            "FreeInit begins every round from noise, which leaves nothing of --image; use one of "
+            "them, or --strength 1 with a model that reads pictures."
+        )
+    return first
 
 
 def _windows(

@@ -74,7 +74,6 @@ class Family:
         steps: default number of steps.
         guidance: default guidance scale.
         companion: a file that it needs in addition, in users' words.
-        refusal: why it is not supported; empty if it is.
     """
 
     name: str
@@ -95,7 +94,6 @@ class Family:
     steps: int = 25
     guidance: float = 7.5
     companion: str = ""
-    refusal: str = ""
 
     def with_numerics(self, numerics: Numerics) -> Family:
         """Return the family as it was trained, or as diffusers computes every family.
@@ -171,7 +169,7 @@ FAMILIES: Mapping[str, Family] = {
             lcm_steps=200,
             steps=6,
             guidance=2.0,
-            refusal="it animates a given picture through an image encoder of its own",
+            companion="AnimateLCM_sd15_t2v_lora.safetensors:0.8",
         ),
         *map(_lightning, (1, 2, 4, 8)),
         Family(
@@ -189,8 +187,7 @@ FAMILIES: Mapping[str, Family] = {
         Family(
             name="pia",
             title="PIA",
-            mid=True,
-            refusal="it animates a given picture through nine channels of input",
+            resnet_norm_scope="video",
         ),
         Family(
             name="longanimatediff",

@@ -20,6 +20,7 @@ from animatediff.model.motion_module import NormScope, frame_positions
 from animatediff.weights.families import BASES, FAMILIES, Base, Family, Numerics, family_of
 from animatediff.weights.inspect import Inspection, check_kind, inspect_header
 from animatediff.weights.motion_adapter import adapter_weights, check_config, config_beside
+from animatediff.weights.motion_picture import PictureFile, check_picture, picture_file
 from animatediff.weights.names.layouts import Layout, is_motion
 from animatediff.weights.names.recognise import Recognised, recognise
 from animatediff.weights.storage.completeness import check_fit, check_unknown, counted
@@ -51,6 +52,7 @@ class MotionFile:
         heads: of its attention.
         rows: number of frames with positions, from the file, its configuration or its family.
         notes: sentences for the user.
+        picture: what else of the file reads a picture, for families that animate one.
     """
 
     header: Header
@@ -64,6 +66,7 @@ class MotionFile:
     heads: int
     rows: int
     notes: tuple[str, ...] = ()
+    picture: PictureFile | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -104,12 +107,9 @@ def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithfu
         path, strangers, of=len(strangers) + len(found.names), role="a motion module"
     )
     found_family, notes = _family_in(header, seen) if family == AUTO else (family_of(family), [])
-    if found_family.refusal:
-        raise FileError(
-            f"{path} is {found_family.title}, which cannot be used yet: {found_family.refusal}."
-        )
     rows = _position_rows(header, found) or rows or found_family.position_rows
     used = _knowing(found_family, rows=rows).with_numerics(numerics)
+    picture = picture_file(header, family=found_family.name)
     return MotionFile(
         header=_only(header, found.names, strangers),
         names=found.names,
@@ -121,7 +121,8 @@ def read_motion(path: Path, *, family: str = AUTO, numerics: Numerics = "faithfu
         resnet_norm_scope=used.resnet_norm_scope,
         heads=PUBLISHED_HEADS,
         rows=rows,
-        notes=(*notes, *left_out, *_notes_on(header, found)),
+        notes=(*notes, *left_out, *_notes_on(header, found, picture=picture)),
+        picture=picture,
     )
 
 
@@ -238,10 +239,11 @@ def _position_rows(header: Header, found: Recognised) -> int | None:
     return shapes[0][1] if shapes and len(shapes[0]) == 3 else None
 
 
-def _notes_on(header: Header, found: Recognised) -> Sequence[str]:
+def _notes_on(header: Header, found: Recognised, *, picture: PictureFile | None) -> Sequence[str]:
     notes: list[str] = []
     name = header.path.name
-    others = [other for other in found.others if not is_motion(other)]
+    read = () if picture is None else picture.header.shapes
+    others = [other for other in found.others if not is_motion(other) and other not in read]
     if others:
         notes.append(
             f"{name} also holds {counted(others)} of no motion module; "
@@ -285,6 +287,8 @@ def inflate(unet: UNet2DConditionModel, motion: MotionFile) -> AnimatedUNet:
         FileError: the module was made for another U-Net.
     """
     _check_base(unet, motion)
+    if motion.picture is not None:
+        check_picture(motion.picture, unet)
     try:
         animated = AnimatedUNet(
             unet,

@@ -113,19 +113,37 @@ def our_motion(size: Size) -> Shapes:
 def pia(size: Size) -> Shapes:
     """PIA: motion modules, and an input layer that also reads the picture."""
     width = channels("sd15", size)[0]
-    return authors_motion(mid=True)(size) | {
+    return authors_motion()(size) | {
         "conv_in.weight": (width, 9, 3, 3),
         "conv_in.bias": (width,),
     }
 
 
+def pyramid(prefix: str, size: Size, *, inputs: int) -> Shapes:
+    """T2I-Adapter's encoder as AnimateLCM and MotionCtrl have it: outer kernels of one position."""
+    widths = channels("sd15", size)
+    shapes: Shapes = {
+        f"{prefix}conv_in.weight": (widths[0], inputs, 3, 3),
+        f"{prefix}conv_in.bias": (widths[0],),
+    }
+    before = widths[0]
+    for index in range(2 * len(widths)):
+        width = widths[index // 2]
+        block = f"{prefix}body.{index}."
+        if width != before:
+            shapes |= {
+                f"{block}in_conv.weight": (width, before, 1, 1),
+                f"{block}in_conv.bias": (width,),
+            }
+        shapes |= {f"{block}block1.weight": (width, width, 3, 3), f"{block}block1.bias": (width,)}
+        shapes |= {f"{block}block2.weight": (width, width, 1, 1), f"{block}block2.bias": (width,)}
+        before = width
+    return shapes
+
+
 def animatelcm_i2v(size: Size) -> Shapes:
-    """AnimateLCM for pictures; below ``img_encoder.`` the names are of our making."""
-    encoder: Shapes = {}
-    for i, width in enumerate(channels("sd15", size)):
-        encoder[f"img_encoder.blocks.{i}.weight"] = (width, 4 if i == 0 else width, 3, 3)
-        encoder[f"img_encoder.blocks.{i}.bias"] = (width,)
-    return authors_motion(rows=None, mid=True)(size) | encoder
+    """AnimateLCM for pictures: motion modules, and an encoder of the picture's latents."""
+    return authors_motion(rows=None, mid=True)(size) | pyramid("img_encoder.", size, inputs=4)
 
 
 def whole_unet_ddp(size: Size) -> Shapes:

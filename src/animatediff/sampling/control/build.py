@@ -111,6 +111,11 @@ class _Builder:
         request = self.request
         network.grafts.scale = request.sparse_motion
         pictures = sparse_pictures(self.settled)
+        if not pictures:
+            raise InputError(
+                f"{setting.name} is a SparseCtrl model that --image is not given to here; give it "
+                "pictures with --sparse, or leave it out."
+            )
         unit = as_unit(preprocessed(np.stack(list(pictures.values())), name=setting.preprocess))
         hints = self._latents(unit) if network.version == "rgb" else unit
         with torch.inference_mode():
@@ -200,7 +205,8 @@ def sparse_pictures(settled: Settled) -> dict[int, Frames]:
         InputError: a frame is not one of the animation, or two are the same.
     """
     found: dict[int, Frames] = {}
-    for hint in sparse_hints(settled.request):
+    image = settled.request.image if settled.image_way == "sparse-control" else ""
+    for hint in sparse_hints(settled.request, image=image):
         if not -settled.num_frames <= hint.frame < settled.num_frames:
             raise InputError(
                 f"--sparse names frame {hint.frame}, and the animation has {settled.num_frames}; the "

@@ -117,13 +117,17 @@ def control_settings(request: AnimationRequest) -> tuple[ControlSetting, ...]:
     return tuple(found)
 
 
-def sparse_hints(request: AnimationRequest) -> tuple[SparseHint, ...]:
+def sparse_hints(request: AnimationRequest, *, image: str = "") -> tuple[SparseHint, ...]:
     """The pictures for SparseCtrl.
+
+    Args:
+        request: the request.
+        image: a picture to animate, which is the hint of frame 0.
 
     Raises:
         InputError: one has no frame, or two have the same.
     """
-    hints: list[SparseHint] = []
+    hints = [SparseHint(Path(image).expanduser(), 0)] if image else []
     for text in request.sparse:
         match = re.fullmatch(r"(.+)@\s*(-?\d{1,6})", text, flags=re.DOTALL)
         if match is None:
@@ -134,7 +138,8 @@ def sparse_hints(request: AnimationRequest) -> tuple[SparseHint, ...]:
         hints.append(SparseHint(Path(match[1]).expanduser(), int(match[2])))
     if len({hint.frame for hint in hints}) < len(hints):
         raise InputError(
-            "Two --sparse pictures are for the same frame; give each a frame of its own."
+            "Two --sparse pictures are for the same frame; give each a frame of its own (--image is "
+            "for frame 0)."
         )
     return tuple(hints)
 

@@ -58,12 +58,12 @@ Strength = Annotated[
     float | None,
     Option(
         "Share of the denoising steps that is taken with --init: at 0 the result is the video, at 1 "
-        "only its length and rate are left of it.",
+        "only its length and rate are left of it. Also with --image.",
         group=_GROUP,
         foreign=("denoise", "denoising-strength", "denoise-strength"),
         least=0,
         most=1,
-        unset="0.6 with --init",
+        unset="0.6 with --init, 0.75 where --image is blended in, 1 elsewhere",
     ),
 ]
 StartStep = Annotated[
@@ -121,6 +121,9 @@ def check_video_to_video(request: AnimationRequest) -> None:
     Raises:
         InputError: options contradict each other.
     """
+    if request.image and not (request.invert or request.init_prompt):
+        _check_parts(request)
+        return
     if not request.init:
         given = {
             "--strength": request.strength is not None,
@@ -132,15 +135,19 @@ def check_video_to_video(request: AnimationRequest) -> None:
         if needless:
             raise InputError(f"{needless} needs a video to begin from; give one with --init.")
         return
-    if request.strength is not None and request.start_step is not None:
-        raise InputError(
-            "--strength and --start-step both say how much of --init is drawn anew; give one of them."
-        )
+    _check_parts(request)
     if request.init_prompt and not request.invert:
         raise InputError("--init-prompt is for --invert; add --invert, or leave it out.")
     if request.free_init > 1:
         raise InputError(
             "FreeInit begins every round from noise, which leaves nothing of --init; use one of them."
+        )
+
+
+def _check_parts(request: AnimationRequest) -> None:
+    if request.strength is not None and request.start_step is not None:
+        raise InputError(
+            "--strength and --start-step both say how much of --init is drawn anew; give one of them."
         )
     if request.start_step is not None and request.steps is not None:
         _check_start(request.start_step, request.steps)

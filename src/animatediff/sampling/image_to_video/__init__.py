@@ -1,0 +1,1 @@
+"""Image to video: a picture that an animation begins with, by the best way that is loaded."""
