@@ -17,12 +17,14 @@ from starlette.types import ASGIApp
 
 from animatediff.apps.server.gate import Gate
 from animatediff.apps.server.openapi import describe
-from animatediff.apps.server.problems import FieldError, Refused, problem
+from animatediff.apps.server.problems import FieldError, Refused, problem, refusal_of
+from animatediff.apps.server.queue.jobs import Conflict, Full
 from animatediff.apps.server.routes.a1111 import a1111_routes
 from animatediff.apps.server.routes.native import native_routes
 from animatediff.apps.server.routes.supervision import supervision_routes
 from animatediff.apps.server.routes.videos import videos_routes
 from animatediff.apps.server.service import Service
+from animatediff.errors import FileError, InputError, MemoryLimitError, OutputError
 
 PAGE = Path(__file__).resolve().parent / "page"
 
@@ -85,8 +87,15 @@ def create_app(service: Service, *, background: Sequence[Background] = ()) -> AS
         return problem(Refused(422, "A value in the address cannot be used.", errors=errors))
 
     @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
-        return problem(error, path=request.url.path)
+    @app.exception_handler(Full)
+    @app.exception_handler(Conflict)
+    @app.exception_handler(InputError)
+    @app.exception_handler(FileError)
+    @app.exception_handler(MemoryLimitError)
+    @app.exception_handler(OutputError)
+    @app.exception_handler(Exception)
+    async def refused(request: Request, error: Exception) -> Response:
+        return problem(refusal_of(error), path=request.url.path)
 
     gate = Gate(app, settings=service.settings, logs=service.logs)
     app.state.check_token = gate.check

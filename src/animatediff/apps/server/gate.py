@@ -83,10 +83,12 @@ class Gate:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # no WebSockets
-        began, status, started = time.perf_counter(), 500, False
+        began, status, started, whole = time.perf_counter(), 500, False, False
 
         async def noted_send(message: Message) -> None:
-            nonlocal status, started
+            nonlocal status, started, whole
+            if message["type"] == "http.response.body":
+                whole = not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
                 headers = MutableHeaders(scope=message)
@@ -105,7 +107,9 @@ class Gate:
         except Exception as error:
             if started:
                 self.logs.failure(error, path=scope["path"])
-                raise
+                if not whole:
+                    raise  # so that the connection is closed, and half an answer not taken for whole
+                return
             refused = refusal_of(error)
             if refused.status == 500:
                 self.logs.failure(error, path=scope["path"])

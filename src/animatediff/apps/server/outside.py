@@ -34,6 +34,8 @@ MOST_FORMATS = len(FORMATS)
 MOST_PRIORITY = 100
 LISTING_SECONDS = 5.0
 RANDOM_SEED = -1
+MOST_NUMBER = 1 << 65
+"""A larger whole number has no float, and no field takes one."""
 
 Takes = Literal["text", "prompt", "upload", "upload@frame", "refused"]
 
@@ -273,8 +275,11 @@ def _value(row: Declared, value: Any) -> Any:
         return _rate(value)
     if row.is_list and isinstance(value, list):
         value = tuple(typing.cast("list[Any]", value))
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int) and abs(number) >= MOST_NUMBER:
+            raise InputError(f"{row.field} is a number of too many digits; choose a smaller one.")
     if row.annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) < 1e15 else value
+        value = float(value)
     check_field(row, value)
     if isinstance(value, Mapping):
         pairs = typing.cast("Mapping[Any, Any]", value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,6 +10,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 
 from animatediff.apps.server.queue.jobs import Conflict, Full
+from animatediff.apps.server.sentences import without_paths
 from animatediff.errors import FileError, InputError, MemoryLimitError, OutputError
 
 MEDIA_TYPE = "application/problem+json"
@@ -96,13 +96,3 @@ def refusal_of(error: Exception) -> Refused:
             return Refused(507, str(error), headers={"Retry-After": str(RETRY_SECONDS)})
         case _:
             return Refused(500, "The server failed at this request; its log has the cause.")
-
-
-_PATH = re.compile(
-    r"(?<![\w.:/\\])(?!/(?:api|v1|sdapi)/)(?:file:)?(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:;,'\"()]+)+[/\\]([^\s/\\:;,'\"()]+)"
-)
-
-
-def without_paths(sentence: str) -> str:
-    """A sentence in which an absolute path of this machine is only its last name."""
-    return _PATH.sub(r"\1", sentence)

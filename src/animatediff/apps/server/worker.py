@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from animatediff.apps.failures import EXIT_CODES, explain
-from animatediff.apps.server.problems import without_paths
 from animatediff.apps.server.queue.database import Database
 from animatediff.apps.server.queue.job import Failure, Job, Outcome, ResultFile
 from animatediff.apps.server.queue.jobs import JobQueue
 from animatediff.apps.server.queue.store import Store
 from animatediff.apps.server.queue.workers import Workers
+from animatediff.apps.server.sentences import without_paths
 from animatediff.apps.server.settings import Endurance
 from animatediff.errors import Cancelled, FileError, OutputError
 
