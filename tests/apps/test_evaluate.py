@@ -27,7 +27,7 @@ from animatediff.apps.cli import main
         (["motion-lora"], 2, "that says which camera move it learned."),
         (["single-clip"], 2, "that says which single clip it learned from."),
         (
-            ["control", "--control", "none", "--pictures", "none"],
+            ["control", "--control", "none", "--image", "none"],
             3,
             "holds no scorer; train one with `animatediff evaluate scorer`.",
         ),

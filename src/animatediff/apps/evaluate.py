@@ -99,8 +99,10 @@ class Options:
     """For `control`: the network that follows a hint in each frame, a name or a file, or none."""
     hint: PreprocessName = "canny"
     """For `control`: what it follows, drawn from held-out clips."""
-    pictures: str = "pictures"
-    """For `control`: the SparseCtrl network that moves a picture, a name or a file, or none."""
+    image: str = "auto"
+    """For `control`: how `--image` moves a picture: auto as without another option, or by a SparseCtrl
+    network, a name or a file; none to skip.
+    """
     frames: int = 16
     """Frames of each animation."""
     scheduler: Annotated[SchedulerName | None, optional("NAME")] = None

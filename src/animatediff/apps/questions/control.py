@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from animatediff.world.protocol.control import DrawGuided
     from animatediff.world.protocol.subjects import Frames
 
-NONE = "none"
+NONE, AUTO = "none", "auto"
 
 
 def control(options: Options, progress: Progress) -> Report:
@@ -32,8 +32,8 @@ def control(options: Options, progress: Progress) -> Report:
     from animatediff.world.protocol.control import judge_control
     from animatediff.world.protocol.motion import real_frames
 
-    for name in (options.control, options.pictures):
-        if name != NONE:
+    for name in (options.control, options.image):
+        if name not in (NONE, AUTO):
             resolve("control", name)
     scorer, clips = read_scorer(options), chosen_clips(options)
     guides = [real_frames(clip, count=options.frames) for clip in clips]
@@ -41,13 +41,9 @@ def control(options: Options, progress: Progress) -> Report:
     if options.control != NONE:
         asked = {"controls": (f"{options.control}:1",), "control_preprocess": (options.hint,)}
         hinted = _guided(options, asked, guides, given=lambda at: {"control_inputs": (str(at),)})
-    if options.pictures != NONE:
-        pictured = _guided(
-            options,
-            {"controls": (f"{options.pictures}:1",)},
-            guides,
-            given=lambda at: {"sparse": (f"{at / _name(0)}@0",)},
-        )
+    if options.image != NONE:
+        loaded = {} if options.image == AUTO else {"controls": (f"{options.image}:1",)}
+        pictured = _guided(options, loaded, guides, given=lambda at: {"image": str(at / _name(0))})
     free = draw_of(options)
     report = judge_control(
         free,
