@@ -1,0 +1,272 @@
+"""A client script for AUTOMATIC1111's API with sd-webui-animatediff, as their documents show it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.apps.server.served import Served, until
+
+from animatediff.apps.server.a1111 import ARGUMENTS, request_of, settings_of, translate
+from animatediff.apps.server.problems import Refused
+from animatediff.video import Video
+
+MOTION = "mm_sd_v15_v2.ckpt"
+DICT_ARGUMENTS: dict[str, Any] = {
+    "model": MOTION,
+    "format": ["GIF"],
+    "enable": True,
+    "video_length": 16,
+    "fps": 8,
+    "loop_number": 0,
+    "closed_loop": "R+P",
+    "batch_size": 16,
+    "stride": 1,
+    "overlap": -1,
+    "interp": "Off",
+    "interp_x": 10,
+    "video_source": "",
+    "video_path": "",
+    "mask_path": "",
+    "latent_power": 1,
+    "latent_scale": 32,
+    "last_frame": None,
+    "latent_power_last": 1,
+    "latent_scale_last": 32,
+    "request_id": "",
+}
+"""The table of arguments that their guide to the API shows."""
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service whose model folder has the motion module that the script names."""
+    models = tmp_path_factory.mktemp("webui")
+    motion = models / "extensions" / "sd-webui-animatediff" / "model" / MOTION
+    motion.parent.mkdir(parents=True)
+    motion.write_bytes(b"")
+    lora = models / "models" / "Lora" / "style.safetensors"
+    lora.parent.mkdir(parents=True)
+    lora.write_bytes(b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANIMATEDIFF_MODELS", str(models))
+        with Served(tmp_path_factory.mktemp("a1111")) as running:
+            yield running
+
+
+def payload(arguments: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "prompt": "1girl, sitting on the beach",
+        "negative_prompt": "worst quality",
+        "seed": 44,
+        "steps": 20,
+        "width": 512,
+        "height": 512,
+        "sampler_name": "Euler a",
+        "cfg_scale": 7,
+        "alwayson_scripts": {"AnimateDiff": {"args": arguments}},
+        **more,
+    }
+
+
+def values(count: int) -> list[Any]:
+    listed = [DICT_ARGUMENTS.get(name, default) for name, default in ARGUMENTS]
+    return [list(v) if isinstance(v, tuple) else v for v in listed[:count]]
+
+
+@pytest.mark.parametrize("arguments", [[DICT_ARGUMENTS], DICT_ARGUMENTS, values(20), values(25)])
+def test_the_published_script_works_unchanged(named: Served, arguments: Any) -> None:
+    answer = named.client.post("/sdapi/v1/txt2img", json=payload(arguments))
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    assert len(made["images"]) == 1
+    assert base64.b64decode(made["images"][0])
+    info = json.loads(made["info"])
+    assert (info["seed"], info["steps"], info["sampler_name"]) == (44, 20, "Euler a")
+    assert made["parameters"]["prompt"] == "1girl, sitting on the beach"
+    job = named.job(info["job_ids"][0])
+    assert job["source"] == "a1111"
+    assert job["formats"] == ["gif"]
+    wanted = {"num_frames": 16, "motion": MOTION, "guidance": 7.0, "scheduler": "euler-a"}
+    assert {name: job["request"][name] for name in wanted} == wanted
+
+
+def test_without_animatediff_it_is_a_picture_and_batches_are_seeds(named: Served) -> None:
+    body = {"prompt": "a fox", "steps": 5, "seed": 7, "batch_size": 2, "n_iter": 2}
+    made = named.client.post("/sdapi/v1/txt2img", json=body).json()
+    assert len(made["images"]) == 4
+    info = json.loads(made["info"])
+    assert info["all_seeds"] == [7, 8, 9, 10]
+    job = named.job(info["job_ids"][0])
+    assert (job["request"]["num_frames"], job["request"]["motion"]) == (1, "none")
+
+
+def test_img2img_begins_from_the_picture(named: Served, tmp_path: Path) -> None:
+    picture = Video(np.full((1, 16, 16, 3), 200, np.uint8), 8).save(tmp_path / "in.png")
+    data = base64.b64encode(picture.read_bytes()).decode()
+    for text in (data, f"data:image/png;base64,{data}"):
+        body = payload([DICT_ARGUMENTS], init_images=[text], denoising_strength=0.4)
+        answer = named.client.post("/sdapi/v1/img2img", json=body)
+        assert answer.status_code == 200, answer.text
+        job = named.job(json.loads(answer.json()["info"])["job_ids"][0])
+        assert job["request"]["strength"] == 0.4
+        assert len(job["request"]["init"]) == 64
+    for bad in (["https://example.org/a.png"], ["/etc/passwd"], [data, data], [], "x"):
+        refused = named.client.post("/sdapi/v1/img2img", json=payload([], init_images=bad))
+        assert refused.status_code == 422
+
+
+def test_lists_and_progress_have_their_shapes(named: Served) -> None:
+    models = named.client.get("/sdapi/v1/sd-models").json()
+    assert {"title", "model_name", "hash", "sha256", "filename"} <= set(models[0])
+    assert "emoji" in [model["model_name"] for model in models]
+    assert "style" in [each["name"] for each in named.client.get("/sdapi/v1/loras").json()]
+    assert all("name" in each for each in named.client.get("/sdapi/v1/samplers").json())
+    assert "sd_model_checkpoint" in named.client.get("/sdapi/v1/options").json()
+    assert named.client.post("/sdapi/v1/options", json={}).status_code == 422
+    idle = named.client.get("/sdapi/v1/progress").json()
+    assert set(idle) == {"progress", "eta_relative", "state", "current_image", "textinfo"}
+    job = named.submit("a fox steps=200 sleep=0.05")
+    busy = until(
+        lambda: (
+            p if (p := named.client.get("/sdapi/v1/progress").json())["progress"] > 0.06 else None
+        )
+    )
+    assert busy["state"]["sampling_steps"] == 200
+    named.client.post("/sdapi/v1/interrupt")
+    assert named.job(job["id"])["state"] == "running"  # it is not of this API
+    named.client.post(f"/api/v1/jobs/{job['id']}/cancel")
+    named.ended(job["id"])
+
+
+def test_interrupt_stops_what_this_api_began(named: Served) -> None:
+    import threading
+
+    answers: list[int] = []
+    body = payload([DICT_ARGUMENTS], prompt="steps=500 sleep=0.05")
+
+    def ask() -> None:
+        answers.append(named.client.post("/sdapi/v1/txt2img", json=body).status_code)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    until(lambda: named.client.get("/sdapi/v1/progress").json()["progress"] > 0.06)
+    named.client.post("/sdapi/v1/interrupt")
+    thread.join(30)
+    assert answers == [409]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"enable_hr": True}, "enable_hr"),
+        ({"styles": ["x"]}, "styles"),
+        ({"sampler_name": "Heun"}, "Heun"),
+        ({"alwayson_scripts": {"ControlNet": {"args": []}}}, "ControlNet"),
+        ({"alwayson_scripts": {"AnimateDiff": {"args": [1, 2, 3]}}}, "3 arguments"),
+        (
+            {"alwayson_scripts": {"AnimateDiff": {"args": [{"video_path": "/a", "enable": True}]}}},
+            "video_path",
+        ),
+        ({"override_settings": {"sd_model_checkpoint": "../x"}}, "path"),
+        ({"n_iter": 100}, "100"),
+        ({"steps": "many"}, "steps"),
+    ],
+)
+def test_what_is_not_done_here_is_said(named: Served, change: dict[str, Any], words: str) -> None:
+    answer = named.client.post("/sdapi/v1/txt2img", json={"prompt": "a fox", **change})
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+
+
+def test_long_clips_loops_and_travel_are_translated() -> None:
+    arguments = {
+        **DICT_ARGUMENTS,
+        "video_length": 48,
+        "overlap": 6,
+        "stride": 2,
+        "closed_loop": "A",
+        "format": ["MP4", "Frame", "TXT"],
+        "interp": "FILM",
+        "interp_x": 3,
+        "freeinit_enable": True,
+        "freeinit_iters": 2,
+    }
+    found = translate(payload([arguments], prompt="best quality\n0: a fox\n16: a hare\nflat"))
+    assert found.fields["prompts"] == {
+        "0": "best quality, a fox, flat",
+        "16": "best quality, a hare, flat",
+    }
+    wanted = {
+        "num_frames": 48,
+        "window_length": 16,
+        "window_overlap": 6,
+        "window_stride": 2,
+        "loop": True,
+        "interpolate": 3,
+        "free_init": 2,
+    }
+    assert {name: found.fields[name] for name in wanted} == wanted
+    assert found.formats == ["mp4", "png"]
+    assert any("FILM" in note for note in found.notes)
+    with pytest.raises(Refused, match="closed_loop"):
+        translate(payload([{**DICT_ARGUMENTS, "closed_loop": "Z"}]))
+
+
+INFOTEXT = (
+    "1girl, <lora:style:0.8>\nsecond line\nNegative prompt: worst quality\nSteps: 25, "
+    "Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 123, Size: 512x768, "
+    'Model hash: 0123456789, Model: fox, Clip skip: 2, Hires upscale: 2, AnimateDiff: "model: '
+    "mm_sd_v15_v2.ckpt, video_length: 16, fps: 8, loop_number: 0, closed_loop: A, batch_size: 16, "
+    'stride: 1, overlap: 4, interp: Off, interp_x: 10, mm_hash: 69ed0f5f", Version: v1.8.0'
+)
+
+
+def test_an_infotext_becomes_settings() -> None:
+    fields, notes = request_of(INFOTEXT)
+    assert fields == {
+        "prompt": "1girl, <lora:style:0.8>\nsecond line",
+        "negative_prompt": "worst quality",
+        "steps": 25,
+        "scheduler": "dpm++2m-karras",
+        "guidance": 7.5,
+        "seed": 123,
+        "width": 512,
+        "height": 768,
+        "model": "fox",
+        "clip_skip": 2,
+        "motion": "mm_sd_v15_v2.ckpt",
+        "num_frames": 16,
+        "fps": 8,
+        "loop": True,
+    }
+    assert notes == ["'Hires upscale' has no setting here and is left out."]
+
+
+@pytest.mark.parametrize("text", ["", "\n" * 1000, ":" * 100_000, '"' * 100_000, "a: " * 50_000])
+def test_any_text_can_be_read_as_an_infotext(text: str) -> None:
+    settings_of(text)
+    request_of(text)
+
+
+def test_a_picture_gives_its_settings_back(named: Served, tmp_path: Path) -> None:
+    frames = np.zeros((2, 16, 16, 3), np.uint8)
+    path = Video(frames, 8).save(tmp_path / "theirs.gif", metadata={"parameters": INFOTEXT})
+    image = base64.b64encode(path.read_bytes()).decode()
+    info = named.client.post("/sdapi/v1/png-info", json={"image": image}).json()
+    assert info["info"] == INFOTEXT
+    assert info["parameters"]["Steps"] == "25"
+    read = named.client.post("/api/v1/settings", files={"file": path.read_bytes()})
+    assert read.json()["source"] == "a1111"
+    assert read.json()["request"]["seed"] == 123
+    plain = Video(frames, 8).save(tmp_path / "plain.gif")
+    assert (
+        named.client.post("/api/v1/settings", files={"file": plain.read_bytes()}).status_code == 422
+    )
+    text = named.client.post("/api/v1/settings", files={"file": b"no picture at all"})
+    assert text.status_code == 415

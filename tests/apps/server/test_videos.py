@@ -1,0 +1,136 @@
+"""A client of ``/v1/videos``, written from the documents of vLLM-Omni and of OpenAI's API."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.apps.server.served import Served, until
+
+from animatediff.video import Video
+
+
+def poll(served: Served, video: dict[str, Any]) -> dict[str, Any]:
+    """As clients do: ask again until it is neither queued nor in progress."""
+    while video["status"] in ("queued", "in_progress"):
+        time.sleep(0.05)
+        video = served.client.get(f"/v1/videos/{video['id']}").json()
+    return video
+
+
+def test_the_documented_form_makes_a_video(served: Served) -> None:
+    form = {
+        "prompt": "A cinematic tracking shot of a mountain lake at sunrise",
+        "width": "1280",
+        "height": "720",
+        "num_frames": "80",
+        "fps": "16",
+        "num_inference_steps": "40",
+    }
+    answer = served.client.post("/v1/videos", files={name: (None, v) for name, v in form.items()})
+    assert answer.status_code == 200, answer.text
+    created = answer.json()
+    assert created["status"] == "queued"
+    assert isinstance(created["created_at"], int)
+    done = poll(served, created)
+    assert done["status"] == "completed"
+    assert done["progress"] == 100
+    assert done["object"] == "video"
+    content = served.client.get(f"/v1/videos/{created['id']}/content")
+    assert content.headers["content-type"] == "video/mp4"
+    assert content.content
+    part = served.client.get(f"/v1/videos/{created['id']}/content", headers={"Range": "bytes=0-9"})
+    assert (part.status_code, part.content) == (206, content.content[:10])
+    listed = served.client.get("/v1/videos").json()
+    assert listed["object"] == "list"
+    assert created["id"] in [each["id"] for each in listed["data"]]
+    deleted = served.client.delete(f"/v1/videos/{created['id']}").json()
+    assert deleted == {"id": created["id"], "object": "video.deleted", "deleted": True}
+    assert served.client.get(f"/v1/videos/{created['id']}").status_code == 404
+
+
+def test_openai_fields_size_and_seconds(served: Served) -> None:
+    body = {"model": "emoji", "prompt": "a fox", "seconds": "4", "size": "128x96", "seed": 5}
+    video = served.client.post("/v1/videos", json=body).json()
+    job = served.job(video["id"])
+    assert job["request"]["num_frames"] == 32
+    assert (job["request"]["width"], job["request"]["height"]) == (128, 96)
+    assert (video["size"], video["model"]) == ("128x96", "emoji")
+
+
+def test_extensions_reach_the_request(served: Served) -> None:
+    body = {
+        "prompt": "a fox",
+        "lora": json.dumps({"name": "noto", "scale": 0.5}),
+        "extra_params": {"scheduler": "ddim", "free_init": 2},
+        "guidance_scale": 2,
+        "negative_prompt": "a cat",
+        "frame_interpolation_exp": 2,
+    }
+    video = served.client.post("/v1/videos", json=body).json()
+    request = served.job(video["id"])["request"]
+    assert request["loras"] == ["noto:0.5"]
+    assert (request["scheduler"], request["free_init"], request["guidance"]) == ("ddim", 2, 2.0)
+    assert (request["negative_prompt"], request["interpolate"]) == ("a cat", 4)
+
+
+def test_a_reference_is_where_it_begins(served: Served, tmp_path: Path) -> None:
+    frames = np.full((1, 16, 16, 3), 90, np.uint8)
+    path = Video(frames, 8).save(tmp_path / "input.png")
+    files = {"prompt": (None, "animate this"), "input_reference": ("input.png", path.read_bytes())}
+    video = poll(served, served.client.post("/v1/videos", files=files).json())
+    assert video["status"] == "completed"
+    first = served.job(video["id"])["request"]["init"]
+    url = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    body = {"prompt": "animate this", "image_reference": {"image_url": url}}
+    again = served.client.post("/v1/videos", json=body).json()
+    assert served.job(again["id"])["request"]["init"] == first
+
+
+def test_sync_answers_with_the_bytes(served: Served) -> None:
+    answer = served.client.post("/v1/videos/sync", files={"prompt": (None, "a robot")})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "video/mp4"
+    failed = served.client.post("/v1/videos/sync", json={"prompt": "fail"})
+    assert failed.status_code == 422
+    assert failed.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_failure_is_a_status_and_an_unknown_id_is_never_done(served: Served) -> None:
+    video = poll(served, served.client.post("/v1/videos", json={"prompt": "fail"}).json())
+    assert video["status"] == "failed"
+    assert video["error"]["code"] == "2"
+    early = served.client.post("/v1/videos", json={"prompt": "steps=400 sleep=0.05"}).json()
+    assert served.client.get(f"/v1/videos/{early['id']}/content").status_code == 409
+    until(lambda: served.client.get(f"/v1/videos/{early['id']}").json()["status"] == "in_progress")
+    assert served.client.delete(f"/v1/videos/{early['id']}").json()["deleted"] is True
+    for name in ("video-123", "0" * 26):
+        assert served.client.get(f"/v1/videos/{name}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"prompt": "a", "size": "big"}, "size"),
+        ({"prompt": "a", "seconds": "forever"}, "seconds"),
+        ({"prompt": "a", "flow_shift": 5}, "flow_shift"),
+        ({"prompt": "a", "lora": {"name": "noto", "path": "/x"}}, "lora"),
+        ({"prompt": "a", "model": "sora-2"}, "body.model"),
+        ({"prompt": "a", "image_reference": {"image_url": "https://x/y.png"}}, "image_reference"),
+        ({"prompt": "a", "extra_params": "{"}, "extra_params"),
+        ({"prompt": "a", "num_frames": "1.5"}, "num_frames"),
+        ({"prompt": ""}, "body.prompt"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named(
+    served: Served, body: dict[str, Any], field: str
+) -> None:
+    answer = served.client.post("/v1/videos", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == field
+    assert answer.json()["error"]["message"] == answer.json()["detail"]
