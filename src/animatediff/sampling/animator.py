@@ -302,6 +302,7 @@ class Animator:
         frames = decode(
             latents,
             vae=self.base.vae,
+            runtime=self.runtime,
             on_step=lambda done: watch.decoded(done, latents),
             should_stop=watch.should_stop,
         )

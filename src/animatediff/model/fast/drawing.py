@@ -8,10 +8,12 @@ know: hooks, other attention processors, masks. ``choice.py`` does the same for 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
+from torch import nn
 
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.fast.cached_text import CachedText, caches_text
@@ -19,6 +21,7 @@ from animatediff.model.fast.equal_halves import EqualHalves, share_first_layers
 from animatediff.model.fast.feed_forward import in_blocks
 from animatediff.model.fast.folded_upsampling import fold_upsampling
 from animatediff.model.fast.linear import (
+    Product,
     by_onednn,
     by_torch,
     gated_by_onednn,
@@ -62,10 +65,7 @@ class Drawing:
         self._animated = animated
         self._processors: Mapping[str, Any] = dict(unet.attn_processors)
         self._replaced: list[Replaced] = []
-        library = fastest_library(unet.dtype) if "linear" in paths else "torch"
-        product, gated = (
-            (by_onednn, gated_by_onednn) if library == "onednn" else (by_torch, gated_by_torch)
-        )
+        product, gated = _product(paths, unet.dtype)
         if "norms" in paths:
             self._replaced.append(plain_norms(animated))
         if "linear" in paths:
@@ -99,6 +99,29 @@ class Drawing:
 
     def __repr__(self) -> str:
         return f"Drawing({', '.join(sorted(self.paths))})"
+
+
+def decode_fast(decoder: nn.Module, runtime: Runtime) -> Replaced:
+    """Let an autoencoder's decoder take the fast paths that pay off, until the result's ``remove``.
+
+    Args:
+        decoder: its weights are in fp32, whatever the precision of ``runtime``.
+        runtime: where it runs.
+    """
+    paths = plan_drawing(replace(runtime, precision="fp32"))
+    every = Replaced()
+    if "convolution" in paths:
+        every.join(convolve_by_winograd(decoder, _product(paths, torch.float32)[0]))
+    if "upsampling" in paths:
+        every.join(fold_upsampling(decoder))
+    return every
+
+
+def _product(paths: frozenset[FastPath], dtype: torch.dtype) -> tuple[Product, Product]:
+    """How linear layers and GEGLU are computed."""
+    if "linear" in paths and fastest_library(dtype) == "onednn":
+        return by_onednn, gated_by_onednn
+    return by_torch, gated_by_torch
 
 
 def _are_own(processors: Mapping[str, Any]) -> bool:

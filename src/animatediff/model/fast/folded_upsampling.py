@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.upsampling import Upsample2D
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,10 +23,10 @@ PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Parities of a row and a column of the large map."""
 
 
-def fold_upsampling(unet: UNet2DConditionModel) -> Replaced:
-    """Fold the upsamplers of ``unet`` until the result is removed."""
+def fold_upsampling(model: nn.Module) -> Replaced:
+    """Fold the upsamplers of ``model`` until the result is removed."""
     replaced = Replaced()
-    for layer in unet.modules():
+    for layer in model.modules():
         if isinstance(layer, Upsample2D) and _is_plain(layer):
             replaced.put(layer, partial(_upsample, layer))
     return replaced
@@ -64,7 +63,10 @@ def upsampled(
     Weights get no gradient.
     """
     large: Tensor = _Folded.apply(small, weight)
-    return large if bias is None else large + bias.to(large.dtype)[:, None, None]
+    if bias is None:
+        return large
+    added = bias.to(large.dtype)[:, None, None]
+    return large + added if large.requires_grad else large.add_(added)
 
 
 class _Folded(torch.autograd.Function):
@@ -76,9 +78,12 @@ class _Folded(torch.autograd.Function):
         height, width = small.shape[-2:]
         padded = F.pad(small, (1, 1, 1, 1))
         last = small.is_contiguous(memory_format=torch.channels_last)
-        large = small.new_empty(len(small), len(weight), 2 * height, 2 * width)
-        if last:
-            large = large.to(memory_format=torch.channels_last)
+        large = torch.empty(
+            (len(small), len(weight), 2 * height, 2 * width),
+            dtype=small.dtype,
+            device=small.device,
+            memory_format=torch.channels_last if last else torch.contiguous_format,
+        )
         for r, s in PARITIES:
             seen = padded[..., r : r + height + 1, s : s + width + 1]
             large[..., r::2, s::2] = F.conv2d(seen, _kernel(weight, r, s))

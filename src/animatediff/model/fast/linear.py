@@ -29,6 +29,8 @@ def by_onednn(
     inputs: Float[Tensor, "*rows c"], weight: Float[Tensor, "d c"], bias: Tensor | None
 ) -> Float[Tensor, "*rows d"]:
     """A linear layer by oneDNN; no gradients."""
+    # With a strided weight, oneDNN takes a thousand times as long.
+    weight = weight.contiguous()
     return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
 
 
@@ -43,7 +45,7 @@ def gated_by_onednn(
     inputs: Float[Tensor, "rows c"], weight: Float[Tensor, "w2 c"], bias: Tensor | None
 ) -> Float[Tensor, "rows w"]:
     """GEGLU (arXiv 2002.05202) by oneDNN: GELU and the product of the halves cost no extra pass."""
-    value, gate = weight.chunk(2)
+    value, gate = weight.contiguous().chunk(2)
     value_bias, gate_bias = (None, None) if bias is None else bias.chunk(2)
     gates = torch.ops.mkldnn._linear_pointwise(inputs, gate, gate_bias, "gelu", [], "none")
     return torch.ops.mkldnn._linear_pointwise.binary(inputs, gates, value, value_bias, "mul")

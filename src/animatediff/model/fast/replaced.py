@@ -29,6 +29,11 @@ class Replaced:
         # Not by assignment, which nn.Module would make a submodule of a function that is a module.
         vars(layer)[method] = function
 
+    def join(self, other: Replaced) -> None:
+        """Take over what another one replaced after this one."""
+        self._before += other._before
+        other._before = []
+
     def remove(self) -> None:
         """Restore every layer's own methods; may be called again."""
         for layer, method, before in reversed(self._before):

@@ -8,12 +8,14 @@ the channels:
 
 In fp32 the rounding error is that of a direct convolution. In half precision it would be larger, so
 this file is for fp32. On a CPU the products run at the speed of linear layers, and the additions at
-the speed of memory, which is why images and output channels are taken in blocks that stay in cache.
+the speed of memory. Images, rows and output channels are therefore taken in blocks that stay in cache.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import product as product_of
 
 import torch
 import torch.nn.functional as F
@@ -76,27 +78,30 @@ def convolved(
     outputs = weight.shape[0]
     padded = F.pad(maps.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     result = maps.new_empty(batch, height, width, outputs)
-    # A tile is 4x4 numbers for 2x2 pixels, so an image becomes four times as large.
-    images = max(1, BLOCK // (4 * height * width * channels))
-    filters = outputs if images < batch else max(16, BLOCK // (16 * channels))
+    # A tile of 2x2 pixels has 4x4 numbers, so a row of tiles has eight times a row's numbers.
+    tile_rows = max(1, BLOCK // (8 * width * channels))
+    images, lines = max(1, 2 * tile_rows // height), min(height, 2 * tile_rows)
+    whole = images >= batch and lines == height
+    filters = max(16, BLOCK // (16 * channels)) if whole else outputs
     for kernels, columns in _in_blocks(weight, filters):
-        for start in range(0, batch, images):
-            tiles = _transformed_tiles(padded[start : start + images])
+        for start, top in product_of(range(0, batch, images), range(0, height, lines)):
+            place = (slice(start, start + images), slice(top, top + lines))
+            tiles = _transformed_tiles(padded[place[0], top : top + lines + 2])
             rows = tiles.flatten(2, 4)
             products = [
                 [product(rows[i, j], kernels[i, j], None) for j in range(4)] for i in range(4)
             ]
-            _write(products, result[start : start + images, ..., columns])
+            _write(products, result[(*place, slice(None), columns)])
     if bias is not None:
         result += bias
     return result.permute(0, 3, 1, 2)
 
 
-def _in_blocks(weight: Float[Tensor, "d c 3 3"], filters: int) -> list[tuple[Tensor, slice]]:
-    return [
-        (_transformed_kernels(weight[start : start + filters]), slice(start, start + filters))
-        for start in range(0, len(weight), filters)
-    ]
+def _in_blocks(weight: Float[Tensor, "d c 3 3"], filters: int) -> Iterator[tuple[Tensor, slice]]:
+    """The transformed kernels of some output channels at a time, and which channels they are."""
+    for start in range(0, len(weight), filters):
+        columns = slice(start, start + filters)
+        yield _transformed_kernels(weight[columns]), columns
 
 
 def _transformed_kernels(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, "4 4 d c"]:
