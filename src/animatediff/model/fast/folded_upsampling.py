@@ -78,15 +78,19 @@ class _Folded(torch.autograd.Function):
         height, width = small.shape[-2:]
         padded = F.pad(small, (1, 1, 1, 1))
         last = small.is_contiguous(memory_format=torch.channels_last)
-        large = torch.empty(
-            (len(small), len(weight), 2 * height, 2 * width),
-            dtype=small.dtype,
-            device=small.device,
-            memory_format=torch.channels_last if last else torch.contiguous_format,
-        )
+        layout = torch.channels_last if last else torch.contiguous_format
+        large: Tensor | None = None
         for r, s in PARITIES:
             seen = padded[..., r : r + height + 1, s : s + width + 1]
-            large[..., r::2, s::2] = F.conv2d(seen, _kernel(weight, r, s))
+            part = F.conv2d(seen, _kernel(weight, r, s))
+            if large is None:
+                size = (*part.shape[:2], 2 * height, 2 * width)
+                # Autocast may have changed the dtype.
+                large = torch.empty(
+                    size, dtype=part.dtype, device=part.device, memory_format=layout
+                )
+            large[..., r::2, s::2] = part
+        assert large is not None
         return large
 
     @staticmethod
