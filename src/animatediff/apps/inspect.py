@@ -112,4 +112,5 @@ def _as_json(path: Path, found: Inspection | FileError) -> dict[str, Any]:
     if isinstance(found, FileError):
         return {"path": str(path), "error": str(found)}
     table = asdict(found) | {"path": str(path)}
-    return {**table, "title": found.title, "use": what_to_do(found)}
+    shown = {"title": found.title, "holds": list(_content(found)), "use": what_to_do(found)}
+    return {**table, **shown}
