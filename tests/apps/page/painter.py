@@ -64,9 +64,7 @@ class Painter:
                 self.queue.stopped(job)
                 return
             sheet = Video(painted(request, blur=1 - step / steps), video.fps).contact_sheet()
-            self.queue.progress(
-                job, stage="denoise", step=step, steps=steps, preview=jpeg(sheet)
-            )
+            self.queue.progress(job, stage="denoise", step=step, steps=steps, preview=jpeg(sheet))
         files = tuple(self._written(video, request, name) for name in job.formats)
         table = request.as_table()
         table.pop("schema")
@@ -83,7 +81,11 @@ class Painter:
             video.save(path, metadata=facts)
             digest, size = self.store.take(path, suffix=f".{name}")
         return ResultFile(
-            hash=digest, format=name, media_type=MEDIA[name], bytes=size, name=f"{digest[:8]}.{name}"
+            hash=digest,
+            format=name,
+            media_type=MEDIA[name],
+            bytes=size,
+            name=f"{digest[:8]}.{name}",
         )
 
 

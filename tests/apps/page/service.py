@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from tests.apps.page.painter import Painter
 
 from animatediff.apps.server.app import create_app
 from animatediff.apps.server.service import Service
 from animatediff.apps.server.settings import Settings
-from tests.apps.page.painter import Painter
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ def serving(settings: Settings) -> Generator[Served]:
     service = Service.of(settings)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(create_app(service), log_level="warning", ws="none", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            create_app(service), log_level="warning", ws="none", timeout_graceful_shutdown=1
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

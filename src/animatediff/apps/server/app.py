@@ -20,7 +20,10 @@ from animatediff.apps.server.openapi import describe
 from animatediff.apps.server.problems import FieldError, Refused, problem, refusal_of
 from animatediff.apps.server.queue.jobs import Conflict, Full
 from animatediff.apps.server.routes.a1111 import a1111_routes
+from animatediff.apps.server.routes.datasets import dataset_routes
+from animatediff.apps.server.routes.inspection import inspection_routes
 from animatediff.apps.server.routes.native import native_routes
+from animatediff.apps.server.routes.runs import run_routes
 from animatediff.apps.server.routes.supervision import supervision_routes
 from animatediff.apps.server.routes.videos import videos_routes
 from animatediff.apps.server.service import Service
@@ -66,6 +69,9 @@ def create_app(service: Service, *, background: Sequence[Background] = ()) -> AS
         openapi_url="/api/v1/openapi.json",
     )
     app.include_router(native_routes(service))
+    app.include_router(inspection_routes(service))
+    app.include_router(dataset_routes(service))
+    app.include_router(run_routes(service))
     app.include_router(supervision_routes(service))
     app.include_router(videos_routes(service))
     app.include_router(a1111_routes(service))

@@ -73,6 +73,12 @@ def _schemas() -> dict[str, Any]:
             }
         ),
         "Queue": _object({"paused": {"type": "boolean"}}, required=["paused"]),
+        "DatasetCheck": _object(
+            {
+                "frames": {"type": "integer", "minimum": 1, "maximum": 1024, "default": 16},
+                "fps": {"type": ["number", "string"], "default": 8},
+            }
+        ),
         "Session": _object({"token": {"type": "string"}}, required=["token"]),
         "Picture": _object({"image": {"type": "string"}}, required=["image"]),
         "Table": {"type": "object"},

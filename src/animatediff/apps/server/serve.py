@@ -101,6 +101,20 @@ class ServeOptions:
             most=100_000,
         ),
     ] = 30.0
+    runs: Annotated[
+        Path | None,
+        Option(
+            "Folder of training runs that the page shows, such as the one of `train --work`.",
+            group="Storage",
+            metavar="FOLDER",
+        ),
+    ] = None
+    datasets: Annotated[
+        Path | None,
+        Option(
+            "Folder of datasets that the page may check.", group="Storage", metavar="FOLDER"
+        ),
+    ] = None
     devices: Annotated[
         str,
         Option(
@@ -203,7 +217,7 @@ def settings_of(options: ServeOptions, *, environment: dict[str, str] | None = N
     """
     from animatediff.options.checks import check_declared
 
-    check_declared(replace(options, folder=None, token_file=None))
+    check_declared(replace(options, folder=None, token_file=None, runs=None, datasets=None))
     token = read_token(options.token_file, environment=environment)
     if options.address not in LOOPBACK and not token:
         raise InputError(
@@ -216,6 +230,8 @@ def settings_of(options: ServeOptions, *, environment: dict[str, str] | None = N
         token=token,
         hosts=tuple(name.lower() for name in options.hostname),
         address=options.address,
+        runs=options.runs,
+        datasets=options.datasets,
         limits=ServiceLimits(
             queued=options.most_queued,
             queued_each=options.most_queued_each,

@@ -71,6 +71,8 @@ class Settings:
         address: what it binds to.
         limits: of clients.
         endurance: of workers and jobs.
+        runs: holds training runs for the page to show; ``None`` for none.
+        datasets: holds datasets that the page may check; ``None`` for none.
     """
 
     folder: Path
@@ -79,6 +81,8 @@ class Settings:
     address: str = "127.0.0.1"
     limits: ServiceLimits = field(default_factory=ServiceLimits)
     endurance: Endurance = field(default_factory=Endurance)
+    runs: Path | None = None
+    datasets: Path | None = None
 
     @property
     def database(self) -> Path:

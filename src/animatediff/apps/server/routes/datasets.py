@@ -131,7 +131,9 @@ def _summary(check: Check) -> dict[str, Any]:
         ["Fit for training", "yes" if report["usable"] else "no, too many bad clips"],
     ]
     bad = [{"clip": row["clip"], "reason": without_paths(row["reason"])} for row in report["bad"]]
-    alike = [{"clip": "", "reason": f"look alike: {', '.join(group)}"} for group in report["duplicates"]]
+    alike = [
+        {"clip": "", "reason": f"look alike: {', '.join(group)}"} for group in report["duplicates"]
+    ]
     concerns = [
         {"clip": "", "reason": f"{name}: {', '.join(keys[:20])}{' …' if len(keys) > 20 else ''}"}
         for name, keys in report["concerns"].items()

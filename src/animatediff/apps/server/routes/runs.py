@@ -56,8 +56,12 @@ def run_routes(service: Service) -> APIRouter:
     @router.get("/runs/{name}/clips/{clip}")
     def clip_of(name: str, clip: str) -> Response:
         """Get a validation clip."""
-        path = entry_named(entry_named(folder, name, what="training run") / CLIPS, clip, what="clip")
-        return FileResponse(path, media_type=_TYPES.get(path.suffix[1:], "application/octet-stream"))
+        path = entry_named(
+            entry_named(folder, name, what="training run") / CLIPS, clip, what="clip"
+        )
+        return FileResponse(
+            path, media_type=_TYPES.get(path.suffix[1:], "application/octet-stream")
+        )
 
     return router
 

@@ -98,7 +98,7 @@ export function button(label, { glyph, quiet = false, iconOnly = false, ...props
       type: "button",
       ...props,
       class: classes.filter(Boolean).join(" "),
-      "aria-label": iconOnly ? label : undefined,
+      "aria-label": iconOnly ? label : props["aria-label"],
       title: iconOnly ? label : props.title,
     },
     glyph && icon(glyph),

@@ -102,7 +102,7 @@ export function chart(points) {
   const smooth = mean(kept.map(({ loss }) => loss));
   const sorted = kept.map(({ loss }) => loss).sort((one, other) => one - other);
   const low = sorted[0];
-  const high = sorted[Math.floor((sorted.length - 1) * 0.99)] || low + 1;
+  const high = sorted[Math.ceil((sorted.length - 1) * 0.99)] || low + 1;
   const first = kept[0].step;
   const last = kept.at(-1).step;
   const x = (step) => LEFT + ((step - first) / Math.max(1, last - first)) * (WIDTH - LEFT - 8);
