@@ -363,8 +363,8 @@ def test_a_weight_file_is_inspected_by_its_header_alone(page: Any, tmp_path: Pat
     ).encode()
     data = len(header).to_bytes(8, "little") + header + bytes(4 * 640)
     page.evaluate(
-        "const real = fetch; globalThis.fetch = (url, how) => {"
-        " if (url.includes('inspect')) globalThis.sent = how.body.size; return real(url, how); }"
+        "() => { const real = fetch; globalThis.fetch = (url, how) => {"
+        " if (url.includes('inspect')) globalThis.sent = how.body.size; return real(url, how); } }"
     )
     drop(page, "what.safetensors", "application/octet-stream", data)
     page.wait_for_selector(".inspect-card .verdict", timeout=60_000)

@@ -5,7 +5,7 @@ import { fill, h, uid } from "./dom.js";
 const MOST = 8;
 
 /**
- * Make a text area complete names, as a combobox whose list follows the text.
+ * Make a text area complete names, with a list that follows the text.
  * @param {HTMLTextAreaElement} field
  * @param {() => {loras: string[], embeddings: string[]}} names
  * @returns {HTMLElement} the list, to be placed after the field
@@ -16,16 +16,13 @@ export function completing(field, names) {
   let shown = [];
   let at = 0;
 
-  field.setAttribute("role", "combobox");
   field.setAttribute("aria-autocomplete", "list");
   field.setAttribute("aria-haspopup", "listbox");
   field.setAttribute("aria-controls", id);
-  field.setAttribute("aria-expanded", "false");
 
   const close = () => {
     list.hidden = true;
     shown = [];
-    field.setAttribute("aria-expanded", "false");
     field.removeAttribute("aria-activedescendant");
   };
 
@@ -65,7 +62,6 @@ export function completing(field, names) {
       ),
     );
     list.hidden = false;
-    field.setAttribute("aria-expanded", "true");
     return mark();
   };
 

@@ -21,6 +21,7 @@ export function createPage(server) {
   return h(
     "div",
     { class: "create" },
+    h("h1", { class: "only-read" }, "Create an animation"),
     composer,
     h("div", { class: "centre" }, shown.element, timeline()),
     queuePanel({ onshow: (id) => shown.follow(id) }),
