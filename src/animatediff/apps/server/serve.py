@@ -111,9 +111,7 @@ class ServeOptions:
     ] = None
     datasets: Annotated[
         Path | None,
-        Option(
-            "Folder of datasets that the page may check.", group="Storage", metavar="FOLDER"
-        ),
+        Option("Folder of datasets that the page may check.", group="Storage", metavar="FOLDER"),
     ] = None
     devices: Annotated[
         str,
