@@ -21,7 +21,7 @@ from animatediff.apps.server.settings import Settings
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import Video
 
-MEDIA = {"mp4": "video/mp4", "webp": "image/webp", "gif": "image/gif"}
+MEDIA = {"mp4": "video/mp4", "webp": "image/webp", "gif": "image/gif", "apng": "image/apng"}
 SIZE = 64
 
 
