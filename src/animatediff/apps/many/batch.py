@@ -18,6 +18,7 @@ from animatediff.sampling.request import AnimationRequest
 if TYPE_CHECKING:
     from animatediff.apps.many.estimate import Pace
     from animatediff.apps.many.plan import Item, Plan
+    from animatediff.apps.many.ray_cluster import ClusterOptions
     from animatediff.apps.many.studio import Studio
     from animatediff.apps.many.work import Outcome
 
@@ -94,6 +95,25 @@ class BatchOptions:
     threads: Annotated[
         int | None, Option("CPU threads.", group="Machine", unset="one for each core")
     ] = None
+    ray: Annotated[
+        str,
+        Option(
+            "Draw on a Ray cluster: its address, auto for the one of this machine, or local to start "
+            "one here. The same files as on this machine.",
+            group="Machine",
+            metavar="ADDRESS",
+        ),
+    ] = ""
+    workers: Annotated[
+        int,
+        Option(
+            "With --ray: how many workers draw, each with a loaded model.",
+            group="Machine",
+            least=0,
+            most=100_000,
+            unset="one for each GPU of the cluster, or for each node without GPUs",
+        ),
+    ] = 0
     progress: Annotated[
         ProgressStyle,
         Option("A bar on a terminal, JSON lines for programs, or none.", group="Machine"),
@@ -134,16 +154,47 @@ def batch(options: BatchOptions) -> int:
             threads=options.threads,
             progress=progress,
             title=path.stem,
+            cluster=cluster_of(options),
         )
     return next((code for _, code in outcome.failures.values()), 0)
 
 
-def run_plan(
-    plan: Plan, *, device: str, threads: int | None, progress: Progress, title: str
-) -> Outcome:
-    """Draw the pending items of a locked plan on this machine, and keep its page up to date.
+def cluster_of(options: BatchOptions) -> ClusterOptions | None:
+    """The Ray cluster that the options name; ``None`` for this machine.
 
     Raises:
+        InputError: --workers is given without --ray.
+    """
+    if options.workers and not options.ray:
+        raise InputError("--workers is for --ray; without it, this machine draws one by one.")
+    if not options.ray:
+        return None
+    from animatediff.apps.many.ray_cluster import ClusterOptions
+
+    return ClusterOptions(options.ray, options.workers, options.device, options.threads)
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    device: str,
+    threads: int | None,
+    progress: Progress,
+    title: str,
+    cluster: ClusterOptions | None = None,
+) -> Outcome:
+    """Draw the pending items of a locked plan, and keep its page up to date.
+
+    Args:
+        plan: what to draw, and where files go.
+        device: of this machine.
+        threads: CPU threads of this machine.
+        progress: told of every file.
+        title: of the page.
+        cluster: draws instead of this machine.
+
+    Raises:
+        InputError: the cluster cannot be used.
         OutputError: the folder cannot be written any more.
     """
     from animatediff.apps.many.summary import write_page
@@ -154,12 +205,9 @@ def run_plan(
         page = write_page(plan, outcome=Outcome(), title=title)
         progress.tell("page", f"{page} shows all of them.", {"path": str(page)})
         return Outcome()
-    from animatediff.apps.many.studio import Studio, by_model
-    from animatediff.runtime import Runtime
+    from animatediff.apps.many.studio import by_model
 
     pending = by_model(pending)
-    studio = Studio(Runtime(device=device, threads=threads), progress)
-    pace = _estimate(pending, studio, progress)
     last = 0.0
 
     def after(outcome: Outcome) -> None:
@@ -169,9 +217,22 @@ def run_plan(
             last = time.monotonic()
 
     try:
-        outcome = work_through(
-            pending, plan=plan, draw=studio, pace=pace, progress=progress, after=after
-        )
+        if cluster is not None:
+            from animatediff.apps.many.estimate import Pace
+            from animatediff.apps.many.ray_cluster import work_on_cluster
+
+            outcome = work_on_cluster(
+                pending, plan=plan, options=cluster, pace=Pace(), progress=progress, after=after
+            )
+        else:
+            from animatediff.apps.many.studio import Studio
+            from animatediff.runtime import Runtime
+
+            studio = Studio(Runtime(device=device, threads=threads), progress)
+            pace = _estimate(pending, studio, progress)
+            outcome = work_through(
+                pending, plan=plan, draw=studio, pace=pace, progress=progress, after=after
+            )
     except (KeyboardInterrupt, Cancelled):
         left = len(plan.pending())
         raise Cancelled(

@@ -1,0 +1,101 @@
+"""A Ray cluster of two nodes on this machine, and workers that need no model."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import secrets
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from animatediff.apps.many.ray_cluster import facts_of_this_process, packed
+from animatediff.sampling.request import AnimationRequest
+
+ROOT = Path(__file__).parents[3]
+MEMORY = 100 << 20
+
+
+@contextlib.contextmanager
+def two_nodes(folder: Path) -> Generator[Any]:
+    """A head, on which nothing is drawn, and two nodes with a CPU each; tokens are on."""
+    token = folder / "token"
+    token.write_text(secrets.token_hex(16))
+    changes = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+        "OMP_NUM_THREADS": "1",
+    }
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    ray: Any = importlib.import_module("ray")
+    cluster_utils: Any = importlib.import_module("ray.cluster_utils")
+    cluster = None
+    try:
+        cluster = cluster_utils.Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0,
+                "object_store_memory": MEMORY,
+                "include_dashboard": False,
+            },
+        )
+        for _ in range(2):
+            cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+        yield cluster
+    finally:
+        ray.shutdown()
+        if cluster is not None:
+            cluster.shutdown()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class StubWorker:
+    """Draws frames that are a function of the request; some requests are told to go wrong."""
+
+    def __init__(self, device: str, threads: int | None) -> None:
+        pass
+
+    def hello(self) -> bytes:
+        return packed_json(facts_of_this_process())
+
+    def draw(self, text: str) -> bytes:
+        request = AnimationRequest.from_json(text)
+        time.sleep(0.2)
+        if request.prompt == "refused":
+            return packed({"failed": "It cannot be drawn.", "code": 2})
+        if request.prompt == "poison":
+            os.kill(os.getpid(), 9)
+        if request.prompt == "broken":
+            raise ZeroDivisionError("a bug")
+        frames = np.random.default_rng(request.seed).integers(0, 255, (2, 16, 16, 3), np.uint8)
+        head = {
+            "shape": frames.shape,
+            "fps": "8",
+            "metadata": {"animatediff": text},
+            "request": text,
+        }
+        return packed(head, frames.tobytes())
+
+
+class OldWorker(StubWorker):
+    """A worker of another version."""
+
+    def hello(self) -> bytes:
+        return packed_json(facts_of_this_process() | {"torch": "1.0"})
+
+
+def packed_json(table: dict[str, str]) -> bytes:
+    import json
+
+    return json.dumps(table).encode()
