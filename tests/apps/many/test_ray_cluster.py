@@ -47,9 +47,7 @@ def planned(folder: Path, prompts: list[str]) -> Plan:
         AnimationRequest(prompt, seed=n, width=16, height=16, num_frames=2, steps=1, guidance=1.0)
         for n, prompt in enumerate(prompts)
     ]
-    entries = [
-        Entry(request.validated(), f"line {n}") for n, request in enumerate(requests)
-    ]
+    entries = [Entry(request.validated(), f"line {n}") for n, request in enumerate(requests)]
     return plan_batch(entries, folder=folder, formats=("webp",), template="{number}-{hash}")
 
 

@@ -70,18 +70,19 @@ export function stage() {
   };
 
   jobs.addEventListener("job", ({ detail }) => detail.id === current && draw());
-  jobs.addEventListener("list", () => {
-    // After a reload the page finds the job that was running.
+  // After a reload the page finds the job that was running.
+  const look = () => {
     const running = jobs.active().find((job) => job.state === "running");
     if (!chosen && running) current = running.id;
     if (!jobs.get(current)) current = jobs.active()[0]?.id ?? jobs.completed()[0]?.id ?? null;
     draw();
-  });
+  };
+  jobs.addEventListener("list", look);
   jobs.addEventListener("preview", ({ detail }) => {
     if (detail.id === current && detail.state === "running") preview.show(jobs.preview(current), clockOf(detail));
   });
   const element = h("section", { class: "stage panel", "aria-label": "Stage" }, h("div", { class: "panel-head" }, title), screen, line, foot);
-  draw();
+  look();
   return {
     element,
     follow: (id, { choose = true } = {}) => {
