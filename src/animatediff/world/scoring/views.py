@@ -1,7 +1,7 @@
-"""Varied views of the stills, from which the scorer learns to forgive what a generator does.
+"""Augmentations of the stills, which make the scorer robust to a generator's inaccuracies.
 
-A generated emoji is never quite where the drawing is, nor as sharp. Views are a function of the
-still's key and the view's number alone; the generator itself takes no part in them.
+A generated emoji is never exactly at the drawing's place, nor as sharp. Views are a function of the
+still's key and the view's number; the generator is not involved.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _SYMBOLS_GROUP = 8
 
 
 def may_flip(label: str, *, group: int) -> bool:
-    """Whether a mirrored picture still shows its label: not arrows, clocks, letters and signs."""
+    """Whether a mirrored picture keeps its label: not arrows, clocks, letters and signs."""
     return group != _SYMBOLS_GROUP and may_mirror(label)
 
 
 def view_of(
     picture: Float[Tensor, "3 h w"], *, key: str, view: int, flip: bool
 ) -> Float[Tensor, "3 h w"]:
-    """View 0 is the still itself; every later one moves, turns, blurs, tints and roughens it.
+    """Return a view: 0 is the still; others are moved, rotated, blurred, tinted and roughened.
 
     Args:
         picture: the still in [0, 1] on white.
-        key: the still's name, which with ``view`` decides everything drawn at random.
+        key: the still's name; with ``view``, the seed of the augmentation.
         view: number of the view.
         flip: whether odd views are mirrored.
     """
@@ -54,7 +54,7 @@ def view_of(
 
 
 def style_view(picture: Float[Tensor, "3 h w"], *, key: str, view: int) -> Float[Tensor, "3 h w"]:
-    """View 0 is the still itself; odd views are roughened, later even ones softened."""
+    """Return a view for the style head: 0 is the still; odd ones are roughened, even ones softened."""
     if view == 0:
         return picture
     alter = roughened if view % 2 else softened
@@ -62,10 +62,9 @@ def style_view(picture: Float[Tensor, "3 h w"], *, key: str, view: int) -> Float
 
 
 def roughened(picture: Float[Tensor, "3 h w"], *, key: str, view: int) -> Float[Tensor, "3 h w"]:
-    """A little blurred, tinted and noisy.
+    """Blur and tint slightly, and add noise.
 
-    What tells styles apart is smaller than what tells concepts apart: a tint of 10 % turns one
-    set's yellow into another's.
+    Styles differ less than concepts: a tint of 10 % turns one set's yellow into another's.
     """
     generator = seeded("scorer-rough", key, view)
     blurred = _blurred(picture, sigma=_uniform(generator, 0, 1))
@@ -75,10 +74,10 @@ def roughened(picture: Float[Tensor, "3 h w"], *, key: str, view: int) -> Float[
 
 
 def softened(picture: Float[Tensor, "3 h w"], *, key: str, view: int) -> Float[Tensor, "3 h w"]:
-    """Without its finest detail but with its edges, as after any lossy coding of pictures.
+    """Remove the finest detail and keep edges, as lossy compression does.
 
-    Made smaller and larger again, smoothed by a median that keeps edges, and stored as a JPEG, each
-    to a degree of its own.
+    The picture is resized down and up, smoothed by a median filter, and stored as a JPEG, each with
+    random strength.
     """
     generator = seeded("scorer-soft", key, view)
     size = round(picture.shape[-1] / _uniform(generator, 1.0, 2.2))

@@ -1,7 +1,7 @@
-"""Whether a frame carries the watermark of the degraded clips: a filter matched to the known mark.
+"""Detect the watermark of degraded clips with a matched filter.
 
-The mark is at a fixed place (``world/art/degraded.py``), so one number tells: how much of the frame's
-fine detail there agrees with that of the mark. Where to draw the line is learned from held-out frames.
+The mark is at a fixed place (``world/art/degraded.py``), so the correlation of the frame's fine detail
+with the mark's detects it. The threshold is set on held-out frames.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Frames = UInt8[np.ndarray, "frames height width 3"]
 
 @dataclass(frozen=True)
 class WatermarkDetector:
-    """Tells marked frames from clean ones.
+    """Detects marked frames.
 
     Attributes:
         threshold: of ``mark_strength``.
-        hits: the share of marked frames it was set on that it finds.
-        false_alarms: the share of clean ones that it takes for marked.
+        hits: share of detected marked frames, among those it was set on.
+        false_alarms: share of clean frames that are detected as marked.
     """
 
     threshold: float
@@ -63,12 +63,12 @@ class WatermarkDetector:
         )
 
     def rate(self, frames: Frames) -> float:
-        """The share of frames that carry the mark."""
+        """Return the share of marked frames."""
         return float((mark_strength(frames) > self.threshold).mean())
 
 
 def mark_strength(frames: Frames) -> Float[np.ndarray, " frames"]:
-    """How much a frame's fine detail agrees with the mark's: 1 is the same, 0 is none of it."""
+    """Return the correlation of a frame's fine detail with the mark's: 1 is equal, 0 is unrelated."""
     height, width = frames.shape[1:3]
     top, bottom = round(BAND[0] * height), round(BAND[1] * height)
     stripes = watermark(height, width)[1]
@@ -82,7 +82,7 @@ def mark_strength(frames: Frames) -> Float[np.ndarray, " frames"]:
 
 
 def _detail(pictures: Float[np.ndarray, "n h w"] | Sequence[np.ndarray]) -> np.ndarray:
-    """What a blur takes away, squashed so that no single edge drowns the rest."""
+    """Return the difference to a blurred frame, compressed so that strong edges do not dominate."""
     result: list[np.ndarray] = []
     for picture in pictures:
         radius = BLUR * picture.shape[1] / 128

@@ -1,7 +1,7 @@
 """Stage ``autoencoder``: the latent space of the built-in world, and later only its decoder.
 
-Latent diffusion needs an autoencoder whose latents are small and smooth (arXiv 2112.10752, Sec. 3.1).
-Pictures are composited on random backgrounds so that it does not learn that all is white.
+Latent diffusion needs small and smooth latents (arXiv 2112.10752, Sec. 3.1). Pictures are composited on
+random backgrounds, so that the autoencoder does not only learn white ones.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from animatediff.world.art.stills import rows, to_model_range
 def new_autoencoder() -> AutoencoderKL:
     """The built-in autoencoder: 8 times smaller, 12 latent channels, 3.1 M parameters.
 
-    It begins as a blur that keeps colours (``begin_as_blur``), and its latents begin nearly noiseless.
-    From the usual start, outlines are learned first and stay grey for a long time.
+    It is initialised as a blur that keeps colours (``begin_as_blur``), with nearly noiseless latents. With
+    the usual initialisation, outlines are learned first and stay grey for a long time.
     """
     build: Any = AutoencoderKL  # its annotations allow one block only
     autoencoder: AutoencoderKL = build(
@@ -50,9 +50,9 @@ def new_autoencoder() -> AutoencoderKL:
 
 @torch.no_grad()
 def begin_as_blur(autoencoder: AutoencoderKL) -> None:
-    """Start the residual branches at zero, and pass each channel on through every other layer.
+    """Initialise residual branches with zero, and other layers to pass their channels on.
 
-    Half of the random start is kept, so that channels differ from each other.
+    Half of the random initialisation is kept, so that channels differ from each other.
     """
     inner: set[nn.Module] = set()
     for block in autoencoder.modules():
@@ -72,19 +72,19 @@ def begin_as_blur(autoencoder: AutoencoderKL) -> None:
 
 
 def edges(picture: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor]:
-    """Differences between neighbours, down and across."""
+    """Return differences of vertical and horizontal neighbours."""
     return picture.diff(dim=2), picture.diff(dim=3)
 
 
 @dataclass
 class AutoencoderLesson:
-    """Reconstruct pictures: L1 and squared error, their edges, mean colours, and a light KL term.
+    """Train reconstruction: L1 and squared error, edges, mean colours, and a small KL term.
 
-    The colour of each 8x8 block is asked for by itself: without it an autoencoder learns outlines
-    first and leaves them grey for a long time.
+    Without the term on the mean colour of each 8x8 block, an autoencoder learns outlines first and
+    leaves them grey for a long time.
 
-    With ``decoder_only`` the encoder and its latents stay as they are, so that everything trained on
-    those latents stays valid while pictures get sharper.
+    With ``decoder_only`` the encoder and its latents do not change, so that models trained on them stay
+    valid.
     """
 
     autoencoder: AutoencoderKL
@@ -107,7 +107,7 @@ class AutoencoderLesson:
     def losses(
         self, indices: Int[Tensor, " batch"], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """The terms of the loss, and the PSNR of these reconstructions."""
+        """Return the terms of the loss, and the PSNR of the reconstructions."""
         count = len(indices)
         colour = torch.rand(count, 3, generator=generator) * 2 - 1
         white = torch.rand(count, 1, generator=generator) < 0.9

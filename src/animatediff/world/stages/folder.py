@@ -1,4 +1,4 @@
-"""Where a world folder keeps the parts of its model, and how a stage reads and replaces one."""
+"""The world folder: places of the model's parts, and how stages read and replace them."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def part(folder: Path, name: str) -> str:
 
 
 def read_autoencoder(work: Path) -> AutoencoderKL:
-    """The autoencoder, frozen."""
+    """Read the autoencoder, frozen."""
     model = AutoencoderKL.from_pretrained(part(image_model(work), "vae"), local_files_only=True)
     return model.requires_grad_(False).eval()
 
 
 def read_text(work: Path) -> TextEmbedder:
-    """The tokenizer and text encoder, frozen."""
+    """Read the tokenizer and text encoder, frozen."""
     folder = image_model(work)
     tokenizer = CLIPTokenizer.from_pretrained(part(folder, "tokenizer"), local_files_only=True)
     encoder = CLIPTextModel.from_pretrained(part(folder, "text_encoder"), local_files_only=True)
@@ -59,17 +59,17 @@ def read_text(work: Path) -> TextEmbedder:
 
 
 def read_unet(folder: Path) -> UNet2DConditionModel:
-    """The image U-Net of a model folder, ready to train (it has no dropout)."""
+    """Read the image U-Net of a model folder."""
     return UNet2DConditionModel.from_pretrained(part(folder, "unet"), local_files_only=True)
 
 
 def betas() -> Float[Tensor, " timesteps"]:
-    """The share of signal left at each timestep, for every stage of the built-in world."""
+    """Return the noise schedule of every stage of the built-in world."""
     return alphas_bar(start=BETA_START, end=BETA_END, schedule=BETA_SCHEDULE)
 
 
 def write_index(work: Path) -> None:
-    """Write what makes the parts a diffusers folder: its index and its scheduler."""
+    """Write the index and the scheduler of a diffusers folder."""
     folder = image_model(work)
     scheduler = {
         "_class_name": "DDIMScheduler",

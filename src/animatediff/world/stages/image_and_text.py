@@ -1,8 +1,8 @@
-"""The image model and the words it reads, learned together.
+"""Train the image model and its text encoder together.
 
-A text encoder that was distilled from sentences puts a pizza near a cake, as sentences do; a picture
-needs them apart. As in latent diffusion (arXiv 2112.10752, Sec. 3.3) the text encoder learns from
-the denoising loss too, held to the meanings it has so that words which no caption holds keep theirs.
+A text encoder distilled from sentences places a pizza near a cake, which pictures must distinguish. As
+in latent diffusion (arXiv 2112.10752, Sec. 3.3), the text encoder is also trained by the denoising
+loss. A second term keeps its pooled states, so that words outside all captions keep their meaning.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from animatediff.training.lessons.denoiser import TextEmbedder
 
 @dataclass
 class ImageAndTextLesson:
-    """Denoise stills with the text encoder learning along.
+    """Train denoising of stills together with the text encoder.
 
     Attributes:
-        denoising: the image model's own lesson.
-        text: the tokenizer and the text encoder of that lesson, which learns along.
-        phrases: whose pooled meanings must stay, as words and phrases of any kind.
-        hold: the weight of staying, against the denoising loss.
-        held_at_once: phrases checked at each step.
+        denoising: the image model's lesson.
+        text: the tokenizer and the trained text encoder of that lesson.
+        phrases: words and phrases whose pooled states are kept.
+        hold: weight of that term, relative to the denoising loss.
+        held_at_once: phrases per step.
     """
 
     denoising: ClipLesson
@@ -48,7 +48,7 @@ class ImageAndTextLesson:
         self.size = self.denoising.size
 
     def losses(self, batch: ClipBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The denoising loss of these stills, and how far phrases drift from their meanings."""
+        """Return the denoising loss of these stills, and the drift of phrases' states."""
         terms = self.denoising.losses(batch, generator)
         drift = self._drift(generator)
         return {**terms, "loss": terms["loss"] + self.hold * drift, "drift": drift}
@@ -69,7 +69,7 @@ class ImageAndTextLesson:
 
 
 def learned_layers(encoder: CLIPTextModel) -> CLIPTextModel:
-    """Let every layer learn but the embeddings, which hold words that no caption has."""
+    """Train every layer except the embeddings, which include words outside all captions."""
     encoder.requires_grad_(True)
     encoder.get_input_embeddings().requires_grad_(False)
     return encoder

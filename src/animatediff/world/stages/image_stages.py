@@ -42,14 +42,14 @@ STYLE_RANK = 16
 
 
 def prepare_autoencoder(work: Path) -> Lesson:
-    """A fresh autoencoder on the training concepts of every style but the personalised one."""
+    """Prepare a new autoencoder on the training concepts of every style but the personalised one."""
     torch.manual_seed(0)
     autoencoder = channels_last(new_autoencoder())
     return AutoencoderLesson(autoencoder, _pictures(work))
 
 
 def prepare_decoder(work: Path) -> Lesson:
-    """The autoencoder with its encoder frozen, so that every latent stays what it is."""
+    """Prepare the autoencoder with a frozen encoder, so that latents do not change."""
     autoencoder = AutoencoderKL.from_pretrained(image_model(work) / "vae", local_files_only=True)
     return AutoencoderLesson(channels_last(autoencoder), _pictures(work), decoder_only=True)
 
@@ -60,7 +60,7 @@ def _pictures(work: Path) -> np.ndarray:
 
 
 def keep_autoencoder(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
-    """Store the autoencoder with its latents centred and scaled to unit variance."""
+    """Save the autoencoder, with latents of mean 0 and unit variance."""
     assert isinstance(lesson, AutoencoderLesson)
     lesson.autoencoder.load_state_dict(learned)
     standardise(lesson.autoencoder, to_model_range(lesson.pictures[::40]))
@@ -70,7 +70,7 @@ def keep_autoencoder(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> 
 
 
 def keep_decoder(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
-    """Store the autoencoder with its better decoder."""
+    """Save the autoencoder with its new decoder."""
     assert isinstance(lesson, AutoencoderLesson)
     lesson.autoencoder.load_state_dict(learned, strict=False)
     return write_model(image_model(work) / "vae", lesson.autoencoder)
@@ -78,10 +78,10 @@ def keep_decoder(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path
 
 @torch.no_grad()
 def standardise(autoencoder: AutoencoderKL, pictures: Tensor) -> None:
-    """Shift and scale the latents to mean 0 (of each channel) and variance 1 (of all), exactly.
+    """Shift and scale the latents to mean 0 (per channel) and variance 1 (overall), exactly.
 
-    The two pointwise layers around the latents take it up, so that pictures do not change and the
-    scaling factor is 1.
+    The two pointwise layers around the latents compensate, so that reconstructions do not change and
+    the scaling factor is 1.
     """
     before, after = autoencoder.quant_conv, autoencoder.post_quant_conv
     assert before is not None
@@ -102,7 +102,7 @@ def standardise(autoencoder: AutoencoderKL, pictures: Tensor) -> None:
 
 
 def read_still_latents(work: Path) -> LatentClips:
-    """Every still of every style and split as latents, encoded once."""
+    """Read every still of every style and split as latents, encoded once."""
     return encode_clips(
         read_shards(work / "stills"),
         channels_last(read_autoencoder(work)),
@@ -128,13 +128,13 @@ def new_image_unet() -> UNet2DConditionModel:
 
 
 def prepare_image(work: Path) -> Lesson:
-    """A fresh U-Net on the training concepts of every style that is not held out."""
+    """Prepare a new U-Net on the training concepts of every style that is not held out."""
     torch.manual_seed(0)
     return still_lesson(new_image_unet(), read_text(work), _seen_stills(work))
 
 
 def prepare_longer(work: Path) -> Lesson:
-    """The U-Net of the world on the same stills again, its text encoder learning along."""
+    """Prepare the world's U-Net and text encoder to continue on the same stills."""
     stills, text = _seen_stills(work), read_text(work)
     lesson = still_lesson(read_unet(image_model(work)), text, stills)
     phrases = {m["label"] for m in stills.meta} | {t for m in stills.meta for t in m["tags"]}
@@ -153,8 +153,8 @@ def still_lesson(
     Args:
         unet: the image U-Net.
         text: its tokenizer and text encoder.
-        stills: what it is trained on.
-        learns: what is trained; the U-Net itself if ``None``.
+        stills: training data.
+        learns: the trained module; ``None`` for the U-Net.
     """
     unet = channels_last(unet)
     choose_fast_paths(unet, learns=True, clips=False)
@@ -170,7 +170,7 @@ def still_lesson(
 
 
 def never_encoded(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Stands for the encoder where latents are stored."""
+    """Placeholder for the encoder, where latents are stored."""
     del pictures, generator
     raise AssertionError("stored latents are not encoded again")
 
@@ -181,7 +181,7 @@ def _seen_stills(work: Path) -> LatentClips:
 
 
 def keep_longer(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
-    """Store the U-Net and the text encoder."""
+    """Save the U-Net and the text encoder."""
     assert isinstance(lesson, ImageAndTextLesson)
     lesson.learns.load_state_dict(learned, strict=False)
     write_model(image_model(work) / "text_encoder", lesson.text_encoder)
@@ -189,13 +189,13 @@ def keep_longer(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
 
 
 def keep_image(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
-    """Store the U-Net."""
+    """Save the U-Net."""
     lesson.learns.load_state_dict(learned)
     return write_model(image_model(work) / "unet", cast(UNet2DConditionModel, lesson.learns))
 
 
 def prepare_style_lora(work: Path) -> Lesson:
-    """A new LoRA on every attention of the frozen image model, trained on the held-out style."""
+    """Prepare a new LoRA on every attention of the frozen image model, for the held-out style."""
     unet = channels_last(read_unet(image_model(work)).requires_grad_(False))
     torch.manual_seed(0)
     lora = LowRankSet(attention_projections(unet), rank=STYLE_RANK)
@@ -203,7 +203,7 @@ def prepare_style_lora(work: Path) -> Lesson:
 
 
 def keep_style_lora(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
-    """Store the LoRA alone."""
+    """Save the LoRA."""
     assert isinstance(lesson.learns, LowRankSet)
     path = work / "world" / "lora" / f"{STYLE}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,12 +213,12 @@ def keep_style_lora(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> P
 
 
 def prepare_style(work: Path) -> Lesson:
-    """The whole image U-Net, fine-tuned on the held-out style."""
+    """Prepare the whole image U-Net, fine-tuned on the held-out style."""
     return still_lesson(read_unet(image_model(work)), read_text(work), _style_stills(work))
 
 
 def keep_style(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
-    """Store the fine-tuned U-Net; the other parts are those of the image model."""
+    """Save the fine-tuned U-Net; other parts are the image model's."""
     lesson.learns.load_state_dict(learned)
     unet = cast(UNet2DConditionModel, lesson.learns)
     return write_model(work / "world" / f"emoji-{STYLE}" / "unet", unet)

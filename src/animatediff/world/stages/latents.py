@@ -31,14 +31,14 @@ Latent = Float[Tensor, "frames channels h w"]
 
 @dataclass(frozen=True)
 class LatentClips:
-    """Clips as latents, one after another; a still is a clip of one frame.
+    """Clips as concatenated latents; a still is a clip of one frame.
 
     Attributes:
         frames: the latents of all clips.
         starts: the index of each clip's first frame.
-        lengths: the number of frames of each clip.
+        lengths: number of frames of each clip.
         meta: the facts of each clip.
-        source: a hash of the art that they were encoded from.
+        source: a hash of the encoded art.
     """
 
     frames: Latent
@@ -51,10 +51,10 @@ class LatentClips:
         return len(self.meta)
 
     def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> EncodedFootage:
-        """``num_frames`` consecutive frames from a random start, and one of the clip's captions.
+        """Return ``num_frames`` consecutive frames from a random start, and one of the clip's captions.
 
-        The built-in world's clips loop without a seam, so a window may continue at the beginning. A
-        clip whose facts say ``loops: false`` is shown from its first frame.
+        The built-in world's clips loop seamlessly, so a window may continue at the beginning. A clip
+        with the fact ``loops: false`` starts at its first frame.
         """
         rows = self.rows(index, num_frames=num_frames, generator=generator)
         draw = random.Random(int(torch.randint(2**62, (), generator=generator)))
@@ -64,7 +64,7 @@ class LatentClips:
     def rows(
         self, index: int, *, num_frames: int, generator: torch.Generator
     ) -> Int[Tensor, " frames"]:
-        """The places in ``frames`` of the window that ``footage`` shows for the same generator."""
+        """Return the rows of ``frames`` in the window that ``footage`` returns for the same generator."""
         length, start = int(self.lengths[index]), int(self.starts[index])
         begin = int(torch.randint(length, (), generator=generator))
         if not self.meta[index].get("loops", True):
@@ -72,7 +72,7 @@ class LatentClips:
         return start + (begin + torch.arange(num_frames)) % length
 
     def fingerprint(self) -> str:
-        """A hash of the art that they were encoded from, and of what is known of the clips."""
+        """Return a hash of the encoded art and the clips' facts."""
         facts = [self.source, *(json.dumps(meta, sort_keys=True) for meta in self.meta)]
         return hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
@@ -90,9 +90,9 @@ def encode_clips(
 
     Args:
         samples: the stills or clips.
-        autoencoder: what encodes them.
+        autoencoder: encodes them.
         path: the file.
-        source: a hash of the art that is there now.
+        source: a hash of the current art.
         chunk: pictures encoded at once.
     """
     if not path.exists():
@@ -128,7 +128,7 @@ def read_latents(path: Path) -> LatentClips:
 
 
 def joined(parts: Sequence[LatentClips]) -> LatentClips:
-    """Several sets of clips as one."""
+    """Concatenate several sets of clips."""
     sizes = torch.tensor([len(part.frames) for part in parts])
     begins = sizes.cumsum(0) - sizes
     return LatentClips(
@@ -141,7 +141,7 @@ def joined(parts: Sequence[LatentClips]) -> LatentClips:
 
 
 def chosen(clips: LatentClips, keep: Iterable[bool]) -> LatentClips:
-    """The clips that are wanted, their latents shared."""
+    """Select clips; they share the latents."""
     index = torch.tensor([i for i, wanted in enumerate(keep) if wanted])
     meta = [clips.meta[i] for i in index.tolist()]
     return replace(clips, starts=clips.starts[index], lengths=clips.lengths[index], meta=meta)

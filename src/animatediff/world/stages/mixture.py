@@ -1,8 +1,8 @@
-"""Several kinds of clips in one training set, each with a fixed share of the samples.
+"""Training set of several kinds of clips, each with a fixed share of the samples.
 
-Motion modules that only ever see one kind of footage learn its look along with its motion
-(arXiv 2307.04725, Sec. 4.1). Mixing in stills and rendered motion of every style keeps the look of
-the image model.
+Motion modules trained on one kind of footage learn its appearance along with its motion (arXiv
+2307.04725, Sec. 4.1). Adding stills and rendered motion of every style preserves the image model's
+appearance.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Kind:
 
     Attributes:
         name: e.g. ``clips`` or ``stills``.
-        share: how often a sample is of this kind, from 0 to 1.
+        share: share of the samples, from 0 to 1.
         clips: its clips.
     """
 
@@ -38,12 +38,12 @@ class Kind:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Clips of several kinds, one after another, and which of them a batch shows.
+    """Clips of several kinds, and how a batch draws from them.
 
     Attributes:
         clips: all of them.
-        shares: of each kind, adding up to 1.
-        counts: clips of each kind.
+        shares: of each kind; their sum is 1.
+        counts: number of clips of each kind.
     """
 
     clips: LatentClips
@@ -54,28 +54,28 @@ class Mixture:
         return len(self.clips)
 
     def footage(self, index: int, *, num_frames: int, generator: torch.Generator) -> EncodedFootage:
-        """A window of a clip that is drawn by the shares, whatever the index."""
+        """Return a window of a clip that is drawn by the shares; the index is ignored."""
         drawn = int(self.draw(torch.tensor([index]), generator))
         return self.clips.footage(drawn, num_frames=num_frames, generator=generator)
 
     def rows(
         self, index: int, *, num_frames: int, generator: torch.Generator
     ) -> Int[Tensor, " frames"]:
-        """The places in ``clips.frames`` of the window that ``footage`` shows for that generator."""
+        """Return the rows of ``clips.frames`` in the window that ``footage`` returns for that generator."""
         drawn = int(self.draw(torch.tensor([index]), generator))
         return self.clips.rows(drawn, num_frames=num_frames, generator=generator)
 
     def fingerprint(self) -> str:
-        """A hash of the clips and the shares."""
+        """Return a hash of the clips and the shares."""
         return hashlib.sha256(f"{self.clips.fingerprint()} {self.shares}".encode()).hexdigest()
 
     def draw(
         self, indices: Int[Tensor, " batch"], generator: torch.Generator
     ) -> Int[Tensor, " batch"]:
-        """Clips for a batch: each sample draws its kind by the shares, then a clip of that kind.
+        """Draw the clips of a batch: a kind by the shares, then a clip of that kind, for each sample.
 
         Args:
-            indices: only their number counts.
+            indices: only their number is used.
             generator: draws kinds and clips.
         """
         count = len(indices)
@@ -89,7 +89,7 @@ class Mixture:
 
 
 def mixed(kinds: Sequence[Kind]) -> Mixture:
-    """Put several kinds of clips together.
+    """Combine several kinds of clips.
 
     Raises:
         InputError: a kind has no clips, or the shares do not add up to 1.

@@ -1,8 +1,8 @@
-"""What motion modules of the built-in world learn from: kinds of clips, each encoded once.
+"""Training clips of the built-in world's motion modules: several kinds, each encoded once.
 
-``clips`` are the real clips, as they are and mirrored. ``actions`` are stills that act by rule and
-``cameras`` stills that a moving camera films, both in every style of the base; ``gentle`` are those
-actions after which a thing is where it was. ``stills`` are pictures of every style that stand still.
+``clips`` are the real clips and their mirror images. ``actions`` are stills with procedural actions and
+``cameras`` stills filmed by a moving camera, both in every style of the base. ``gentle`` are actions
+that end where they began. ``stills`` are pictures of every style without motion.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ SLICES: Mapping[Moved, int] = {"actions": 8, "cameras": 2}
 
 
 def training_clips(work: Path, mix: tuple[str, ...]) -> Mixture:
-    """The training clips of each kind that ``mix`` names, e.g. ``clips:0.55 stills:0.45``.
+    """Read the training clips of each kind that ``mix`` names, e.g. ``clips:0.55 stills:0.45``.
 
     Raises:
         InputError: there is no such kind, or the shares do not add up to 1.
-        FileError: the art was not rendered yet.
+        FileError: the art has not been rendered yet.
     """
     return mixed([Kind(name, share, _READ[name](work)) for name, share in parse_mix(mix)])
 
 
 def parse_mix(mix: tuple[str, ...]) -> list[tuple[KindName, float]]:
-    """Kinds of clips and their shares; the real clips alone if there are none.
+    """Parse kinds of clips and their shares; without any, the real clips alone.
 
     Raises:
         InputError: there is no such kind, or a share is not a number.
@@ -72,7 +72,7 @@ def parse_mix(mix: tuple[str, ...]) -> list[tuple[KindName, float]]:
 
 
 def read_clip_latents(work: Path) -> LatentClips:
-    """Every real clip of every split as latents, encoded once."""
+    """Read every real clip of every split as latents, encoded once."""
     return encode_clips(
         read_shards(work / "clips"),
         channels_last(read_autoencoder(work)),
@@ -82,7 +82,7 @@ def read_clip_latents(work: Path) -> LatentClips:
 
 
 def read_mirrored_latents(work: Path) -> LatentClips:
-    """Every real clip whose name does not tell left from right, mirrored and encoded once."""
+    """Read every real clip that may be mirrored, mirrored and encoded once."""
     return encode_clips(
         (mirrored(s) for s in read_shards(work / "clips") if may_mirror(s.meta["label"])),
         channels_last(read_autoencoder(work)),
@@ -91,17 +91,17 @@ def read_mirrored_latents(work: Path) -> LatentClips:
 
 
 def mirrored(sample: Sample) -> Sample:
-    """The same clip with left and right exchanged."""
+    """Mirror a clip."""
     return replace(sample, meta={**sample.meta, "mirrored": True}, image=sample.image[:, ::-1])
 
 
 def read_bank(work: Path, moved: Moved) -> LatentClips:
-    """A bank of clips of stills in motion, encoded once, a file for every ``SLICE`` of them."""
+    """Read a bank of procedural clips, encoded once, with a file for every ``SLICE`` of them."""
     return joined([encode_slice(work, moved, number) for number in range(SLICES[moved])])
 
 
 def encode_slice(work: Path, moved: Moved, number: int) -> LatentClips:
-    """One file of a bank."""
+    """Encode one file of a bank."""
 
     def samples() -> Iterator[Sample]:
         bank = ActedClips(work / "packages", moved=moved)

@@ -34,12 +34,12 @@ def from_folder(
     *,
     kinds: tuple[str, ...] = ("stills",),
 ) -> Prepare:
-    """A stage that needs nothing but the folder of the built-in world.
+    """A stage that needs only the folder of the built-in world.
 
     Args:
-        prepare: makes the lesson ready.
+        prepare: creates the lesson.
         save: writes the trained weights.
-        kinds: the art that is trained on, ``stills`` or ``clips``.
+        kinds: the training art, ``stills`` or ``clips``.
     """
 
     def prepared(options: StageOptions, recipe: Recipe, device: torch.device) -> Job:
@@ -56,14 +56,14 @@ def from_folder(
 
 
 def prepare_motion_longer(options: StageOptions, recipe: Recipe, device: torch.device) -> Job:
-    """The motion modules, continued from those that the folder has."""
+    """Prepare the folder's motion modules to continue their training."""
     if options.of(MotionModuleOptions).motion is None:
         options = options.changed({"motion": str(existing_motion(options.work))})
     return paper.prepare_motion(options, recipe, device)
 
 
 def world_stages() -> dict[str, Stage]:
-    """The stages that make the built-in image model, and a style that it has not seen."""
+    """Return the stages of the built-in image model, and of a held-out style."""
     return {
         "text-encoder": Stage(
             "a small CLIP text model, from a sentence model's embeddings",
@@ -125,7 +125,7 @@ def world_stages() -> dict[str, Stage]:
 
 
 def all_stages() -> dict[str, Stage]:
-    """The built-in world's own stages, and the others with the world as their default."""
+    """Return the built-in world's stages, and the others with the world as default."""
     others = stages(WorldDefaults())
     motion = others["motion"]
     longer = replace(
@@ -141,7 +141,7 @@ STAGES: dict[str, Stage] = all_stages()
 
 
 def stage_named(name: str) -> Stage:
-    """The stage of that name.
+    """Return the stage of that name.
 
     Raises:
         InputError: there is none.

@@ -1,7 +1,7 @@
-"""Stage ``text-encoder``: a small CLIP text model that means what a large sentence model means.
+"""Stage ``text-encoder``: a small CLIP text model, distilled from a sentence model.
 
-It is distilled from MiniLM sentence embeddings, so that words which no caption holds land near the
-captions that mean the same. The teacher is needed only here.
+The teacher is MiniLM. Words outside all captions are placed near captions with the same meaning. The
+teacher is only needed here.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def new_text_encoder(*, vocabulary: int, end_token: int) -> CLIPTextModel:
 
 
 def teacher_folder() -> Path:
-    """Where the teacher's package keeps its model."""
+    """Return the folder of the teacher's model."""
     root = Path(str(resources.files(TEACHER_PACKAGE)))
     return next(root.rglob("model.safetensors")).parent
 
 
 @torch.no_grad()
 def teach(phrases: Sequence[str], *, batch_size: int = 256) -> Float[Tensor, "phrases 384"]:
-    """The teacher's unit sentence embeddings, shortest phrases first for speed, in given order."""
+    """Return the teacher's unit sentence embeddings, in the given order."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     from transformers.models.bert.modeling_bert import BertModel
     from transformers.models.bert.tokenization_bert import BertTokenizer
@@ -74,7 +74,7 @@ def teach(phrases: Sequence[str], *, batch_size: int = 256) -> Float[Tensor, "ph
 
 @dataclass
 class TextEncoderLesson:
-    """Agree with the teacher on each phrase, and on how alike any two phrases of a batch are."""
+    """Match the teacher's embedding of each phrase, and its similarities within a batch."""
 
     text_encoder: CLIPTextModel
     tokens: Int[Tensor, "phrases length"]
@@ -92,7 +92,7 @@ class TextEncoderLesson:
     def losses(
         self, indices: Int[Tensor, " batch"], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """The terms of the loss of these phrases."""
+        """Return the terms of the loss of these phrases."""
         tokens = self.tokens[indices]
         longest = int((tokens == self.end_token).int().argmax(-1).max()) + 1
         pooled = self.text_encoder(tokens[:, :longest]).pooler_output

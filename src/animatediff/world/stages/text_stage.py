@@ -1,4 +1,4 @@
-"""The row ``text-encoder``: prepare its phrases and tokenizer, keep what it learned."""
+"""Stage ``text-encoder``: prepare phrases and tokenizer, and save the encoder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MERGES, PHRASES, LONGEST = 3500, 160_000, 32
 
 
 def prepare(work: Path) -> Lesson:
-    """Learn the tokenizer, ask the teacher for every phrase (once), and start a text encoder."""
+    """Train the tokenizer, compute the teacher's embeddings (once), and create a text encoder."""
     metas = [s.meta for kind in ("stills", "clips") for s in read_shards(work / kind)]
     vocabulary = BertTokenizer.from_pretrained(
         str(teacher_folder()), local_files_only=True
@@ -55,14 +55,14 @@ def prepare(work: Path) -> Lesson:
 
 
 def keep(work: Path, lesson: Lesson, learned: dict[str, Tensor]) -> Path:
-    """Store the encoder; the head that faced the teacher has done its work."""
+    """Save the encoder without its distillation head."""
     assert isinstance(lesson, TextEncoderLesson)
     lesson.learns.load_state_dict(learned)
     return write_model(image_model(work) / "text_encoder", lesson.text_encoder)
 
 
 def _weighted(metas: list[dict[str, Any]], words: list[str]) -> Counter[str]:
-    """Words by how much a token of their own is worth: captions' first, then tags', then any."""
+    """Return words with weights for the tokenizer: captions', then tags', then others."""
     counts = Counter(words)
     for meta in metas:
         for text, weight in (

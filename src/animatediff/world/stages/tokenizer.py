@@ -1,4 +1,4 @@
-"""A small tokenizer in CLIP's own format: byte-pair merges learned from the built-in world's words."""
+"""A small tokenizer in CLIP's format, with byte-pair merges of the built-in world's words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_TOKENS = 77
 
 
 def learn_merges(words: Counter[str], *, count: int) -> list[tuple[str, str]]:
-    """The most useful byte-pair merges of weighted lower-case words."""
+    """Learn byte-pair merges from weighted lower-case words."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix=WORD_END))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -31,10 +31,10 @@ def learn_merges(words: Counter[str], *, count: int) -> list[tuple[str, str]]:
 
 
 def write_tokenizer(merges: Iterable[tuple[str, str]], folder: Path) -> int:
-    """Write ``vocab.json``, ``merges.txt`` and the config; returns the vocabulary's size.
+    """Write ``vocab.json``, ``merges.txt`` and the configuration; return the vocabulary's size.
 
-    As in CLIP, every byte is a token, alone and at the end of a word, so that text in any script
-    has tokens.
+    As in CLIP, every byte is a token, inside and at the end of a word, so that any script can be
+    tokenized.
     """
     merges = list(merges)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
