@@ -101,10 +101,10 @@ class Lite0(nn.Module):
         self.requires_grad_(requires_grad=False)
 
     def forward(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n features"]:
-        """Return features of pictures in [0, 1]: mean and deviation of each tapped stage, then the head.
+        """Return features of pictures in [0, 1]: mean and deviation of each tapped stage, and the head.
 
-        The head is pooled over the whole picture. The deepest stage is also pooled over quarters, because
-        some emoji, such as arrows, differ only in the place of things.
+        The head is pooled over the whole picture. The deepest stage is also pooled over quarters,
+        because some emoji, such as arrows, differ only in the place of things.
         """
         hidden, pooled = self._descend(pictures, last=len(self.stages) - 1)
         quarters = F.adaptive_avg_pool2d(hidden, 2)

@@ -24,8 +24,8 @@ from animatediff.world.art.stills import rows, to_model_range
 def new_autoencoder() -> AutoencoderKL:
     """The built-in autoencoder: 8 times smaller, 12 latent channels, 3.1 M parameters.
 
-    It is initialised as a blur that keeps colours (``begin_as_blur``), with nearly noiseless latents. With
-    the usual initialisation, outlines are learned first and stay grey for a long time.
+    It is initialised as a blur that keeps colours (``begin_as_blur``), with nearly noiseless latents.
+    With the usual initialisation, outlines are learned first and stay grey for a long time.
     """
     build: Any = AutoencoderKL  # its annotations allow one block only
     autoencoder: AutoencoderKL = build(

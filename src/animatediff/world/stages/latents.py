@@ -64,7 +64,7 @@ class LatentClips:
     def rows(
         self, index: int, *, num_frames: int, generator: torch.Generator
     ) -> Int[Tensor, " frames"]:
-        """Return the rows of ``frames`` in the window that ``footage`` returns for the same generator."""
+        """Return the rows of ``frames`` in the window that ``footage`` draws."""
         length, start = int(self.lengths[index]), int(self.starts[index])
         begin = int(torch.randint(length, (), generator=generator))
         if not self.meta[index].get("loops", True):

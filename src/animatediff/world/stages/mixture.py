@@ -61,7 +61,7 @@ class Mixture:
     def rows(
         self, index: int, *, num_frames: int, generator: torch.Generator
     ) -> Int[Tensor, " frames"]:
-        """Return the rows of ``clips.frames`` in the window that ``footage`` returns for that generator."""
+        """Return the rows of ``clips.frames`` in the window that ``footage`` draws."""
         drawn = int(self.draw(torch.tensor([index]), generator))
         return self.clips.rows(drawn, num_frames=num_frames, generator=generator)
 
