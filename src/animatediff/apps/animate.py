@@ -12,7 +12,9 @@ from typing import Annotated, Any
 from animatediff.apps.authors_config import is_authors_config, read_authors_config
 from animatediff.apps.declared import FieldsOf, Given
 from animatediff.apps.destination import check_writable, labels_of, plan_destination, slug
+from animatediff.apps.naming import check_template, hash_of, named
 from animatediff.apps.progress import ProgressStyle, open_progress
+from animatediff.apps.user_config import read_user_config
 from animatediff.config import dump_toml, from_table, read_toml
 from animatediff.errors import InputError, OutputError, reason_of
 from animatediff.options.declaration import Option
@@ -21,6 +23,7 @@ from animatediff.sampling.travel_files import Travel, read_travel_file
 from animatediff.weights.roles import ROLES
 
 MAX_SEEDS = 64
+MAX_PLAYS = 65535
 _FILES = ("model", "motion", "adapter", "motion_loras")
 """Fields in which the requests of one command must agree, as they share an animator."""
 
@@ -87,10 +90,21 @@ class AnimateOptions:
             unset="a new file here, named after the prompt and the seed",
         ),
     ] = None
+    name: Annotated[
+        str | None,
+        Option(
+            "How the output is named without --output: a template with {prompt}, {seed}, {date}, "
+            "{time}, {hash} and every other field of a request.",
+            group="Output",
+            metavar="TEMPLATE",
+            foreign=("filename", "filename-pattern", "filename-format"),
+            unset="{prompt}-{seed}; `animatediff config name` changes it",
+        ),
+    ] = None
     formats: Annotated[
         str | None,
         Option(
-            "mp4, gif, webp, apng, webm or png, or several with commas.",
+            "mp4, gif, webp, apng, webm, png, prores, ffv1, av1 or png16, or several with commas.",
             group="Output",
             name="format",
             metavar="LIST",
@@ -98,6 +112,17 @@ class AnimateOptions:
             unset="what FILE ends in",
         ),
     ] = None
+    plays: Annotated[
+        int,
+        Option(
+            "How often GIF, WebP and APNG play; 0 is forever.",
+            group="Output",
+            name="loop-count",
+            foreign=("loop-number", "gif-loop", "gif-loops"),
+            least=0,
+            most=MAX_PLAYS,
+        ),
+    ] = 0
     preview: Annotated[
         Path | None,
         Option("A PNG of all frames, rewritten while denoising.", group="Output", metavar="FILE"),
@@ -150,14 +175,23 @@ def animate(options: AnimateOptions) -> None:
 
     requests = requests_of(options)
     several = len(requests) > 1
-    name = slug(requests[0].prompt or next(iter(requests[0].prompts.values())))
+    user = read_user_config()
+    first = requests[0]
+    template = options.name or user.name
+    if template:
+        check_template(template, option="--name")
+        name = named(template, first, number=1, key=hash_of(first))
+    else:
+        name = slug(first.prompt or next(iter(first.prompts.values())))
+        name = name if several else f"{name}-{first.seed}"
     labels = ["", *labels_of([request.seed for request in requests])] if several else [""]
     destination = plan_destination(
         options.output,
         formats=options.formats,
         known=FORMATS,
-        name=name if several else f"{name}-{requests[0].seed}",
+        name=name,
         labels=labels,
+        folder=Path(user.folder) if user.folder else None,
     )
     destination.check(labels=labels, frames=requests[0].num_frames)
     if options.preview is not None:
@@ -170,7 +204,6 @@ def animate(options: AnimateOptions) -> None:
         from animatediff.weights.builtin import resolve_model, resolve_motion
         from animatediff.weights.storage.read_ahead import first_read, read_ahead
 
-        first = requests[0]
         model, motion = (
             first.model or ROLES["model"].default,
             first.motion or ROLES["motion"].default,
@@ -186,7 +219,19 @@ def animate(options: AnimateOptions) -> None:
             runtime=runtime,
             progress=progress,
             preview=options.preview,
+            plays=check_plays(options.plays),
         )
+
+
+def check_plays(plays: int) -> int:
+    """How often a file plays, if it can be stored.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not 0 <= plays <= MAX_PLAYS:
+        raise InputError(f"--loop-count {plays} is out of range; use 0 to {MAX_PLAYS}.")
+    return plays
 
 
 def requests_of(options: AnimateOptions) -> list[AnimationRequest]:

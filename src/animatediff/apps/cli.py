@@ -96,6 +96,11 @@ COMMANDS = (
         "Convert a weight file to another layout.",
     ),
     Command("pack", "animatediff.apps.pack:pack", "Copy a trained model into the package."),
+    Command(
+        "config",
+        "animatediff.apps.user_config:config",
+        "Show or set where outputs go and how they are named.",
+    ),
     Command("doctor", "animatediff.apps.doctor:doctor", "Report what this machine has and lacks."),
 )
 

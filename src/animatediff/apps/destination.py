@@ -74,7 +74,8 @@ class Destination:
                 f"The disk of {self.folder} is full ({free >> 20} MiB free, "
                 f"{MIN_FREE_BYTES >> 20} MiB needed); free some or choose another folder."
             )
-        for kind, path in ((p.suffix[1:], p) for label in labels for p in self.paths(label=label)):
+        paths = [path for label in labels for path in self.paths(label=label)]
+        for kind, path in ((path.suffix[1:], path) for path in paths):
             check_target(path, kind=kind, count=2 if frames is None else frames)
 
 
@@ -145,6 +146,7 @@ def plan_destination(
     known: Sequence[str],
     name: str,
     labels: Sequence[str] = ("",),
+    folder: Path | None = None,
 ) -> Destination:
     """Combine ``-o`` and ``--format``.
 
@@ -154,13 +156,17 @@ def plan_destination(
         known: every supported format.
         name: the name without ``output``; a number is added if the file exists.
         labels: what distinguishes the files that will be written.
+        folder: where they go without ``output``; by default the current one.
 
     Raises:
         InputError: a format is unknown, or ``output`` has no suffix and no format is given.
         OutputError: ``output`` is not a name that a file can have.
     """
-    asked = tuple(part.strip().lower().lstrip(".") for part in (formats or "").split(",") if part)
-    suffix = output.suffix.lstrip(".").lower() if output else ""
+    from animatediff.video import ALIASES
+
+    words = [part.strip().lower().lstrip(".") for part in (formats or "").split(",") if part]
+    asked = tuple(ALIASES.get(word, word) for word in words)
+    suffix = _suffix_of(output, known) if output else ""
     if not asked and output and not suffix:
         raise InputError(
             f"{output} has no suffix that says its format; end it in .mp4 or use --format."
@@ -172,8 +178,8 @@ def plan_destination(
             remedy = f"did you mean {close}?" if close else f"it is one of {', '.join(known)}."
             raise InputError(f"{one!r} is not a supported format; {remedy}")
     if output is None:
-        return _unused(name, formats=chosen, labels=labels)
-    stem = output.stem if suffix in known else output.name
+        return _unused(name, folder=folder or Path(), formats=chosen, labels=labels)
+    stem = output.name[: -len(suffix) - 1] if suffix in known else output.name
     try:
         is_folder = output.is_dir()
     except OSError as error:
@@ -181,6 +187,13 @@ def plan_destination(
     if not stem or is_folder:
         raise InputError(f"{output} is a folder; give a file name, such as {output / 'fox.mp4'}.")
     return Destination(output.parent, stem, chosen)
+
+
+def _suffix_of(output: Path, known: Sequence[str]) -> str:
+    """The longest known format that a name ends in; otherwise what follows its last dot."""
+    name = output.name.lower()
+    ends = [one for one in known if name.endswith(f".{one}")]
+    return max(ends, key=len, default=output.suffix.lstrip(".").lower())
 
 
 def slug(text: str, *, length: int = 40) -> str:
@@ -195,10 +208,12 @@ def slug(text: str, *, length: int = 40) -> str:
     return short or "animation"
 
 
-def _unused(name: str, *, formats: tuple[str, ...], labels: Sequence[str]) -> Destination:
+def _unused(
+    name: str, *, folder: Path, formats: tuple[str, ...], labels: Sequence[str]
+) -> Destination:
     """Return the first of name, name-2, name-3 ... that does not exist yet."""
     stems = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    candidates = (Destination(Path(), stem, formats) for stem in stems)
+    candidates = (Destination(folder, stem, formats) for stem in stems)
     return next(
         candidate
         for candidate in candidates

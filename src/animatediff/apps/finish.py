@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from animatediff.apps.animate import check_plays
 from animatediff.apps.destination import plan_destination
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import ProgressStyle, open_progress
@@ -27,6 +28,8 @@ class FinishOptions:
     """A video, GIF, WebP, APNG or folder of frames."""
     interpolate: Annotated[int, arg(metavar="N")] = 1
     """Multiply the frame rate by N: draw N - 1 frames between every two, by optical flow."""
+    loop_count: Annotated[int, arg(metavar="N")] = 0
+    """How often GIF, WebP and APNG play; 0 is forever."""
     interpolator: Annotated[str | None, optional("NAME")] = None
     """A network for --interpolate instead of optical flow: a name, or a file of RIFE 4.25, 4.26 or
     FILM.
@@ -44,7 +47,9 @@ class FinishOptions:
     output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
     """The file to write; by default a new one here, named after FILE."""
     formats: Annotated[str | None, optional("LIST", name="format")] = None
-    """mp4, gif, webp, apng, webm or png, or several with commas; by default the output's suffix."""
+    """mp4, gif, webp, apng, webm, png, prores, ffv1, av1 or png16, or several with commas; by default
+    the output's suffix.
+    """
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """Where networks run: auto, cpu, cuda, cuda:1 or mps."""
     threads: Annotated[int | None, optional("N")] = None
@@ -79,6 +84,7 @@ def finish(options: FinishOptions) -> None:
     )
     if finish.is_nothing:
         raise InputError("There is nothing to do; give --interpolate N, --upscale N or --pingpong.")
+    plays = check_plays(options.loop_count)
     facts = read_metadata(options.file)
     same = options.file.suffix.lstrip(".").lower()
     formats = options.formats or (same if options.output is None and same in FORMATS else None)
@@ -103,7 +109,7 @@ def finish(options: FinishOptions) -> None:
         metadata = {key: text for key, text in facts.items() if key not in OWN_FACTS}
         progress.stage("write", total=len(destination.formats))
         for path in destination.paths():
-            written = video.save(path, metadata=metadata)
+            written = video.save(path, loop=plays, metadata=metadata)
             progress.tell("written", str(written), {"path": str(written)})
 
 

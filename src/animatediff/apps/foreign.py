@@ -14,8 +14,8 @@ _MEMORY = (
 _IMAGE = "starting from a picture is not supported yet; describe it in the prompt."
 _CONTROL = "use --control FILE:SCALE for the network and --control-input PATH for what it follows."
 _LOOP = (
-    "GIF, WebP and APNG always repeat. --loop makes the loop seamless, and --closed-loop returns to "
-    "the first keyframe of a travelling prompt."
+    "GIF, WebP and APNG repeat; --loop-count says how often. --loop makes the loop seamless, and "
+    "--closed-loop returns to the first keyframe of a travelling prompt."
 )
 _ATTENTION = "the fastest attention of torch is always used."
 
@@ -26,7 +26,7 @@ SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("image", "init-image", "init", "input-image", "init-img", "img"), _IMAGE),
     **dict.fromkeys(("image-path", "denoising-strength", "strength"), _IMAGE),
     **dict.fromkeys(("controlnet", "control-image", "controlnet-path", "controlnet-image"), _CONTROL),
-    **dict.fromkeys(("loops", "looping", "loop-count", "loop-number", "seamless"), _LOOP),
+    **dict.fromkeys(("loops", "looping", "seamless"), _LOOP),
     **dict.fromkeys(("n-iter", "batch-count", "num-images", "num-videos", "n-samples"), (
         "for several animations give several seeds, such as --seed 1,2,3."
     )),

@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 class ModelsOptions:
     """Options of ``animatediff models``."""
 
-    action: Annotated[Positional[Literal["list", "verify", "pull"]], arg(metavar="ACTION")] = "list"
+    action: Annotated[
+        Positional[Literal["list", "verify", "pull", "add"]], arg(metavar="ACTION")
+    ] = "list"
     """list (default): print the available names. verify: check that files are complete and print their
-    hashes. pull: download a published model; only pull downloads anything.
+    hashes. pull: download a published model; only pull downloads anything. add: look for models in
+    more folders, such as those of A1111 or ComfyUI.
     """
     names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME")] = ()
-    """For verify: names or files (default: all). For pull: short names."""
+    """For verify: names or files (default: all). For pull: short names. For
+    add: folders.
+    """
     kind: Annotated[RoleName | None, optional("KIND")] = None
     """Only models for this option: model, motion, lora, motion-lora, adapter, vae, embedding."""
     yes: bool = False
@@ -46,6 +51,8 @@ def models(options: ModelsOptions) -> int:
             return _list(options)
         case "verify":
             return _verify(options)
+        case "add":
+            return _add(options)
         case "pull":
             from animatediff.weights.hub import HuggingFace
 
@@ -72,6 +79,32 @@ def _list(options: ModelsOptions) -> int:
         print("\nnot on this machine; download with animatediff models pull NAME:")
     for name, model in absent:
         print(f"{model.role:<11} {name:<18} {model.about}")
+    return 0
+
+
+def _add(options: ModelsOptions) -> int:
+    """Store folders in the user's ``models.toml``; print what was found in each."""
+    from animatediff.apps.user_config import write_config
+    from animatediff.config import dump_toml
+    from animatediff.weights.folders import Settings, list_in, read_settings, settings_path
+
+    if not options.names:
+        raise InputError("models add needs a FOLDER, such as ~/ComfyUI.")
+    known = list(read_settings().folders)
+    for name in options.names:
+        folder = Path(name).expanduser().absolute()
+        if not folder.is_dir():
+            raise InputError(f"There is no folder {folder}; give one that exists.")
+        found = list_in(folder)
+        if not found:
+            raise InputError(
+                f"{folder} has no models in the folders that this package, A1111 or ComfyUI use; "
+                "give the program's own folder."
+            )
+        if str(folder) not in known:
+            known.append(str(folder))
+        print(f"{folder}: {len(found)} models")
+    write_config(settings_path(), dump_toml(Settings(tuple(known))))
     return 0
 
 

@@ -30,6 +30,7 @@ def render(
     runtime: Runtime,
     progress: Progress,
     preview: Path | None,
+    plays: int = 0,
 ) -> None:
     """Animate requests that share a model, and write each; several also side by side."""
     animator = Animator.for_request(requests[0], runtime=runtime)
@@ -54,7 +55,7 @@ def render(
         for path in destination.paths(label=label):
             if lost := lost_sound(animation.sound, kind=path.suffix[1:].lower()):
                 progress.tell("note", lost, {})
-            written = animation.save(path)
+            written = animation.save(path, loop=plays)
             progress.tell("written", str(written), {"path": str(written)})
         animations.append(animation)
     if len(animations) > 1:

@@ -23,7 +23,9 @@ class RerunOptions:
     output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
     """The file to write; by default a new one here, named after FILE."""
     formats: Annotated[str | None, optional("LIST", name="format")] = None
-    """mp4, gif, webp, apng, webm or png, or several with commas; by default the output's suffix."""
+    """mp4, gif, webp, apng, webm, png, prores, ffv1, av1 or png16, or several with commas; by default
+    the output's suffix.
+    """
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps; frames are identical only on the device of the first run."""
     progress: ProgressStyle = "auto"

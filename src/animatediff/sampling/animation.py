@@ -72,8 +72,19 @@ class Animation:
         """Return the frames as a tensor from 0 to 1, channels first."""
         return rearrange(torch.from_numpy(self.frames.copy()), "f h w c -> f c h w").float() / 255
 
-    def save(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002
+    def save(
+        self,
+        path: str | Path,
+        format: str | None = None,  # noqa: A002 - the word everybody uses
+        *,
+        loop: int = 0,
+    ) -> Path:
         """Write the video with its request in the metadata (for ``rerun``); return the path.
+
+        Args:
+            path: the file.
+            format: one of ``FORMATS``; by default what the path ends in.
+            loop: how often GIF, WebP and APNG play; 0 is forever.
 
         Raises:
             InputError: the format is unknown.
@@ -83,5 +94,6 @@ class Animation:
             Path(path),
             metadata=describe(self.request, self.report),
             format=format,
+            loop=loop,
             sound=self.sound,
         )

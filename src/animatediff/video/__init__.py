@@ -10,17 +10,34 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from animatediff.video.containers import FORMATS, check_target, read_metadata
+    from animatediff.video.containers import (
+        ALIASES,
+        FORMATS,
+        check_target,
+        format_of,
+        read_metadata,
+    )
     from animatediff.video.facts import LEFT_OUT
     from animatediff.video.video import Video, grid
 
-__all__ = ["FORMATS", "LEFT_OUT", "Video", "check_target", "grid", "read_metadata"]
+__all__ = [
+    "ALIASES",
+    "FORMATS",
+    "LEFT_OUT",
+    "Video",
+    "check_target",
+    "format_of",
+    "grid",
+    "read_metadata",
+]
 
 _HOMES = {
+    "ALIASES": "containers",
     "FORMATS": "containers",
     "LEFT_OUT": "facts",
     "Video": "video",
     "check_target": "containers",
+    "format_of": "containers",
     "grid": "video",
     "read_metadata": "containers",
 }

@@ -26,6 +26,7 @@ from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 
 from animatediff.errors import FileError, InputError, OutputError, reason_of
 from animatediff.video.colours import in_bt709, matrix_of, tag_bt709
+from animatediff.video.deep_png import write_deep_picture
 from animatediff.video.facts import (
     EXIF_IFD,
     UNICODE,
@@ -41,15 +42,30 @@ from animatediff.video.upright import upright_of
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
 
-FORMATS = ("mp4", "gif", "webp", "apng", "webm", "png")
+FORMATS = ("mp4", "gif", "webp", "apng", "webm", "png", "mov", "mkv", "av1.mp4", "png16")
+"""The endings of names, each a format: ``mov`` is ProRes, ``mkv`` is lossless FFV1, and ``png16`` is a
+folder of PNGs with 16 bits a channel."""
+ALIASES = {"prores": "mov", "ffv1": "mkv", "av1": "av1.mp4"}
+"""Codecs, and the format that each is written in."""
+AV1_SIDE = 64
+"""The least side, in pixels, that the AV1 encoder takes."""
 MAX_PIXELS = 1 << 30
 FRAME_NAME, FRAME_FACTS = "frame_{:04d}.png", "frames.json"
 
 _CODECS = {
     "mp4": ("libx264", {"crf": "14", "preset": "medium"}),
     "webm": ("libvpx-vp9", {"crf": "16", "b:v": "0", "cpu-used": "4"}),
+    "mov": ("prores_ks", {"profile": "3", "vendor": "apl0"}),
+    "mkv": ("ffv1", {"level": "3", "slices": "4", "slicecrc": "1"}),
+    "av1.mp4": ("libsvtav1", {"crf": "20", "preset": "7"}),
 }
-_MUXING = {"mp4": {"movflags": "use_metadata_tags+faststart"}, "webm": {}}
+_PIXELS = {"mov": "yuv422p10le", "mkv": "bgr0", "av1.mp4": "yuv420p10le"}
+"""FFmpeg's pixel format of each container, if different from 8-bit yuv420p."""
+_MUXERS = {"mkv": "matroska", "av1.mp4": "mp4"}
+_WITH_TAGS = {"movflags": "use_metadata_tags+faststart"}
+_MUXING = {"mp4": _WITH_TAGS, "mov": _WITH_TAGS, "av1.mp4": _WITH_TAGS}
+_FOLDERS = ("png", "png16")
+"""Formats that are a folder if there are several frames."""
 _PILLOW_FORMATS = {"gif": "GIF", "webp": "WEBP", "apng": "PNG"}
 _BROKEN = (
     *(FFmpegError, OSError, SyntaxError, ValueError, UnidentifiedImageError),
@@ -77,21 +93,37 @@ def write_video(
         InputError: the format is unknown.
         OutputError: the folder is read-only or full; nothing is left behind.
     """
-    kind = (kind or path.suffix.lstrip(".")).lower()
+    kind = (kind or format_of(path) or "").lower()
+    kind = ALIASES.get(kind, kind)
     if kind not in FORMATS:
         raise InputError(f"{path.name} has no known video format; use {', '.join(FORMATS)}.")
     count, height, width, _ = frames.shape
     facts = {str(key).lower(): str(value) for key, value in metadata.items()}
     facts |= {"fps": str(fps), "frames": str(count), "size": f"{width}x{height}"}
-    if kind == "png":
+    if kind in _FOLDERS:
+        write = _write_picture if kind == "png" else write_deep_picture
+        single = path if kind == "png" else path.with_suffix(".png")
         if count > 1:
-            return _published(path.with_suffix(""), lambda to: _write_folder(to, frames, facts))
-        return _published(path, lambda to: _write_picture(to, frames[0], facts))
+            folder = path.with_suffix("")
+            return _published(folder, lambda to: _write_folder(to, frames, facts, write=write))
+        return _published(single, lambda to: write(to, frames[0], facts))
+    if kind == "av1.mp4" and min(height, width) < AV1_SIDE:
+        raise InputError(
+            f"AV1 needs frames of at least {AV1_SIDE} pixels a side, and these have {width}x{height}; "
+            "use mp4, or enlarge them with --upscale."
+        )
     if kind in _CODECS:
         return _published(
             path, lambda to: _write_codec(to, frames, fps, facts, kind=kind, sound=sound)
         )
     return _published(path, lambda to: _write_pillow(to, frames, fps, facts, kind=kind, loop=loop))
+
+
+def format_of(path: Path) -> str | None:
+    """The format that a file's name ends in; ``None`` if it is none of ``FORMATS``."""
+    name = path.name.lower()
+    found = [ending for ending in FORMATS if name.endswith(f".{ending}")]
+    return max(found, key=len, default=None)
 
 
 def _published(path: Path, write: Callable[[Path], None]) -> Path:
@@ -134,7 +166,7 @@ def check_target(path: Path, *, kind: str, count: int) -> None:
     Raises:
         OutputError: the name cannot be used, or something is there that will not be replaced.
     """
-    folder = kind == "png" and count > 1
+    folder = kind in _FOLDERS and count > 1
     target = path.with_suffix("") if folder else path
     try:
         there = target.lstat() if target.is_symlink() or target.exists() else None
@@ -190,19 +222,23 @@ def _write_codec(
 ) -> None:
     """Pad odd sizes by repeating the last line: H.264 and VP9 need even sizes."""
     codec, options = _CODECS[kind]
+    pixels = _PIXELS.get(kind, "yuv420p")
+    os.environ.setdefault("SVT_LOG", "1")  # Only errors: the AV1 encoder prints its settings.
     _, height, width, _ = frames.shape
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    with av.open(_as_file(path), "w", format=kind, options=_MUXING[kind]) as container:
+    muxer, muxing = _MUXERS.get(kind, kind), _MUXING.get(kind, {})
+    with av.open(_as_file(path), "w", format=muxer, options=muxing) as container:
         container.metadata.update(facts)
         stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=options))
         stream.height, stream.width = even.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        tag_bt709(stream)
+        stream.pix_fmt = pixels
+        if pixels != "bgr0":
+            tag_bt709(stream)
         seconds = len(frames) / fps
         with sound_beside(container, sound, kind=kind, seconds=seconds) as copy_sound:
             for number, frame in enumerate(even):
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-                container.mux(stream.encode(in_bt709(picture, pixels="yuv420p")))
+                container.mux(stream.encode(in_bt709(picture, pixels=pixels)))
                 copy_sound(number / fps)
             container.mux(stream.encode(None))
             copy_sound(seconds)
@@ -261,10 +297,16 @@ def _write_picture(path: Path, frame: UInt8[np.ndarray, "height width 3"], facts
         Image.fromarray(frame).save(file, "PNG", pnginfo=_png_text(facts))
 
 
-def _write_folder(folder: Path, frames: Frames, facts: Facts) -> None:
+def _write_folder(
+    folder: Path,
+    frames: Frames,
+    facts: Facts,
+    *,
+    write: Callable[[Path, UInt8[np.ndarray, "height width 3"], Facts], None],
+) -> None:
     folder.mkdir()
     for index, frame in enumerate(frames):
-        _write_picture(folder / FRAME_NAME.format(index), frame, facts if index == 0 else {})
+        write(folder / FRAME_NAME.format(index), frame, facts if index == 0 else {})
     text = json.dumps(facts, ensure_ascii=False, indent=1)
     (folder / FRAME_FACTS).write_text(text, encoding="utf-8")
 

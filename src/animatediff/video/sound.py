@@ -14,6 +14,9 @@ from av.error import FFmpegError
 _FITS = {
     "mp4": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}),
     "webm": frozenset({"opus", "vorbis"}),
+    "mov": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"}),
+    "mkv": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "pcm_s16le"}),
+    "av1.mp4": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}),
 }
 """The sound codecs that players expect in each container."""
 

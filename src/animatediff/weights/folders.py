@@ -58,6 +58,21 @@ def own_folder() -> Path:
     return Path(named[0]).expanduser() if named else user_data_path("animatediff") / "models"
 
 
+def settings_path() -> Path:
+    """Return where the user's model folders are listed."""
+    return user_config_path("animatediff") / "models.toml"
+
+
+def read_settings() -> Settings:
+    """Return the user's model folders.
+
+    Raises:
+        FileError, InputError: ``models.toml`` exists and is broken.
+    """
+    path = settings_path()
+    return load_toml(path, Settings) if path.is_file() else Settings()
+
+
 def model_folders() -> list[Path]:
     """Return every model folder, in order.
 
@@ -65,9 +80,7 @@ def model_folders() -> list[Path]:
         FileError, InputError: ``models.toml`` exists and is broken.
     """
     named = [part for part in os.environ.get("ANIMATEDIFF_MODELS", "").split(os.pathsep) if part]
-    config = user_config_path("animatediff") / "models.toml"
-    if config.is_file():
-        named += load_toml(config, Settings).folders
+    named += read_settings().folders
     folders = [
         *(Path(name).expanduser() for name in named),
         user_data_path("animatediff") / "models",
@@ -114,15 +127,26 @@ def list_found(role: RoleName) -> list[Found]:
     """Yield every model for one role in every model folder."""
     found: dict[Path, Found] = {}
     for root in model_folders():
-        for place in places(root, role):
-            for path in _entries(place, role):
-                name = (
-                    path.relative_to(place).with_suffix("")
-                    if path.is_file()
-                    else path.relative_to(place)
-                )
-                found.setdefault(path.resolve(), Found(role, name.as_posix(), path))
+        for each in _found_in(root, role):
+            found.setdefault(each.path.resolve(), each)
     return list(found.values())
+
+
+def list_in(root: Path) -> list[Found]:
+    """Return every model in one model folder of any layout; a file that two roles share counts once."""
+    found: dict[Path, Found] = {}
+    for role in ROLES:
+        for each in _found_in(root, role):
+            found.setdefault(each.path.resolve(), each)
+    return list(found.values())
+
+
+def _found_in(root: Path, role: RoleName) -> Iterator[Found]:
+    for place in places(root, role):
+        for path in _entries(place, role):
+            below = path.relative_to(place)
+            name = below.with_suffix("") if path.is_file() else below
+            yield Found(role, name.as_posix(), path)
 
 
 def _entries(place: Path, role: RoleName) -> Iterator[Path]:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from animatediff.apps.many.entries import Entry
-from animatediff.apps.many.plan import MARK, hash_of, plan_batch
+from animatediff.apps.many.plan import MARK, plan_batch
+from animatediff.apps.naming import hash_of
 from animatediff.errors import InputError, OutputError
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import Video, read_metadata

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from animatediff.apps.declared import FieldsOf, Given
 from animatediff.apps.many.entries import read_entries
-from animatediff.apps.many.naming import DEFAULT
+from animatediff.apps.naming import DEFAULT
 from animatediff.apps.progress import Progress, ProgressStyle, open_progress
 from animatediff.errors import Cancelled, InputError, OutputError, reason_of
 from animatediff.options.declaration import Option
@@ -63,7 +63,7 @@ class BatchOptions:
     formats: Annotated[
         str,
         Option(
-            "mp4, gif, webp, apng, webm or png, or several with commas.",
+            "mp4, gif, webp, apng, webm, png, prores, ffv1, av1 or png16, or several with commas.",
             group="Batch",
             name="format",
             metavar="LIST",
@@ -252,9 +252,10 @@ def formats_of(text: str) -> tuple[str, ...]:
     Raises:
         InputError: one is unknown.
     """
-    from animatediff.video import FORMATS
+    from animatediff.video import ALIASES, FORMATS
 
-    asked = tuple(part.strip().lower().lstrip(".") for part in text.split(",") if part.strip())
+    words = [part.strip().lower().lstrip(".") for part in text.split(",") if part.strip()]
+    asked = tuple(ALIASES.get(word, word) for word in words)
     for one in asked:
         if one not in FORMATS:
             raise InputError(

@@ -13,6 +13,7 @@ from animatediff.apps.animate import AnimateOptions, requests_of
 from animatediff.apps.declared import FieldsOf, Given
 from animatediff.apps.destination import GRID, Destination, plan_destination, slug
 from animatediff.apps.many.axes import Axis, parse_axis
+from animatediff.apps.naming import hash_of
 from animatediff.apps.progress import open_progress
 from animatediff.errors import InputError, OutputError, reason_of
 from animatediff.options.declaration import Option, declared
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from animatediff.apps.many.work import Outcome
 
 FORMATS = "mp4,webp"
-_WITHOUT = ("formats", "preview", "save_config")
+_WITHOUT = ("formats", "name", "plays", "preview", "save_config")
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def grid(options: GridOptions) -> int:
     """
     from animatediff.apps.many.batch import formats_of, make_folder, run_plan
     from animatediff.apps.many.entries import Entry
-    from animatediff.apps.many.plan import hash_of, plan_batch
+    from animatediff.apps.many.plan import plan_batch
     from animatediff.video import FORMATS as KNOWN
 
     if options.x is None:
@@ -162,7 +163,6 @@ def _write(
     at: Destination,
 ) -> list[Path]:
     """The table in each format, and what is in it as JSON."""
-    from animatediff.apps.many.plan import hash_of
     from animatediff.video import Video
     from animatediff.video.table import table_of
 

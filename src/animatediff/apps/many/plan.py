@@ -9,9 +9,7 @@ goes on where it stopped. ``locked()`` keeps a second process out of the folder.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
-import json
 import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from animatediff.apps.many.entries import Entry
-from animatediff.apps.many.naming import check_template, named
+from animatediff.apps.naming import check_template, hash_of, named
 from animatediff.errors import FileError, InputError, OutputError, reason_of
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import Video, check_target, read_metadata
@@ -74,7 +72,7 @@ class Plan:
         """Where a file of an item is, or will be."""
         path = self.folder / name
         folder = path.with_suffix("")
-        return folder if path.suffix == ".png" and folder.is_dir() else path
+        return folder if path.suffix in (".png", ".png16") and folder.is_dir() else path
 
     def is_done(self, item: Item) -> bool:
         """Whether all files of an item are there, made from this very request."""
@@ -184,16 +182,6 @@ def plan_batch(
         owners |= dict.fromkeys(item.names, item)
         items.append(item)
     return Plan(folder, tuple(items), repeated)
-
-
-def hash_of(request: AnimationRequest) -> str:
-    """A hash of everything that a request says; equal requests have equal hashes.
-
-    Fields with their default do not count, so that a new field leaves old hashes as they are.
-    """
-    plain = AnimationRequest("").as_table()
-    told = {field: value for field, value in request.as_table().items() if value != plain[field]}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _lock(handle: IO[str]) -> None:

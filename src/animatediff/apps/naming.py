@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from datetime import UTC, datetime
 
@@ -68,6 +70,16 @@ def named(template: str, request: AnimationRequest, *, number: int, key: str) ->
 
     name = _PLACE.sub(fill, template).strip(" .") or "animation"
     return name.encode()[:MAX_BYTES].decode(errors="ignore")
+
+
+def hash_of(request: AnimationRequest) -> str:
+    """A hash of everything that a request says; equal requests have equal hashes.
+
+    Fields with their default do not count, so that a new field leaves old hashes as they are.
+    """
+    plain = AnimationRequest("").as_table()
+    told = {field: value for field, value in request.as_table().items() if value != plain[field]}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 _FACTS = ("number", "hash", "date", "time")
