@@ -125,7 +125,11 @@ def test_a_failure_is_a_sentence_without_paths_and_can_be_tried_again(served: Se
 
 @pytest.mark.parametrize(
     ("prompt", "cause"),
-    [("crash", "SIGSEGV"), ("exit", "exit code 7"), ("hang", "no sign of life")],
+    [
+        ("crash", "SIGSEGV"),
+        ("exit", "exit code 7"),
+        pytest.param("hang", "no sign of life", marks=pytest.mark.slow),
+    ],
 )
 def test_a_job_that_kills_its_worker_is_failed_after_two_tries_and_the_queue_goes_on(
     served: Served, prompt: str, cause: str

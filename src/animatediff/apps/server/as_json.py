@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -80,11 +81,16 @@ def moment(seconds: float | None) -> str | None:
 
 def without_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a stored request that were chosen, so that lists stay readable."""
-    from animatediff.sampling.request import AnimationRequest
-
-    plain = AnimationRequest("").as_table()
+    plain = _defaults()
     return {
         name: value
         for name, value in request.items()
         if name in ("prompt", "seed") or (name != "schema" and value != plain.get(name))
     }
+
+
+@functools.cache
+def _defaults() -> Mapping[str, Any]:
+    from animatediff.sampling.request import AnimationRequest
+
+    return AnimationRequest("").as_table()

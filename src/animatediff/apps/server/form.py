@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +25,12 @@ def form() -> dict[str, Any]:
         "formats": list(FORMATS),
         "most_used": [row.field for row in rows if row.option.common],
     }
+
+
+@functools.cache
+def form_text() -> str:
+    """The form as JSON, which never changes while a server runs."""
+    return json.dumps(form(), ensure_ascii=False, default=str)
 
 
 def _option(row: Declared) -> dict[str, Any]:

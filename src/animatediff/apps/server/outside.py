@@ -6,6 +6,7 @@ nobody classified here is refused, so that a new option is closed until it was t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -96,12 +97,25 @@ class Names:
         self._at = -math.inf
 
     def all(self) -> tuple[Model, ...]:
-        """Every model of every role that an option takes."""
+        """Every model of every role that an option takes.
+
+        A list that is some seconds old is answered while a thread looks again, as model folders may be
+        large and on slow disks.
+        """
         with self._lock:
-            if time.monotonic() - self._at > LISTING_SECONDS:
+            if not self._listed:
                 self._listed = tuple(_listed())
                 self._at = time.monotonic()
+            elif time.monotonic() - self._at > LISTING_SECONDS:
+                self._at = time.monotonic()
+                threading.Thread(target=self._look_again, name="models", daemon=True).start()
             return self._listed
+
+    def _look_again(self) -> None:
+        with contextlib.suppress(
+            FileError, InputError
+        ):  # as long as a folder is broken, the old list
+            self._listed = tuple(_listed())
 
     def known(self, role: RoleName, name: str) -> bool:
         """Whether a name stands for a model of that role."""

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from animatediff.apps.server.as_json import API, job_as_json
 from animatediff.apps.server.events import as_stream
-from animatediff.apps.server.form import form
+from animatediff.apps.server.form import form_text
 from animatediff.apps.server.gate import COOKIE
 from animatediff.apps.server.openapi import body_of, file_body
 from animatediff.apps.server.outside import (
@@ -68,9 +68,7 @@ def native_routes(service: Service) -> APIRouter:
         return JSONResponse(job_as_json(job), 202 if is_new else 200, headers)
 
     @router.get("/jobs")
-    async def jobs(
-        state: str = "", limit: int = 50, before: str = "", order: str = ""
-    ) -> dict[str, Any]:
+    async def jobs(state: str = "", limit: int = 50, before: str = "", order: str = "") -> Response:
         """List jobs."""
         states = tuple(name for name in state.split(",") if name)
         if any(name not in STATES for name in states):
@@ -83,16 +81,18 @@ def native_routes(service: Service) -> APIRouter:
             raise _bad("order", "order is queue, or left out.")
         found = queue.jobs(states=states, before=before, limit=limit, in_order=order == "queue")
         more = len(found) == limit and order != "queue"
-        return {
-            "jobs": [job_as_json(job) for job in found],
-            "next": found[-1].id if more else None,
-            "paused": queue.paused,
-        }
+        return JSONResponse(
+            {
+                "jobs": [job_as_json(job) for job in found],
+                "next": found[-1].id if more else None,
+                "paused": queue.paused,
+            }
+        )
 
     @router.get("/jobs/{name}")
-    async def job(name: str) -> dict[str, Any]:
+    async def job(name: str) -> Response:
         """Get one job."""
-        return job_as_json(known(name))
+        return JSONResponse(job_as_json(known(name)))
 
     @router.post("/jobs/{name}/cancel")
     async def cancel(name: str, request: Request) -> dict[str, Any]:
@@ -194,17 +194,19 @@ def native_routes(service: Service) -> APIRouter:
     # --- what a form needs ------------------------------------------------------------------------
 
     @router.get("/options")
-    async def options() -> dict[str, Any]:
+    async def options() -> Response:
         """Get the option fields in groups."""
-        return form()
+        return Response(form_text(), media_type="application/json")
 
     @router.get("/models")
-    def models() -> list[dict[str, Any]]:
+    async def models() -> Response:
         """List the models that a request may name."""
-        return [
-            {"role": model.role, "field": model.field, "name": model.name, "about": model.about}
-            for model in service.names.all()
-        ]
+        return JSONResponse(
+            [
+                {"role": model.role, "field": model.field, "name": model.name, "about": model.about}
+                for model in service.names.all()
+            ]
+        )
 
     # --- files ------------------------------------------------------------------------------------
 
