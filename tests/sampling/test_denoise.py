@@ -11,7 +11,8 @@ from torch import Tensor
 from animatediff.errors import Cancelled, NumericalError
 from animatediff.sampling.ask import WITH_PROMPT, Ask, PredictNoise
 from animatediff.sampling.denoise import check_finite, denoise
-from animatediff.sampling.schedulers import SAMPLERS, Sampler
+from animatediff.sampling.sampler_kinds import SAMPLERS
+from animatediff.sampling.schedulers import Sampler
 from animatediff.weights.families import Betas
 
 STEPS, FRAMES = 4, 3

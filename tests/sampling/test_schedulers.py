@@ -7,8 +7,9 @@ import torch
 
 from animatediff.sampling.ask import Ask
 from animatediff.sampling.denoise import denoise
-from animatediff.sampling.options.sampler import SCHEDULER_NAMES
-from animatediff.sampling.schedulers import SAMPLERS, Sampler
+from animatediff.sampling.sampler_kinds import SAMPLERS
+from animatediff.sampling.sampler_names import SCHEDULER_NAMES
+from animatediff.sampling.schedulers import Sampler
 from animatediff.weights.families import Betas
 
 

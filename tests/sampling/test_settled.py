@@ -12,8 +12,8 @@ import pytest
 from animatediff.errors import InputError
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.sampler_kinds import SAMPLERS
 from animatediff.sampling.scale import Scale
-from animatediff.sampling.schedulers import SAMPLERS
 from animatediff.sampling.settled import Model, Settled, settle
 
 SettleWith = Callable[..., Settled]

@@ -18,6 +18,7 @@ from animatediff.apps.user_config import read_user_config
 from animatediff.config import dump_toml, from_table, read_toml
 from animatediff.errors import InputError, OutputError, reason_of
 from animatediff.options.declaration import Option
+from animatediff.options.respelling import respelled_table
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.travel_files import Travel, read_travel_file
 from animatediff.weights.roles import ROLES
@@ -281,7 +282,8 @@ def read_config(path: Path) -> AnimationRequest:
         FileError: the file cannot be read.
         InputError: a key is unknown, or a value has the wrong type.
     """
-    return from_table({"prompt": "", **read_toml(path)}, AnimationRequest, source=str(path))
+    table = respelled_table(AnimationRequest, {"prompt": "", **read_toml(path)})
+    return from_table(table, AnimationRequest, source=str(path))
 
 
 def save_config(requests: Sequence[AnimationRequest], path: Path) -> None:

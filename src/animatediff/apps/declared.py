@@ -154,7 +154,8 @@ def _surface_fields(row: Declared) -> Iterable[tuple[str, Any, Any]]:
     elif option.positional:
         yield row.field, Annotated[Positional[str], named], ""
     else:
-        plain = row.annotation in (int, float, Path) or row.choices
+        listed = row.choices and option.respell is None
+        plain = row.annotation in (int, float, Path) or listed
         kind = row.annotation if plain else str
         yield row.field, Annotated[kind | None, named], None
 

@@ -12,7 +12,7 @@ import tyro
 from animatediff.apps.destination import check_room
 from animatediff.apps.parsing import optional
 from animatediff.apps.progress import ProgressStyle, open_progress
-from animatediff.sampling.options.sampler import SchedulerName
+from animatediff.sampling.sampler_names import SchedulerName
 from animatediff.video.preprocess import PreprocessName
 
 Question = Literal[

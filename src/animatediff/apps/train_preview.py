@@ -21,7 +21,8 @@ from animatediff.sampling.ask import Ask
 from animatediff.sampling.decode import decode
 from animatediff.sampling.denoise import denoise
 from animatediff.sampling.noise import initial_noise
-from animatediff.sampling.schedulers import SAMPLERS, Sampler
+from animatediff.sampling.sampler_kinds import SAMPLERS
+from animatediff.sampling.schedulers import Sampler
 from animatediff.training.lessons.clips import ClipLesson
 from animatediff.training.runs.report import CLIPS
 from animatediff.training.runs.trainer import OnSave

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,6 +55,7 @@ class Option:
         item: what an error calls one item of a list.
         unset: what leaving the option out means, where the default does not say it.
         example: a value to show in the docs.
+        respell: of a text that is one of several choices: the choice that what people type stands for.
     """
 
     help: str
@@ -75,6 +77,7 @@ class Option:
     item: str = ""
     unset: str = ""
     example: str = ""
+    respell: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True)

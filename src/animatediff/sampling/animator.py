@@ -22,6 +22,7 @@ from animatediff.model.fast.drawing import draw_fast
 from animatediff.model.free_u import FreeU, factors_for
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
+from animatediff.sampling.around.composed import composed
 from animatediff.sampling.around.perturbed_attention import away_from_perturbed
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import Around
@@ -30,7 +31,7 @@ from animatediff.sampling.conditions import read_texts
 from animatediff.sampling.control.build import build_controls, sparse_pictures
 from animatediff.sampling.control.colours import like_their_pictures
 from animatediff.sampling.decode import decode
-from animatediff.sampling.draw import draw_latents
+from animatediff.sampling.draw import draw_latents, new_sampler
 from animatediff.sampling.finish_choice import finish_of
 from animatediff.sampling.guided import guidance_of
 from animatediff.sampling.image_prompts.build import image_prompts_of
@@ -52,7 +53,9 @@ from animatediff.sampling.request import (
     chosen,
     frames_in,
 )
+from animatediff.sampling.schedulers import Sampler
 from animatediff.sampling.settled import Model, Settled, settle
+from animatediff.sampling.text_rows import weights_of
 from animatediff.sampling.video_to_video.begin import begin_from, read_source
 from animatediff.sampling.video_to_video.sound import sound_of
 from animatediff.sampling.video_to_video.source import Source
@@ -277,7 +280,12 @@ class Animator:
         texts = read_texts(settled, base=self.base, words=self.words)
         controls = build_controls(settled, controls=self.controls, texts=texts, base=self.base)
         predict_noise = model_noise(self.animated, texts=texts, controls=controls)
-        outer = wrappers(settled, unet=self.base.unet, weights=weights)
+        outer = wrappers(
+            settled,
+            unet=self.base.unet,
+            weights=weights,
+            sampler=new_sampler(settled, base=self.base, family=self.family),
+        )
         for around in (*inner, *outer, *moved.outer):
             predict_noise = around(predict_noise)
         beginning = begin_from(
@@ -333,7 +341,7 @@ class Animator:
 
 
 def wrappers(
-    settled: Settled, *, unet: UNet2DConditionModel, weights: ChangedWeights
+    settled: Settled, *, unet: UNet2DConditionModel, weights: ChangedWeights, sampler: Sampler
 ) -> list[Around]:
     """What is wrapped around the model's prediction, the innermost first.
 
@@ -341,6 +349,7 @@ def wrappers(
         settled: the request.
         unet: the image model.
         weights: the changed weights that are in place.
+        sampler: of the request.
     """
     perturbed = partial(
         away_from_perturbed,
@@ -349,8 +358,9 @@ def wrappers(
         guidance=settled.guidance,
     )
     return [
+        partial(composed, weights=weights_of(settled)),
         perturbed,
-        guidance_of(settled, unmoved=weights.unmoved),
+        guidance_of(settled, sampler=sampler, unmoved=weights.unmoved),
         weights.around,
         partial(over_windows, plan=settled.windows),
     ]

@@ -31,6 +31,7 @@ class Ask:
         timestep: their noise level, of 1,000.
         step: the denoising step, from 0.
         rows: what the clips are conditioned on: ``WITHOUT_PROMPT``, ``WITH_PROMPT`` or ``BOTH``.
+            Further prompts of the same animation have the rows from 2 on.
         frames: which frames of the animation the latents hold.
     """
 
@@ -39,6 +40,11 @@ class Ask:
     step: int
     rows: slice
     frames: Int[Tensor, " f"]
+
+    @property
+    def prompted(self) -> tuple[bool, ...]:
+        """Whether each clip is conditioned on a prompt."""
+        return tuple(row > 0 for row in range(self.rows.start, self.rows.stop))
 
 
 PredictNoise = Callable[[Ask], Latents]

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from animatediff.errors import InputError
 from animatediff.sampling.ask import Ask
-from animatediff.sampling.keyframes import positions_of
-from animatediff.sampling.prompt_syntax import scheduled, take_loras
+from animatediff.sampling.prompt_syntax import scheduled
 from animatediff.sampling.prompts import Conditioning, encode_prompts
 from animatediff.sampling.settled import Settled
+from animatediff.sampling.text_rows import TextRow, rows_of
 from animatediff.sampling.travel import plan_travel, travelled
 from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.textual_inversion import Word
@@ -48,7 +48,7 @@ class Texts:
     Attributes:
         parts: in the order of the steps.
         first_row: number of the tensors' first row: 0 (without the prompt), or 1 (with the prompt)
-            if there is no guidance.
+            if nothing needs the prediction without it.
     """
 
     parts: tuple[Conditions, ...]
@@ -73,10 +73,12 @@ class Texts:
 
     def to(self, dtype: torch.dtype) -> Texts:
         """Convert the tensors to another type."""
+        states = {id(part.states): part.states for part in self.parts}
+        cast = {name: each.to(dtype) for name, each in states.items()}
         parts = [
             replace(
                 part,
-                states=part.states.to(dtype),
+                states=cast[id(part.states)],
                 added={
                     name: value.to(part.states.device, dtype) for name, value in part.added.items()
                 },
@@ -98,14 +100,14 @@ def read_texts(settled: Settled, *, base: BaseModel, words: Sequence[Word]) -> T
         InputError: a text is too long, or changes in too many places.
     """
     request = settled.request
-    keyframes = request.keyframes
-    positions = positions_of(keyframes, num_frames=settled.num_frames, rate=request.rate)
-    typed = [(False, keyframes[key]) for key in positions]
-    if settled.is_guided:
-        typed.insert(0, (True, request.negative_prompt))
-    plans = [(negative, _over_steps(take_loras(text)[0], settled)) for negative, text in typed]
+    rows = rows_of(settled)
+    plans = {text: _over_steps(text, settled) for row in rows for text in row.texts}
     # All are encoded together, so that all have as many chunks.
-    distinct = list(dict.fromkeys((negative, text) for negative, plan in plans for _, text in plan))
+    distinct = list(
+        dict.fromkeys(
+            (row.negative, text) for row in rows for key in row.texts for _, text in plans[key]
+        )
+    )
     if len(distinct) > MAX_TEXTS:
         raise InputError(
             f"Over its frames and steps the prompt is {len(distinct)} different texts, "
@@ -120,25 +122,41 @@ def read_texts(settled: Settled, *, base: BaseModel, words: Sequence[Word]) -> T
         is_negative=[negative for negative, _ in distinct],
     )
     known = dict(zip(distinct, encoded, strict=True))
+    travels = any(len(row.texts) > 1 for row in rows) or bool(request.prompts)
+    # Texts that take turns come back, so what was put together is looked up.
+    together: dict[tuple[tuple[str, ...], ...], Conditions] = {}
+    found: list[Conditions] = []
+    for end in sorted({end for plan in plans.values() for end, _ in plan}):
+        now = tuple(
+            tuple(next(text for last, text in plans[key] if end <= last) for key in row.texts)
+            for row in rows
+        )
+        if now not in together:
+            texts = [
+                _of_row(row, [known[row.negative, text] for text in typed], settled, travels)
+                for row, typed in zip(rows, now, strict=True)
+            ]
+            together[now] = _together(texts, end, settled, travels=travels)
+        found.append(replace(together[now], last_step=end))
+    return Texts(tuple(found), first_row=0 if rows[0].negative else 1)
+
+
+def _of_row(
+    row: TextRow, texts: Sequence[Conditioning], settled: Settled, travels: bool
+) -> Conditioning:
+    """The text of a row; one for each frame if any row travels."""
+    if not travels:
+        return texts[0]
+    request = settled.request
+    if len(texts) == 1:
+        return _for_every_frame(texts[0], settled.num_frames)
     blends = plan_travel(
-        list(positions.values()),
+        row.positions,
         num_frames=settled.num_frames,
         hold=request.hold,
         closed_loop=request.closed_loop or request.loop,
     )
-    found: list[Conditions] = []
-    for end in sorted({end for _, plan in plans for end, _ in plan}):
-        now = [
-            (negative, known[negative, next(text for last, text in plan if end <= last)])
-            for negative, plan in plans
-        ]
-        without = [text for negative, text in now if negative]
-        texts = [text for negative, text in now if not negative]
-        if request.prompts:
-            texts = [travelled(texts, blends, interpolation=request.interpolation)]
-            without = [_for_every_frame(text, settled.num_frames) for text in without]
-        found.append(_together([*without, *texts], end, settled))
-    return Texts(tuple(found), first_row=0 if settled.is_guided else 1)
+    return travelled(texts, blends, interpolation=request.interpolation)
 
 
 def _over_steps(text: str, settled: Settled) -> list[tuple[int, str]]:
@@ -156,11 +174,13 @@ def _for_every_frame(text: Conditioning, num_frames: int) -> Conditioning:
     )
 
 
-def _together(texts: Sequence[Conditioning], last_step: int, settled: Settled) -> Conditions:
+def _together(
+    texts: Sequence[Conditioning], last_step: int, settled: Settled, *, travels: bool
+) -> Conditions:
     """Stack the rows of several texts."""
     added = {name: [text.added[name] for text in texts] for name in texts[0].added}
     # For every frame, each text is one row of many; otherwise it is one row by itself.
-    together = torch.stack if settled.request.prompts else torch.cat
+    together = torch.stack if travels else torch.cat
     rows = {name: together(values) for name, values in added.items()}
     if rows:
         size = (settled.height, settled.width)

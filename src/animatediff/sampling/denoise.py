@@ -29,7 +29,8 @@ def denoise(
 
     Args:
         latents: initial latents in fp32; ``Sampler.start`` returns them with ``first``.
-        first: the first step to take, from 0; equal to the number of steps, nothing is done.
+        first: the first step to take, from 0; equal to the number of steps, nothing is done. A step
+            may run the model more than once.
         predict_noise: the model with its wrappers.
         sampler: computes a step from a prediction.
         on_step: called after each step with the number of finished steps and the predicted
@@ -40,17 +41,19 @@ def denoise(
         Cancelled: ``should_stop`` returned true.
         NumericalError: a step gave NaN or infinity.
     """
-    steps = len(sampler.timesteps)
+    steps, each, count = sampler.steps, sampler.evaluations, len(sampler.timesteps)
     frames = torch.arange(latents.shape[2])
-    for step in range(first, steps):
+    for index in range(first * each, count):
+        step = index // each
         if should_stop():
             raise Cancelled(f"Cancelled after {step} of {steps} steps.")
-        timestep = sampler.timesteps[step]
+        timestep = sampler.timesteps[index]
         seen = sampler.seen(latents, timestep)
         predicted = predict_noise(Ask(seen, timestep, step, WITH_PROMPT, frames))
-        latents, guess = sampler.step(predicted, timestep, latents, step)
+        latents, guess = sampler.step(predicted, timestep, latents, index)
         check_finite(latents, when=f"in denoising step {step + 1} of {steps}")
-        on_step(step + 1, guess)
+        if index + 1 == count or (index + 1) % each == 0:
+            on_step(step + 1, guess)
     return latents
 
 

@@ -16,6 +16,20 @@ from animatediff.weights.families import Family
 from animatediff.weights.image_model.base_model import BaseModel
 
 
+def new_sampler(settled: Settled, *, base: BaseModel, family: Family) -> Sampler:
+    """The sampler of a request, before its first step."""
+    return Sampler(
+        settled.sampler,
+        betas=family.betas,
+        prediction=str(base.scheduler_config.get("prediction_type", "epsilon")),
+        steps=settled.steps,
+        seed=settled.request.seed,
+        device=base.unet.device,
+        spacing=family.spacing,
+        lcm_steps=family.lcm_steps,
+    )
+
+
 def draw_latents(
     settled: Settled,
     *,
@@ -55,16 +69,7 @@ def draw_latents(
         return drawn.to(base.unet.device)
 
     def sampler() -> Sampler:
-        return Sampler(
-            settled.sampler,
-            betas=family.betas,
-            prediction=str(base.scheduler_config.get("prediction_type", "epsilon")),
-            steps=settled.steps,
-            seed=settled.request.seed,
-            device=base.unet.device,
-            spacing=family.spacing,
-            lcm_steps=family.lcm_steps,
-        )
+        return new_sampler(settled, base=base, family=family)
 
     def draw(start: Latents, number: int) -> Latents:
         if init is not None and unguided is not None:

@@ -16,7 +16,7 @@ from animatediff.sampling.inputs import input_digests, input_files
 from animatediff.sampling.keyframes import positions_of
 from animatediff.sampling.loading import files_named
 from animatediff.sampling.request import MAX_JSON, AnimationRequest
-from animatediff.sampling.schedulers import SAMPLERS
+from animatediff.sampling.sampler_kinds import SAMPLERS
 from animatediff.sampling.video_to_video.options import GIVEN_FRAMES
 from animatediff.video import read_metadata
 from animatediff.weights.roles import NO_MOTION
@@ -107,7 +107,7 @@ def infotext(request: AnimationRequest, report: Report) -> str:
     fields = {
         "Steps": request.steps,
         "Sampler": sampler.label,
-        "Schedule type": "Karras" if sampler.karras else "",
+        "Schedule type": sampler.spread,
         "CFG scale": request.guidance,
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}",

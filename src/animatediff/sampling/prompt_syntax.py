@@ -18,6 +18,7 @@ MORE = 1.1
 """What round brackets multiply the weight of their text by, and square ones divide it by."""
 MAX_WEIGHT = 100.0
 """Of a stretch of text, either way; a picture drowns long before."""
+MAX_PARTS = 16
 MAX_EDITS = 1000
 """Stretches of text that may change over the steps."""
 
@@ -29,6 +30,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_AND = re.compile(r"\bAND\b")
+_WEIGHT = re.compile(r"\s*[-+]?(?:\d{1,9}\.?\d{0,9}|\.\d{1,9})\s*")
 _BREAK = re.compile(r"\bBREAK\b")
 _LORA = re.compile(r"<(?:lora|lyco):([^<>]*)>")
 _WHEN = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*")
@@ -188,6 +191,27 @@ def take_loras(prompt: str) -> tuple[str, tuple[str, ...]]:
     return (_LORA.sub("", prompt) if found else prompt), tuple(found)
 
 
+def parts_of(prompt: str) -> list[tuple[str, float]]:
+    """The prompts that ``AND`` joins, each with the weight at its end, such as ``a fox :0.8``.
+
+    Raises:
+        InputError: there are more than 16, or all weights are 0.
+    """
+    parts = _AND.split(prompt)
+    if len(parts) == 1:
+        return [(prompt, 1.0)]
+    if len(parts) > MAX_PARTS:
+        raise InputError(f"AND joins {len(parts)} prompts, and at most {MAX_PARTS} can be joined.")
+    found: list[tuple[str, float]] = []
+    for part in parts:
+        text, _, tail = part.rpartition(":")
+        weighs = _WEIGHT.fullmatch(tail) and text
+        found.append((text.strip(), _clamped(float(tail))) if weighs else (part.strip(), 1.0))
+    if not any(weight for _, weight in found):
+        raise InputError("Every prompt that AND joins has the weight 0; give one of them another.")
+    return found
+
+
 @dataclass
 class _Edit:
     """Text that is one thing up to a step and another after it."""
@@ -202,8 +226,17 @@ class _Edit:
         return min(steps, int(self.when * steps if self.is_fraction else self.when))
 
 
-_Item: TypeAlias = "str | _Edit | list[_Item]"
-"""Text, an edit, or a stretch of both; nested instead of joined, which would take long."""
+@dataclass
+class _Turns:
+    """Texts that take turns, one for each step."""
+
+    options: list[list[_Item]]
+
+
+_Item: TypeAlias = "str | _Edit | _Turns | list[_Item]"
+"""Text, what changes over the steps, or a stretch of both; nested, as joining would take long."""
+_BAR = "|"
+"""Between texts that take turns; an item by itself only directly inside a square bracket."""
 
 
 @dataclass
@@ -224,15 +257,19 @@ def scheduled(prompt: str, *, steps: int) -> list[tuple[int, str]]:
 
     ``[from:to:when]`` is one text up to a step and another after it, ``[to:when]`` begins and
     ``[from::when]`` ends there. A ``when`` below 1, or with a point, is a part of all steps.
+    ``[one|other]`` takes turns: one text at the first step, the other at the second, and so on.
 
     Raises:
         InputError: there are more than 1000 of them.
     """
     tree = _tree(prompt)
-    edits = _edits(tree)
-    if len(edits) > MAX_EDITS:
-        raise InputError(f"The prompt changes in {len(edits)} places, and at most 1000 may.")
-    ends = sorted({edit.step(steps) for edit in edits if 0 < edit.step(steps) < steps} | {steps})
+    changes = _changes(tree)
+    if len(changes) > MAX_EDITS:
+        raise InputError(f"The prompt changes in {len(changes)} places, and at most 1000 may.")
+    edits = [change.step(steps) for change in changes if isinstance(change, _Edit)]
+    ends = sorted({step for step in edits if 0 < step < steps} | {steps})
+    if len(edits) < len(changes):
+        ends = list(range(1, steps + 1))
     texts = [_text_at(tree, step=end, steps=steps) for end in ends]
     kept: list[tuple[int, str]] = []
     for end, text in zip(ends, texts, strict=True):
@@ -264,13 +301,29 @@ def _tree(prompt: str) -> list[_Item]:
                         frame = frames.pop()
                         frames[-1].parts[-1].append(frame.literal())
                     frame = frames.pop()
-                    frames[-1].parts[-1].append(_edit(frame.parts) or frame.literal("]"))
+                    change = _turns(frame.parts) or _edit(frame.parts)
+                    frames[-1].parts[-1].append(change or frame.literal("]"))
+                case _ if frames[-1].sign == "[" and part[0] != "\\":
+                    frames[-1].parts[-1] += re.split(r"(\|)", part)
                 case _:
                     frames[-1].parts[-1].append(part)
     while len(frames) > 1:
         frame = frames.pop()
         frames[-1].parts[-1].append(frame.literal())
     return frames[0].literal()
+
+
+def _turns(parts: Sequence[list[_Item]]) -> _Turns | None:
+    """The texts that bars part, if there are bars and no colons."""
+    if len(parts) > 1 or _BAR not in parts[0]:
+        return None
+    options: list[list[_Item]] = [[]]
+    for item in parts[0]:
+        if item == _BAR:
+            options.append([])
+        else:
+            options[-1].append(item)
+    return _Turns(options)
 
 
 def _edit(parts: Sequence[list[_Item]]) -> _Edit | None:
@@ -286,14 +339,17 @@ def _edit(parts: Sequence[list[_Item]]) -> _Edit | None:
     return _Edit(number, number < 1 or "." in when[1], before, after)
 
 
-def _edits(tree: list[_Item]) -> list[_Edit]:
-    found: list[_Edit] = []
+def _changes(tree: list[_Item]) -> list[_Edit | _Turns]:
+    found: list[_Edit | _Turns] = []
     todo = [tree]
     while todo:
         for item in todo.pop():
             if isinstance(item, _Edit):
                 found.append(item)
                 todo += [item.before, item.after]
+            elif isinstance(item, _Turns):
+                found.append(item)
+                todo += item.options
             elif isinstance(item, list):
                 todo.append(item)
     return found
@@ -308,6 +364,8 @@ def _text_at(tree: list[_Item], *, step: int, steps: int) -> str:
             pieces.append(item)
         elif isinstance(item, list):
             todo += item[::-1]
+        elif isinstance(item, _Turns):
+            todo.append(item.options[(step - 1) % len(item.options)])
         else:
             todo.append(item.before if step <= item.step(steps) else item.after)
     return "".join(pieces)

@@ -21,6 +21,8 @@ from animatediff.weights.roles import NO_MOTION, RoleName
 from animatediff.weights.storage.files import sha256_of
 from animatediff.weights.textual_inversion import Word
 
+MOST_DISTILLED = 2.0
+"""The guidance scale up to which distilled models (LCM, Lightning) keep their contrast."""
 LARGE = 1.5
 """Times the size that the model was trained at, beyond which a picture is said to be large."""
 
@@ -60,6 +62,7 @@ def report_on(
         *_notes_on_loras(settled.request, styles),
         *_notes_on_words(settled, words),
         *_notes_on_size(settled),
+        *_notes_on_guidance(settled, family=family),
         *([] if still else _notes_on_motion(settled, family=family, loaded=loaded)),
     ]
     read = {**files, **{f"lora:{path.stem}": path for path in styles}}
@@ -108,6 +111,17 @@ def _notes_on_size(settled: Settled) -> list[str]:
     return [
         f"The model was trained at {side}x{side}, and {width}x{height} was drawn; far beyond its own "
         "size a model repeats or breaks up what it draws."
+    ]
+
+
+def _notes_on_guidance(settled: Settled, *, family: Family) -> list[str]:
+    """A note if a distilled model is guided more than it can be."""
+    distilled = settled.request.scheduler == "lcm" or family.guidance <= MOST_DISTILLED
+    if not distilled or settled.guidance <= MOST_DISTILLED:
+        return []
+    return [
+        f"A guidance scale of {settled.guidance:g} overexposes a model that was distilled to a few "
+        f"steps; use 1 to {MOST_DISTILLED:g}."
     ]
 
 

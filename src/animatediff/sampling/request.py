@@ -22,6 +22,7 @@ from animatediff.options.checks import (
     check_text,
 )
 from animatediff.options.declaration import Declared, declared
+from animatediff.options.respelling import respelled, respelled_table
 from animatediff.sampling.control.options import (
     ControlFit,
     ControlInputs,
@@ -95,9 +96,12 @@ from animatediff.sampling.options.guidance import (
     FreeUName,
     Guidance,
     GuidanceFrom,
+    GuidanceMethod,
+    GuidanceMethodName,
     GuidanceRescale,
     MotionGuidance,
     PerturbedAttention,
+    check_guidance_method,
 )
 from animatediff.sampling.options.output import (
     FPS,
@@ -208,6 +212,7 @@ class AnimationRequest:
     height: Height = None
     steps: Steps = None
     guidance: Guidance = None
+    guidance_method: GuidanceMethod = "plain"
     guidance_from: GuidanceFrom = 0.0
     guidance_rescale: GuidanceRescale = 0.0
     perturbed_attention: PerturbedAttention = 0.0
@@ -310,6 +315,8 @@ class AnimationRequest:
         Raises:
             InputError: a value cannot be used; the sentence says which, and what can.
         """
+        if (spelled := respelled(self)) != self:
+            return spelled.validated()
         prompts = checked_prompts(self.prompts)
         check_declared(self)
         for key, text in prompts.items():
@@ -343,7 +350,9 @@ class AnimationRequest:
             positions_of(prompts, num_frames=self.num_frames, rate=self.rate)
         if self.steps is not None and self.scheduler == "lcm":
             check_integer("steps", self.steps, least=1, most=MAX_LCM_STEPS, where=" with lcm")
-        if self.guidance_from and self.guidance == 1:
+        check_guidance_method(self)
+        plain = self.guidance_method == "plain"
+        if self.guidance_from and self.guidance == 1 and plain:
             raise InputError(
                 "With a guidance of 1 there is none to leave out; give another guidance, "
                 "or a guidance_from of 0."
@@ -353,7 +362,7 @@ class AnimationRequest:
                 "Perturbed-attention guidance (--pag) needs a guidance scale above 0; "
                 "use 1 for a prediction without further guidance."
             )
-        if self.motion_guidance and self.guidance == 1:
+        if self.motion_guidance and self.guidance == 1 and plain:
             raise InputError(
                 "With a guidance of 1 nothing pulls towards the motion either; give another guidance, "
                 "or a motion_guidance of 0."
@@ -397,7 +406,7 @@ class AnimationRequest:
         Raises:
             InputError: as for ``from_json``.
         """
-        fields = dict(table)
+        fields = respelled_table(cls, table)
         schema = fields.pop("schema", None)
         if schema != SCHEMA:
             raise InputError(
@@ -452,6 +461,7 @@ class Choices(Files, total=False):
     height: int | None
     steps: int | None
     guidance: float | None
+    guidance_method: GuidanceMethodName
     guidance_from: float
     guidance_rescale: float
     perturbed_attention: float

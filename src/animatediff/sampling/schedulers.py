@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,81 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.sampling.noise import step_generators
+from animatediff.sampling.sampler_kinds import LCM_STEPS, SamplerKind
 from animatediff.weights.families import Betas, Spacing
-
-
-@dataclass(frozen=True)
-class SamplerKind:
-    """One way from noise to a picture.
-
-    Attributes:
-        label: what other programs call it in their metadata.
-        home: the class in diffusers, imported only when chosen.
-        options: its settings, besides the betas.
-        noisy: whether its steps draw fresh noise.
-        karras: whether its steps are spaced as in arXiv 2206.00364, Eq. 5.
-        spaced: whether it lets its steps be spaced otherwise.
-    """
-
-    label: str
-    home: str
-    options: Mapping[str, Any]
-    noisy: bool = False
-    karras: bool = False
-    spaced: bool = True
-
-    def options_for(self, *, spacing: Spacing | None, lcm_steps: int) -> dict[str, Any]:
-        """Its settings once a motion module's family has its say."""
-        options = dict(self.options)
-        if "original_inference_steps" in options:
-            options["original_inference_steps"] = lcm_steps
-        if spacing is not None and self.spaced:
-            options["timestep_spacing"] = spacing
-            if spacing == "leading":
-                options["steps_offset"] = 1
-        return options
-
-
-LCM_STEPS = 100
-"""The steps of diffusion that a latent consistency model was distilled from, unless it says so."""
-
-_HOME = "diffusers.schedulers.scheduling_"
-
-SAMPLERS: Mapping[str, SamplerKind] = {
-    # The paper's sampler as its authors run it: the timesteps of 25 steps are 961, 921, ..., 1.
-    "ddim": SamplerKind(
-        "DDIM",
-        f"{_HOME}ddim:DDIMScheduler",
-        {
-            "timestep_spacing": "leading",
-            "steps_offset": 1,
-            "set_alpha_to_one": True,
-            "clip_sample": False,
-        },
-    ),
-    "euler": SamplerKind("Euler", f"{_HOME}euler_discrete:EulerDiscreteScheduler", {}),
-    "euler-a": SamplerKind(
-        "Euler a",
-        f"{_HOME}euler_ancestral_discrete:EulerAncestralDiscreteScheduler",
-        {},
-        noisy=True,
-    ),
-    "dpm++2m-karras": SamplerKind(
-        "DPM++ 2M",
-        f"{_HOME}dpmsolver_multistep:DPMSolverMultistepScheduler",
-        {"algorithm_type": "dpmsolver++", "solver_order": 2, "use_karras_sigmas": True},
-        karras=True,
-    ),
-    "unipc": SamplerKind("UniPC", f"{_HOME}unipc_multistep:UniPCMultistepScheduler", {}),
-    # Its steps are some of those that the model was distilled from, so nothing else spaces them.
-    "lcm": SamplerKind(
-        "LCM",
-        f"{_HOME}lcm:LCMScheduler",
-        {"original_inference_steps": LCM_STEPS},
-        noisy=True,
-        spaced=False,
-    ),
-}
 
 
 class Sampler:
@@ -135,13 +61,47 @@ class Sampler:
             )
             self.scheduler.set_timesteps(steps, device=device)
         self.kind = kind
+        self.steps = steps
         self.seed = seed
         self.prediction = prediction
 
     @property
     def timesteps(self) -> Tensor:
-        """The noise levels at which the model is asked, from noise to picture."""
+        """The noise levels at which the model is asked, from noise to picture.
+
+        There are ``evaluations`` of them for each step, but for the last.
+        """
         return self.scheduler.timesteps
+
+    @property
+    def evaluations(self) -> int:
+        """How often the model is asked in each step; the last step asks once."""
+        return self.kind.evaluations
+
+    def levels(self) -> list[tuple[float, float]]:
+        """The noise level before and after each step of DDIM or Euler: the noise by the signal."""
+        if hasattr(self.scheduler, "sigmas"):
+            return list(pairwise(map(float, self.scheduler.sigmas)))
+        kept, last = self.scheduler.alphas_cumprod, self.scheduler.final_alpha_cumprod
+        stride = len(kept) // self.steps
+        found: list[tuple[float, float]] = []
+        for time in map(int, self.timesteps):
+            pair = kept[time], kept[time - stride] if time >= stride else last
+            before, after = (float(((1 - share) / share).sqrt()) for share in pair)
+            found.append((before, after))
+        return found
+
+    def picture(
+        self,
+        seen: Float[Tensor, "1 c f h w"],
+        predicted: Float[Tensor, "1 c f h w"],
+        timestep: Tensor,
+    ) -> Float[Tensor, "1 c f h w"]:
+        """The clean latents that a prediction stands for, from latents as the model sees them."""
+        kept = self.kept_at(timestep).to(seen)
+        if self.prediction == "v_prediction":
+            return kept.sqrt() * seen - (1 - kept).sqrt() * predicted
+        return (seen - (1 - kept).sqrt() * predicted) / kept.sqrt()
 
     def start(
         self,
@@ -158,15 +118,16 @@ class Sampler:
             strength: the share of the steps that is taken, at least one above 0; at 1 ``init`` does
                 not count, at 0 the result is ``init``.
         """
-        steps = len(self.timesteps)
+        steps = self.steps
         first = first_step(strength, steps=steps)
         if init is None or first == 0:
             return noise * self.scheduler.init_noise_sigma, 0
         if first == steps:
             return init, steps
         if hasattr(self.scheduler, "set_begin_index"):  # DDIM keeps no count of its own
-            self.scheduler.set_begin_index(first)
-        levels = self.timesteps[first : first + 1].expand(noise.shape[2])
+            self.scheduler.set_begin_index(first * self.evaluations)
+        index = first * self.evaluations
+        levels = self.timesteps[index : index + 1].expand(noise.shape[2])
         begun = self.scheduler.add_noise(_as_batch(init), _as_batch(noise), levels)
         return _as_clip(begun), first
 
@@ -198,13 +159,13 @@ class Sampler:
         noise: Float[Tensor, "1 c f h w"],
         timestep: Tensor,
         latents: Float[Tensor, "1 c f h w"],
-        step: int,
+        index: int,
     ) -> tuple[Float[Tensor, "1 c f h w"], Float[Tensor, "1 c f h w"]]:
-        """The latents after a step, and what they become if the model is right at once."""
+        """The latents after an evaluation, and what they become if the model is right at once."""
         num_frames = latents.shape[2]
         fresh: dict[str, Any] = {}
         if self.kind.noisy:
-            fresh["generator"] = step_generators(self.seed, step=step, num_frames=num_frames)
+            fresh["generator"] = step_generators(self.seed, step=index, num_frames=num_frames)
         after = self.scheduler.step(_as_batch(noise), timestep, _as_batch(latents), **fresh)
         latents = _as_clip(after.prev_sample)
         guess = getattr(after, "pred_original_sample", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -17,10 +18,13 @@ from animatediff.sampling.finish_choice import with_finish
 from animatediff.sampling.image_to_video.options import BLEND_STRENGTH, WayName
 from animatediff.sampling.image_to_video.way import chosen_way
 from animatediff.sampling.loading import Loaded
+from animatediff.sampling.options.guidance import STRAIGHT
 from animatediff.sampling.request import AnimationRequest, check_request
+from animatediff.sampling.sampler_kinds import SAMPLERS, SamplerKind
+from animatediff.sampling.sampler_names import SchedulerName
 from animatediff.sampling.scale import Scale
 from animatediff.sampling.scaled_names import parse_adapter, parse_lora
-from animatediff.sampling.schedulers import SAMPLERS, SamplerKind, first_step
+from animatediff.sampling.schedulers import first_step
 from animatediff.sampling.video_to_video.options import STRENGTH
 from animatediff.sampling.video_to_video.source import Source
 from animatediff.sampling.wildcards import resolve_wildcards
@@ -33,6 +37,8 @@ from animatediff.weights.roles import NO_MOTION
 from animatediff.weights.textual_inversion import Word
 
 _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+CFG_PLUS_PLUS = 0.6
+"""The guidance scale of CFG++ unless a request says otherwise, as its authors use it."""
 OVERLAP = 4
 """Unless a request says otherwise, one frame in this many is shared with the next window."""
 
@@ -127,7 +133,7 @@ class Settled:
     @property
     def is_guided(self) -> bool:
         """Whether a clip without the prompt is predicted as well."""
-        return self.guidance != 1
+        return self.guidance != 1 or self.request.guidance_method != "plain"
 
 
 def settle(request: AnimationRequest, model: Model, *, source: Source | None = None) -> Settled:
@@ -147,8 +153,11 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         request = _like(request, source, side=model.side)
     num_frames = family.num_frames if request.num_frames is None else request.num_frames
     steps = family.steps if request.steps is None else request.steps
-    guidance = family.guidance if request.guidance is None else request.guidance
+    usual = CFG_PLUS_PLUS if request.guidance_method == "cfg++" else family.guidance
+    guidance = usual if request.guidance is None else request.guidance
     scheduler = request.scheduler or family.scheduler
+    if request.scheduler is None and request.guidance_method == "cfg++":
+        scheduler = scheduler if scheduler in STRAIGHT else STRAIGHT[0]
     width = model.side if request.width is None else request.width
     height = model.side if request.height is None else request.height
     filled = replace(
@@ -173,6 +182,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     final = _without_wildcards(replace(filled, guidance=float(guidance), precision=model.precision))  # pyright: ignore[reportArgumentType] - one of its own names
     typed, found = _texts(filled), _texts(final)
     way = chosen_way(final, model.ways)
+    sampler = SAMPLERS[cast(SchedulerName, final.scheduler)]
     pull = request.motion_guidance
     return Settled(
         request=final,
@@ -181,7 +191,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         height=height,
         steps=steps,
         guidance=float(guidance),
-        sampler=SAMPLERS[scheduler],
+        sampler=sampler,
         styles=tuple((resolve_lora(name), scale) for name, scale in map(parse_lora, final.styles)),
         alpha=parse_adapter(final.adapter)[1],
         motion_scales=tuple(scale for _, scale in map(parse_lora, final.motion_loras)),
@@ -189,7 +199,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         windows=_windows(final, num_frames, family=family, loaded=model.loaded),
         template={name: text for name, text in typed.items() if text != found[name]},
         side=model.side,
-        first=_first(final, steps=steps, sampler=SAMPLERS[scheduler], way=way),
+        first=_first(final, steps=steps, sampler=sampler, way=way),
         image_way=way,
     )
 

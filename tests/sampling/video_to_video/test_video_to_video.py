@@ -16,7 +16,7 @@ from animatediff.errors import FileError, InputError
 from animatediff.sampling.animator import Animator, Progress, load_request
 from animatediff.sampling.decode import decode
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.schedulers import SAMPLERS
+from animatediff.sampling.sampler_kinds import SAMPLERS
 from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.sampling.video_to_video.source import Source
 from animatediff.video import Video

@@ -35,6 +35,6 @@ def guided_to_motion(
     def predict(ask: Ask) -> Latents:
         with unmoved(ask):
             without = predict_noise(replace(ask, rows=WITHOUT_PROMPT))
-        return guidance(without, predict_noise(replace(ask, rows=WITH_PROMPT)))
+        return guidance(without, predict_noise(replace(ask, rows=WITH_PROMPT)), ask)
 
     return predict

@@ -6,7 +6,7 @@ A large guidance scale increases the standard deviation of predictions and overe
 from __future__ import annotations
 
 from animatediff.sampling.around.guidance import Guidance
-from animatediff.sampling.ask import Latents
+from animatediff.sampling.ask import Ask, Latents
 
 
 def rescaled(guidance: Guidance, *, share: float) -> Guidance:
@@ -19,8 +19,8 @@ def rescaled(guidance: Guidance, *, share: float) -> Guidance:
     if share == 0:
         return guidance
 
-    def combined(without: Latents, along: Latents) -> Latents:
-        guided = guidance(without, along)
+    def combined(without: Latents, along: Latents, ask: Ask) -> Latents:
+        guided = guidance(without, along, ask)
         clip = tuple(range(1, guided.ndim))
         ratio = along.std(dim=clip, keepdim=True) / guided.std(dim=clip, keepdim=True)
         return share * (guided * ratio) + (1 - share) * guided

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.model.control.residuals import Plane, Residuals
-from animatediff.sampling.ask import WITH_PROMPT, WITHOUT_PROMPT, Ask
+from animatediff.sampling.ask import WITHOUT_PROMPT, Ask
 from animatediff.sampling.control.layer_weights import LayerWeights
 from animatediff.sampling.scale import Scale
 from animatediff.sampling.step_range import is_outside
@@ -59,8 +59,8 @@ class Counted:
         frames = self._of_frames(ask)
         frames = frames if further is None else frames * further
         clips = torch.ones(len(ask.latents))
-        if self.only_along and ask.rows != WITH_PROMPT:
-            clips[0] = 0
+        if self.only_along:
+            clips = torch.tensor(ask.prompted).float()
         rows = rearrange(torch.outer(clips, frames), "b f -> (b f) 1 1 1")
         weights = self.weights.of(len(residuals.skips) + 1) if residuals.skips else (1.0,)
         blocks = self.weights.of(len(residuals.blocks), blocks=True) if residuals.blocks else ()

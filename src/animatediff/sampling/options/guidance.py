@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from animatediff.errors import InputError
 from animatediff.options.declaration import Option
 
+if TYPE_CHECKING:
+    from animatediff.sampling.request import AnimationRequest
+
+STRAIGHT = ("ddim", "euler", "euler-karras", "euler-trailing")
+"""Samplers whose steps are straight lines, as CFG++ needs them."""
 MAX_GUIDANCE = 100.0
 MAX_GUIDANCE_FROM = 1000
 MAX_MOTION_GUIDANCE = 1.0
+GuidanceMethodName = Literal["plain", "cfg++", "dynamic"]
 FreeUName = Literal["off", "v1", "v2"]
 
 Guidance = Annotated[
@@ -20,7 +27,7 @@ Guidance = Annotated[
         common=True,
         least=0,
         most=MAX_GUIDANCE,
-        unset="the motion module's",
+        unset="the motion module's; 0.6 with cfg++",
     ),
 ]
 GuidanceFrom = Annotated[
@@ -32,6 +39,17 @@ GuidanceFrom = Annotated[
         metavar="T",
         least=0,
         most=MAX_GUIDANCE_FROM,
+    ),
+]
+GuidanceMethod = Annotated[
+    GuidanceMethodName,
+    Option(
+        "How guidance combines the two predictions: plain; cfg++ (arXiv 2406.08070), with a scale from "
+        "0 to 1 and the samplers ddim or euler; or dynamic (Automatic CFG), with a scale for each "
+        "frame and channel by its contrast.",
+        group="Sampling",
+        metavar="NAME",
+        foreign=("cfgpp", "auto-cfg", "automatic-cfg", "dynamic-thresholding"),
     ),
 ]
 GuidanceRescale = Annotated[
@@ -78,3 +96,27 @@ MotionGuidance = Annotated[
         unset="as their files say",
     ),
 ]
+
+
+def check_guidance_method(request: AnimationRequest) -> None:
+    """Check what goes with a method of guidance.
+
+    Raises:
+        InputError: something does not.
+    """
+    method = request.guidance_method
+    if method == "cfg++" and request.guidance is not None and request.guidance > 1:
+        raise InputError(
+            f"With cfg++ the guidance scale is 0 to 1, not {request.guidance:g}; use 0.6, which is "
+            "about as strong as 7.5 without cfg++."
+        )
+    if method == "cfg++" and request.scheduler not in (None, *STRAIGHT):
+        raise InputError(
+            f"cfg++ is defined for samplers of straight steps, not for {request.scheduler}; use "
+            f"--scheduler {' or '.join(STRAIGHT[:2])}."
+        )
+    if method != "plain" and request.perturbed_attention:
+        raise InputError(
+            f"Perturbed-attention guidance (--pag) is defined beside plain guidance, not beside "
+            f"{method}; leave one of them out."
+        )

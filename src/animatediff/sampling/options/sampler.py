@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from animatediff.options.declaration import Option
+from animatediff.sampling.sampler_names import SchedulerName, scheduler_named
 
 MAX_STEPS = 999
 """One less than the steps of diffusion: DDIM's timesteps begin one above an even spacing."""
@@ -12,8 +13,6 @@ MAX_LCM_STEPS = 100
 """The steps that latent consistency models were distilled from."""
 MAX_SEED = 2**64 - 1
 MAX_ROUNDS = 10
-SchedulerName = Literal["ddim", "euler", "euler-a", "dpm++2m-karras", "unipc", "lcm"]
-SCHEDULER_NAMES: tuple[str, ...] = get_args(SchedulerName)
 
 Steps = Annotated[
     int | None,
@@ -30,9 +29,11 @@ Steps = Annotated[
 Scheduler = Annotated[
     SchedulerName | None,
     Option(
-        "The sampler: ddim, euler, euler-a, dpm++2m-karras, unipc or lcm.",
+        "The sampler, such as ddim, euler, euler-a, heun, dpm++2m-karras, dpm++sde-karras, unipc or "
+        "lcm; names of other programs, such as 'DPM++ 2M Karras', are understood.",
         group="Sampling",
         metavar="NAME",
+        respell=scheduler_named,
         foreign=("sampler", "sampler-name", "sampling-method", "scheduler-type"),
         unset="the motion module's",
     ),

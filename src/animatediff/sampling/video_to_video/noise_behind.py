@@ -37,14 +37,15 @@ def noise_behind(
     Raises:
         Cancelled: ``should_stop`` returned true.
     """
-    times = sampler.timesteps[first:].flip(0)
+    each = sampler.evaluations
+    times = sampler.timesteps[first * each :: each].flip(0)
     kept = [torch.ones((), device=latents.device), *(sampler.kept_at(time) for time in times)]
     frames = torch.arange(latents.shape[2])
 
     def predict(now: Tensor, level: int) -> Tensor:
         if should_stop():
             raise Cancelled(f"Cancelled after inverting {level - 1} of {len(times)} steps.")
-        step = len(sampler.timesteps) - level
+        step = sampler.steps - level
         predicted = predict_noise(Ask(now, times[level - 1], step, WITH_PROMPT, frames))
         on_step(level, now)
         return predicted

@@ -1,0 +1,220 @@
+"""Samplers by the names that people type, and what each computes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from animatediff.errors import InputError
+from animatediff.sampling.noise import step_generators
+from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.sampler_kinds import SAMPLERS
+from animatediff.sampling.sampler_names import SCHEDULER_NAMES, scheduler_named
+from animatediff.sampling.schedulers import Sampler
+from animatediff.weights.families import Betas
+
+STEPS = 6
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("Euler a", "euler-a"),
+        ("Euler", "euler"),
+        ("DPM++ 2M Karras", "dpm++2m-karras"),
+        ("DPM++ 2M", "dpm++2m"),
+        ("DPM++ 2M SDE Karras", "dpm++2m-sde-karras"),
+        ("DPM++ 2M SDE Exponential", "dpm++2m-sde-exponential"),
+        ("DPM++ 2M SDE", "dpm++2m-sde"),
+        ("DPM++ 2M SGM Uniform", "dpm++2m-trailing"),
+        ("DPM++ 3M SDE Karras", "dpm++3m-sde-karras"),
+        ("DPM++ SDE Karras", "dpm++sde-karras"),
+        ("DPM++ SDE", "dpm++sde"),
+        ("Heun", "heun"),
+        ("LMS Karras", "lms-karras"),
+        ("DPM2", "dpm2"),
+        ("DPM2 a Karras", "dpm2-a-karras"),
+        ("UniPC", "unipc"),
+        ("DDIM", "ddim"),
+        ("LCM", "lcm"),
+        ("k_euler_ancestral", "euler-a"),
+        ("k_dpmpp_2m", "dpm++2m"),
+        ("dpmpp_2m_sde_gpu", "dpm++2m-sde"),
+        ("dpmpp_sde", "dpm++sde"),
+        ("dpm_2_ancestral", "dpm2-a"),
+        ("uni_pc_bh2", "unipc"),
+        ("euler_ancestral", "euler-a"),
+        ("Euler Automatic", "euler"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_names_of_other_programs_are_understood(typed: str, name: str) -> None:
+    assert scheduler_named(typed) == name
+    if name in SCHEDULER_NAMES:
+        request = AnimationRequest("a fox", scheduler=typed)  # pyright: ignore[reportArgumentType] - as people type
+        assert request.validated().scheduler == name
+        table = {**request.as_table(), "scheduler": typed}
+        assert AnimationRequest.from_table(table).scheduler == name
+
+
+@pytest.mark.parametrize(
+    ("typed", "nearest"),
+    [
+        ("PLMS", "dpm++2m"),
+        ("DPM fast", "dpm++2m"),
+        ("DPM adaptive", "dpm++2m-karras"),
+        ("DPM++ 2S a Karras", "dpm++sde-karras"),
+        ("Restart", "heun"),
+        ("euler_cfg_pp", "--guidance-method cfg++"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(typed: str, nearest: str) -> None:
+    with pytest.raises(InputError) as refused:
+        AnimationRequest("a fox", scheduler=typed).validated()  # pyright: ignore[reportArgumentType] - as people type
+    assert nearest in str(refused.value)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    asked = replace(AnimationRequest("a fox"), scheduler="dpm++2m-karas")  # pyright: ignore[reportArgumentType] - a typing error
+    with pytest.raises(InputError, match=r"did you mean dpm\+\+2m-karras\?"):
+        asked.validated()
+
+
+def sampler(name: Any) -> Sampler:
+    return Sampler(
+        SAMPLERS[name],
+        betas=Betas(),
+        prediction="epsilon",
+        steps=STEPS,
+        seed=3,
+        device=torch.device("cpu"),
+    )
+
+
+def model(x: Tensor, sigma: float) -> Tensor:
+    """The noise in latents at a noise level, as some smooth model predicts it."""
+    return torch.tanh(x / math.sqrt(sigma**2 + 1)) * 0.7 + 0.2 * math.sin(sigma)
+
+
+def drawn(walk: Sampler, levels: list[float], noise: Tensor) -> Tensor:
+    """The sampler's result; ``levels`` are those at which it asks the model."""
+    latents, _ = walk.start(noise)
+    variance = len(walk.scheduler.sigmas) and not hasattr(walk.scheduler, "solver_order")
+    for index, time in enumerate(walk.timesteps):
+        sigma = levels[index]
+        x = latents if variance else latents * math.sqrt(sigma**2 + 1)
+        latents, _ = walk.step(model(x, sigma), time, latents, index)
+    return latents
+
+
+def begun(sigmas: list[float], noise: Tensor) -> Tensor:
+    return noise * math.sqrt(sigmas[0] ** 2 + 1)
+
+
+def euler(sigmas: list[float], x: Tensor) -> Tensor:
+    for now, then in pairwise(sigmas):
+        x = x + (then - now) * model(x, now)
+    return x
+
+
+def heun(sigmas: list[float], x: Tensor) -> Tensor:
+    for now, then in pairwise(sigmas):
+        slope = model(x, now)
+        ahead = x + (then - now) * slope
+        if then:
+            slope = (slope + model(ahead, then)) / 2
+        x = x + (then - now) * slope
+    return x
+
+
+def midpoint(sigmas: list[float], x: Tensor) -> Tensor:
+    for now, then in pairwise(sigmas):
+        slope = model(x, now)
+        if then:
+            between = math.exp((math.log(now) + math.log(then)) / 2)
+            slope = model(x + (between - now) * slope, between)
+        x = x + (then - now) * slope
+    return x
+
+
+def multistep(sigmas: list[float], x: Tensor, *, noises: list[Tensor] | None = None) -> Tensor:
+    """DPM-Solver++(2M) of arXiv 2211.01095, Alg. 2, and its SDE form."""
+    clean: list[Tensor] = []
+    for index, (now, then) in enumerate(pairwise(sigmas)):
+        clean.append(x - now * model(x, now))
+        if not then:
+            return clean[-1]
+        h = math.log(now) - math.log(then)
+        picture = clean[-1]
+        if len(clean) > 1:
+            r = (math.log(sigmas[index - 1]) - math.log(now)) / h
+            picture = clean[-1] + (clean[-1] - clean[-2]) / (2 * r)
+        if noises is None:
+            x = then / now * x + (1 - math.exp(-h)) * picture
+        else:
+            fresh = then * math.sqrt(1 - math.exp(-2 * h)) * noises[index]
+            x = then / now * math.exp(-h) * x + (1 - math.exp(-2 * h)) * picture + fresh
+    return x
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("euler", euler),
+        ("euler-karras", euler),
+        ("euler-trailing", euler),
+        ("heun", heun),
+        ("heun-karras", heun),
+        ("dpm2", midpoint),
+        ("dpm2-karras", midpoint),
+    ],
+)
+def test_samplers_of_noise_levels_are_what_they_are_called(name: str, reference: Any) -> None:
+    walk = sampler(name)
+    noise = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    every = [float(sigma) for sigma in walk.scheduler.sigmas]
+    sigmas = list(dict.fromkeys(every))
+    if reference is midpoint:
+        between = [math.sqrt(now * then) for now, then in pairwise(sigmas[:-1])]
+        asked = [level for pair in zip(sigmas, [*between, 0.0], strict=False) for level in pair][
+            :-1
+        ]
+    else:
+        asked = every
+    made = drawn(walk, asked, noise)
+    expected = reference(sigmas, noise * walk.scheduler.init_noise_sigma)
+    assert torch.allclose(made, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dpm++2m",
+        "dpm++2m-karras",
+        "dpm++2m-exponential",
+        "dpm++2m-trailing",
+        "dpm++2m-sde",
+        "dpm++2m-sde-karras",
+    ],
+)
+def test_multistep_samplers_are_what_they_are_called(name: str) -> None:
+    """With final noise 0 the last step is of first order, as in the reference."""
+    walk = sampler(name)
+    sigmas = [float(sigma) for sigma in walk.scheduler.sigmas]
+    noise = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    made = drawn(walk, sigmas, noise)
+    noises = None
+    if walk.kind.noisy:
+        of_steps = [step_generators(3, step=step, num_frames=2) for step in range(STEPS)]
+        noises = [
+            torch.stack([torch.randn(4, 4, 4, generator=g) for g in each], dim=1)[None]
+            for each in of_steps
+        ]
+    expected = multistep(sigmas, begun(sigmas, noise), noises=noises)
+    assert torch.allclose(made, expected, atol=1e-4, rtol=1e-4)
