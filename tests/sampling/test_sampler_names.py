@@ -71,6 +71,7 @@ def test_names_of_other_programs_are_understood(typed: str, name: str) -> None:
         ("DPM adaptive", "dpm++2m-karras"),
         ("DPM++ 2S a Karras", "dpm++sde-karras"),
         ("Restart", "heun"),
+        ("DEIS", "unipc"),
         ("euler_cfg_pp", "--guidance-method cfg++"),
     ],
 )
@@ -105,7 +106,7 @@ def model(x: Tensor, sigma: float) -> Tensor:
 def drawn(walk: Sampler, levels: list[float], noise: Tensor) -> Tensor:
     """The sampler's result; ``levels`` are those at which it asks the model."""
     latents, _ = walk.start(noise)
-    variance = len(walk.scheduler.sigmas) and not hasattr(walk.scheduler, "solver_order")
+    variance = "solver_order" not in walk.scheduler.config
     for index, time in enumerate(walk.timesteps):
         sigma = levels[index]
         x = latents if variance else latents * math.sqrt(sigma**2 + 1)

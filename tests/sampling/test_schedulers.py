@@ -111,5 +111,5 @@ def test_in_between_the_rest_of_the_steps_lead_back_to_the_clip(name: str, stren
         on_step=lambda step, guess: None,
         should_stop=lambda: False,
     )
-    assert taken == list(range(first, 10))
+    assert list(dict.fromkeys(taken)) == list(range(first, 10))
     assert torch.allclose(made, init, atol=0.05)

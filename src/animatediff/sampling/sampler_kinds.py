@@ -27,6 +27,8 @@ class SamplerKind:
         spread: how other programs call the spacing of its noise levels; empty for the plain one.
         spaced: whether a motion module's family may space its steps otherwise.
         evaluations: how often each step asks the model; the last step asks once.
+        memory: how many steps its scheduler takes together, where that must not be more than were
+            taken; 0 where the scheduler counts by itself.
     """
 
     label: str
@@ -36,6 +38,7 @@ class SamplerKind:
     spread: str = ""
     spaced: bool = True
     evaluations: int = 1
+    memory: int = 0
 
     def options_for(self, *, spacing: Spacing | None, lcm_steps: int) -> dict[str, Any]:
         """Its settings once a motion module's family has its say."""
@@ -67,6 +70,7 @@ def _spread(kind: SamplerKind, spread: tuple[str, Mapping[str, Any]]) -> Sampler
         spread=name,
         spaced=kind.spaced and "timestep_spacing" not in options,
         evaluations=kind.evaluations,
+        memory=kind.memory,
     )
 
 
@@ -101,7 +105,7 @@ _EULER_A = SamplerKind(
     noisy=True,
 )
 _HEUN = SamplerKind("Heun", f"{_HOME}heun_discrete:HeunDiscreteScheduler", {}, evaluations=2)
-_LMS = SamplerKind("LMS", f"{_HOME}lms_discrete:LMSDiscreteScheduler", {})
+_LMS = SamplerKind("LMS", f"{_HOME}lms_discrete:LMSDiscreteScheduler", {}, memory=4)
 _DPM2 = SamplerKind("DPM2", f"{_HOME}k_dpm_2_discrete:KDPM2DiscreteScheduler", {}, evaluations=2)
 _DPM2_A = SamplerKind(
     "DPM2 a",
@@ -149,7 +153,6 @@ SAMPLERS: Mapping[SchedulerName, SamplerKind] = {
     "dpm++3m-sde-exponential": _spread(_3M_SDE, EXPONENTIAL),
     "dpm++sde": _SDE,
     "dpm++sde-karras": _spread(_SDE, KARRAS),
-    "deis": SamplerKind("DEIS", f"{_HOME}deis_multistep:DEISMultistepScheduler", {}),
     "unipc": SamplerKind("UniPC", f"{_HOME}unipc_multistep:UniPCMultistepScheduler", {}),
     # Its steps are some of those that the model was distilled from, so nothing else spaces them.
     "lcm": SamplerKind(

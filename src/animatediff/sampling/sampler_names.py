@@ -36,7 +36,6 @@ SchedulerName = Literal[
     "dpm++3m-sde-exponential",
     "dpm++sde",
     "dpm++sde-karras",
-    "deis",
     "unipc",
     "lcm",
 ]
@@ -72,7 +71,8 @@ _REFUSED = {
     "heunpp2": "Heun++ is not supported; use heun",
     "heun++": "Heun++ is not supported; use heun",
     "tcd": "TCD is not supported; use lcm",
-    "ipndm": "iPNDM is not supported; use lms or deis",
+    "ipndm": "iPNDM is not supported; use lms or unipc",
+    "deis": "DEIS is not supported; unipc needs as few steps",
     "ddimcfg++": "DDIM CFG++ is --scheduler ddim with --guidance-method cfg++",
     "eulercfgpp": "Euler CFG++ is --scheduler euler with --guidance-method cfg++",
     "eulercfg++": "Euler CFG++ is --scheduler euler with --guidance-method cfg++",

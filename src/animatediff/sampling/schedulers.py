@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -48,9 +50,7 @@ class Sampler:
     ) -> None:
         module, _, name = kind.home.partition(":")
         make = getattr(importlib.import_module(module), name)
-        with warnings.catch_warnings():
-            # Some make NumPy arrays of tensors in a way that NumPy 2 frowns upon.
-            warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        with _arrays_of_tensors():
             self.scheduler: Any = make(
                 num_train_timesteps=1000,
                 beta_schedule=betas.schedule,
@@ -62,6 +62,7 @@ class Sampler:
             self.scheduler.set_timesteps(steps, device=device)
         self.kind = kind
         self.steps = steps
+        self._taken = 0
         self.seed = seed
         self.prediction = prediction
 
@@ -166,11 +167,24 @@ class Sampler:
         fresh: dict[str, Any] = {}
         if self.kind.noisy:
             fresh["generator"] = step_generators(self.seed, step=index, num_frames=num_frames)
-        after = self.scheduler.step(_as_batch(noise), timestep, _as_batch(latents), **fresh)
+        if self.kind.memory:
+            # Begun in between, it would count steps that were never taken.
+            self._taken += 1
+            fresh["order"] = min(self.kind.memory, self._taken)
+        with _arrays_of_tensors():
+            after = self.scheduler.step(_as_batch(noise), timestep, _as_batch(latents), **fresh)
         latents = _as_clip(after.prev_sample)
         guess = getattr(after, "pred_original_sample", None)
         guess = getattr(after, "denoised", None) if guess is None else guess
         return latents, latents if guess is None else _as_clip(guess)
+
+
+@contextmanager
+def _arrays_of_tensors() -> Generator[None]:
+    """Some schedulers make NumPy arrays of tensors in a way that NumPy 2 frowns upon."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array_", DeprecationWarning)
+        yield
 
 
 def first_step(strength: float, *, steps: int) -> int:

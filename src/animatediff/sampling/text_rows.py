@@ -38,12 +38,13 @@ def rows_of(settled: Settled) -> list[TextRow]:
     """
     request = settled.request
     keyframes = positions_of(request.keyframes, num_frames=settled.num_frames, rate=request.rate)
+    weights = weights_of(settled)
     joined = [_joined(request.keyframes[key], settled) for key in keyframes]
     rows = [
         TextRow(False, tuple(texts), tuple(keyframes.values()))
         for texts in zip(*([text for text, _ in each] for each in joined), strict=True)
     ]
-    if settled.is_guided or not add_up(weights_of(settled)):
+    if settled.is_guided or not add_up(weights):
         negative = take_loras(request.negative_prompt)[0]
         rows.insert(0, TextRow(True, (negative,), (Fraction(0),)))
     return rows

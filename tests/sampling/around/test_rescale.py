@@ -13,6 +13,7 @@ from animatediff.errors import InputError
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.around.guidance import classifier_free
 from animatediff.sampling.around.rescale import rescaled
+from animatediff.sampling.ask import WITH_PROMPT, Ask
 from animatediff.sampling.request import AnimationRequest
 
 
@@ -25,9 +26,10 @@ def clips() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("share", [0.3, 0.7, 1.0])
 def test_it_is_the_papers_equation(share: float) -> None:
     without, along = clips()
+    ask = Ask(without, torch.tensor(500), 0, WITH_PROMPT, torch.arange(3))
     guided = without + 7.5 * (along - without)
     expected = (share * along.std() / guided.std() + (1 - share)) * guided
-    made = rescaled(classifier_free(7.5), share=share)(without, along)
+    made = rescaled(classifier_free(7.5), share=share)(without, along, ask)
     assert torch.allclose(made, expected, atol=1e-5)
     theirs = rescale_noise_cfg(guided, along, guidance_rescale=share)
     assert torch.allclose(made, theirs, atol=1e-5)
