@@ -55,6 +55,15 @@ class AnimateOptions:
             foreign=("keyframes",),
         ),
     ] = ()
+    negative_keyframes: Annotated[
+        tuple[str, ...],
+        Option(
+            "One keyframe of the negative prompt, such as '8: blurred'; written as --keyframe.",
+            group="Prompt",
+            name="negative-keyframe",
+            metavar="FRAME:TEXT",
+        ),
+    ] = ()
     seeds: Annotated[
         tuple[str, ...],
         Option(
@@ -320,7 +329,9 @@ def _size(options: AnimateOptions) -> dict[str, int]:
 def _travel(options: AnimateOptions) -> dict[str, Any]:
     """What keyframes of the command line or of ``--prompts`` set; other options override the file."""
     travel = read_keyframes(options)
+    negatives = _parsed_keyframes(options.negative_keyframes, option="--negative-keyframe")
     fields = {
+        "negative_prompts": negatives or None,
         "prompts": travel.prompts or None,
         "interpolation": travel.interpolation,
         "hold": travel.hold,
@@ -341,17 +352,19 @@ def read_keyframes(options: AnimateOptions) -> Travel:
         raise InputError("Give --prompts or --keyframe, but not both.")
     if options.travel is not None and not is_authors_config(options.travel):
         return read_travel_file(options.travel)
+    return Travel(_parsed_keyframes(options.keyframes, option="--keyframe"))
+
+
+def _parsed_keyframes(words: Sequence[str], *, option: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for word in options.keyframes:
+    for word in words:
         key, sign, text = word.partition(":")
         if not sign:
-            raise InputError(
-                f"--keyframe {word!r:.40} has no text; write, for example, '8: a hare'."
-            )
+            raise InputError(f"{option} {word!r:.40} has no text; write, for example, '8: a hare'.")
         if key.strip() in found:
-            raise InputError(f"--keyframe {key.strip()} is given twice.")
+            raise InputError(f"{option} {key.strip()} is given twice.")
         found[key.strip()] = text.strip()
-    return Travel(found)
+    return found
 
 
 def parse_size(text: str) -> tuple[int, int]:

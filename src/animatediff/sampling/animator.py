@@ -24,6 +24,7 @@ from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
 from animatediff.sampling.around.composed import composed
 from animatediff.sampling.around.perturbed_attention import away_from_perturbed
+from animatediff.sampling.around.regional import regional
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import Around
 from animatediff.sampling.changed_weights import ChangedWeights, changed_weights
@@ -44,6 +45,8 @@ from animatediff.sampling.lora_cache import MOST_LORAS, LoraCache
 from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import load_request
 from animatediff.sampling.model_noise import model_noise
+from animatediff.sampling.motion_strength import motion_strength_of
+from animatediff.sampling.regions.shares import region_shares
 from animatediff.sampling.report import report_on
 from animatediff.sampling.request import (
     AnimationRequest,
@@ -229,6 +232,7 @@ class Animator:
                 stack.callback(free_u.remove)
             stack.enter_context(torch.inference_mode())
             inner = [
+                stack.enter_context(motion_strength_of(settled, animated=self.animated)),
                 stack.enter_context(
                     image_prompts_of(
                         settled,
@@ -236,7 +240,7 @@ class Animator:
                         encoders=self.added.get("image-encoder", ()),
                         base=self.base,
                     )
-                )
+                ),
             ]
             moved = stack.enter_context(
                 moved_picture(settled, reads=self.picture, base=self.base, family=self.family)
@@ -283,6 +287,7 @@ class Animator:
         outer = wrappers(
             settled,
             unet=self.base.unet,
+            unit=self.base.pixels_per_latent,
             weights=weights,
             sampler=new_sampler(settled, base=self.base, family=self.family),
         )
@@ -341,13 +346,19 @@ class Animator:
 
 
 def wrappers(
-    settled: Settled, *, unet: UNet2DConditionModel, weights: ChangedWeights, sampler: Sampler
+    settled: Settled,
+    *,
+    unet: UNet2DConditionModel,
+    unit: int,
+    weights: ChangedWeights,
+    sampler: Sampler,
 ) -> list[Around]:
     """What is wrapped around the model's prediction, the innermost first.
 
     Args:
         settled: the request.
         unet: the image model.
+        unit: pixels along a side that a latent stands for.
         weights: the changed weights that are in place.
         sampler: of the request.
     """
@@ -357,8 +368,10 @@ def wrappers(
         scale=settled.request.perturbed_attention,
         guidance=settled.guidance,
     )
+    joined = weights_of(settled)
     return [
-        partial(composed, weights=weights_of(settled)),
+        partial(composed, weights=joined),
+        partial(regional, first_row=1 + len(joined), shares=region_shares(settled, unit=unit)),
         perturbed,
         guidance_of(settled, sampler=sampler, unmoved=weights.unmoved),
         weights.around,

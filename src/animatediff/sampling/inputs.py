@@ -6,11 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from animatediff.sampling.areas import area_of
 from animatediff.sampling.control.inputs import check_control_files, control_files
 from animatediff.sampling.image_prompts.inputs import (
     check_image_prompt_files,
     image_prompt_files,
 )
+from animatediff.sampling.regions.options import parse_region
 from animatediff.sampling.video_to_video.options import GIVEN_FRAMES
 from animatediff.video.material import files_of
 from animatediff.weights.storage.files import sha256_of
@@ -42,7 +44,17 @@ def input_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
         found["init"] = files_of(Path(request.init).expanduser())
     if request.image:
         found["image"] = files_of(Path(request.image).expanduser())
-    return found
+    for number, region in enumerate(request.regions, start=1):
+        found |= _mask_file(parse_region(region)[1], f"region:{number}")
+    found |= _mask_file(request.motion_scale_mask, "motion-scale-mask")
+    return found | _mask_file(request.motion_effect_mask, "motion-effect-mask")
+
+
+def _mask_file(text: str, role: str) -> dict[str, tuple[Path, ...]]:
+    """The files of a mask, unless it is an area."""
+    if not text or area_of(text) is not None:
+        return {}
+    return {role: files_of(Path(text).expanduser())}
 
 
 def input_digests(request: AnimationRequest) -> dict[str, str]:

@@ -58,7 +58,13 @@ class Loaded:
         values = {role.field: _value(role, getattr(request, role.field)) for role in _KEPT}
         names = {role.field: _names(role, values[role.field]) for role in _KEPT}
         own = {Path(name).stem.lower() for name in request.embeddings}
-        texts = (request.prompt, request.negative_prompt, *request.prompts.values())
+        texts = (
+            request.prompt,
+            request.negative_prompt,
+            *request.prompts.values(),
+            *request.negative_prompts.values(),
+            *request.regions,
+        )
         typed = tuple(name for name in named_in_folders(texts) if name.lower() not in own)
         return cls({**names, **how}, {**values, **how}, typed)
 

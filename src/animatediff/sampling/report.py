@@ -97,10 +97,11 @@ def _notes_on_loras(request: AnimationRequest, styles: Mapping[Path, LoadedLora]
 
 def _notes_on_words(settled: Settled, words: Sequence[Word]) -> list[str]:
     request = settled.request
-    texts = [request.prompt, *request.prompts.values()]
+    texts = [request.prompt, *request.prompts.values(), *request.regions]
+    negative = " ".join([request.negative_prompt, *request.negative_prompts.values()])
     if settled.is_guided:
-        return unused_words(words, texts=[*texts, request.negative_prompt], negative="")
-    return unused_words(words, texts=texts, negative=request.negative_prompt)
+        return unused_words(words, texts=[*texts, negative], negative="")
+    return unused_words(words, texts=texts, negative=negative)
 
 
 def _notes_on_size(settled: Settled) -> list[str]:

@@ -103,6 +103,13 @@ from animatediff.sampling.options.guidance import (
     PerturbedAttention,
     check_guidance_method,
 )
+from animatediff.sampling.options.motion import (
+    MotionEffect,
+    MotionEffectMask,
+    MotionScale,
+    MotionScaleMask,
+    check_motion_strength,
+)
 from animatediff.sampling.options.output import (
     FPS,
     MAX_FPS,
@@ -125,6 +132,7 @@ from animatediff.sampling.options.prompt import (
     Hold,
     Interpolation,
     NegativePrompt,
+    NegativePrompts,
     Prompt,
     Prompts,
 )
@@ -138,6 +146,12 @@ from animatediff.sampling.options.sampler import (
     Steps,
 )
 from animatediff.sampling.prompt_syntax import take_loras
+from animatediff.sampling.regions.options import (
+    SOFT,
+    Regions,
+    RegionSoft,
+    check_regions,
+)
 from animatediff.sampling.scaled_names import parse_adapter, parse_lora
 from animatediff.sampling.video_to_video.options import (
     GIVEN_FRAMES,
@@ -181,6 +195,9 @@ class AnimationRequest:
     prompt: Prompt
     negative_prompt: NegativePrompt = ""
     prompts: Prompts = field(default_factory=dict[str, str], hash=False)
+    negative_prompts: NegativePrompts = field(default_factory=dict[str, str], hash=False)
+    regions: Regions = ()
+    region_soft: RegionSoft = SOFT
     interpolation: Interpolation = "linear"
     hold: Hold = 0.0
     closed_loop: ClosedLoop = False
@@ -218,6 +235,10 @@ class AnimationRequest:
     perturbed_attention: PerturbedAttention = 0.0
     free_u: FreeU = "off"
     motion_guidance: MotionGuidance = None
+    motion_scale: MotionScale = ()
+    motion_effect: MotionEffect = ()
+    motion_scale_mask: MotionScaleMask = ""
+    motion_effect_mask: MotionEffectMask = ""
     scheduler: Scheduler = None
     free_init: FreeInit = 1
     seed: Seed = 0
@@ -293,6 +314,15 @@ class AnimationRequest:
         return {key: joined(self.prompt, text) for key, text in self.prompts.items()}
 
     @property
+    def negative_keyframes(self) -> dict[str, str]:
+        """The whole negative prompt of every keyframe; a single one at frame 0 if none travels."""
+        if not self.negative_prompts:
+            return {"0": self.negative_prompt}
+        return {
+            key: joined(self.negative_prompt, text) for key, text in self.negative_prompts.items()
+        }
+
+    @property
     def rate(self) -> Fraction:
         """``fps``, exactly; 8 if nothing is said.
 
@@ -318,8 +348,9 @@ class AnimationRequest:
         if (spelled := respelled(self)) != self:
             return spelled.validated()
         prompts = checked_prompts(self.prompts)
+        negatives = checked_prompts(self.negative_prompts)
         check_declared(self)
-        for key, text in prompts.items():
+        for key, text in (*prompts.items(), *negatives.items()):
             check_text(f"text of the keyframe {key}", text, most=MAX_PROMPT)
         for name in ("model", "motion"):
             named = getattr(self, name)
@@ -339,6 +370,8 @@ class AnimationRequest:
         check_image_prompts(self)
         check_image_to_video(self)
         check_video_to_video(self)
+        check_regions(self)
+        check_motion_strength(self)
         check_list("LoRA", self.styles, most=MAX_LORAS)
         check_number("fps", float(self.rate), least=MIN_FPS, most=MAX_FPS)
         if self.closed_loop and not prompts:
@@ -348,6 +381,7 @@ class AnimationRequest:
             )
         if self.num_frames is not None:
             positions_of(prompts, num_frames=self.num_frames, rate=self.rate)
+            positions_of(negatives, num_frames=self.num_frames, rate=self.rate)
         if self.steps is not None and self.scheduler == "lcm":
             check_integer("steps", self.steps, least=1, most=MAX_LCM_STEPS, where=" with lcm")
         check_guidance_method(self)
@@ -371,6 +405,7 @@ class AnimationRequest:
             self,
             fps=None if self.fps is None else self.rate,
             prompts=prompts,
+            negative_prompts=negatives,
             **{row.field: tuple(getattr(self, row.field)) for row in _lists()},
         )
 
@@ -438,6 +473,9 @@ class Choices(Files, total=False):
 
     negative_prompt: str
     prompts: Mapping[str, str]
+    negative_prompts: Mapping[str, str]
+    regions: Sequence[str]
+    region_soft: float
     interpolation: InterpolationName
     hold: float
     closed_loop: bool
@@ -467,6 +505,10 @@ class Choices(Files, total=False):
     perturbed_attention: float
     free_u: FreeUName
     motion_guidance: float | None
+    motion_scale: Sequence[str]
+    motion_effect: Sequence[str]
+    motion_scale_mask: str
+    motion_effect_mask: str
     scheduler: SchedulerName | None
     free_init: int
     seed: int

@@ -287,10 +287,18 @@ def _without_wildcards(request: AnimationRequest) -> AnimationRequest:
         prompts={
             key: resolve_wildcards(text, seed=request.seed) for key, text in request.prompts.items()
         },
+        negative_prompts={
+            key: resolve_wildcards(text, seed=request.seed)
+            for key, text in request.negative_prompts.items()
+        },
+        regions=tuple(resolve_wildcards(text, seed=request.seed) for text in request.regions),
     )
 
 
 def _texts(request: AnimationRequest) -> dict[str, str]:
     """Every text in which wildcards may leave a choice open."""
     keyframes = {f"prompts.{key}": text for key, text in request.prompts.items()}
-    return {"prompt": request.prompt, "negative_prompt": request.negative_prompt, **keyframes}
+    negatives = {f"negative_prompts.{key}": t for key, t in request.negative_prompts.items()}
+    regions = {f"regions.{number}": text for number, text in enumerate(request.regions)}
+    own = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+    return {**own, **keyframes, **negatives, **regions}

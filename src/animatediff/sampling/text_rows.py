@@ -1,6 +1,7 @@
 """Which texts an animation has: the negative prompt, the prompt, and further prompts beside it.
 
-Row 0 is without the prompt, row 1 with it. ``AND`` joins further prompts, which have the next rows.
+Row 0 is without the prompt, row 1 with it. ``AND`` joins further prompts, which have the next rows,
+and the prompts of regions come last.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from animatediff.errors import InputError
 from animatediff.sampling.around.composed import add_up
 from animatediff.sampling.keyframes import positions_of
 from animatediff.sampling.prompt_syntax import parts_of, take_loras
+from animatediff.sampling.regions.options import parse_region
 from animatediff.sampling.settled import Settled
 
 
@@ -45,9 +47,18 @@ def rows_of(settled: Settled) -> list[TextRow]:
         for texts in zip(*([text for text, _ in each] for each in joined), strict=True)
     ]
     if settled.is_guided or not add_up(weights):
-        negative = take_loras(request.negative_prompt)[0]
-        rows.insert(0, TextRow(True, (negative,), (Fraction(0),)))
-    return rows
+        rows.insert(0, _negative(settled))
+    regions = [parse_region(region)[0] for region in request.regions]
+    return [*rows, *(TextRow(False, (text,), (Fraction(0),)) for text in regions)]
+
+
+def _negative(settled: Settled) -> TextRow:
+    request = settled.request
+    texts = request.negative_keyframes
+    positions = positions_of(texts, num_frames=settled.num_frames, rate=request.rate)
+    return TextRow(
+        True, tuple(take_loras(texts[key])[0] for key in positions), tuple(positions.values())
+    )
 
 
 def weights_of(settled: Settled) -> tuple[float, ...]:

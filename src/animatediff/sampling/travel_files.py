@@ -190,7 +190,7 @@ class _Found:
             if sign in text:
                 raise InputError(
                     f"Line {line}: {what} is not read in a keyframe; "
-                    "write what holds at that frame, and the negative prompt beside it."
+                    "write what holds at that frame, and the negative prompt with --negative-keyframe."
                 )
         self.prompts[name], self.lines[name] = text, line
 

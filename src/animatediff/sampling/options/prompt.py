@@ -43,6 +43,14 @@ Prompts = Annotated[
         by_hand=True,
     ),
 ]
+NegativePrompts = Annotated[
+    Mapping[str, str],
+    Option(
+        "Keyframes of the negative prompt, as those of the prompt; they may be at other frames.",
+        group="Prompt",
+        by_hand=True,
+    ),
+]
 Interpolation = Annotated[
     InterpolationName,
     Option(

@@ -1,0 +1,1 @@
+"""Prompts for parts of the frame."""
