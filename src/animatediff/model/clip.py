@@ -12,6 +12,12 @@ from dataclasses import dataclass
 
 @dataclass
 class Clip:
-    """The clip that is being denoised, shared by every branch of an animated U-Net."""
+    """The clip that is being denoised, shared by every branch of an animated U-Net.
+
+    Attributes:
+        num_frames: frames folded into the batch.
+        view: the frames of the clip that attention sees now; ``None`` if it sees all.
+    """
 
     num_frames: int = 1
+    view: tuple[int, ...] | None = None

@@ -45,6 +45,7 @@ class MotionStrength:
     def __init__(self, animated: AnimatedUNet) -> None:
         self.factors: Mapping[str, Factors] = {}
         """By site; a site that is left out acts as trained."""
+        self._clip = animated.clip
         self._size: tuple[int, int] = (1, 1)
         self._handles: list[RemovableHandle] = []
         for name, module in animated.motion.items():
@@ -80,7 +81,8 @@ class MotionStrength:
             del module, inputs
             if site not in self.factors:
                 return None
-            factor = self._fitted(self.factors[site].keys, made)
+            keys, view = self.factors[site].keys, self._clip.view
+            factor = self._fitted(keys if view is None else keys[list(view)], made)
             return made * rearrange(factor, "bf h w -> bf (h w) 1")
 
         return keys

@@ -62,6 +62,7 @@ from animatediff.sampling.text_rows import weights_of
 from animatediff.sampling.video_to_video.begin import begin_from, read_source
 from animatediff.sampling.video_to_video.sound import sound_of
 from animatediff.sampling.video_to_video.source import Source
+from animatediff.sampling.views import views_in
 from animatediff.sampling.watch import Watch, ignore, never
 from animatediff.video import Video
 from animatediff.weights.adapters import LoadedLowRank
@@ -232,6 +233,7 @@ class Animator:
                 stack.callback(free_u.remove)
             stack.enter_context(torch.inference_mode())
             inner = [
+                stack.enter_context(views_in(self.animated, plan=settled.views)),
                 stack.enter_context(motion_strength_of(settled, animated=self.animated)),
                 stack.enter_context(
                     image_prompts_of(

@@ -7,6 +7,7 @@ from functools import partial
 from animatediff.sampling.ask import Latents, PredictNoise
 from animatediff.sampling.denoise import denoise
 from animatediff.sampling.free_init import in_rounds
+from animatediff.sampling.free_noise import rescheduled
 from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.schedulers import Sampler
 from animatediff.sampling.settled import Settled
@@ -66,6 +67,10 @@ def draw_latents(
             width=settled.width // unit,
             number=number,
         )
+        plan = settled.views or settled.windows
+        if settled.request.noise == "freenoise" and not plan.is_whole:
+            stride = max(1, plan.length - plan.overlap)
+            drawn = rescheduled(drawn, window=plan.length, stride=stride, seed=settled.request.seed)
         return drawn.to(base.unet.device)
 
     def sampler() -> Sampler:

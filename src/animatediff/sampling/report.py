@@ -131,12 +131,13 @@ def _notes_on_motion(settled: Settled, *, family: Family, loaded: Loaded) -> lis
     notes: list[str] = []
     if loaded.numerics != "faithful":
         notes.append("Normalisation is diffusers', which is not how every version was trained.")
-    plan = settled.windows
+    plan = settled.views or settled.windows
+    done = "attended" if settled.views else "were denoised"
     if plan.length < settled.num_frames:
         known = f"The motion module has positions for {family.position_rows} frames, so the "
         notes.append(
             f"{known if family.position_rows < settled.num_frames else 'The '}"
-            f"{settled.num_frames} frames were denoised in {len(plan.at(0))} windows of "
+            f"{settled.num_frames} frames {done} in {len(plan.at(0))} windows of "
             f"{plan.length} frames that overlap by {plan.overlap} or more."
         )
     elif family.num_frames < settled.num_frames:

@@ -172,6 +172,10 @@ from animatediff.sampling.windows.options import (
     ContextStride,
     ContextWeights,
     Loop,
+    Noise,
+    NoiseName,
+    WindowPlace,
+    WindowsIn,
 )
 from animatediff.sampling.windows.plan import WindowSchedule
 from animatediff.sampling.windows.weights import WindowWeights
@@ -218,6 +222,8 @@ class AnimationRequest:
     window_length: ContextLength = None
     window_overlap: ContextOverlap = None
     window_stride: ContextStride = 1
+    windows_in: WindowsIn = "model"
+    noise: Noise = "independent"
     window_weights: ContextWeights = "pyramid"
     pingpong: Pingpong = False
     interpolate: Interpolate = 1
@@ -484,6 +490,8 @@ class Choices(Files, total=False):
     window_length: int | None
     window_overlap: int | None
     window_stride: int
+    windows_in: WindowPlace
+    noise: NoiseName
     window_weights: WindowWeights
     pingpong: bool
     interpolate: int

@@ -107,6 +107,7 @@ class Settled:
         motion_scales: the scale of each MotionLoRA.
         motion_pulls: the motion guidance of each MotionLoRA.
         windows: what is denoised together at each step.
+        views: what temporal attention sees together at each step, if windows are inside it.
         side: the model's own size in pixels.
         template: the texts in which wildcards were resolved, as they were typed.
         first: the first denoising step to take.
@@ -125,6 +126,7 @@ class Settled:
     motion_scales: tuple[Scale, ...]
     motion_pulls: tuple[float, ...]
     windows: WindowPlan
+    views: WindowPlan | None
     template: Mapping[str, str]
     side: int
     first: int
@@ -183,6 +185,8 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     typed, found = _texts(filled), _texts(final)
     way = chosen_way(final, model.ways)
     sampler = SAMPLERS[cast(SchedulerName, final.scheduler)]
+    plan = _windows(final, num_frames, family=family, loaded=model.loaded)
+    inside = final.windows_in == "attention"
     pull = request.motion_guidance
     return Settled(
         request=final,
@@ -196,7 +200,8 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         alpha=parse_adapter(final.adapter)[1],
         motion_scales=tuple(scale for _, scale in map(parse_lora, final.motion_loras)),
         motion_pulls=tuple(own if pull is None else pull for own in model.motion_guidance),
-        windows=_windows(final, num_frames, family=family, loaded=model.loaded),
+        windows=WindowPlan(num_frames, length=num_frames, overlap=0) if inside else plan,
+        views=plan if inside else None,
         template={name: text for name, text in typed.items() if text != found[name]},
         side=model.side,
         first=_first(final, steps=steps, sampler=sampler, way=way),

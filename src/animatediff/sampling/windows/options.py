@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from animatediff.options.declaration import Option
 from animatediff.sampling.options.output import MAX_FRAMES
 from animatediff.sampling.windows.plan import WindowSchedule
 from animatediff.sampling.windows.weights import WindowWeights
+
+WindowPlace = Literal["model", "attention"]
+NoiseName = Literal["independent", "freenoise"]
 
 Loop = Annotated[
     bool,
@@ -60,6 +63,26 @@ ContextStride = Annotated[
         foreign=("context-stride", "stride"),
         least=1,
         most=6,
+    ),
+]
+WindowsIn = Annotated[
+    WindowPlace,
+    Option(
+        "Where windows are: around the model, which then draws one window at a time (model), or "
+        "inside temporal attention, with all frames in memory (attention).",
+        group="Motion",
+        metavar="NAME",
+        foreign=("view-as-context", "view-options", "free-noise"),
+    ),
+]
+Noise = Annotated[
+    NoiseName,
+    Option(
+        "Initial noise of clips longer than a window: independent, or freenoise, which repeats the "
+        "first window's in another order (arXiv 2310.15169), so that the scene stays the same.",
+        group="Motion",
+        metavar="NAME",
+        foreign=("noise-type", "noise-schedule", "freenoise"),
     ),
 ]
 ContextWeights = Annotated[

@@ -1,0 +1,68 @@
+"""Views and FreeNoise, from a request to what is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from animatediff.sampling.animator import Animator
+from animatediff.sampling.free_noise import rescheduled
+from animatediff.sampling.noise import initial_noise
+from animatediff.sampling.request import AnimationRequest
+
+
+def test_windows_inside_attention_draw_all_frames_at_once(
+    animator: Animator, request_of: AnimationRequest
+) -> None:
+    asked = replace(request_of, num_frames=6, window_length=3, window_overlap=1)
+    given: list[int] = []
+    hook = animator.base.unet.conv_in.register_forward_pre_hook(
+        lambda _, inputs: given.append(len(inputs[0]))
+    )
+    inside = animator.animate(asked, windows_in="attention", steps=1)
+    assert given == [12]
+    given.clear()
+    around = animator.animate(asked, steps=1)
+    hook.remove()
+    assert set(given) == {6}
+    assert not torch.allclose(inside.latents, around.latents, atol=1e-4)
+    assert any("attended in" in note for note in inside.report.notes)
+    whole = replace(request_of, windows_in="attention")
+    assert torch.equal(animator.animate(whole).latents, animator.animate(request_of).latents)
+
+
+def test_views_go_around_the_end_of_a_loop(
+    animator: Animator, request_of: AnimationRequest
+) -> None:
+    asked = replace(request_of, num_frames=6, window_length=4, loop=True, windows_in="attention")
+    made = animator.animate(asked).latents
+    assert made.isfinite().all()
+    assert not torch.allclose(made, animator.animate(replace(asked, loop=False)).latents, atol=1e-4)
+
+
+def test_free_noise_shuffles_the_first_window_by_strides() -> None:
+    noise = initial_noise(3, num_frames=15, channels=2, height=2, width=2)
+    made = rescheduled(noise, window=6, stride=2, seed=3)
+    assert torch.equal(made[:, :, :6], noise[:, :, :6])
+    first = [noise[0, :, frame].flatten().tolist() for frame in range(6)]
+    names = [first.index(made[0, :, frame].flatten().tolist()) for frame in range(15)]
+    for start in range(0, 9, 2):
+        # Every window holds the noise of the first one, each frame's once.
+        assert sorted(names[start : start + 6]) == list(range(6))
+    assert torch.equal(rescheduled(noise, window=6, stride=2, seed=3), made)
+    assert not torch.equal(rescheduled(noise, window=6, stride=2, seed=4), made)
+    assert torch.equal(rescheduled(noise, window=15, stride=2, seed=3), noise)
+
+
+def test_free_noise_is_for_clips_longer_than_a_window(
+    animator: Animator, request_of: AnimationRequest
+) -> None:
+    plain = animator.animate(request_of).latents
+    assert torch.equal(animator.animate(request_of, noise="freenoise").latents, plain)
+    long = replace(request_of, num_frames=6, window_length=3, windows_in="attention")
+    assert not torch.allclose(
+        animator.animate(long, noise="freenoise").latents,
+        animator.animate(long).latents,
+        atol=1e-4,
+    )
