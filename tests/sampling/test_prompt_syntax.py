@@ -183,3 +183,23 @@ def test_a_prompt_that_cannot_be_read_is_refused_before_it_is(
     with within(0.1), pytest.raises(InputError, match=sentence) as refused:
         AnimationRequest(**{"prompt": "a fox", field: prompt}).validated()
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        ("[fox|hare] here", ["fox here", "hare here", "fox here", "hare here"]),
+        ("a [|big] fox", ["a  fox", "a big fox", "a  fox", "a big fox"]),
+        ("[a|b|c]", ["a", "b", "c", "a"]),
+        ("[[x|y]:z:2]", ["x", "y", "z", "z"]),
+        ("[(a:1.2)|b]", ["(a:1.2)", "b", "(a:1.2)", "b"]),
+        (r"[a\|b]", [r"[a\|b]"] * 4),
+        ("a|b", ["a|b"] * 4),
+        ("(a|b)", ["(a|b)"] * 4),
+        ("[a:b|c:2]", ["a", "a", "b|c", "b|c"]),
+    ],
+)
+def test_texts_in_square_brackets_take_turns_by_steps(prompt: str, texts: list[str]) -> None:
+    found = scheduled(prompt, steps=4)
+    at = [next(text for end, text in found if step <= end) for step in range(1, 5)]
+    assert at == texts
