@@ -343,3 +343,21 @@ def test_a_failure_inside_is_a_number_and_not_a_traceback(
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
     until(lambda: noted)
+
+
+# --- S7: ranges -----------------------------------------------------------------------------------
+
+
+def test_seeking_works_and_a_thousand_ranges_are_refused(served: Served) -> None:
+    url = served.ended(served.submit("bytes=5000")["id"])["results"][0]["url"]
+    whole = served.client.get(url).content
+
+    def part(value: str) -> httpx.Response:
+        return served.client.get(url, headers={"Range": f"bytes={value}"})
+
+    assert part("0-9").content == whole[:10]
+    assert part("-10").content == whole[-10:]
+    assert part("100-").content == whole[100:]
+    assert part("999999-").status_code == 416
+    for many in (",".join(["0-"] * 10_000)[:20_000], ",".join(f"{n}-{n}" for n in range(50))):
+        assert part(many).status_code == 416

@@ -31,6 +31,8 @@ SWEEP_SECONDS = 600.0
 FIRST_WAIT, LONGEST_WAIT = 0.2, 30.0
 """Seconds before a worker that ended is started again; doubled if it ends soon after."""
 SOON = 5.0
+KILLED = 9
+"""The signal, which not every system's module ``signal`` names."""
 SILENT = "it showed no sign of life"
 QUOTA_SHARE = 0.95
 """The oldest results leave when the store is fuller than that."""
@@ -208,7 +210,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 def _cause_of(code: int) -> str:
     """Why a process ended, in a few words."""
-    if code == -signal.SIGKILL:
+    if code == -KILLED:
         return "killed, as the system does when memory runs out (signal 9)"
     if code < 0:
         try:

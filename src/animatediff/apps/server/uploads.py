@@ -153,14 +153,13 @@ async def store_upload(
         "still": facts.frames == 1,
     }
 
-    def register() -> tuple[str, int]:
-        digest, size = store.take(path, suffix=kind.suffix)
-        store.register_upload(
+    # Hashing and syncing a large file takes long, and so is not done where others wait to write.
+    digest, size = await anyio.to_thread.run_sync(lambda: store.take(path, suffix=kind.suffix))
+    await write(
+        lambda: store.register_upload(
             digest, suffix=kind.suffix, media_type=kind.media_type, size=size, facts=described
         )
-        return digest, size
-
-    digest, size = await write(register)
+    )
     return {"hash": digest, "bytes": size, **described}
 
 

@@ -72,7 +72,7 @@ def a1111_routes(service: Service) -> APIRouter:
             )
             jobs.append(job)
         done = [check_completed(await finished(service, job)) for job in jobs]
-        return _answer(service, payload, translated, done)
+        return await anyio.to_thread.run_sync(_answer, service, payload, translated, done)
 
     @router.post(f"{PREFIX}/txt2img", openapi_extra=body_of("Table"))
     async def txt2img(request: Request) -> Response:
