@@ -35,6 +35,7 @@ from jaxtyping import Float, UInt8
 from animatediff.evaluation.motion_metrics import warp_error
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
+from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import settle
 from animatediff.sampling.windows.plan import WindowPlan
 
@@ -132,7 +133,10 @@ def cost(lengths: tuple[int, ...], *, steps: int) -> Any:
     slope, start = np.polyfit(counts, seconds, 1)
     line = slope * counts + start
     memory = [row["peak MiB"] for row in rows]
+    each = seconds / np.array([row["windows"] for row in rows])
     return {
+        "seconds for a window, by length": [round(float(value), 3) for value in each],
+        "largest distance from their mean": float(np.abs(each / each.mean() - 1).max()),
         "seconds for a frame": float(slope),
         "largest distance from the line": float(np.abs(seconds / line - 1).max()),
         "memory of the longest over that of the shortest": memory[-1] / memory[0],
@@ -148,7 +152,14 @@ def one(length: int, *, steps: int) -> Any:
     animator.animate("a fox", num_frames=length, steps=steps)
     seconds = time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"frames": length, "seconds": round(seconds, 2), "peak MiB": round(peak)}
+    request = animator.resolved(AnimationRequest("a fox", num_frames=length, steps=steps))
+    windows = len(settle(request, animator.model).windows.at(0))
+    return {
+        "frames": length,
+        "windows": windows,
+        "seconds": round(seconds, 2),
+        "peak MiB": round(peak),
+    }
 
 
 def _animator() -> Animator:

@@ -21,7 +21,7 @@ _ATTENTION = "the fastest attention of torch is always used."
 
 SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("medvram", "lowvram", "medvram-sdxl", "cpu-offload", "offload"), _MEMORY),
-    **dict.fromkeys(("enable-model-cpu-offload", "vae-tiling", "vae-slicing"), _MEMORY),
+    **dict.fromkeys(("enable-model-cpu-offload", "vae-slicing"), _MEMORY),
     **dict.fromkeys(("xformers", "opt-sdp-attention", "flash-attn", "without-xformers"), _ATTENTION),
     **dict.fromkeys(("image", "init-image", "init", "input-image", "init-img", "img"), _IMAGE),
     **dict.fromkeys(("image-path", "denoising-strength", "strength"), _IMAGE),

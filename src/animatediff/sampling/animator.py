@@ -26,15 +26,16 @@ from animatediff.sampling.around.composed import composed
 from animatediff.sampling.around.perturbed_attention import away_from_perturbed
 from animatediff.sampling.around.regional import regional
 from animatediff.sampling.around.windows import over_windows
-from animatediff.sampling.ask import Around
+from animatediff.sampling.ask import Around, PredictNoise
 from animatediff.sampling.changed_weights import ChangedWeights, changed_weights
-from animatediff.sampling.conditions import read_texts
+from animatediff.sampling.conditions import Texts, read_texts
 from animatediff.sampling.control.build import build_controls, sparse_pictures
 from animatediff.sampling.control.colours import like_their_pictures
 from animatediff.sampling.decode import decode
 from animatediff.sampling.draw import draw_latents, new_sampler
 from animatediff.sampling.finish_choice import finish_of
 from animatediff.sampling.guided import guidance_of
+from animatediff.sampling.hires import enlarged, second_pass
 from animatediff.sampling.image_prompts.build import image_prompts_of
 from animatediff.sampling.image_to_video.moved import Moved, moved_picture
 from animatediff.sampling.image_to_video.picture import picture_source
@@ -60,6 +61,7 @@ from animatediff.sampling.schedulers import Sampler
 from animatediff.sampling.settled import Model, Settled, settle
 from animatediff.sampling.text_rows import weights_of
 from animatediff.sampling.video_to_video.begin import begin_from, read_source
+from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.sampling.video_to_video.sound import sound_of
 from animatediff.sampling.video_to_video.source import Source
 from animatediff.sampling.views import views_in
@@ -284,17 +286,7 @@ class Animator:
         """Text, what is wrapped around the model, latents, frames: the order of work."""
         clock = [time.perf_counter()]
         texts = read_texts(settled, base=self.base, words=self.words)
-        controls = build_controls(settled, controls=self.controls, texts=texts, base=self.base)
-        predict_noise = model_noise(self.animated, texts=texts, controls=controls)
-        outer = wrappers(
-            settled,
-            unet=self.base.unet,
-            unit=self.base.pixels_per_latent,
-            weights=weights,
-            sampler=new_sampler(settled, base=self.base, family=self.family),
-        )
-        for around in (*inner, *outer, *moved.outer):
-            predict_noise = around(predict_noise)
+        predict_noise = self._predicting(settled, texts, [*inner], weights, last=moved.outer)
         beginning = begin_from(
             source,
             settled,
@@ -313,11 +305,28 @@ class Animator:
             init=moved.latents if source is None else beginning.latents,
             unguided=beginning.unguided,
         )
+        if settled.request.hires != 1:
+            large = second_pass(settled, unit=self.base.pixels_per_latent)
+            latents = draw_latents(
+                large,
+                base=self.base,
+                family=self.family,
+                predict_noise=self._predicting(large, texts, [*inner], weights),
+                watch=replace(watch, settled=large),
+                init=enlarged(
+                    latents,
+                    large,
+                    base=self.base,
+                    decode=lambda small: decode(small, vae=self.base.vae, runtime=self.runtime),
+                    encode=lambda frames: encoded(frames, vae=self.base.vae),
+                ),
+            )
         clock.append(time.perf_counter())
         frames = decode(
             latents,
             vae=self.base.vae,
             runtime=self.runtime,
+            tile=settled.request.vae_tile,
             on_step=lambda done: watch.decoded(done, latents),
             should_stop=watch.should_stop,
         )
@@ -345,6 +354,28 @@ class Animator:
             clock=clock,
         )
         return Animation(video, settled.request, latents.cpu(), report, sound_of(settled.request))
+
+    def _predicting(
+        self,
+        settled: Settled,
+        texts: Texts,
+        inner: Sequence[Around],
+        weights: ChangedWeights,
+        last: Sequence[Around] = (),
+    ) -> PredictNoise:
+        """The model with control networks and everything that is wrapped around it."""
+        controls = build_controls(settled, controls=self.controls, texts=texts, base=self.base)
+        predict_noise = model_noise(self.animated, texts=texts, controls=controls)
+        outer = wrappers(
+            settled,
+            unet=self.base.unet,
+            unit=self.base.pixels_per_latent,
+            weights=weights,
+            sampler=new_sampler(settled, base=self.base, family=self.family),
+        )
+        for around in (*inner, *outer, *last):
+            predict_noise = around(predict_noise)
+        return predict_noise
 
 
 def wrappers(

@@ -15,6 +15,7 @@ from animatediff.errors import Cancelled
 from animatediff.model.fast.drawing import decode_fast
 from animatediff.runtime import Runtime
 from animatediff.sampling.denoise import check_finite
+from animatediff.sampling.tiled_decode import decoded_in_tiles
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -29,6 +30,7 @@ def decode(
     *,
     vae: AutoencoderKL,
     runtime: Runtime | None = None,
+    tile: int = 0,
     on_step: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> UInt8[np.ndarray, "f height width 3"]:
@@ -38,6 +40,7 @@ def decode(
         latents: of an animation.
         vae: the autoencoder.
         runtime: which fast paths it takes; all that pay off, if ``None``.
+        tile: side of the tiles in pixels, in which large frames are decoded; 0 for whole frames.
         on_step: called with how many frames are done.
         should_stop: asked before every chunk.
 
@@ -49,12 +52,17 @@ def decode(
     scaled = rearrange(latents, "1 c f h w -> f c h w").to(vae.dtype) / vae.config["scaling_factor"]
     frames: list[UInt8[np.ndarray, "f height width 3"]] = []
     done = 0
+    side = tile // 2 ** (len(vae.config["block_out_channels"]) - 1)
+
+    def whole(part: Tensor) -> Tensor:
+        return vae.decode(part, return_dict=False)[0]
+
     fast = decode_fast(vae.decoder, runtime or Runtime(device=str(vae.device)))
     try:
         for chunk in (scaled + shift).split(CHUNK):
             if should_stop is not None and should_stop():
                 raise Cancelled(f"Cancelled after decoding {done} of {len(scaled)} frames.")
-            pictures = vae.decode(chunk, return_dict=False)[0]
+            pictures = decoded_in_tiles(chunk, decode=whole, tile=side) if side else whole(chunk)
             check_finite(pictures, when=f"in decoding frame {done + 1} of {len(scaled)}")
             frames.append(as_bytes(pictures))
             done += len(chunk)

@@ -38,6 +38,8 @@ def with_finish(
             )
         resolve("interpolator", request.interpolator)
     factor, name = request.upscale, request.upscaler
+    if factor is None and request.hires != 1:
+        factor = 1
     if factor is None and name:
         from animatediff.weights.upscalers import read_upscaler
 
@@ -45,7 +47,11 @@ def with_finish(
     if factor is None:
         factor = BUILT_IN_FACTOR if model == BUILT_IN else 1
     if factor == 1:
-        return replace(request, upscale=1, upscaler="")
+        # The network of --upscaler then enlarges before the second pass.
+        kept = name if request.hires != 1 and request.hires_by == "pixels" else ""
+        if kept:
+            resolve("upscaler", kept)
+        return replace(request, upscale=1, upscaler=kept)
     if max(width, height) * factor > MAX_UPSCALED_SIDE:
         raise InputError(
             f"Frames of {width}x{height} enlarged {factor} times would have more than "

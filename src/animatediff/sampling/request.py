@@ -110,6 +110,7 @@ from animatediff.sampling.options.motion import (
     MotionScaleMask,
     check_motion_strength,
 )
+from animatediff.sampling.options.hires import Hires, HiresBy, HiresMethod, HiresStrength
 from animatediff.sampling.options.output import (
     FPS,
     MAX_FPS,
@@ -122,6 +123,7 @@ from animatediff.sampling.options.output import (
     Pingpong,
     Upscale,
     UpscalerFile,
+    VaeTile,
     Width,
 )
 from animatediff.sampling.options.prompt import (
@@ -225,9 +227,13 @@ class AnimationRequest:
     windows_in: WindowsIn = "model"
     noise: Noise = "independent"
     window_weights: ContextWeights = "pyramid"
+    hires: Hires = 1.0
+    hires_strength: HiresStrength = 0.5
+    hires_by: HiresMethod = "pixels"
     pingpong: Pingpong = False
     interpolate: Interpolate = 1
     interpolator: InterpolatorFile = ""
+    vae_tile: VaeTile = 0
     upscale: Upscale = None
     upscaler: UpscalerFile = ""
     fps: Fps = None
@@ -493,9 +499,13 @@ class Choices(Files, total=False):
     windows_in: WindowPlace
     noise: NoiseName
     window_weights: WindowWeights
+    hires: float
+    hires_strength: float
+    hires_by: HiresBy
     pingpong: bool
     interpolate: int
     interpolator: str
+    vae_tile: int
     upscale: int | None
     upscaler: str
     model: str

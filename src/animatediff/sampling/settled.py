@@ -19,6 +19,7 @@ from animatediff.sampling.image_to_video.options import BLEND_STRENGTH, WayName
 from animatediff.sampling.image_to_video.way import chosen_way
 from animatediff.sampling.loading import Loaded
 from animatediff.sampling.options.guidance import STRAIGHT
+from animatediff.sampling.options.hires import check_hires
 from animatediff.sampling.request import AnimationRequest, check_request
 from animatediff.sampling.sampler_kinds import SAMPLERS, SamplerKind
 from animatediff.sampling.sampler_names import SchedulerName
@@ -179,6 +180,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
             f"The request is for precision {filled.precision}, and this animator runs in "
             f"{model.precision}; load another animator for it."
         )
+    check_hires(request.hires, width=width, height=height, others=bool(request.image))
     check_multiple("width", width, of=unit)
     check_multiple("height", height, of=unit)
     final = _without_wildcards(replace(filled, guidance=float(guidance), precision=model.precision))  # pyright: ignore[reportArgumentType] - one of its own names

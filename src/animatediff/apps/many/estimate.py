@@ -29,8 +29,10 @@ def work_of(request: AnimationRequest, *, like: AnimationRequest) -> float:
     pixels = value("num_frames") * value("width") * value("height")
     guided = value("guidance") != 1
     predictions = 1 + guided + (request.perturbed_attention > 0)
+    rounds = value("steps") * predictions
+    again = request.hires**2 * request.hires_strength if request.hires != 1 else 0
     # Decoding costs about as much as one prediction.
-    return pixels * (value("steps") * request.free_init * predictions + 1)
+    return pixels * (rounds * (request.free_init + again) + 1)
 
 
 @dataclass

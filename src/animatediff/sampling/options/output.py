@@ -66,6 +66,19 @@ InterpolatorFile = Annotated[
         most_characters=1000,
     ),
 ]
+VaeTile = Annotated[
+    int,
+    Option(
+        "Decode frames in tiles of N pixels that overlap and are blended, for large frames in little "
+        "memory; 0 decodes whole frames.",
+        group="Machine",
+        foreign=("vae-tiling", "vae-tile-size", "enable-vae-tiling", "tiled-vae"),
+        unit="pixels",
+        least=0,
+        most=MAX_SIZE,
+        multiple_of=64,
+    ),
+]
 Upscale = Annotated[
     int | None,
     Option(
