@@ -103,6 +103,7 @@ from animatediff.sampling.options.guidance import (
     PerturbedAttention,
     check_guidance_method,
 )
+from animatediff.sampling.options.hires import Hires, HiresBy, HiresMethod, HiresStrength
 from animatediff.sampling.options.motion import (
     MotionEffect,
     MotionEffectMask,
@@ -110,7 +111,6 @@ from animatediff.sampling.options.motion import (
     MotionScaleMask,
     check_motion_strength,
 )
-from animatediff.sampling.options.hires import Hires, HiresBy, HiresMethod, HiresStrength
 from animatediff.sampling.options.output import (
     FPS,
     MAX_FPS,
