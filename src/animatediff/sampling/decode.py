@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ def decode(
     done = 0
     side = tile // 2 ** (len(vae.config["block_out_channels"]) - 1)
 
-    def whole(part: Tensor) -> Tensor:
+    def whole(part: Any) -> Tensor:  # diffusers' annotation asks for a FloatTensor
         return vae.decode(part, return_dict=False)[0]
 
     fast = decode_fast(vae.decoder, runtime or Runtime(device=str(vae.device)))
