@@ -54,7 +54,7 @@ def measure(*, size: int, frames: int, steps: int, guidance: bool) -> dict[str, 
     started = time.perf_counter()
     model = animated_unet(json.loads(CONFIG.read_text()))
     built = time.perf_counter()
-    weights_gib = _peak_gib()
+    weights_gib = peak_gib()
     scheduler = DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="linear", clip_sample=False
     )
@@ -88,11 +88,11 @@ def measure(*, size: int, frames: int, steps: int, guidance: bool) -> dict[str, 
         "build_s": round(built - started, 1),
         "step_s": [round(t, 1) for t in times],
         "built_gib": round(weights_gib, 2),
-        "peak_gib": round(_peak_gib(), 2),
+        "peak_gib": round(peak_gib(), 2),
     }
 
 
-def _peak_gib() -> float:
+def peak_gib() -> float:
     """The peak memory of this process, as the operating system counts it."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)

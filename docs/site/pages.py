@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from animatediff.apps import cli, option_tables
 
@@ -50,14 +51,36 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         for room, pages in rooms.items()
     ]
     assert config.nav is not None
-    config.nav[-1:-1] = [{"Commands": commands}, {"API": api}]
+    config.nav[-1:-1] = [{"Paper, measured": paper_nav()}, {"Commands": commands}, {"API": api}]
     return config
+
+
+def paper_nav() -> list[Mapping[str, str]]:
+    """The pages that ``animatediff paper`` wrote, its index first."""
+    names = sorted(path.name for path in (ROOT / "docs" / "paper").glob("*.md"))
+    others = [name for name in names if name != "index.md"]
+    titled = ((name, (ROOT / "docs" / "paper" / name).read_text("utf-8")) for name in others)
+    return [
+        {"Claims": "paper/index.md"},
+        *({text.partition("\n")[0].removeprefix("# "): f"paper/{name}"} for name, text in titled),
+    ]
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Link pages of the paper to the results that ``on_files`` adds to the site."""
+    del config, files
+    if page.file.src_uri.startswith("paper/"):
+        return markdown.replace("](../../results/", "](../data/")
+    return markdown
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages themselves."""
     for path, text in pages():
         files.append(File.generated(config, path, content=text))
+    for path in sorted((ROOT / "results").rglob("*.json")):
+        place = f"data/{path.relative_to(ROOT / 'results').as_posix()}"
+        files.append(File.generated(config, place, abs_src_path=str(path)))
     return files
 
 

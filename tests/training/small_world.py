@@ -37,6 +37,14 @@ def write_small_world(work: Path, *, model: Path, motion: Path) -> Path:
     return work
 
 
+def write_small_art(work: Path, *, styles: Sequence[str]) -> None:
+    """Only the art of a small world, for models that come with the package."""
+    for style in styles:
+        held_out = style in ("noto", "high-contrast")
+        write_shards(_stills(style, held_out=held_out), work / "stills" / style)
+    write_shards(_clips(), work / "clips")
+
+
 PARTS = (
     (text_stage, "MERGES"),
     (text_stage, "PHRASES"),

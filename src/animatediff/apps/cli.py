@@ -81,6 +81,16 @@ COMMANDS = (
         "Run a user study of Table 1: make its page, serve it, collect answers, report ranks.",
     ),
     Command(
+        "ablation",
+        "animatediff.apps.ablation:ablation",
+        "Measure one ablation of the paper, with its page and plots.",
+    ),
+    Command(
+        "paper",
+        "animatediff.apps.paper:paper",
+        "Write pages and plots of the paper's experiments from results.",
+    ),
+    Command(
         "baseline",
         "animatediff.apps.baseline:baseline",
         "Draw a video by Text2Video-Zero or Tune-A-Video.",

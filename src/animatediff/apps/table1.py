@@ -52,6 +52,8 @@ class Table1Options:
     """Without --plan: the number of driving clips."""
     motion: str = "emoji"
     """Without --plan: the motion module, a name or a file."""
+    more: Annotated[Path | None, optional("FILE")] = None
+    """Without --plan: a LoRA of the second held-out style, high contrast."""
     frames: Annotated[int | None, optional("N")] = None
     """Frames of each animation; the default is the plan's, 16."""
     references: Annotated[int | None, optional("N")] = None
@@ -150,13 +152,12 @@ def _plan(options: Table1Options) -> Plan:
         plan = replace(plan, settings=replace(plan.settings, **changed))
         return plan.shortened(models=options.models, prompts=options.prompts)
     from animatediff.data.shards import read_shards
-    from animatediff.world.protocol.table1 import MORE, PROMPTS, world_plan
+    from animatediff.world.protocol.table1 import PROMPTS, world_plan
 
-    more = options.work / "world" / "lora" / f"{MORE}.safetensors"
     return world_plan(
         read_shards(options.work / "clips"),
         folder=options.work / "table1" / "driving",
-        more=more if more.exists() else None,
+        more=options.more,
         motion=options.motion,
         settings=replace(Settings(), **changed),
         prompts=options.prompts or PROMPTS,

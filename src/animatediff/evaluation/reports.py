@@ -56,9 +56,23 @@ def as_json(value: object) -> Any:
 
 
 def write_report(
-    report: Report, path: Path, *, question: str, command: Sequence[str], options: object
+    report: Report,
+    path: Path,
+    *,
+    question: str,
+    command: Sequence[str],
+    options: object,
+    facts: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a report with its command and versions. The file is complete or absent.
+
+    Args:
+        report: the results.
+        path: the file.
+        question: what was asked.
+        command: the command line.
+        options: its options, with their defaults.
+        facts: what else a reader wants to know, such as numbers of parameters.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -69,6 +83,7 @@ def write_report(
         "options": as_json(options),
         "machine": {"system": platform.system(), "processor": platform.machine()},
         "versions": _versions(),
+        **({"facts": dict(facts)} if facts else {}),
         "rows": [as_json(row) for row in report.rows()],
         "report": as_json(report),
     }

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from tests.conftest import WIDTH, new_unet
 
 from animatediff.errors import Cancelled
+from animatediff.evaluation.baselines import tune_a_video
 from animatediff.evaluation.baselines.ddim import ddim, inverted
 from animatediff.evaluation.baselines.frame_attention import first_and_previous
 from animatediff.evaluation.baselines.tune_a_video import (
@@ -107,6 +108,27 @@ def test_removal_restores_the_image_model_bit_for_bit(tmp_path):
         inflated.remove()
         assert torch.equal(model(picture, time, states[:1]).sample, before)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_a_large_video_is_tuned_in_less_memory_to_the_same_weights(tmp_path, monkeypatch):
+    latents, states = clip_and_states()
+    learned = []
+    for above in (10_000, 0):
+        monkeypatch.setattr(tune_a_video, "CHECKPOINTED_ABOVE", above)
+        model = unet()
+        inflated = InflatedUNet(model)
+        tune(
+            inflated,
+            latents,
+            states=states[1:],
+            scheduler_config=NOISE,
+            folder=tmp_path / str(above),
+            options=replace(TRAINING, steps=2, learning_rate=1e-2),
+        )
+        assert not model.is_gradient_checkpointing
+        learned.append({name: p.detach() for name, p in inflated.learns.named_parameters()})
+    for name, weights in learned[0].items():
+        torch.testing.assert_close(learned[1][name], weights, atol=1e-5, rtol=1e-4)
 
 
 def test_tuning_lowers_the_error_on_its_video(tmp_path):

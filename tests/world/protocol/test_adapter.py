@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
 
-from tests.world.protocol.test_protocol import clip, sliding
+from tests.world.protocol.test_protocol import ColourScorer, clip, sliding
 
 from animatediff.errors import InputError
 from animatediff.world.art.degraded import Degradation
@@ -78,3 +78,16 @@ def test_what_is_missing_is_said(detector):
         )
     with pytest.raises(InputError, match="there are none"):
         learned_detector([], seen=lambda frames: frames)
+
+
+def test_a_scorer_adds_the_quality_of_the_frames(detector):
+    report = judge_adapter(
+        lambda prompt, *, seed, alpha: sliding(int(prompt.split(",")[0].split()[1]), "3d", step=3),
+        SUBJECTS,
+        detector=detector,
+        scorer=ColourScorer(),
+    )
+    for marks in report.by_alpha.values():
+        assert marks.recognised.share == 1
+        assert marks.text.value == pytest.approx(100)
+    assert any("text score" in row.name for row in report.rows())

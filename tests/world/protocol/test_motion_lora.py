@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
@@ -107,3 +110,25 @@ def test_what_cannot_be_judged_is_said():
         judge_motion_loras(standing, {"a": Move("zoom-in", standing)}, SUBJECTS)
     with pytest.raises(InputError, match="one of each"):
         judge_motion_loras(standing, {}, SUBJECTS)
+
+
+def test_a_scorer_adds_the_quality_of_the_frames():
+    move = Move("pan-right", filming("pan-right"), None, learned("pan-right"))
+
+    class Sees:
+        def judge(self, frames):
+            return SimpleNamespace(
+                embeddings=torch.ones(len(frames), 2),
+                shows=lambda concept: torch.arange(len(frames)) < concept,
+            )
+
+        def embed_text(self, texts):
+            return torch.ones(len(texts), 2)
+
+        def index_of(self, hexcode):
+            return NUM_FRAMES // 2
+
+    report = judge_motion_loras(standing, {"a": move}, SUBJECTS, scorer=Sees())
+    assert report.moves["a"].recognised.share == 0.5
+    assert report.moves["a"].text.value == pytest.approx(100)
+    assert any("concept recognised" in row.name for row in report.rows())

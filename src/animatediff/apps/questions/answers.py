@@ -16,6 +16,7 @@ from animatediff.apps.questions.inputs import (
     chosen_subjects,
     read_scorer,
     scorer_folder,
+    scorer_if_trained,
     show,
 )
 from animatediff.apps.questions.motion_lora import motion_lora, single_clip
@@ -159,6 +160,7 @@ def _adapter(options: Options, progress: Progress) -> Report:
         detector=detector,
         alphas=options.alphas,
         unadapted=unadapted,
+        scorer=scorer_if_trained(options),
         watch=bar(progress, "animate"),
     )
     # Already drawn: the judged pictures are cached.

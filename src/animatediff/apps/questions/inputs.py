@@ -34,6 +34,13 @@ def read_scorer(options: Options) -> Scorer:
     return Scorer.load(scorer_folder(options))
 
 
+def scorer_if_trained(options: Options) -> Scorer | None:
+    """Return the scorer, or ``None`` where it was not trained: it adds numbers to some questions."""
+    from animatediff.world.scoring.scorer import FACTS_FILE
+
+    return read_scorer(options) if (scorer_folder(options) / FACTS_FILE).exists() else None
+
+
 def all_stills(options: Options) -> Iterator[Sample]:
     """Return every still of every style."""
     from animatediff.data.shards import read_shards

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animatediff.apps.questions.drawing import painter_of
-from animatediff.apps.questions.inputs import SHOWN, bar, chosen_subjects, show
+from animatediff.apps.questions.inputs import SHOWN, bar, chosen_subjects, scorer_if_trained, show
 
 if TYPE_CHECKING:
     from animatediff.apps.evaluate import Options
@@ -66,7 +66,12 @@ def motion_lora(options: Options, progress: Progress) -> Report:
         for name, (_, pattern) in files.items()
     }
     report = judge_motion_loras(
-        at(), moves, chosen_subjects(options), together=together, watch=bar(progress, "animate")
+        at(),
+        moves,
+        chosen_subjects(options),
+        together=together,
+        scorer=scorer_if_trained(options),
+        watch=bar(progress, "animate"),
     )
     first = report.subjects[0]
     times = [round(share * (options.frames - 1)) for share in (0, 0.25, 0.5, 0.75, 1)]

@@ -28,7 +28,8 @@ from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.changed_weights import changed_weights
 from animatediff.sampling.decode import decode
-from animatediff.sampling.request import AnimationRequest, parse_lora
+from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.scaled_names import parse_lora
 from animatediff.sampling.settled import settle
 from animatediff.video import Video
 from animatediff.video.fit import fit_frames

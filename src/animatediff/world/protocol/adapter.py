@@ -16,12 +16,14 @@ import numpy as np
 
 from animatediff.data.shards import Sample
 from animatediff.errors import InputError
-from animatediff.evaluation.intervals import Estimate, Share, median_of
+from animatediff.evaluation.intervals import Estimate, Share, mean_of, median_of
 from animatediff.evaluation.motion_metrics import foreground_flow
 from animatediff.evaluation.reports import Row
 from animatediff.world.art.degraded import Degradation
 from animatediff.world.protocol.motion import real_frames
 from animatediff.world.protocol.subjects import Draw, Frames, Subject, Watch, nobody
+from animatediff.world.scoring.scorer import Scorer
+from animatediff.world.scoring.shown import shown_in
 from animatediff.world.scoring.watermark import WatermarkDetector, mark_strength
 
 MARKED_AT_ONE, MARKED_AT_ZERO = 0.6, 0.05
@@ -44,20 +46,39 @@ class AdapterMarks:
         marked: share of frames with the mark.
         strength: median over the animations of the mean agreement with the mark.
         flow: median foreground flow, px per 1/8 s.
+        text: mean text score; ``None`` without a scorer.
+        recognised: frames in which the concept is among the scorer's first five.
     """
 
     marked: Share
     strength: Estimate
     flow: Estimate
+    text: Estimate | None = None
+    recognised: Share | None = None
 
     @classmethod
-    def of(cls, animations: Sequence[Frames], *, detector: WatermarkDetector) -> AdapterMarks:
-        """Measure animations."""
+    def of(
+        cls,
+        animations: Sequence[Frames],
+        *,
+        detector: WatermarkDetector,
+        subjects: Sequence[Subject] = (),
+        scorer: Scorer | None = None,
+    ) -> AdapterMarks:
+        """Measure animations of the subjects, in their order."""
         strengths = [mark_strength(frames) for frames in animations]
+        text = recognised = None
+        if scorer is not None:
+            pairs = zip(animations, subjects, strict=True)
+            seen = [shown_in(frames, subject=subject, scorer=scorer) for frames, subject in pairs]
+            text = mean_of(each.text for each in seen)
+            recognised = Share.of(shows for each in seen for shows in each.shows)
         return cls(
             Share.of(bool(s > detector.threshold) for clip in strengths for s in clip),
             median_of(float(clip.mean()) for clip in strengths),
             median_of(foreground_flow(frames) for frames in animations),
+            text,
+            recognised,
         )
 
 
@@ -110,6 +131,11 @@ class AdapterReport:
                 Row(f"alpha {alpha:g}: agreement with the mark; flow", f"{m.strength}; {m.flow}")
                 for alpha, m in self.by_alpha.items()
             ),
+            *(
+                Row(f"alpha {alpha:g}: text score; concept recognised", f"{m.text}; {m.recognised}")
+                for alpha, m in self.by_alpha.items()
+                if m.text is not None
+            ),
         ]
         if self.unadapted is not None:
             lowest = self.by_alpha[min(self.by_alpha)].marked
@@ -156,6 +182,7 @@ def judge_adapter(
     detector: WatermarkDetector,
     alphas: Sequence[float] = (1.0, 0.75, 0.5, 0.25, 0.0),
     unadapted: Draw | None = None,
+    scorer: Scorer | None = None,
     watch: Watch = nobody,
 ) -> AdapterReport:
     """Animate every prompt at every scale with the same noise.
@@ -166,6 +193,7 @@ def judge_adapter(
         detector: detects the mark.
         alphas: scales of the adapter, in any order.
         unadapted: motion modules trained on the same footage without an adapter.
+        scorer: measures the quality of the frames as well.
         watch: called with the progress, scale by scale.
 
     Raises:
@@ -179,7 +207,7 @@ def judge_adapter(
         for index, subject in enumerate(subjects):
             animations.append(draw(subject))
             watch(index + 1, len(subjects))
-        return AdapterMarks.of(animations, detector=detector)
+        return AdapterMarks.of(animations, detector=detector, subjects=subjects, scorer=scorer)
 
     by_alpha = {
         alpha: measured(lambda s, alpha=alpha: adapted(s.prompt, seed=s.seed, alpha=alpha))

@@ -7,11 +7,11 @@ protocol judges its sign, and its size relative to the training clips.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from animatediff.errors import InputError
 from animatediff.evaluation.camera import SIGNS, CameraMotion, camera_motion
-from animatediff.evaluation.intervals import Estimate, Share, median_of, ratio_of_medians
+from animatediff.evaluation.intervals import Estimate, Share, mean_of, median_of, ratio_of_medians
 from animatediff.evaluation.reports import Row
 from animatediff.world.protocol.subjects import (
     Draw,
@@ -21,6 +21,8 @@ from animatediff.world.protocol.subjects import (
     nobody,
     seen_in_each,
 )
+from animatediff.world.scoring.scorer import Scorer
+from animatediff.world.scoring.shown import shown_in
 
 ASKED_WAY = 0.9
 SIZE = (0.5, 2.0)
@@ -78,6 +80,8 @@ class MoveMarks:
         halved: the effect at scale 0.5 over that at scale 1, each the median of what it adds to the
             rate of the same prompt without it.
         cameras: of each animation.
+        text: mean text score; ``None`` without a scorer.
+        recognised: frames in which the concept is among the scorer's first five.
     """
 
     pattern: str
@@ -88,6 +92,8 @@ class MoveMarks:
     base_asked_way: Share
     halved: Estimate | None
     cameras: tuple[CameraMotion, ...]
+    text: Estimate | None = None
+    recognised: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,9 @@ class MotionLoraReport:
                 ),
                 Row(f"{name}: the base goes that way without it", str(marks.base_asked_way)),
             ]
+            if marks.text is not None:
+                quality = f"{marks.text}; {marks.recognised}"
+                rows.append(Row(f"{name}: text score; concept recognised", quality))
             if marks.halved is not None:
                 rows.append(
                     Row(
@@ -158,6 +167,7 @@ def judge_motion_loras(
     subjects: Sequence[Subject],
     *,
     together: Mapping[str, Together] | None = None,
+    scorer: Scorer | None = None,
     watch: Watch = nobody,
 ) -> MotionLoraReport:
     """Animate every prompt with every MotionLoRA and the same noise, and measure the camera.
@@ -167,6 +177,7 @@ def judge_motion_loras(
         moves: MotionLoRAs by name, with their training clips.
         subjects: prompts with concepts that are in no training clip.
         together: combinations by name.
+        scorer: measures the quality of the frames as well.
         watch: called with the progress, one MotionLoRA after the other.
 
     Raises:
@@ -188,6 +199,8 @@ def judge_motion_loras(
         if key not in learned:
             learned[key] = [camera_motion(f).along(move.pattern) for f in move.learned_from]
         marks[name] = _marks(move, cameras(move.draw), without, learned[key], cameras)
+        if scorer is not None:
+            marks[name] = _with_quality(marks[name], move.draw, subjects, scorer)
     return MotionLoraReport(
         marks,
         {name: _together(pair, cameras(pair.draw)) for name, pair in (together or {}).items()},
@@ -220,6 +233,20 @@ def _marks(
         Share.of(camera.along(move.pattern) > 0 for camera in without),
         halved,
         seen,
+    )
+
+
+def _with_quality(
+    marks: MoveMarks, draw: Draw, subjects: Sequence[Subject], scorer: Scorer
+) -> MoveMarks:
+    seen = [
+        shown_in(draw(subject.prompt, seed=subject.seed), subject=subject, scorer=scorer)
+        for subject in subjects
+    ]
+    return replace(
+        marks,
+        text=mean_of(each.text for each in seen),
+        recognised=Share.of(shows for each in seen for shows in each.shows),
     )
 
 

@@ -18,7 +18,7 @@ PROMPTS, CLIPS = 30, 10
 STYLE = "noto"
 """The held-out style of the shipped personalised models."""
 MORE = "high-contrast"
-"""A second held-out style, whose LoRA is used if the work folder has one."""
+"""A second held-out style, for which a LoRA may be given."""
 
 
 def world_plan(

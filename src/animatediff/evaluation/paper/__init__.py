@@ -1,0 +1,1 @@
+"""The paper's experiments as pages and plots, written from ``results/*.json`` and never by hand."""

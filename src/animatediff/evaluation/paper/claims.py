@@ -1,0 +1,311 @@
+"""The claims of the paper, and what our results say of each: the number, its interval, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from animatediff.evaluation.paper.chart import number_in
+from animatediff.evaluation.table1.plan import OURS
+
+Content = Mapping[str, Any]
+"""What ``write_report`` wrote."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a result says of a claim.
+
+    Attributes:
+        measured: the number with its interval.
+        agrees: whether it agrees with the paper; ``None`` if the result leaves it open.
+    """
+
+    measured: str
+    agrees: bool | None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper.
+
+    Attributes:
+        section: of the paper.
+        text: the claim.
+        experiment: name of the experiment's page.
+        find: reads the result; ``None`` if this result does not have the number.
+        if_not: why the result may differ, for the page where it does.
+    """
+
+    section: str
+    text: str
+    experiment: str
+    find: Callable[[Content], Finding | None]
+    if_not: str = ""
+
+
+def share_text(share: Content) -> str:
+    """Return a share with its interval."""
+    low, high = 100 * share["low"], 100 * share["high"]
+    return f"{100 * share['share']:.1f} % ({low:.1f} to {high:.1f} %, {share['total']} counted)"
+
+
+def estimate_text(estimate: Content, *, digits: int = 3) -> str:
+    """Return an estimate with its interval."""
+    if estimate["value"] is None:
+        return "none"
+    value, low, high = (f"{estimate[name]:.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _transfer(content: Content) -> Finding:
+    ratios = {n: m["flow_to_reference"] for n, m in content["report"]["personalised"].items()}
+    text = "; ".join(f"{name} {estimate_text(ratio)}" for name, ratio in ratios.items())
+    return Finding(f"flow over the base's: {text}", all(r["low"] > 0.5 for r in ratios.values()))
+
+
+def _order(column: str) -> Callable[[Content], Finding | None]:
+    def find(content: Content) -> Finding | None:
+        order = next((o for o in content["report"]["orders"] if o["column"] == column), None)
+        if order is None:
+            return None
+        overall = content["report"]["overall"]
+        parts = [f"{m} {estimate_text(overall[m][column], digits=2)}" for m in order["ours"]]
+        return Finding(" > ".join(parts), order["agrees"])
+
+    return find
+
+
+def _smooth_and_moving(content: Content) -> Finding | None:
+    report = content["report"]
+    if not report["orders"]:
+        return None
+    methods = report["orders"][0]["ours"]
+    overall = report["overall"]
+    smooth = {m: overall[m]["smooth"]["value"] for m in methods}
+    flow = {m: overall[m]["flow"]["value"] for m in methods}
+    first = max(smooth, key=smooth.__getitem__)
+    least = min(flow, key=flow.__getitem__)
+    moved = ", ".join(f"{m} {estimate_text(overall[m]['flow'], digits=2)} px" for m in methods)
+    return Finding(
+        f"first on smooth: {first}; least moving: {least}; flow: {moved}",
+        first == OURS and least != OURS,
+    )
+
+
+def _user_rank(content: Content) -> Finding | None:
+    report = content["report"]
+    if report["fixtures"] or OURS not in report["ranks"]:
+        return None
+    smooth = {m: ranks["smooth"] for m, ranks in report["ranks"].items()}
+    best = max(smooth, key=lambda m: smooth[m]["value"])
+    text = ", ".join(f"{m} {estimate_text(r, digits=2)}" for m, r in smooth.items())
+    return Finding(f"{text}; {report['participants']} participants", best == OURS)
+
+
+def _watermark(content: Content) -> Finding:
+    by_alpha = {float(a): m["marked"] for a, m in content["report"]["by_alpha"].items()}
+    shares = [by_alpha[alpha]["share"] for alpha in sorted(by_alpha, reverse=True)]
+    falls = all(b <= a for a, b in pairwise(shares)) and shares[-1] < shares[0]
+    high, low = by_alpha[max(by_alpha)], by_alpha[min(by_alpha)]
+    return Finding(
+        f"scale {max(by_alpha):g}: {share_text(high)}; scale {min(by_alpha):g}: {share_text(low)}",
+        falls and high["low"] > low["high"],
+    )
+
+
+def _without_adapter(content: Content) -> Finding | None:
+    report = content["report"]
+    if report["unadapted"] is None:
+        return None
+    lowest = min(report["by_alpha"], key=float)
+    without, scaled = report["unadapted"]["marked"], report["by_alpha"][lowest]["marked"]
+    return Finding(
+        f"without: {share_text(without)}; with, at scale {float(lowest):g}: {share_text(scaled)}",
+        without["low"] > scaled["high"],
+    )
+
+
+def _quality_of_adapter(content: Content) -> Finding | None:
+    by_alpha = {float(a): m for a, m in content["report"]["by_alpha"].items()}
+    if any(marks.get("recognised") is None for marks in by_alpha.values()):
+        return None
+    high, low = (by_alpha[pick(by_alpha)]["recognised"] for pick in (max, min))
+    text = f"concept recognised: scale 1 {share_text(high)}; scale 0 {share_text(low)}"
+    apart = low["low"] > high["high"] or high["low"] > low["high"]
+    return Finding(text, low["share"] > high["share"] if apart else None)
+
+
+def _transformer(content: Content) -> Finding | None:
+    comparison = content["report"]["transformer_over_convolution"]
+    if comparison is None:
+        return None
+    wins = comparison["flow_wins"]
+    verdict = None if wins["low"] <= 0.5 <= wins["high"] else wins["share"] > 0.5
+    return Finding(f"nearer to the real clip's flow: {share_text(wins)}", verdict)
+
+
+def _convolution_frozen(content: Content) -> Finding | None:
+    report = content["report"]
+    if report["convolution"] is None:
+        return None
+    frozen, flow = report["convolution"]["frozen"], report["convolution"]["flow_to_reference"]
+    return Finding(
+        f"frozen: {share_text(frozen)}; flow over the real clips': {estimate_text(flow)}",
+        frozen["low"] > 0.5,
+    )
+
+
+def _moves_with(number: int) -> Callable[[Content], Finding | None]:
+    def find(content: Content) -> Finding | None:
+        moves = {n: m for n, m in content["report"]["moves"].items() if number_in(n) == number}
+        if not moves:
+            return None
+        name, marks = next(iter(moves.items()))
+        asked, without = marks["asked_way"], marks["base_asked_way"]
+        return Finding(
+            f"{name} moves in the direction: {share_text(asked)}; without it: "
+            f"{share_text(without)}",
+            asked["low"] > without["high"],
+        )
+
+    return find
+
+
+def _few_clips(content: Content) -> Finding | None:
+    found = _moves_with(5)(content)
+    if found is None or found.agrees is None:
+        return found
+    return Finding(found.measured, not found.agrees)
+
+
+def _together(content: Content) -> Finding | None:
+    together = content["report"]["together"]
+    if not together:
+        return None
+    name, marks = next(iter(together.items()))
+    rates = ", ".join(f"{p} {estimate_text(rate)}" for p, rate in marks["rates"].items())
+    return Finding(
+        f"{name} shows both: {share_text(marks['both'])}; rates {rates}", marks["both"]["low"] > 0.5
+    )
+
+
+def _control(content: Content) -> Finding | None:
+    marks = content["report"]["hinted"]
+    if marks is None:
+        return None
+    agreement, free = marks["agreement"], marks["free"]
+    return Finding(
+        f"F-score of lines with the hints': {estimate_text(agreement)}; without control: "
+        f"{estimate_text(free)}; clips that follow the order: {share_text(marks['ordered'])}",
+        agreement["low"] > free["high"] and marks["ordered"]["low"] > 0.5,
+    )
+
+
+CLAIMS: Sequence[Claim] = (
+    Claim(
+        "5.1",
+        "One motion module animates personalised models that it was not trained with.",
+        "transfer",
+        _transfer,
+    ),
+    Claim(
+        "5.2",
+        "CLIP text: Tune-A-Video, then Text2Video-Zero, then AnimateDiff.",
+        "table1",
+        _order("text"),
+        "The scorer, the prompts and the image models differ from the paper's.",
+    ),
+    Claim(
+        "5.2",
+        "CLIP domain: AnimateDiff, then Text2Video-Zero, then Tune-A-Video.",
+        "table1",
+        _order("domain"),
+        "The paper's supplement with the protocol is not published; references are drawn here with "
+        "the same prompt and other seeds.",
+    ),
+    Claim(
+        "5.2",
+        "CLIP smooth: AnimateDiff, then Tune-A-Video, then Text2Video-Zero.",
+        "table1",
+        _order("smooth"),
+        "A method that moves less is smoother; see the flow beside it.",
+    ),
+    Claim(
+        "5.2",
+        "AnimateDiff is the smoothest without being the least moving.",
+        "table1",
+        _smooth_and_moving,
+        "A method that moves less is smoother; see the flow beside it.",
+    ),
+    Claim("5.2", "Users rank AnimateDiff first on smoothness.", "study", _user_rank),
+    Claim(
+        "4.1, Fig. 6",
+        "The watermark disappears as the adapter's scale falls.",
+        "adapter",
+        _watermark,
+    ),
+    Claim(
+        "4.1, Fig. 6",
+        "Without the adapter, the motion module learns the watermark.",
+        "adapter",
+        _without_adapter,
+    ),
+    Claim(
+        "5.3, Fig. 6",
+        "Visual quality rises as the adapter's scale falls.",
+        "adapter",
+        _quality_of_adapter,
+        "The footage here differs from the image data only in its watermark and its compression.",
+    ),
+    Claim(
+        "5.3",
+        "The temporal Transformer models motion better than a convolution of equal size.",
+        "module",
+        _transformer,
+        "Both were trained for few steps on short clips of one kind.",
+    ),
+    Claim(
+        "5.3",
+        "With a temporal convolution, frames become identical and nothing moves.",
+        "module",
+        _convolution_frozen,
+        "The convolution here is our construction, with residual layers of equal size, and clips are "
+        "short and simple.",
+    ),
+    Claim(
+        "5.3, Fig. 7",
+        "A MotionLoRA of rank 2 learns a camera move.",
+        "motion-lora-rank",
+        _moves_with(2),
+        "The move is small, because the image model only draws things in the middle.",
+    ),
+    Claim(
+        "5.3, Fig. 7",
+        "A MotionLoRA learns a camera move from 50 clips.",
+        "motion-lora-clips",
+        _moves_with(50),
+    ),
+    Claim(
+        "5.3, Fig. 7",
+        "5 clips are too few for a MotionLoRA.",
+        "motion-lora-clips",
+        _few_clips,
+        "Clips of the built-in world are simple: one thing on white, filmed by the same rule.",
+    ),
+    Claim(
+        "4.3",
+        "Two MotionLoRAs compose: their sum shows both moves.",
+        "composition",
+        _together,
+    ),
+    Claim(
+        "5.4",
+        "A control network steers animations without more training of the motion module.",
+        "control",
+        _control,
+        "Lines of small pictures carry little; see the numbers.",
+    ),
+)

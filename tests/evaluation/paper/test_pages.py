@@ -1,0 +1,158 @@
+"""Pages and plots of the paper: written from results alone, byte for byte, and never by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib", reason="plots need matplotlib")
+
+from animatediff.apps.cli import main
+from animatediff.errors import FileError
+from animatediff.evaluation.paper.chart import Chart, Panel, Point, Series, number_in
+from animatediff.evaluation.paper.charts import CHARTS
+from animatediff.evaluation.paper.claims import CLAIMS
+from animatediff.evaluation.paper.draw import svg_of
+from animatediff.evaluation.paper.experiments import EXPERIMENTS, find_result, read_result
+from animatediff.evaluation.paper.pages import write_paper
+
+ROOT = Path(__file__).parents[3]
+CHART = Chart(
+    (
+        Panel(
+            "Flow",
+            "",
+            "px",
+            (Series("a", (Point("x", 1, 0.5, 2), Point("y", 2, 1, 3))),),
+            reference=(1.5, "real"),
+        ),
+        Panel(
+            "Rate",
+            "rank",
+            "%",
+            tuple(
+                Series(name, (Point(2, level, 0, 100), Point(8, level, 10, 90)))
+                for name, level in (("with", 50), ("without", 20))
+            ),
+            log=True,
+        ),
+    )
+)
+
+
+def finding(text: str, content: dict):
+    return next(claim for claim in CLAIMS if text in claim.text).find(content)
+
+
+def share(count: int, total: int, low: float, high: float) -> dict:
+    return {"count": count, "total": total, "share": count / total, "low": low, "high": high}
+
+
+def test_the_pages_in_the_documentation_are_those_of_the_results(tmp_path):
+    write_paper(ROOT / "results", tmp_path / "docs" / "paper")
+    # Links are relative to the folder of results.
+    made = {path.name: path for path in (tmp_path / "docs" / "paper").iterdir()}
+    kept = {path.name: path for path in (ROOT / "docs" / "paper").iterdir()}
+    assert made.keys() == kept.keys(), "run `animatediff paper`"
+    for name, path in made.items():
+        text = path.read_text(encoding="utf-8")
+        links = re.compile(r"\]\([^)]*/results/")
+        assert links.sub("](R/", text) == links.sub(
+            "](R/", kept[name].read_text(encoding="utf-8")
+        ), f"{name} differs; run `animatediff paper`"
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path):
+    for name in ("first", "second"):
+        line = ["paper", "--results", str(ROOT / "results"), "-o", str(tmp_path / name)]
+        assert main(line) == 0
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+
+
+def test_a_chart_has_two_themes_of_one_drawing():
+    light, dark = svg_of(CHART, theme="light"), svg_of(CHART, theme="dark")
+    assert light == svg_of(CHART, theme="light")
+    assert "#ffffff" in light
+    assert "#ffffff" not in dark
+    texts = re.compile(r"<text[^>]*>([^<]*)<")
+    assert texts.findall(light) == texts.findall(dark)
+    assert "Flow" in light  # text stays text
+    assert not re.search(r"\d{4}-\d\d-\d\dT", light)
+
+
+def test_every_claim_has_an_experiment_and_every_chart_too():
+    names = {experiment.name for experiment in EXPERIMENTS}
+    assert {claim.experiment for claim in CLAIMS} <= names
+    assert CHARTS.keys() <= names
+
+
+def test_results_of_an_ablation_come_before_older_ones(tmp_path):
+    experiment = next(e for e in EXPERIMENTS if e.name == "adapter")
+    assert find_result(experiment, tmp_path) is None
+    (tmp_path / "adapter.json").write_text("{}")
+    assert find_result(experiment, tmp_path) == tmp_path / "adapter.json"
+    (tmp_path / "ablations").mkdir()
+    (tmp_path / "ablations" / "adapter.json").write_text("{}")
+    assert find_result(experiment, tmp_path) == tmp_path / "ablations" / "adapter.json"
+
+
+def test_what_was_not_measured_says_how_to_measure_it(tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    shutil.copyfile(ROOT / "results" / "adapter.json", results / "adapter.json")
+    write_paper(results, tmp_path / "paper")
+    index = (tmp_path / "paper" / "index.md").read_text()
+    row = next(line for line in index.splitlines() if "CLIP smooth" in line)
+    assert "run `animatediff evaluate table1` | not measured |" in row
+    assert "| agrees |" in next(line for line in index.splitlines() if "watermark disap" in line)
+    assert sorted(path.name for path in (tmp_path / "paper").iterdir()) == [
+        "adapter-dark.svg",
+        "adapter.md",
+        "adapter.svg",
+        "index.md",
+    ]
+
+
+def test_a_page_links_to_its_json_and_its_command():
+    page = (ROOT / "docs" / "paper" / "adapter.md").read_text()
+    command = json.loads((ROOT / "results" / "adapter.json").read_text())["command"]
+    assert "(../../results/adapter.json)" in page
+    assert " ".join(command) in page
+
+
+def test_verdicts_follow_the_intervals_not_the_wish():
+    wins = share(40, 60, 0.54, 0.77)
+    compared = {"report": {"transformer_over_convolution": {"flow_wins": wins}}}
+    assert finding("temporal Transformer models", compared).agrees
+    wins |= {"low": 0.49}
+    assert finding("temporal Transformer models", compared).agrees is None
+    wins |= share(10, 60, 0.1, 0.3)
+    assert finding("temporal Transformer models", compared).agrees is False
+
+    move = {"asked_way": share(38, 40, 0.8, 1), "base_asked_way": share(10, 40, 0.1, 0.4)}
+    few = {"report": {"moves": {"clips-5": move, "clips-50": move, "clips-500": move}}}
+    assert finding("from 50 clips", few).agrees
+    assert finding("5 clips are too few", few).agrees is False
+    assert finding("rank 2", few) is None
+
+
+def test_numbers_are_read_from_whole_names():
+    assert number_in("rank-2") == 2
+    assert number_in("zoom-in-50clips") == 50
+    assert number_in("zoom-in") is None
+    assert number_in("rank-2-of-3") is None
+
+
+def test_broken_results_are_named(tmp_path):
+    (tmp_path / "adapter.json").write_text("{}")
+    with pytest.raises(FileError, match=r"adapter\.json was not written by"):
+        read_result(tmp_path / "adapter.json")
+    empty = {"command": ["x"], "rows": [], "report": {}}
+    (tmp_path / "adapter.json").write_text(json.dumps(empty))
+    with pytest.raises(FileError, match="measure"):
+        write_paper(tmp_path, tmp_path / "paper")
