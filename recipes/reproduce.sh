@@ -35,7 +35,7 @@ if [ -n "$quick" ]; then
     measure=(--frames 4 --steps 2 --count 2 --work "$work" --progress none)
     table=(--prompts 2 --driving 1 --frames 4 --references 2 --steps 2 --zero-steps 6 --tune-train-steps 2 --tune-steps 2)
     ranks=(2 8)
-    clips=(1 5)
+    clips=(5 50)
     scorer=(--views 1)
     move=pan-right:0.5
 else
