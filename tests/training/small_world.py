@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +39,23 @@ def write_small_world(work: Path, *, model: Path, motion: Path) -> Path:
 
 
 def write_small_art(work: Path, *, styles: Sequence[str]) -> None:
-    """Only the art of a small world, for models that come with the package."""
+    """Only the art of a small world, with all its facts, for models that come with the package."""
     for style in styles:
-        held_out = style in ("noto", "high-contrast")
-        write_shards(_stills(style, held_out=held_out), work / "stills" / style)
-    write_shards(_clips(), work / "clips")
+        stills = _stills(style, held_out=style in ("noto", "high-contrast"))
+        write_shards(map(_whole, stills), work / "stills" / style)
+    write_shards(map(_whole, _clips()), work / "clips")
+
+
+def _whole(sample: Sample) -> Sample:
+    """A sample with the facts that only measurements read."""
+    facts = sample.meta
+    words = [facts["label"], facts.get("motion", ""), str(facts["style_phrase"]).replace("-", " ")]
+    told = {
+        "group": int(str(facts["hexcode"]), 16) % 4,
+        "style_phrase": words[2],
+        "caption": ", ".join(str(word) for word in words if word),
+    }
+    return replace(sample, meta={**facts, **told})
 
 
 PARTS = (

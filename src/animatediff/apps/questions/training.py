@@ -53,6 +53,8 @@ def command(options: AblationOptions, *, output: Path, rank: int, clips: int) ->
         "--warmup": min(20, options.train_steps),
         "--frames": options.frames,
         "--seed": options.seed,
+        "--model": options.model,
+        "--motion": options.motion,
         "--work": options.work,
         "--output": output,
         "--device": options.device,
