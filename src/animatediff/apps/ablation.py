@@ -243,9 +243,7 @@ def _composition(options: AblationOptions, progress: Progress) -> Measured:
 def _control(options: AblationOptions, progress: Progress) -> Measured:
     from animatediff.apps.questions.answers import ANSWERS
 
-    asked = _question(
-        options, "control", control=options.control, hint=options.hint, pictures="none"
-    )
+    asked = _question(options, "control", control=options.control, hint=options.hint, image="none")
     return ANSWERS["control"](asked, progress), {"network": options.control, "hint": options.hint}
 
 
