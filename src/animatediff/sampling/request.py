@@ -184,6 +184,7 @@ from animatediff.sampling.windows.weights import WindowWeights
 from animatediff.video.fit import FitName
 
 SCHEMA = 1
+MAX_RATE = 40
 MAX_JSON = 1 << 20
 
 
@@ -343,9 +344,11 @@ class AnimationRequest:
         """
         if self.fps is None:
             return Fraction(FPS)
+        # A float is meant as it is printed: 23.976 is not 1687479837196255/70368744177664.
+        text = str(self.fps).strip()
         try:
-            # A float is meant as it is printed: 23.976 is not 1687479837196255/70368744177664.
-            return Fraction(str(self.fps).strip())
+            # Of 1e999999999, a fraction would be a number of a billion digits.
+            return Fraction(text if len(text) <= MAX_RATE and "e" not in text.lower() else "")
         except (ValueError, ZeroDivisionError):
             raise InputError(
                 f"fps = {self.fps!r:.40} is not a number; write one such as 8 or 24000/1001."

@@ -8,6 +8,7 @@ import pytest
 
 from animatediff.apps.server.form import form
 from animatediff.apps.server.outside import (
+    FOLLOW_UPLOADS,
     Names,
     parse_json,
     read_formats,
@@ -18,6 +19,7 @@ from animatediff.apps.server.outside import (
 )
 from animatediff.apps.server.problems import Refused
 from animatediff.apps.server.sentences import without_paths
+from animatediff.errors import InputError
 from animatediff.options.declaration import declared
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.roles import usable_roles
@@ -72,7 +74,7 @@ def test_a_place_is_refused_in_every_field_that_names_a_file(place: str) -> None
         error = refused(**{role.field: value})
         assert error.errors[0].field == f"request.{role.field}"
     for row in declared(AnimationRequest):
-        if takes(row).startswith("upload"):
+        if takes(row) in FOLLOW_UPLOADS:
             refused(**{row.field: [place] if row.is_list else place})
 
 
@@ -90,7 +92,10 @@ def test_every_text_option_was_thought_of() -> None:
 
 def test_what_may_name_a_file_is_not_plain_text() -> None:
     for row in declared(AnimationRequest):
-        if any(word in row.option.metavar for word in ("FILE", "PATH", "IMAGE", "VIDEO", "FOLDER")):
+        if any(
+            word in row.option.metavar
+            for word in ("FILE", "PATH", "IMAGE", "VIDEO", "FOLDER", "MASK", "PICTURE")
+        ):
             assert takes(row) not in ("text", "prompt"), row.field
 
 
@@ -103,6 +108,21 @@ def test_uploads_are_named_by_hash_and_found_again() -> None:
     assert placed["init"] == "/store/0f.png"
     assert placed["sparse"] == ["/store/0f.png@0", "/store/0f.png@-1"]
     assert placed["ip_images"] == ["2=/store/0f.png@3"]
+
+
+def test_a_mask_is_an_area_or_an_upload() -> None:
+    made = read(
+        regions=["a hare@left", f"a bear @{HASH}"],
+        motion_scale=["1.2"],
+        motion_scale_mask="0,0,0.5,1",
+    )
+    assert uploads_of(made) == (HASH,)
+    placed = with_paths(made.as_table(), lambda _: "/store/mask.png")
+    assert placed["regions"] == ["a hare@left", "a bear @/store/mask.png"]
+    assert placed["motion_scale_mask"] == "0,0,0.5,1"
+    refused(regions=["a hare@/etc/passwd"])
+    refused(regions=[f"a hare@{'ab' * 32}"])
+    refused(motion_scale=["1.2"], motion_scale_mask="mask.png")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +147,6 @@ def test_uploads_are_named_by_hash_and_found_again() -> None:
         ({"prompts": []}, "prompts"),
         ({"fps": "1e999999999"}, "fps"),
         ({"fps": 10**400}, "fps"),
-        ({"fps": None}, "fps"),
         ({"guidance": 1e308}, "guidance"),
         ({"guidance": 10**400}, "guidance"),
         ({"seed": -2}, "seed"),
@@ -143,6 +162,12 @@ def test_a_value_that_does_not_fit_is_refused_with_its_field(
     error = refused(**fields)
     assert error.errors[0].field == f"request.{field}"
     assert error.detail.endswith((".", "?"))
+
+
+@pytest.mark.parametrize("rate", ["1e999999999", "1" * 1000, "9" * 41, "1E9/1"])
+def test_no_rate_takes_long_to_read_wherever_it_comes_from(rate: str) -> None:
+    with pytest.raises(InputError, match="fps"):
+        AnimationRequest("a fox", fps=rate).validated()
 
 
 def test_every_wrong_field_is_listed() -> None:

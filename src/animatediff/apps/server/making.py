@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from animatediff.apps.destination import slug
-from animatediff.apps.server.outside import takes, with_paths
+from animatediff.apps.server.outside import FOLLOW_UPLOADS, takes, with_paths
 from animatediff.apps.server.pool import Pool
 from animatediff.apps.server.worker import Made, Step, WorkerSettings
 from animatediff.errors import Cancelled, MemoryLimitError
@@ -186,7 +186,7 @@ def _without_paths(animation: Animation, asked: AnimationRequest) -> Animation:
     inputs = {
         row.field: getattr(asked, row.field)
         for row in declared(AnimationRequest)
-        if takes(row).startswith("upload")
+        if takes(row) in FOLLOW_UPLOADS
     }
     return replace(animation, request=replace(animation.request, **inputs))
 

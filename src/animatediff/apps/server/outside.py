@@ -24,6 +24,7 @@ from animatediff.config import nearest
 from animatediff.errors import FileError, InputError
 from animatediff.options.checks import check_field
 from animatediff.options.declaration import Declared, declared
+from animatediff.sampling.areas import area_of
 from animatediff.sampling.request import AnimationRequest, parse_lora
 from animatediff.weights.builtin import list_models
 from animatediff.weights.catalog import catalog
@@ -38,7 +39,9 @@ RANDOM_SEED = -1
 MOST_NUMBER = 1 << 65
 """A larger whole number has no float, and no field takes one."""
 
-Takes = Literal["text", "prompt", "upload", "upload@frame", "refused"]
+Takes = Literal["text", "prompt", "upload", "upload@frame", "mask", "prompt@mask", "refused"]
+FOLLOW_UPLOADS = ("upload", "upload@frame", "mask", "prompt@mask")
+"""What a field takes if it may name uploads."""
 
 TEXTS: Mapping[str, Takes] = {
     "prompt": "prompt",
@@ -62,6 +65,13 @@ TEXTS: Mapping[str, Takes] = {
     "ip_weights": "text",
     "ip_ranges": "text",
     "ip_masks": "upload",
+    "negative_prompts": "prompt",
+    "regions": "prompt@mask",
+    "motion_scale": "text",
+    "motion_effect": "text",
+    "motion_scale_mask": "mask",
+    "motion_effect_mask": "mask",
+    "image": "upload",
 }
 """What each text field is, beside those that name weights; any other is refused."""
 NO_UPLOAD = "none"
@@ -285,7 +295,7 @@ def _value(row: Declared, value: Any) -> Any:
     """
     if row.field == "seed" and value == RANDOM_SEED and not isinstance(value, bool):
         return secrets.randbits(32)
-    if row.field == "fps":
+    if row.field == "fps" and not (value is None and row.nullable):
         return _rate(value)
     if row.is_list and isinstance(value, list):
         value = tuple(typing.cast("list[Any]", value))
@@ -334,10 +344,11 @@ def _check_places(
             if text:
                 name = parse_lora(text, what=role.title)[0] if role.scaled else text
                 _check_name(role, name, names)
-    elif kind.startswith("upload"):
+    elif kind in FOLLOW_UPLOADS:
         for text in given:
-            if text and text != NO_UPLOAD:
-                _check_upload(text, has_upload, may_have_frame=kind == "upload@frame")
+            place = _place_in(kind, text)[1]
+            if place:
+                _check_upload(place, has_upload, may_have_frame=kind == "upload@frame")
 
 
 def _check_name(role: Role, name: str, names: Names) -> None:
@@ -361,10 +372,10 @@ def uploads_of(request: AnimationRequest) -> tuple[str, ...]:
     """The hashes of the uploads that a request from outside follows."""
     found: dict[str, None] = {}
     for row in declared(AnimationRequest):
-        if takes(row) in ("upload", "upload@frame"):
+        if takes(row) in FOLLOW_UPLOADS:
             value = getattr(request, row.field)
             for text in value if isinstance(value, tuple) else (value,):
-                match = _UPLOAD.fullmatch(str(text))
+                match = _UPLOAD.fullmatch(_place_in(takes(row), str(text))[1])
                 if match is not None:
                     found[match[2]] = None
     return tuple(found)
@@ -378,21 +389,35 @@ def with_paths(table: Mapping[str, Any], path_of: Callable[[str], str]) -> dict[
     """
     found = dict(table)
     for row in declared(AnimationRequest):
-        if takes(row) in ("upload", "upload@frame") and found.get(row.field):
+        if takes(row) in FOLLOW_UPLOADS and found.get(row.field):
             value = found[row.field]
             given = value if isinstance(value, list | tuple) else [value]
-            paths = [_with_path(str(text), path_of) for text in given]
+            paths = [_with_path(takes(row), str(text), path_of) for text in given]
             found[row.field] = paths if isinstance(value, list | tuple) else paths[0]
     return found
 
 
-def _with_path(text: str, path_of: Callable[[str], str]) -> str:
-    match = _UPLOAD.fullmatch(text)
+def _place_in(kind: str, text: str) -> tuple[str, str]:
+    """What stands before the upload in a value, and the upload; that is empty if there is none.
+
+    Raises:
+        InputError: an area is written wrongly.
+    """
+    if kind == "prompt@mask":
+        prompt, sign, mask = text.rpartition("@")
+        return f"{prompt}{sign}", _place_in("mask", mask.strip())[1]
+    nowhere = text in ("", NO_UPLOAD) or (kind == "mask" and area_of(text) is not None)
+    return "", "" if nowhere else text
+
+
+def _with_path(kind: str, text: str, path_of: Callable[[str], str]) -> str:
+    before, place = _place_in(kind, text)
+    if not place:
+        return text
+    match = _UPLOAD.fullmatch(place)
     if match is None:
-        if text in ("", NO_UPLOAD):
-            return text
         raise FileError(f"{text!r:.80} is not the hash of an upload.")
-    return f"{match[1] or ''}{path_of(match[2])}{match[3] or ''}"
+    return f"{before}{match[1] or ''}{path_of(match[2])}{match[3] or ''}"
 
 
 def read_formats(value: object) -> tuple[str, ...]:

@@ -189,9 +189,9 @@ def video_as_json(job: Job) -> dict[str, Any]:
 def _seconds(frames: Any, rate: Any) -> str | None:
     from fractions import Fraction
 
-    if not frames or not rate:
+    if not frames:
         return None
-    return f"{float(frames / Fraction(str(rate))):g}"
+    return f"{float(frames / Fraction(str(rate or RATE))):g}"
 
 
 def _content(service: Service, job: Job, request: Request) -> Response:
