@@ -17,6 +17,9 @@ from diffusers.models.unets.unet_motion_model import MotionAdapter
 from diffusers.pipelines.animatediff.pipeline_animatediff_controlnet import (
     AnimateDiffControlNetPipeline,
 )
+from diffusers.pipelines.animatediff.pipeline_animatediff_video2video_controlnet import (
+    AnimateDiffVideoToVideoControlNetPipeline,
+)
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from PIL import Image
 from tests.conftest import WIDTH
@@ -33,6 +36,7 @@ from animatediff.sampling.animator import Animator, load_request
 from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.prompts import encode_prompts
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.weights.convert import convert
 from animatediff.weights.storage.files import write_weights
 
@@ -124,29 +128,20 @@ def latents(request: AnimationRequest, animators: dict[tuple[str, ...], Animator
     return animators[names].animate(request).latents
 
 
-def test_ten_steps_with_two_controlnets_end_as_in_diffusers_pipeline(
-    plain_request: AnimationRequest, small_world: Path, folder: Path, tmp_path: Path
-) -> None:
-    request = with_nets(
-        replace(plain_request, steps=STEPS, numerics="diffusers"), folder, "net1:0.8", "net2:0.5",
-        control_ranges=("0:1", "0.2:0.7"),
-    )  # fmt: skip
-    animator = Animator.for_request(request)
-    ours = animator.animate(request).latents
+def pipeline_of(kind: Any, animator: Animator, world: Path, folder: Path, adapter: Path) -> Any:
+    """diffusers' pipeline with the same weights and both ControlNets."""
     nets = []
     for number in (1, 2):
         net = ControlNetModel(**control_config("sd15", "small") | {"cross_attention_dim": WIDTH})
         randomised(net, seed=number)
         nets.append(net)
-    adapter = convert(
-        folder / "motion.safetensors", tmp_path / "adapter", layout="diffusers", family="v3"
-    ).path
-    pipeline = AnimateDiffControlNetPipeline(
+    path = convert(folder / "motion.safetensors", adapter, layout="diffusers", family="v3").path
+    pipeline = kind(
         vae=animator.base.vae,
         text_encoder=animator.base.text_encoder,
         tokenizer=animator.base.tokenizer,
-        unet=UNet2DConditionModel.from_pretrained(small_world / "unet"),
-        motion_adapter=MotionAdapter.from_pretrained(adapter),
+        unet=UNet2DConditionModel.from_pretrained(world / "unet"),
+        motion_adapter=MotionAdapter.from_pretrained(path),
         controlnet=nets,
         scheduler=DDIMScheduler(
             beta_schedule="linear",
@@ -158,6 +153,21 @@ def test_ten_steps_with_two_controlnets_end_as_in_diffusers_pipeline(
         ),
     )
     pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def test_ten_steps_with_two_controlnets_end_as_in_diffusers_pipeline(
+    plain_request: AnimationRequest, small_world: Path, folder: Path, tmp_path: Path
+) -> None:
+    request = with_nets(
+        replace(plain_request, steps=STEPS, numerics="diffusers"), folder, "net1:0.8", "net2:0.5",
+        control_ranges=("0:1", "0.2:0.7"),
+    )  # fmt: skip
+    animator = Animator.for_request(request)
+    ours = animator.animate(request).latents
+    pipeline = pipeline_of(
+        AnimateDiffControlNetPipeline, animator, small_world, folder, tmp_path / "adapter"
+    )
     frames = [[Image.open(folder / name / f"{i:03}.png") for i in range(FRAMES)] for name in "ab"]
     noise = initial_noise(SEED, num_frames=FRAMES, channels=4, height=SIDE // 8, width=SIDE // 8)
     theirs = pipeline(
@@ -180,6 +190,46 @@ def test_ten_steps_with_two_controlnets_end_as_in_diffusers_pipeline(
     ).animate(replace(plain_request, steps=STEPS, numerics="diffusers"))
     assert (ours - theirs).abs().max() < 1e-3
     assert (ours - without.latents).abs().max() > 1e-2
+
+
+def test_video_to_video_with_two_controlnets_ends_as_in_diffusers_pipeline(
+    plain_request: AnimationRequest, small_world: Path, folder: Path, tmp_path: Path
+) -> None:
+    """Six of ten steps, from the same video, noise and hints."""
+    request = with_nets(
+        replace(plain_request, steps=STEPS, numerics="diffusers"), folder, "net1:0.8", "net2:0.5",
+        init=str(folder / "b"), strength=0.6,
+    )  # fmt: skip
+    animator = Animator.for_request(request)
+    ours = animator.animate(request).latents
+    pipeline = pipeline_of(
+        AnimateDiffVideoToVideoControlNetPipeline,
+        animator,
+        small_world,
+        folder,
+        tmp_path / "adapter",
+    )
+    hints = [[Image.open(folder / name / f"{i:03}.png") for i in range(FRAMES)] for name in "ab"]
+    video = np.stack([np.asarray(picture) for picture in hints[1]])
+    noise = initial_noise(SEED, num_frames=FRAMES, channels=4, height=SIDE // 8, width=SIDE // 8)
+    pipeline.scheduler.set_timesteps(STEPS)
+    clean = encoded(video, vae=animator.base.vae)
+    begun = pipeline.scheduler.add_noise(clean, noise, pipeline.scheduler.timesteps[4:5])
+    theirs = pipeline(
+        latents=begun,
+        prompt_embeds=encode_prompts(["a fox"], base=animator.base)[0].states,
+        negative_prompt_embeds=encode_prompts(["an ox"], base=animator.base)[0].states,
+        height=SIDE,
+        width=SIDE,
+        num_inference_steps=STEPS,
+        strength=0.6,
+        guidance_scale=GUIDANCE,
+        conditioning_frames=hints,
+        controlnet_conditioning_scale=[0.8, 0.5],
+        output_type="latent",
+    ).frames
+    assert (ours - theirs).abs().max() < 1e-3
+    assert (ours - clean).abs().max() > 1e-2
 
 
 def test_strength_zero_is_no_control_bit_for_bit(

@@ -17,7 +17,7 @@ from animatediff.sampling.keyframes import positions_of
 from animatediff.sampling.loading import files_named
 from animatediff.sampling.request import MAX_JSON, AnimationRequest
 from animatediff.sampling.sampler_kinds import SAMPLERS
-from animatediff.sampling.video_to_video.options import GIVEN_FRAMES
+from animatediff.sampling.video_to_video.options import GIVEN_FRAMES, STRENGTH
 from animatediff.video import read_metadata
 from animatediff.weights.roles import NO_MOTION
 from animatediff.weights.storage.files import sha256_of
@@ -110,6 +110,7 @@ def infotext(request: AnimationRequest, report: Report) -> str:
         "Schedule type": sampler.spread,
         "CFG scale": request.guidance,
         "Seed": request.seed,
+        "Denoising strength": _strength(request),
         "Size": f"{request.width}x{request.height}",
         "Model hash": report.sha256s.get("model", report.sha256s.get("unet", ""))[:10],
         "Model": Path(request.model or "").name,
@@ -122,6 +123,15 @@ def infotext(request: AnimationRequest, report: Report) -> str:
     settings = ", ".join(f"{key}: {_quoted(value)}" for key, value in fields.items() if value != "")
     negative = [f"Negative prompt: {request.negative_prompt}"] if request.negative_prompt else []
     return "\n".join([*_prompt_lines(request), *negative, settings])
+
+
+def _strength(request: AnimationRequest) -> str:
+    """The strength of video to video, empty without it."""
+    if not request.init or request.steps is None:
+        return ""
+    if request.start_step is not None:
+        return f"{1 - request.start_step / request.steps:g}"
+    return f"{STRENGTH if request.strength is None else request.strength:g}"
 
 
 def _prompt_lines(request: AnimationRequest) -> list[str]:
