@@ -105,7 +105,6 @@ def test_texts_keep_their_quotes_backslashes_and_script() -> None:
         ('{"prompt_map": {"0": "a"},\n"prompt_fixed_ratio": 2}', r"^Line 2: prompt_fixed_ratio"),
         ('{"prompts": {"0": "a"},\n\n"closed_loop": "yes"}', r"^Line 3: closed_loop = 'yes'"),
         ('"0": "(a:`sin(t)`)"', r"^Line 1: an expression in backticks is not read"),
-        ('"0": "a --neg b"', r"^Line 1: a negative prompt is not read"),
         ("", "no keyframe in it"),
         ("[]", "no keyframe in it"),
         ("only a prompt", "no keyframe in it"),
@@ -216,3 +215,15 @@ def test_a_lora_of_a_keyframe_counts_once_for_all_frames() -> None:
     assert request.styles == ("z:1", "x:0.5", "y:1")
     with pytest.raises(InputError, match="LoRA 'x' with several scales"):
         _ = replace(request, prompt="c <lora:x:1>").styles
+
+
+def test_a_negative_prompt_follows_its_keyframe() -> None:
+    travel = read_travel(
+        '"0": "a fox --neg night, blurred", "8": "a hare", "12": "an owl --neg day"'
+    )
+    assert travel.prompts == {"0": "a fox", "8": "a hare", "12": "an owl"}
+    assert travel.negatives == {"0": "night, blurred", "12": "day"}
+    project = read_travel('{"head_prompt": "art", "prompt_map": {"0": "a fox --neg night"}}')
+    assert (project.prompts, project.negatives) == ({"0": "art, a fox"}, {"0": "night"})
+    lines = read_travel("0: a fox --neg night\n8: a hare\n")
+    assert (lines.prompts["0"], lines.negatives) == ("a fox", {"0": "night"})

@@ -331,7 +331,7 @@ def _travel(options: AnimateOptions) -> dict[str, Any]:
     travel = read_keyframes(options)
     negatives = _parsed_keyframes(options.negative_keyframes, option="--negative-keyframe")
     fields = {
-        "negative_prompts": negatives or None,
+        "negative_prompts": negatives or travel.negatives or None,
         "prompts": travel.prompts or None,
         "interpolation": travel.interpolation,
         "hold": travel.hold,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,14 @@ class Travel:
         interpolation: of the text encoder's states.
         hold: share of each interval in which the prompt does not change yet.
         closed_loop: whether the prompt returns from the last keyframe to the first.
+        negatives: the negative prompt of keyframes that have one, after ``--neg``.
     """
 
     prompts: Mapping[str, str]
     interpolation: InterpolationName | None = None
     hold: float | None = None
     closed_loop: bool | None = None
+    negatives: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def read_travel_file(path: str | Path) -> Travel:
@@ -118,7 +120,8 @@ def _read_lines(text: str) -> Travel:
             )
         else:
             found.add(keyframe[1], keyframe[2].strip(), line=number)
-    return Travel({key: joined(*front, keyframe, *back) for key, keyframe in found.prompts.items()})
+    whole = {key: joined(*front, keyframe, *back) for key, keyframe in found.prompts.items()}
+    return Travel(whole, negatives=found.negatives)
 
 
 def _read_table(text: str) -> Travel:
@@ -134,14 +137,14 @@ def _read_table(text: str) -> Travel:
     travel = _travel_of(entry.value)
     whole = {key: joined(*front, keyframe, *back) for key, keyframe in travel.prompts.items()}
     settings = _project_settings(table) if "prompt_map" in table else _own_settings(table)
-    return replace(settings, prompts=whole)
+    return replace(settings, prompts=whole, negatives=travel.negatives)
 
 
 def _travel_of(table: Mapping[str, _Entry]) -> Travel:
     found = _Found()
     for key, entry in table.items():
         found.add(key, _text(entry), line=entry.line)
-    return Travel(found.prompts)
+    return Travel(found.prompts, negatives=found.negatives)
 
 
 def _own_settings(table: Mapping[str, _Entry]) -> Travel:
@@ -173,6 +176,7 @@ class _Found:
 
     def __init__(self) -> None:
         self.prompts: dict[str, str] = {}
+        self.negatives: dict[str, str] = {}
         self.lines: dict[str, int] = {}
 
     def add(self, key: str, text: str, *, line: int) -> None:
@@ -186,12 +190,14 @@ class _Found:
             )
         if len(self.prompts) == MAX_KEYFRAMES:
             raise InputError(f"Line {line}: at most {MAX_KEYFRAMES} keyframes can be.")
-        for sign, what in (("`", "an expression in backticks"), ("--neg", "a negative prompt")):
-            if sign in text:
-                raise InputError(
-                    f"Line {line}: {what} is not read in a keyframe; "
-                    "write what holds at that frame, and the negative prompt with --negative-keyframe."
-                )
+        if "`" in text:
+            raise InputError(
+                f"Line {line}: an expression in backticks is not read in a keyframe; "
+                "write what holds at that frame."
+            )
+        text, sign, negative = (part.strip() for part in text.partition("--neg"))
+        if sign:
+            self.negatives[name] = negative
         self.prompts[name], self.lines[name] = text, line
 
 

@@ -115,6 +115,11 @@ def check_guidance_method(request: AnimationRequest) -> None:
             f"cfg++ is defined for samplers of straight steps, not for {request.scheduler}; use "
             f"--scheduler {' or '.join(STRAIGHT[:2])}."
         )
+    if method == "cfg++" and request.guidance_rescale:
+        raise InputError(
+            "--guidance-rescale restores the contrast that large scales of plain guidance raise; "
+            "leave it out with cfg++."
+        )
     if method != "plain" and request.perturbed_attention:
         raise InputError(
             f"Perturbed-attention guidance (--pag) is defined beside plain guidance, not beside "
