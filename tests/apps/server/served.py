@@ -54,7 +54,7 @@ class Served:
         self.folder.mkdir(exist_ok=True)
         self.service = Service.of(settings)
         self.supervisor = Supervisor(self.service, devices=self.devices, command=self.command)
-        sweeper = Sweeper(self.header_seconds)
+        sweeper = Sweeper(self.service.broker, seconds=self.header_seconds)
         app = create_app(self.service, background=(self.supervisor, sweeper))
         self._server = server_of(app)
         sweeper.server = self._server

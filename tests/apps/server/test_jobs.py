@@ -268,3 +268,19 @@ def test_the_server_does_not_import_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_open_streams_do_not_hold_up_the_end(tmp_path: Path) -> None:
+    with Served(tmp_path / "streams", devices=()) as running:
+        ended = threading.Event()
+
+        def listen() -> None:
+            list(events(running, "/api/v1/events"))
+            ended.set()
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        until(lambda: running.service.broker.streams)
+        running._server.should_exit = True
+        assert ended.wait(20)
+        thread.join()

@@ -155,6 +155,22 @@ def test_a_stored_request_of_another_version_is_refused(tiny_world: Path) -> Non
         )
 
 
+@pytest.mark.slow
+def test_many_jobs_of_two_models_leave_memory_flat(tiny_world: Path, tiny_motion: Path) -> None:
+    def memory() -> int:
+        text = Path("/proc/self/status").read_text()
+        return int(text.split("VmRSS:")[1].split()[0]) // 1024
+
+    served = maker()
+    kinds = [request(tiny_world, tiny_motion), request(tiny_world, Path("none"), num_frames=1)]
+    for number in range(40):
+        make(served, kinds[number % 2])
+    before = memory()
+    for number in range(400):
+        make(served, kinds[number % 2])
+    assert memory() - before < 40
+
+
 @pytest.mark.weights
 @pytest.mark.slow
 def test_the_built_in_model_is_served(tmp_path: Path) -> None:

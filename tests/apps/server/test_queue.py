@@ -298,6 +298,17 @@ def test_a_damaged_newer_or_locked_file_is_one_sentence(
     damaged.write_bytes(b"This is no database, and it is longer than a header of one." * 20)
     with pytest.raises(FileError, match="damaged"):
         Database(damaged)
+    page = tmp_path / "page.sqlite"
+    filled = JobQueue(Database(page))
+    for _ in range(50):
+        submit(filled, request={"prompt": "x" * 2000})
+    filled.database.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    filled.database.close()
+    data = bytearray(page.read_bytes())
+    data[20_000:60_000] = b"\xa5" * 40_000
+    page.write_bytes(data)
+    with pytest.raises(FileError, match="move the file away"):
+        Database(page, checked=True)
     newer = tmp_path / "newer.sqlite"
     Database(newer).close()
     with sqlite3.connect(newer) as connection:

@@ -21,11 +21,14 @@ from animatediff.options.declaration import Option
 if TYPE_CHECKING:
     import uvicorn
 
+    from animatediff.apps.server.events import Broker
+
 PORT = 8188
 TOKEN_VARIABLE = "ANIMATEDIFF_TOKEN"  # noqa: S105 - the name of a variable
 LEAST_TOKEN = 16
 NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 HEADER_SECONDS = 20.0
+LOOK_SECONDS = 0.25
 KEEP_ALIVE_SECONDS = 15
 HEADER_BYTES = 32 << 10
 
@@ -144,7 +147,7 @@ class ServeOptions:
     most_queued_each: Annotated[
         int,
         Option("Jobs of one client that may wait or run.", group="Limits", least=1, most=100_000),
-    ] = 100
+    ] = 500
     rate: Annotated[
         float,
         Option(
@@ -186,7 +189,7 @@ def serve(options: ServeOptions) -> int:
         threads=options.threads,
         model_bytes=int(memory * (1 << 30)) if memory is not None else None,
     )
-    sweeper = Sweeper()
+    sweeper = Sweeper(service.broker)
     app = create_app(service, background=(supervisor, sweeper))
     server = server_of(app)
     sweeper.server = server
@@ -306,19 +309,29 @@ def server_of(app: object) -> uvicorn.Server:
 
 
 class Sweeper:
-    """Closes connections whose headers do not arrive, which uvicorn itself waits for without end."""
+    """Closes connections whose headers do not arrive, and every stream when the server is to stop.
 
-    def __init__(self, seconds: float = HEADER_SECONDS) -> None:
+    uvicorn itself waits for headers without end, and for open streams until a limit.
+
+    Args:
+        broker: of the streams.
+        seconds: for headers to arrive.
+    """
+
+    def __init__(self, broker: Broker, *, seconds: float = HEADER_SECONDS) -> None:
+        self.broker = broker
         self.seconds = seconds
         self.server: uvicorn.Server | None = None
 
     async def run(self) -> None:
-        """Look at the open connections until cancelled."""
+        """Look at the server until cancelled."""
         waiting: dict[object, float] = {}
         while True:
-            await asyncio.sleep(self.seconds / 4)
+            await asyncio.sleep(LOOK_SECONDS)
             if self.server is None:
                 continue
+            if self.server.should_exit:
+                self.broker.close()
             now = time.monotonic()
             silent = [
                 connection

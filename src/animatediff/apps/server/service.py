@@ -67,7 +67,7 @@ class Service:
             FileError: the queue is damaged or of a newer version.
             OutputError: the folder cannot be written.
         """
-        database = Database(settings.database)
+        database = Database(settings.database, checked=True)
         metrics = Metrics()
         queue = JobQueue(database, endurance=settings.endurance)
         return cls(

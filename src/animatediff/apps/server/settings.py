@@ -29,7 +29,7 @@ class ServiceLimits:
     """
 
     queued: int = 500
-    queued_each: int = 100
+    queued_each: int = 500
     json_bytes: int = 1 << 20
     upload_bytes: int = 256 << 20
     upload_pixels: int = 4096 * 2304

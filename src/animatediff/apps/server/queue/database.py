@@ -94,16 +94,22 @@ class Database:
 
     Args:
         path: the file; it is made if it is missing.
+        checked: whether its pages are looked at first, which takes a moment for a large file.
 
     Raises:
         FileError: it is damaged, or was written by a newer version.
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, checked: bool = False) -> None:
         self.path = path
         self._local = threading.local()
-        with refused(path), self.changing() as connection:
+        if checked:
+            with self.reading() as connection:
+                (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                if found != "ok":
+                    raise sqlite3.DatabaseError(found)
+        with self.changing() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA:
                 raise FileError(
@@ -114,9 +120,6 @@ class Database:
                 for statement in _TABLES.split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA}")
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if found != "ok":
-                raise sqlite3.DatabaseError(found)
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection.
