@@ -16,14 +16,14 @@ from tests.cases.file_names import NAMES
 from animatediff.errors import FileError, InputError, OutputError
 from animatediff.video import FORMATS, Video, check_target, grid, read_metadata
 
-EXACT = {"webp", "apng", "png"}
+EXACT = {"webp", "apng", "png", "mkv", "png16"}
 FACTS = {
     "parameters": 'a "fox" ثعلب 狐狸 🦊\nsecond line: a, b\\c',
     "animatediff": '{"long": "' + "é" * 50_000 + '"}',
 }
 
 
-def smooth(*, frames: int = 6, height: int = 63, width: int = 65) -> np.ndarray:
+def smooth(*, frames: int = 6, height: int = 65, width: int = 67) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width]
     shades = [
         np.stack(
@@ -86,7 +86,7 @@ def test_a_name_that_cannot_be_written_is_known_before(
 def test_one_frame_is_a_video_too(tmp_path: Path, suffix: str) -> None:
     path = Video(smooth(frames=1), Fraction(8)).save(tmp_path / f"a.{suffix}", metadata=FACTS)
     assert path.is_file()
-    assert Video.load(path).frames.shape == (1, 63, 65, 3)
+    assert Video.load(path).frames.shape == (1, 65, 67, 3)
     assert read_metadata(path)["parameters"] == FACTS["parameters"]
 
 
