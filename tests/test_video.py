@@ -201,14 +201,14 @@ def test_what_is_not_frames_is_not_a_video() -> None:
 def test_several_videos_stand_side_by_side_above_their_labels() -> None:
     videos = [Video(smooth(frames=n), Fraction(8)) for n in (2, 5, 3)]
     together = grid(videos, ["seed 1", "ثعلب 狐狸", "a\nb\ud800"])
-    assert together.frames.shape == (5, 2 * (63 + 18), 2 * 65, 3)
-    assert np.array_equal(together.frames[0, :63, :65], videos[0].frames[0])
-    assert np.array_equal(together.frames[4, :63, :65], videos[0].frames[1])
-    assert (together.frames[0, 63:81, :65] < 128).any()
+    assert together.frames.shape == (5, 2 * (65 + 18), 2 * 67, 3)
+    assert np.array_equal(together.frames[0, :65, :67], videos[0].frames[0])
+    assert np.array_equal(together.frames[4, :65, :67], videos[0].frames[1])
+    assert (together.frames[0, 65:83, :67] < 128).any()
 
 
 def test_a_contact_sheet_shows_every_frame() -> None:
     video = Video(smooth(frames=6), Fraction(8))
     sheet = np.asarray(video.contact_sheet(columns=4))
-    assert sheet.shape == (2 * 63, 4 * 65, 3)
-    assert np.array_equal(sheet[63:, :65], video.frames[4])
+    assert sheet.shape == (2 * 65, 4 * 67, 3)
+    assert np.array_equal(sheet[65:, :67], video.frames[4])
