@@ -17,7 +17,7 @@ _HOME = "diffusers.schedulers.scheduling_"
 
 @dataclass(frozen=True)
 class SamplerKind:
-    """One way from noise to a picture.
+    """One sampler.
 
     Attributes:
         label: what other programs call it in their metadata.
@@ -25,10 +25,9 @@ class SamplerKind:
         options: its settings, besides the betas.
         noisy: whether its steps draw fresh noise.
         spread: how other programs call the spacing of its noise levels; empty for the plain one.
-        spaced: whether a motion module's family may space its steps otherwise.
-        evaluations: how often each step asks the model; the last step asks once.
-        memory: how many steps its scheduler takes together, where that must not be more than were
-            taken; 0 where the scheduler counts by itself.
+        spaced: whether a motion module's family may change the spacing of its timesteps.
+        evaluations: model evaluations in each step; the last step has one.
+        memory: steps that its scheduler combines, if it does not count the steps taken itself; else 0.
     """
 
     label: str
@@ -41,7 +40,7 @@ class SamplerKind:
     memory: int = 0
 
     def options_for(self, *, spacing: Spacing | None, lcm_steps: int) -> dict[str, Any]:
-        """Its settings once a motion module's family has its say."""
+        """Return the scheduler's settings for a motion module's family."""
         options = dict(self.options)
         if "original_inference_steps" in options:
             options["original_inference_steps"] = lcm_steps

@@ -32,7 +32,7 @@ class Sampler:
         steps: how many.
         seed: of fresh noise, for the kinds that draw any.
         device: where the latents are.
-        spacing: which steps of diffusion are visited, where the model's family minds.
+        spacing: spacing of the timesteps, if the motion module's family requires one.
         lcm_steps: the steps that a latent consistency model was distilled from.
     """
 
@@ -68,7 +68,7 @@ class Sampler:
 
     @property
     def timesteps(self) -> Tensor:
-        """The noise levels at which the model is asked, from noise to picture.
+        """Timesteps of the model evaluations, from noise to picture.
 
         There are ``evaluations`` of them for each step, but for the last.
         """
@@ -76,7 +76,7 @@ class Sampler:
 
     @property
     def evaluations(self) -> int:
-        """How often the model is asked in each step; the last step asks once."""
+        """Model evaluations in each step; the last step has one."""
         return self.kind.evaluations
 
     def levels(self) -> list[tuple[float, float]]:

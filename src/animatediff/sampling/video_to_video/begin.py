@@ -1,4 +1,4 @@
-"""What a request begins from: read, encoded, and if asked for with the noise behind it."""
+"""Read and encode the video that a request begins from, and prepare its DDIM inversion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Beginning:
-    """What an animation begins from; noise alone if it is empty.
+    """What an animation begins from; empty for noise alone.
 
     Attributes:
         latents: of the video.
@@ -75,7 +75,7 @@ def begin_from(
         arounds: what is wrapped around the prediction of inversion, the innermost first.
 
     Raises:
-        InputError: there are fewer frames than were asked for.
+        InputError: the video has fewer frames than the animation.
     """
     if source is None:
         return Beginning()

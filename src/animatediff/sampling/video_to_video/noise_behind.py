@@ -32,7 +32,7 @@ def noise_behind(
         first: the step that will be the first.
         predict_noise: predicts what is drawn without guidance.
         on_step: called with how many levels are done, and the latents.
-        should_stop: asked before each level.
+        should_stop: called before each level.
 
     Raises:
         Cancelled: ``should_stop`` returned true.
