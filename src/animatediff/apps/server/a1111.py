@@ -14,6 +14,8 @@ from typing import Any
 
 from animatediff.apps.server.problems import FieldError, Refused
 from animatediff.errors import InputError
+from animatediff.sampling.sampler_kinds import SAMPLERS
+from animatediff.sampling.sampler_names import SCHEDULER_NAMES, scheduler_named
 from animatediff.sampling.travel_files import read_travel
 from animatediff.weights.roles import NO_MOTION
 
@@ -53,28 +55,23 @@ ARGUMENTS: tuple[tuple[str, Any], ...] = (
 TEXT_ARGUMENTS = 20
 REQUEST_ID = "request_id"
 
-SAMPLERS: Mapping[str, str] = {
-    "ddim": "ddim",
-    "euler": "euler",
-    "k_euler": "euler",
-    "euler a": "euler-a",
-    "k_euler_a": "euler-a",
-    "k_euler_ancestral": "euler-a",
+_AUTOMATIC: Mapping[str, str] = {
     "dpm++ 2m": "dpm++2m-karras",
-    "dpm++ 2m karras": "dpm++2m-karras",
+    "dpm++ 2m automatic": "dpm++2m-karras",
     "k_dpmpp_2m_ka": "dpm++2m-karras",
-    "unipc": "unipc",
-    "lcm": "lcm",
 }
-"""Their names of samplers in lower case, and ours."""
+"""Samplers whose noise levels A1111 spaces in its own way unless it is given one."""
+_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "ddim": ("ddim",),
+    "euler": ("k_euler",),
+    "euler-a": ("k_euler_a", "k_euler_ancestral"),
+    "dpm++2m-karras": ("k_dpmpp_2m_ka",),
+    "unipc": ("unipc",),
+}
 LISTED_SAMPLERS: Mapping[str, tuple[str, ...]] = {
-    "DDIM": ("ddim",),
-    "Euler": ("k_euler",),
-    "Euler a": ("k_euler_a", "k_euler_ancestral"),
-    "DPM++ 2M Karras": ("k_dpmpp_2m_ka",),
-    "UniPC": ("unipc",),
-    "LCM": ("lcm",),
+    f"{kind.label} {kind.spread}".strip(): _ALIASES.get(name, ()) for name, kind in SAMPLERS.items()
 }
+"""Every sampler as A1111 names it, with its further names there."""
 FORMATS: Mapping[str, str] = {
     "GIF": "gif",
     "MP4": "mp4",
@@ -322,8 +319,12 @@ def sampler_of(name: object) -> str:
     Raises:
         Refused: it is not here.
     """
-    found = SAMPLERS.get(str(name).strip().lower())
-    if found is None:
+    typed = str(name).strip()
+    try:
+        found = _AUTOMATIC.get(typed.lower()) or scheduler_named(typed)
+    except InputError as error:
+        raise _bad("sampler_name", str(error)) from None
+    if found not in SCHEDULER_NAMES:
         raise _bad(
             "sampler_name",
             f"The sampler {name!r:.40} is not here; it is one of {', '.join(LISTED_SAMPLERS)}.",
@@ -389,12 +390,9 @@ def request_of(infotext: str) -> tuple[dict[str, Any], list[str]]:
                 if size:
                     fields["width"], fields["height"] = int(size[1]), int(size[2])
             case "Sampler":
-                known = SAMPLERS.get(f"{value} {schedule}".strip().lower()) or SAMPLERS.get(
-                    value.lower()
-                )
-                if known:
-                    fields["scheduler"] = known
-                else:
+                try:
+                    fields["scheduler"] = sampler_of(f"{value} {schedule}")
+                except Refused:
                     notes.append(f"The sampler {value!r:.60} is not here; the default is used.")
             case "Model":
                 fields["model"] = value
