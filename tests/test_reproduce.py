@@ -7,10 +7,14 @@ import os
 import subprocess
 import sys
 import time
+import typing
 from pathlib import Path
 
 import pytest
 from tests.training.small_world import write_small_art
+
+from animatediff.apps.cli import COMMANDS
+from animatediff.apps.parsing import parse
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 600
@@ -24,6 +28,37 @@ EXPERIMENTS = (
     "ablations/composition",
     "ablations/control",
 )
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_line_is_a_command_that_there_is(quick: bool, tmp_path: Path) -> None:
+    """The lines go to a program that only keeps them; then each is parsed, and none is run."""
+    said, program = tmp_path / "lines", tmp_path / "animatediff"
+    program.write_text(
+        f"#!{sys.executable}\nimport json, sys\n"
+        f"with open({str(said)!r}, 'a') as file:\n"
+        "    file.write(json.dumps(sys.argv[1:]) + '\\n')\n"
+    )
+    program.chmod(0o755)
+    words = [
+        "bash",
+        "recipes/reproduce.sh",
+        *(["--quick"] if quick else []),
+        str(tmp_path / "work"),
+    ]
+    environment = os.environ | {"ANIMATEDIFF": str(program)}
+    subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True)
+    lines = [json.loads(line) for line in said.read_text().splitlines()]
+    assert {line[0] for line in lines} == {"dataset", "train", "evaluate", "ablation", "paper"}
+    for line in lines:
+        command = next(c for n in (2, 1) for c in COMMANDS if c.name.split() == line[:n])
+        rest = line[len(command.name.split()) :]
+        hints = typing.get_type_hints(command.function(), include_extras=True)
+        options = next(hint for name, hint in hints.items() if name != "return")
+        parse(options, rest, command=command.name, summary="")
+        takes_long = line[0] in ("train", "ablation") or line[1] in ("transfer", "table1")
+        shortened = "--steps" in line and line[line.index("--steps") + 1] == "2"
+        assert shortened == (quick and takes_long), line
 
 
 @pytest.mark.slow
