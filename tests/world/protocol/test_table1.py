@@ -9,7 +9,7 @@ pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
 
 from tests.world.protocol.test_protocol import clip
 
-from animatediff.evaluation.table1.drawing import driving_frames
+from animatediff.evaluation.table1.drawing import driving_video
 from animatediff.evaluation.table1.plan import Settings
 from animatediff.world.protocol.motion import real_frames
 from animatediff.world.protocol.table1 import world_plan
@@ -43,5 +43,6 @@ def test_driving_clips_are_the_real_frames(tmp_path: Path):
     plan = world_plan(CLIPS, folder=tmp_path, settings=settings, prompts=8, num_clips=1)
     label = plan.clips[0].caption.split(",")[0]
     source = next(c for c in CLIPS if c.meta["label"] == label)
-    frames = driving_frames(plan.clips[0], settings=settings, side=128)
-    assert np.array_equal(frames, real_frames(source, count=5))
+    video = driving_video(plan.clips[0], settings=settings, side=128)
+    assert np.array_equal(video.frames, real_frames(source, count=5))
+    assert video.fps == 8

@@ -283,10 +283,11 @@ def repeated(video: Video, count: int) -> Video:
     return Video(video.frames[numbers], video.fps)
 
 
-def driving_frames(driving: Driving, *, settings: Settings, side: int) -> Frames:
-    """Return a driving clip as Tune-A-Video sees it, in pixels: the row of real clips."""
+def driving_video(driving: Driving, *, settings: Settings, side: int) -> Video:
+    """Return a driving clip as Tune-A-Video sees it, in pixels, at its own rate: a real clip."""
     video = repeated(Video.load(driving.file), settings.num_frames)
-    return fit_frames(video.frames[: settings.num_frames], width=side, height=side)
+    frames = fit_frames(video.frames[: settings.num_frames], width=side, height=side)
+    return Video(frames, video.fps)
 
 
 def _plain(value: object) -> str:

@@ -17,7 +17,7 @@ from animatediff.evaluation.clip_marks import ClipMarks, Metrics, held_still
 from animatediff.evaluation.judges.judge import Frames, Seen
 from animatediff.evaluation.reports import as_json
 from animatediff.evaluation.table1.brought import Brought
-from animatediff.evaluation.table1.drawing import Kept, PersonalModel, draw_all, driving_frames
+from animatediff.evaluation.table1.drawing import Kept, PersonalModel, draw_all, driving_video
 from animatediff.evaluation.table1.plan import METHODS, OURS, Item, Plan
 from animatediff.evaluation.table1.report import FROZEN, REAL, Scored, Table1Report, report_on
 from animatediff.runtime import Runtime
@@ -114,9 +114,9 @@ def run_table1(
                     show.animation(system.name, item, video)
                     add(system.name, item, video.frames, video.fps, references[item.index])
     for number, clip in enumerate(plan.clips):
-        frames = driving_frames(clip, settings=plan.settings, side=side)
-        show.driving(number, Video(frames, fps))
-        measured = marks.of(frames, prompt=clip.caption, fps=fps, references=None)
+        video = driving_video(clip, settings=plan.settings, side=side)
+        show.driving(number, video)
+        measured = marks.of(video.frames, prompt=clip.caption, fps=video.fps, references=None)
         scored.append(Scored(REAL, "", number, clip.caption, measured))
         watch(len(scored), total)
     dino = metrics.dino
