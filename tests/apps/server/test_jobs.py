@@ -284,3 +284,24 @@ def test_open_streams_do_not_hold_up_the_end(tmp_path: Path) -> None:
         running._server.should_exit = True
         assert ended.wait(20)
         thread.join()
+
+
+def test_two_hundred_submits_at_once_are_taken_or_told_when_to_come_back(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    limits = limited(queued=50)
+    with Served(tmp_path / "rush", devices=(), limits=limits) as running:
+        body = {"request": {"prompt": "a fox", "seed": 1}}
+
+        def submit(_: int) -> tuple[int, str]:
+            answer = running.client.post("/api/v1/jobs", json=body)
+            if answer.status_code == 429:
+                assert int(answer.headers["retry-after"]) > 0
+            return answer.status_code, answer.json().get("id", "")
+
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(submit, range(200)))
+        taken = [name for status, name in answers if status == 202]
+        assert {status for status, _ in answers} == {202, 429}
+        assert len(taken) == 50
+        assert all(running.job(name)["state"] == "queued" for name in taken)
