@@ -2,9 +2,10 @@
 
     python benchmarks/server_load.py --clients 200 --minutes 5
 
-starts a server with a worker whose animations are small files of bytes (one job always runs), and
-clients on loopback, each with a pause between two calls. It prints the 50th and 99th percentile of
-the calls that generate nothing, every status code, and the server's memory at the start and the end.
+starts a server with a worker whose animations are small files of bytes, or with ``--real`` one that
+has the built-in model, so that a job always runs. The clients are on loopback, each with a pause
+between two calls. It prints the 50th and 99th percentile of the calls that generate nothing, every
+status code, and the server's memory at the start and on the way.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def memory_of(process: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-async def client(url: str, end: float, pause: float, results: list[tuple[str, int, float]]) -> None:
+async def client(
+    url: str, end: float, pause: float, real: bool, results: list[tuple[str, int, float]]
+) -> None:
     chance = random.Random()
     jobs: list[str] = []
     async with httpx.AsyncClient(base_url=url, timeout=60) as http:
@@ -59,7 +62,8 @@ async def client(url: str, end: float, pause: float, results: list[tuple[str, in
                     status = await stream(http, jobs[-1])
                     name = "STREAM"
                 elif method == "POST":
-                    body = {"request": {"prompt": "steps=5 sleep=0.01", "seed": -1}}
+                    prompt = "a fox" if real else "steps=5 sleep=0.01"
+                    body = {"request": {"prompt": prompt, "seed": -1}}
                     answer = await http.post(path, json=body)
                     status = answer.status_code
                     if status == 202:
@@ -98,7 +102,9 @@ async def run(arguments: argparse.Namespace, url: str, server: int) -> None:
             await asyncio.sleep(0.2)
     before = memory_of(server)
     end = time.monotonic() + 60 * arguments.minutes
-    clients = [client(url, end, arguments.pause, results) for _ in range(arguments.clients)]
+    clients = [
+        client(url, end, arguments.pause, arguments.real, results) for _ in range(arguments.clients)
+    ]
     watch = asyncio.create_task(watched(server, end))
     await asyncio.gather(*clients)
     memories = await watch
@@ -136,10 +142,13 @@ def main() -> None:
     parser.add_argument(
         "--pause", type=float, default=1.0, help="seconds between two calls of a client"
     )
+    parser.add_argument("--real", action="store_true", help="make real animations meanwhile")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
-            [sys.executable, str(SERVER), folder], stdout=subprocess.PIPE, text=True
+            [sys.executable, str(SERVER), folder, *(["real"] if arguments.real else [])],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert server.stdout is not None
         url = server.stdout.readline().strip()

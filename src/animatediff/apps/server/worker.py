@@ -38,6 +38,8 @@ PREVIEW_SHARE = 10
 """... which is longer if they are slow: they take at most one part in so many of the time."""
 ALIVE_SECONDS = 2.0
 WRITE_TRIES = 3
+NICENESS = 5
+"""Workers leave the processor to the server, whose answers people wait for."""
 
 
 @dataclass(frozen=True)
@@ -369,6 +371,8 @@ def run_worker(make_maker: Callable[[WorkerSettings], Maker]) -> None:
     settings = WorkerSettings.from_json(sys.argv[1])
     with while_the_server_lives():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
+        if hasattr(os, "nice"):
+            os.nice(NICENESS)
         worker = Worker(settings, make_maker(settings))
         signal.signal(signal.SIGTERM, lambda *_: worker.stopping.set())
         worker.run()
