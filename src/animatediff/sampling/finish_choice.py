@@ -11,19 +11,14 @@ from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.builtin import resolve
 
 BUILT_IN = "emoji"
-"""The built-in upscaler, and the model whose frames it was trained on."""
-BUILT_IN_FACTOR = 1
-"""How much frames of the built-in model are enlarged by default."""
+"""The built-in upscaler."""
 
 
-def with_finish(
-    request: AnimationRequest, *, model: str, width: int, height: int
-) -> AnimationRequest:
+def with_finish(request: AnimationRequest, *, width: int, height: int) -> AnimationRequest:
     """The request with its enlargement chosen.
 
     Args:
         request: a valid request.
-        model: the image model's name.
         width: of the frames that are drawn.
         height: of the frames that are drawn.
 
@@ -44,9 +39,7 @@ def with_finish(
         from animatediff.weights.upscalers import read_upscaler
 
         factor = read_upscaler(resolve("upscaler", name)).scale
-    if factor is None:
-        factor = BUILT_IN_FACTOR if model == BUILT_IN else 1
-    if factor == 1:
+    if factor is None or factor == 1:
         # The network of --upscaler then enlarges before the second pass.
         kept = name if request.hires != 1 and request.hires_by == "pixels" else ""
         if kept:

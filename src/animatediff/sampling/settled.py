@@ -174,7 +174,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         scheduler=scheduler,  # pyright: ignore[reportArgumentType] - one of its own names
     ).validated()
     filled = model.loaded.complete(filled, words=model.words)
-    filled = with_finish(filled, model=model.loaded.values["model"], width=width, height=height)
+    filled = with_finish(filled, width=width, height=height)
     if filled.precision not in ("auto", model.precision):
         raise InputError(
             f"The request is for precision {filled.precision}, and this animator runs in "
