@@ -4,10 +4,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from tests.video.test_sound import write_with_sound
 
 from animatediff.apps.cli import main
 from animatediff.model.upscalers.compact import CompactUpscaler
 from animatediff.video import Video, read_metadata
+from animatediff.video.sound import sound_codec
 from animatediff.weights.storage.files import write_weights
 
 
@@ -55,6 +57,14 @@ def test_frames_are_enlarged_by_a_users_network(made, tmp_path, capsys):
         assert Video.load(out).frames.shape == (4, size, size, 3)
         assert read_metadata(out)["mine"] == "x"
         assert read_metadata(out)["size"] == f"{size}x{size}"
+
+
+def test_sound_is_kept_unless_it_would_be_played_backwards(tmp_path, capsys):
+    talking = write_with_sound(tmp_path / "tone.mp4", codec="aac")
+    assert finish(talking, "--interpolate", 2, "-o", tmp_path / "a.mp4", capsys=capsys)[0] == 0
+    assert sound_codec(tmp_path / "a.mp4") == "aac"
+    assert finish(talking, "--pingpong", "-o", tmp_path / "b.mp4", capsys=capsys)[0] == 0
+    assert sound_codec(tmp_path / "b.mp4") is None
 
 
 @pytest.mark.parametrize(

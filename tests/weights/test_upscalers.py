@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import re
+import sys
+import types
 from collections.abc import Callable
 
 import pytest
@@ -243,3 +246,31 @@ def test_other_networks_are_refused_by_name(tmp_path, change, words: str) -> Non
     path = write_weights(tmp_path / "a.safetensors", change(real_plksr()), metadata={})
     with pytest.raises(FileError, match=words):
         read_upscaler(path)
+
+
+def test_other_architectures_are_left_to_spandrel_where_it_can_be_imported(
+    tmp_path, monkeypatch
+) -> None:
+    path = write_weights(tmp_path / "a.safetensors", {"swin.weight": torch.ones(2)}, metadata={})
+    module = types.ModuleType("spandrel")
+    module.__spec__ = importlib.machinery.ModuleSpec("spandrel", None)
+    seen: list[str] = []
+
+    class Loader:
+        def __init__(self, device: str) -> None:
+            assert device == "cpu"
+
+        def load_from_state_dict(self, weights: Weights) -> types.SimpleNamespace:
+            seen.extend(weights)
+            return types.SimpleNamespace(
+                input_channels=3,
+                output_channels=3,
+                scale=2,
+                model=torch.nn.Upsample(scale_factor=2),
+                architecture=types.SimpleNamespace(name="SwinIR"),
+            )
+
+    monkeypatch.setattr(module, "ModelLoader", Loader, raising=False)
+    monkeypatch.setitem(sys.modules, "spandrel", module)
+    found = read_upscaler(path)
+    assert (found.scale, found.architecture, seen) == (2, "SwinIR", ["swin.weight"])

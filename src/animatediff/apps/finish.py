@@ -106,10 +106,12 @@ def finish(options: FinishOptions) -> None:
             progress.at(done)
 
         video = finished(video, finish, on_frame=on_frame)
+        # Sound played backwards would not be the video's.
+        sound = None if options.pingpong or options.file.is_dir() else options.file
         metadata = {key: text for key, text in facts.items() if key not in OWN_FACTS}
         progress.stage("write", total=len(destination.formats))
         for path in destination.paths():
-            written = video.save(path, loop=plays, metadata=metadata)
+            written = video.save(path, loop=plays, metadata=metadata, sound=sound)
             progress.tell("written", str(written), {"path": str(written)})
 
 
