@@ -11,12 +11,15 @@ import av
 from av.container import OutputContainer
 from av.error import FFmpegError
 
+_IN_MP4 = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 _FITS = {
-    "mp4": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}),
+    "mp4": _IN_MP4,
+    "av1.mp4": _IN_MP4,
+    "mov": frozenset({"aac", "mp3", "ac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le"}),
     "webm": frozenset({"opus", "vorbis"}),
-    "mov": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"}),
-    "mkv": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "pcm_s16le"}),
-    "av1.mp4": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}),
+    "mkv": frozenset(
+        {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "pcm_s16le", "pcm_s24le"}
+    ),
 }
 """The sound codecs that players expect in each container."""
 
@@ -34,6 +37,11 @@ def sound_codec(path: Path) -> str | None:
 def fits(codec: str, kind: str) -> bool:
     """Whether a container can hold sound of a codec as it is."""
     return codec in _FITS.get(kind, ())
+
+
+def holds_sound(kind: str) -> bool:
+    """Whether files of a format hold sound at all."""
+    return kind in _FITS
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.video.sound_files import packets, write_with_sound
 
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.animator import Animator, Progress, load_request
@@ -21,6 +22,7 @@ from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.sampling.video_to_video.source import Source
 from animatediff.video import Video
 from animatediff.video.containers import Frames
+from animatediff.video.sound import sound_codec
 
 FRAMES = 3
 
@@ -116,6 +118,20 @@ def test_frames_of_a_program_are_as_good_as_a_file(
         made = animator.animate(plain, init=given, strength=0.5)
         assert torch.equal(made.latents, of_file.latents)
         assert made.video.fps == 8
+
+
+def test_the_sound_of_the_video_is_kept_unless_it_is_played_backwards(
+    animator: Animator, plain: AnimationRequest, tmp_path: Path
+) -> None:
+    video = write_with_sound(tmp_path / "tone.mp4", codec="aac")
+    made = animator.animate(plain, init=video, strength=0.0)
+    assert len(made.frames) == 10
+    path = made.save(tmp_path / "made.mp4")
+    assert [data for _, data in packets(path)] == [d for t, d in packets(video) if t < 1]
+    assert load_request(path) == made.request
+    for silent in ({"sound": False}, {"pingpong": True}):
+        other = animator.animate(replace(plain, init=str(video), strength=0.0, **silent))
+        assert sound_codec(other.save(tmp_path / "silent.mp4")) is None
 
 
 def test_a_picture_is_begun_from_in_every_frame(

@@ -108,7 +108,7 @@ InitFit = Annotated[
 KeepSound = Annotated[
     bool,
     Option(
-        "Copy the sound of --init, as it is, into MP4 and WebM files.",
+        "Copy the sound of --init, as it is, into video files that can hold it.",
         group=_GROUP,
         foreign=("audio", "keep-audio"),
     ),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animatediff.sampling.video_to_video.options import GIVEN_FRAMES
-from animatediff.video.sound import fits, sound_codec
+from animatediff.video.sound import fits, holds_sound, sound_codec
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest
@@ -23,7 +23,7 @@ def sound_of(request: AnimationRequest) -> Path | None:
 def lost_sound(path: Path | None, *, kind: str) -> str:
     """A sentence if a container cannot hold the sound of a file; empty otherwise."""
     codec = None if path is None else sound_codec(path)
-    if codec is None or kind not in ("mp4", "webm") or fits(codec, kind):
+    if codec is None or not holds_sound(kind) or fits(codec, kind):
         return ""
     return (
         f"The sound of {path} is {codec}, which {kind} files cannot hold as it is; it is left out."
