@@ -57,7 +57,7 @@ STEPS = 6
 def test_names_of_other_programs_are_understood(typed: str, name: str) -> None:
     assert scheduler_named(typed) == name
     if name in SCHEDULER_NAMES:
-        request = AnimationRequest("a fox", scheduler=typed)  # pyright: ignore[reportArgumentType] - as people type
+        request = AnimationRequest("a fox", scheduler=typed)
         assert request.validated().scheduler == name
         table = {**request.as_table(), "scheduler": typed}
         assert AnimationRequest.from_table(table).scheduler == name
@@ -77,12 +77,12 @@ def test_names_of_other_programs_are_understood(typed: str, name: str) -> None:
 )
 def test_what_is_not_supported_is_refused_by_name(typed: str, nearest: str) -> None:
     with pytest.raises(InputError) as refused:
-        AnimationRequest("a fox", scheduler=typed).validated()  # pyright: ignore[reportArgumentType] - as people type
+        AnimationRequest("a fox", scheduler=typed).validated()
     assert nearest in str(refused.value)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    asked = replace(AnimationRequest("a fox"), scheduler="dpm++2m-karas")  # pyright: ignore[reportArgumentType] - a typing error
+    asked = replace(AnimationRequest("a fox"), scheduler="dpm++2m-karas")
     with pytest.raises(InputError, match=r"did you mean dpm\+\+2m-karras\?"):
         asked.validated()
 

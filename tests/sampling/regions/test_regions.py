@@ -115,11 +115,11 @@ def test_the_negative_prompt_travels_too(animator: Animator, request_of: Animati
     assert travelling.request.negative_prompts == {"0": "an ox", "2": "a cat"}
     # In the first frame without motion, the first text holds alone.
     still = {"motion_effect": ("0",), "interpolation": "step"}
-    one = animator.animate(request_of, negative_prompt="an ox", **still).latents  # pyright: ignore[reportArgumentType] - literals
+    one = animator.animate(request_of, negative_prompt="an ox", **still).latents
     two = animator.animate(
         request_of,
         negative_prompts={"0": "an ox", "2": "a cat"},
-        **still,  # pyright: ignore[reportArgumentType] - literals
+        **still,
     ).latents
     assert torch.allclose(one[:, :, :2], two[:, :, :2], atol=1e-4)
     assert not torch.allclose(one[:, :, 2], two[:, :, 2], atol=1e-4)

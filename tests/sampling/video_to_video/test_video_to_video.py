@@ -101,12 +101,12 @@ def test_at_another_rate_each_frame_is_the_one_shown_at_its_time(frames: Frames)
     source = replace(source, material=replace(source.material, fps=Fraction(12)))
     assert source.count(Fraction(8)) == 8
     size = {"width": 8, "height": 8, "fit": "crop"}
-    slower = source.laid_out(num_frames=8, fps=Fraction(8), **size)  # pyright: ignore[reportArgumentType] - literals
+    slower = source.laid_out(num_frames=8, fps=Fraction(8), **size)
     assert slower[:, 0, 0, 0].tolist() == [0, 1, 3, 4, 6, 7, 9, 10]
-    faster = source.laid_out(num_frames=24, fps=Fraction(24), **size)  # pyright: ignore[reportArgumentType] - literals
+    faster = source.laid_out(num_frames=24, fps=Fraction(24), **size)
     assert faster[:, 0, 0, 0].tolist() == [frame // 2 for frame in range(24)]
     with pytest.raises(InputError, match="has 12 frames at 12 a second, and 13 were asked for"):
-        source.laid_out(num_frames=13, fps=Fraction(12), **size)  # pyright: ignore[reportArgumentType] - literals
+        source.laid_out(num_frames=13, fps=Fraction(12), **size)
 
 
 def test_frames_of_a_program_are_as_good_as_a_file(
