@@ -183,7 +183,9 @@ def test_a_huge_token_is_refused_like_a_wrong_one(guarded: Served) -> None:
 def test_refusals_are_in_the_audit_log_and_no_log_has_the_token(guarded: Served) -> None:
     with bare(guarded) as client:
         client.get("/api/v1/jobs", headers={"Authorization": "Bearer not-it"})
+        client.get("/api/v1/jobs", headers={"Origin": "https://evil.example"})
     text = (guarded.folder / "audit.jsonl").read_text()
+    assert '"status": 403' in text
     assert '"event": "refused"' in text
     assert TOKEN not in text
     assert "not-it" not in text
@@ -361,3 +363,24 @@ def test_seeking_works_and_a_thousand_ranges_are_refused(served: Served) -> None
     assert part("999999-").status_code == 416
     for many in (",".join(["0-"] * 10_000)[:20_000], ",".join(f"{n}-{n}" for n in range(50))):
         assert part(many).status_code == 416
+
+
+def test_requests_are_lines_of_json_without_prompts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import json
+
+    from animatediff.apps.server.logs import Logs
+    from animatediff.apps.server.metrics import Metrics
+
+    logs = Logs(tmp_path, metrics=Metrics(), level="debug")
+    logs.request({"method": "GET", "path": "/api/v1/jobs"}, status=200, seconds=0.012)
+    logs.event("started", {"address": "http://127.0.0.1:8188/"})
+    logs.failure(ValueError("50 % of it"), path="/x")
+    logs.audit("submitted", {"job": "J", "client": "token"})
+    logs.close()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines] == ["request", "started", "failure"]
+    assert lines[0]["milliseconds"] == 12.0
+    assert "50 % of it" in lines[2]["traceback"]
+    assert json.loads((tmp_path / "audit.jsonl").read_text())["job"] == "J"

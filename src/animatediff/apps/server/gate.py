@@ -43,6 +43,8 @@ BODY_TYPES = (
 LARGE_PATHS = ("/api/v1/uploads", "/api/v1/settings", "/api/v1/inspect", "/v1/videos")
 A1111_BYTES = 64 << 20
 """Pictures come as base64 in JSON there."""
+AUDITED = (401, 403, 421)
+"""Refusals that may be attempts to get in."""
 MAX_CLIENTS = 10_000
 MAX_TOKEN = 4096
 
@@ -111,6 +113,9 @@ class Gate:
                     raise  # so that the connection is closed, and half an answer not taken for whole
                 return
             refused = refusal_of(error)
+            if refused.status in AUDITED:
+                facts = {"status": refused.status, "path": scope["path"][:200]}
+                self.logs.audit("refused", {"client": _client_of(scope), **facts})
             if refused.status == 500:
                 self.logs.failure(error, path=scope["path"])
             await problem(refused, path=scope["path"])(scope, receive, noted_send)
@@ -181,7 +186,6 @@ class Gate:
         # One token is one client; without tokens, an address is.
         scope["state"]["client"] = "token" if self.settings.token and right else _client_of(scope)
         if needed and not right:
-            self.logs.audit("refused", client=_client_of(scope), path=scope["path"])
             raise Refused(
                 401,
                 "A token is needed; send it as Authorization: Bearer, or enter it on the page.",

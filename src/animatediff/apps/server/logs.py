@@ -58,7 +58,7 @@ class Logs:
             }
             self._log.debug(_line("request", facts))
 
-    def event(self, event: str, **facts: str | int | float) -> None:
+    def event(self, event: str, facts: Mapping[str, str | int | float]) -> None:
         """Note something about the service."""
         self._log.info(_line(event, facts))
 
@@ -71,7 +71,7 @@ class Logs:
         }
         self._log.error(_line("failure", facts))
 
-    def audit(self, event: str, **facts: str | int | float) -> None:
+    def audit(self, event: str, facts: Mapping[str, str | int | float]) -> None:
         """Note who changed what, for a later investigation; a full disk stops no request."""
         try:
             self._audit.info(_line(event, facts))

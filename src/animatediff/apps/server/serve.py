@@ -10,7 +10,7 @@ import time
 import webbrowser
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from platformdirs import user_data_path
 
@@ -157,6 +157,13 @@ class ServeOptions:
             most=1_000_000,
         ),
     ] = 50.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning"],
+        Option(
+            "What is logged on standard error, in lines of JSON; debug has one for every request.",
+            group="Machine",
+        ),
+    ] = "info"
     upload: Annotated[
         float, Option("Largest upload.", group="Limits", unit="MiB", least=0.1, most=100_000)
     ] = 256.0
@@ -196,7 +203,7 @@ def serve(options: ServeOptions) -> int:
     host, port = listening.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     print(f"animatediff serves {url} (stop with Ctrl-C)", flush=True)
-    service.logs.event("started", address=url, process=os.getpid())
+    service.logs.event("started", {"address": url, "process": os.getpid()})
     if options.open:
         webbrowser.open(url)
     try:
@@ -231,6 +238,7 @@ def settings_of(options: ServeOptions, *, environment: dict[str, str] | None = N
         token=token,
         hosts=tuple(name.lower() for name in options.hostname),
         address=options.address,
+        log_level=options.log_level,
         runs=options.runs,
         datasets=options.datasets,
         limits=ServiceLimits(

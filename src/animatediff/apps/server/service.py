@@ -80,7 +80,7 @@ class Service:
             broker=Broker(queue, most=settings.limits.streams),
             inspector=Inspector(settings.limits),
             metrics=metrics,
-            logs=Logs(settings.folder, metrics=metrics),
+            logs=Logs(settings.folder, metrics=metrics, level=settings.log_level),
         )
 
     async def write(self, change: Callable[[], T]) -> T:
@@ -131,7 +131,7 @@ class Service:
             lambda: self.queue.submit(order, most=limits.queued, most_each=limits.queued_each)
         )
         if is_new:
-            self.logs.audit("submitted", job=job.id, client=client, source=source)
+            self.logs.audit("submitted", {"job": job.id, "client": client, "source": source})
         return job, is_new
 
     def has_upload(self, digest: str) -> bool:

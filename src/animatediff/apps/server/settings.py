@@ -69,6 +69,7 @@ class Settings:
         token: what clients must show; empty for nothing, which only a loopback address may have.
         hosts: names under which browsers may reach it, beside its own address.
         address: what it binds to.
+        log_level: of the log on standard error; ``debug`` has a line for every request.
         limits: of clients.
         endurance: of workers and jobs.
         runs: holds training runs for the page to show; ``None`` for none.
@@ -79,6 +80,7 @@ class Settings:
     token: str = field(default="", repr=False)
     hosts: tuple[str, ...] = ()
     address: str = "127.0.0.1"
+    log_level: str = "info"
     limits: ServiceLimits = field(default_factory=ServiceLimits)
     endurance: Endurance = field(default_factory=Endurance)
     runs: Path | None = None

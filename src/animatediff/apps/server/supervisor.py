@@ -79,7 +79,7 @@ class Supervisor:
         service = self.service
         taken = await service.write(service.queue.interrupted)
         if taken:
-            service.logs.event("taken back", jobs=taken)
+            service.logs.event("taken back", {"jobs": taken})
         tasks = [asyncio.create_task(self._keep(device)) for device in self.devices]
         tasks.append(asyncio.create_task(self._upkeep()))
         try:
@@ -147,7 +147,9 @@ class Supervisor:
         jobs = await self._sure(take_back, default=0)
         if code or jobs:
             service.metrics.crashed()
-            service.logs.event("worker ended", worker=name, device=device, cause=cause, jobs=jobs)
+            service.logs.event(
+                "worker ended", {"worker": name, "device": device, "cause": cause, "jobs": jobs}
+            )
 
     # --- upkeep -----------------------------------------------------------------------------------
 
@@ -163,7 +165,7 @@ class Supervisor:
                         process.kill()  # its end is noticed where it is awaited
                     continue
                 await self._sure(partial(self.service.queue.crashed, owner, SILENT), default=[])
-                self.service.logs.event("lease ended", job=job)
+                self.service.logs.event("lease ended", {"job": job})
             await self._sure(self._expire, default=None)
             if time.monotonic() - swept > SWEEP_SECONDS:
                 await self._sure(self.service.store.sweep, default=0)
@@ -183,7 +185,7 @@ class Supervisor:
             if oldest is None:
                 break
             service.queue.remove(oldest)
-            service.logs.event("dropped for room", job=oldest)
+            service.logs.event("dropped for room", {"job": oldest})
             if not service.store.expire(keep_seconds=keep):
                 break  # they are too young to be deleted, and will be soon
 
@@ -192,7 +194,7 @@ class Supervisor:
         try:
             return await self.service.write(change)
         except (OutputError, FileError) as error:
-            self.service.logs.event("not written", error=str(error))
+            self.service.logs.event("not written", {"error": str(error)})
             return default
 
 

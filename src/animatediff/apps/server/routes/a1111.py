@@ -117,7 +117,7 @@ def a1111_routes(service: Service) -> APIRouter:
         """Stop the running jobs of this API."""
         for job in queue.running():
             if job.source == SOURCE:
-                service.logs.audit("cancelled", job=job.id, client=request.state.client)
+                service.logs.audit("cancelled", {"job": job.id, "client": request.state.client})
                 await service.write(lambda name=job.id: queue.cancel(name))
         return {}
 

@@ -68,7 +68,7 @@ def dataset_routes(service: Service) -> APIRouter:
         if known is not None and known.state == "running":
             return _as_json(known)
         check = checks[name] = Check()
-        service.logs.audit("dataset checked", client=request.state.client, dataset=name)
+        service.logs.audit("dataset checked", {"client": request.state.client, "dataset": name})
         words = ["--frames", str(frames), "--fps", f"{fps:g}"]
         task = asyncio.create_task(_run(check, path, words, turn))
         tasks.add(task)

@@ -98,14 +98,14 @@ def native_routes(service: Service) -> APIRouter:
     async def cancel(name: str, request: Request) -> dict[str, Any]:
         """Stop a job."""
         known(name)
-        service.logs.audit("cancelled", job=name, client=request.state.client)
+        service.logs.audit("cancelled", {"job": name, "client": request.state.client})
         return changed(await service.write(lambda: queue.cancel(name)))
 
     @router.post("/jobs/{name}/retry")
     async def retry(name: str, request: Request) -> dict[str, Any]:
         """Queue a failed or cancelled job again."""
         known(name)
-        service.logs.audit("retried", job=name, client=request.state.client)
+        service.logs.audit("retried", {"job": name, "client": request.state.client})
         return changed(await service.write(lambda: queue.retry(name)))
 
     @router.patch("/jobs/{name}", openapi_extra=body_of("Change"))
@@ -132,7 +132,7 @@ def native_routes(service: Service) -> APIRouter:
     async def remove(name: str, request: Request) -> Response:
         """Forget a finished job."""
         known(name)
-        service.logs.audit("removed", job=name, client=request.state.client)
+        service.logs.audit("removed", {"job": name, "client": request.state.client})
         await service.write(lambda: queue.remove(name))
         return Response(status_code=204)
 
@@ -187,7 +187,7 @@ def native_routes(service: Service) -> APIRouter:
         paused = body.get("paused")
         if not isinstance(paused, bool):
             raise _bad("paused", "paused is true or false.")
-        service.logs.audit("paused" if paused else "resumed", client=request.state.client)
+        service.logs.audit("paused" if paused else "resumed", {"client": request.state.client})
         await service.write(lambda: queue.pause(paused=paused))
         return await state_of_queue()
 
@@ -218,7 +218,7 @@ def native_routes(service: Service) -> APIRouter:
             stored = await store_upload(
                 path, store=service.store, inspector=service.inspector, write=service.write
             )
-        service.logs.audit("uploaded", hash=stored["hash"], client=request.state.client)
+        service.logs.audit("uploaded", {"hash": stored["hash"], "client": request.state.client})
         return stored
 
     @router.get("/uploads/{digest}")
@@ -264,7 +264,9 @@ def native_routes(service: Service) -> APIRouter:
         token = parse_object(await request.body(), known=("token",)).get("token")
         right = isinstance(token, str) and request.app.state.check_token(token)
         if not right:
-            service.logs.audit("refused", client=request.state.client, path=f"{API}/session")
+            service.logs.audit(
+                "refused", {"client": request.state.client, "path": f"{API}/session"}
+            )
             raise Refused(401, "The token is wrong.")
         answer = Response(status_code=204)
         if service.settings.token:

@@ -142,7 +142,7 @@ def videos_routes(service: Service) -> APIRouter:
     async def delete(name: str, request: Request) -> dict[str, Any]:
         """Stop a video if it is being made, and forget it."""
         job = known(name)
-        service.logs.audit("removed", job=name, client=request.state.client)
+        service.logs.audit("removed", {"job": name, "client": request.state.client})
         if job.state not in FINISHED:
             await service.write(lambda: queue.cancel(name))
             for _ in range(100):
