@@ -35,6 +35,7 @@ SAMPLES = (
     "oft",
     "oft-diag",
     "oft-kohya",
+    "glora",
     "ia3",
     "full-diff",
     "lora-peft",
@@ -71,7 +72,16 @@ def networks(base: str, size: synthetic.Size = "small") -> dict[str, nn.Module]:
 def layers_of(name: str, size: synthetic.Size = "small") -> int:
     """How many layers a sample is for, counted by one piece that every layer has once."""
     marks = ("lora_up.weight", "lora.up.weight", "_lora.up.weight", "lora_B.weight", ".up.weight")
-    marks = (*marks, "hada_w1_a", "lokr_w1", "oft_blocks", "oft_diag", "on_input", ".diff")
+    marks = (
+        *marks,
+        "hada_w1_a",
+        "lokr_w1",
+        "oft_blocks",
+        "oft_diag",
+        "a2.weight",
+        "on_input",
+        ".diff",
+    )
     marks = (*marks, ".diff_b") if name.startswith("lora-comfy") else marks
     return sum(
         key.replace(".mystyle", "").endswith(marks) for key in synthetic.shapes_of(name, size)
@@ -124,6 +134,7 @@ def change_of(path: Path, small: dict[str, nn.Module], *, scale: float) -> tuple
         "oft",
         "oft-diag",
         "oft-kohya",
+        "glora",
         "ia3",
         "full-diff",
         "lora-peft",
@@ -169,6 +180,9 @@ def test_the_numbers_of_a_file_are_those_of_its_formula(
                 skew = skew * bound / float(skew.norm())
             turns = [((eye + q) @ (eye - q).inverse()).T for q in skew]
             wanted = torch.block_diag(*turns) @ base - base
+        case "glora":
+            a1, a2, b1, b2 = (w[f"{STEM}.{piece}.weight"] for piece in ("a1", "a2", "b1", "b2"))
+            wanted = (base @ a2 @ a1 + b2 @ b1) * w[f"{STEM}.alpha"] / 4
         case "ia3":
             wanted = base * w[f"{STEM}.weight"]
         case "full-diff":

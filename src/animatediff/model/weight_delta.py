@@ -208,6 +208,29 @@ class RotationDelta:
 
 
 @dataclass(frozen=True)
+class GeneralisedDelta:
+    """α/r · (W·A₂·A₁ + B₂·B₁), a change of the weight and one beside it (GLoRA, arXiv 2306.07967).
+
+    Attributes:
+        own: A₁ ``[r, in, ...]`` and A₂ ``[in, r, ...]``.
+        beside: B₁ ``[r, in, ...]`` and B₂ ``[out, r, ...]``.
+        alpha: numerator of the factor; none means the rank, a factor of 1.
+    """
+
+    own: tuple[Tensor, Tensor]
+    beside: tuple[Tensor, Tensor]
+    alpha: Number | None = None
+
+    def of(self, weight: Tensor, *, scale: float) -> Tensor:
+        """s·α/r · (W·A₂·A₁ + B₂·B₁), over the inputs of a convolution at each place of its kernel."""
+        first, second = (factor.float().flatten(1) for factor in self.own)
+        mixed = torch.einsum("oi...,ir,rj->oj...", weight.float(), second, first)
+        down, up = (factor.float().flatten(1) for factor in self.beside)
+        product = mixed + (up @ down).reshape(mixed.shape)
+        return scale * _scaled(product, self.alpha, rank=len(first))
+
+
+@dataclass(frozen=True)
 class DecomposedDelta:
     """m ⊙ (W + ΔW)/‖W + ΔW‖ - W (DoRA, arXiv 2402.09353): direction by another form, length by m.
 

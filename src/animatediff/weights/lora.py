@@ -23,6 +23,7 @@ from animatediff.model.weight_delta import (
     DecomposedDelta,
     FullDelta,
     GainDelta,
+    GeneralisedDelta,
     HadamardDelta,
     KroneckerDelta,
     LowRankDelta,
@@ -261,6 +262,9 @@ def _delta(pieces: Pieces, *, alpha: float | None) -> WeightDelta | None:
             delta = GainDelta(pieces["gain"], on_input=not mark.is_meta and bool(mark.any()))
         case ["oft_blocks"] | ["oft_blocks", "rescale"]:
             delta = OrthogonalDelta(pieces["oft_blocks"], factor, pieces.get("rescale"))
+        case ["glora_a1", "glora_a2", "glora_b1", "glora_b2"]:
+            own, beside = ((pieces[f"glora_{x}1"], pieces[f"glora_{x}2"]) for x in "ab")
+            delta = GeneralisedDelta(own, beside, factor)
         case ["oft_diag"]:
             delta = RotationDelta(pieces["oft_diag"])
         case _:

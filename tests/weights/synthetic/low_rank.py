@@ -149,6 +149,18 @@ def dora(size: Size, *, rank: int = 16) -> Shapes:
     return kohya(layers, rank=rank) | magnitudes
 
 
+def glora(size: Size, *, rank: int = 4) -> Shapes:
+    """GLoRA of LyCORIS: two pairs of factors, one of which multiplies the weight itself."""
+    shapes: Shapes = {}
+    for path, (out, into, *_) in _transformer_layers("sd15", size).items():
+        stem = kohya_stem(path)
+        shapes[f"{stem}.a1.weight"] = shapes[f"{stem}.b1.weight"] = (rank, into)
+        shapes[f"{stem}.a2.weight"] = (into, rank)
+        shapes[f"{stem}.b2.weight"] = (out, rank)
+        shapes[f"{stem}.alpha"] = ()
+    return shapes
+
+
 def oft(size: Size, *, blocks: int = 8) -> Shapes:
     """Orthogonal fine-tuning: a rotation of blocks of outputs."""
     shapes: Shapes = {}

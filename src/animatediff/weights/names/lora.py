@@ -31,6 +31,7 @@ _PIECES = {
         for piece in (f"hada_w{n}_a", f"hada_w{n}_b", f"hada_t{n}")
     },
     **{f"lokr_{w}": (f".lokr_{w}",) for w in ("w1", "w2", "w1_a", "w1_b", "w2_a", "w2_b", "t2")},
+    **{f"glora_{w}": (f".{w}.weight",) for w in ("a1", "a2", "b1", "b2")},
     "gain": (".weight",),
 }
 """What each piece of a change is called; the longest ending that fits counts."""
