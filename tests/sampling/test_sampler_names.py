@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -109,6 +110,7 @@ def drawn(walk: Sampler, levels: list[float], noise: Tensor) -> Tensor:
     variance = "solver_order" not in walk.scheduler.config
     for index, time in enumerate(walk.timesteps):
         sigma = levels[index]
+        walk.seen(latents, time)  # as the loop does; some schedulers look at the step here
         x = latents if variance else latents * math.sqrt(sigma**2 + 1)
         latents, _ = walk.step(model(x, sigma), time, latents, index)
     return latents
@@ -164,6 +166,63 @@ def multistep(sigmas: list[float], x: Tensor, *, noises: list[Tensor] | None = N
     return x
 
 
+def fresh_noises() -> list[Tensor]:
+    """The fresh noise of every step, as samplers draw it."""
+    return [
+        torch.stack(
+            [
+                torch.randn(4, 4, 4, generator=generator)
+                for generator in step_generators(3, step=step, num_frames=2)
+            ],
+            dim=1,
+        )[None]
+        for step in range(STEPS)
+    ]
+
+
+def ancestral(sigmas: list[float], x: Tensor, noises: list[Tensor]) -> Tensor:
+    """Euler ancestral: down further than asked, and up again by fresh noise."""
+    for (now, then), noise in zip(pairwise(sigmas), noises, strict=True):
+        up = math.sqrt(then**2 * (now**2 - then**2)) / now
+        down = math.sqrt(then**2 - up**2)
+        x = x + (down - now) * model(x, now) + up * noise
+    return x
+
+
+def linear_multistep(sigmas: list[float], x: Tensor) -> Tensor:
+    """Adams-Bashforth of order 4: the integral of the polynomial through the last slopes."""
+    slopes: list[Tensor] = []
+    for index, (now, then) in enumerate(pairwise(sigmas)):
+        slopes.append(model(x, now))
+        last = range(max(0, index - 3), index + 1)
+        for place in last:
+            basis = np.poly1d([1.0])
+            for other in last:
+                if other != place:
+                    basis *= np.poly1d([1.0, -sigmas[other]]) / (sigmas[place] - sigmas[other])
+            whole = basis.integ()
+            x = x + float(whole(then) - whole(now)) * slopes[place]
+    return x
+
+
+@pytest.mark.parametrize("name", ["euler-a", "euler-a-trailing"])
+def test_ancestral_samplers_are_what_they_are_called(name: str) -> None:
+    walk = sampler(name)
+    noise = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    sigmas = [float(sigma) for sigma in walk.scheduler.sigmas]
+    expected = ancestral(sigmas, noise * walk.scheduler.init_noise_sigma, fresh_noises())
+    assert torch.allclose(drawn(walk, sigmas, noise), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lms", "lms-karras"])
+def test_linear_multistep_is_what_it_is_called(name: str) -> None:
+    walk = sampler(name)
+    noise = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    sigmas = [float(sigma) for sigma in walk.scheduler.sigmas]
+    expected = linear_multistep(sigmas, noise * walk.scheduler.init_noise_sigma)
+    assert torch.allclose(drawn(walk, sigmas, noise), expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "reference"),
     [
@@ -210,12 +269,6 @@ def test_multistep_samplers_are_what_they_are_called(name: str) -> None:
     sigmas = [float(sigma) for sigma in walk.scheduler.sigmas]
     noise = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     made = drawn(walk, sigmas, noise)
-    noises = None
-    if walk.kind.noisy:
-        of_steps = [step_generators(3, step=step, num_frames=2) for step in range(STEPS)]
-        noises = [
-            torch.stack([torch.randn(4, 4, 4, generator=g) for g in each], dim=1)[None]
-            for each in of_steps
-        ]
+    noises = fresh_noises() if walk.kind.noisy else None
     expected = multistep(sigmas, begun(sigmas, noise), noises=noises)
     assert torch.allclose(made, expected, atol=1e-4, rtol=1e-4)
