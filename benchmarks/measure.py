@@ -9,7 +9,10 @@ file in ``benchmarks/results/``.
 As a program it compares one denoising step of ours with diffusers', at the size of Stable Diffusion 1.5
 with random weights (5.1 GB in fp32; ``--width 0.25`` for a quick try)::
 
-    python benchmarks/measure.py --size 256 --frames 8 --threads 2 --rounds 5
+    python benchmarks/measure.py --size 256 --frames 8 --threads 2 --rounds 5 --guidance
+
+``--gains`` also runs ours without each fast path in turn, ``--compiled`` diffusers' model by
+``torch.compile``, and ``--openvino`` the same network by OpenVINO where it is installed.
 
 The other benchmarks use ``interleaved`` and ``Report``.
 """
@@ -29,7 +32,7 @@ from datetime import UTC, datetime
 from math import prod
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -409,45 +412,138 @@ def _command() -> list[str]:
 
 
 def compare_steps(options: argparse.Namespace) -> Report:
-    """One denoising step of ours and of diffusers', with the same weights in the same process."""
+    """One denoising step in several ways, with the same weights in the same process."""
     from models import DTYPES, fill, make, predict, share_weights
 
+    from animatediff.apps.heap import keep_freed_memory
+    from animatediff.runtime import channels_last
+
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # for every way alike
     dtype = DTYPES[options.precision]
-    ours, theirs = make("ours", width=options.width), make("diffusers", width=options.width)
+    ours = make("ours", width=options.width)
     fill(ours, dtype)
+    channels_last(ours)
+    theirs = make("diffusers", width=options.width)
     share_weights(theirs, ours)
+    models = {"ours": ours, "diffusers": theirs}
     steps = {
-        name: predict(model.eval(), size=options.size, frames=options.frames, dtype=dtype)
-        for name, model in (("ours", ours), ("diffusers", theirs))
+        name: predict(
+            model.eval().requires_grad_(False),
+            size=options.size,
+            frames=options.frames,
+            dtype=dtype,
+            guidance=options.guidance,
+        )
+        for name, model in models.items()
     }
-
-    def run(name: str) -> Sample:
-        with torch.inference_mode():
-            return timed(steps[name])
-
-    ways: dict[str, Way] = {name: lambda name=name: run(name) for name in steps}
+    ways = _ways(options, ours, theirs, steps)
     with torch.inference_mode():
-        flops = flops_of(steps["ours"])
+        flops = flops_of(steps["diffusers"])
     measured = interleaved(
         ways,
         rounds=options.rounds,
-        warmup=1,
+        warmup=options.warmup,
         ceilings=lambda: ceilings(dtype, seconds=options.ceiling_seconds),
         on_run=_tell,
     )
+    passes = "one batch of two, as classifier-free guidance needs," if options.guidance else "one"
     return Report(
-        name="denoising-step",
+        name=f"denoising-step-{options.precision}",
         title="A denoising step, ours and diffusers'",
         setting=(
-            f"One forward pass of one clip of {options.frames} frames at {options.size} px, "
+            f"One forward pass of {passes} clip of {options.frames} frames at {options.size} px, "
             f"{options.precision}, {options.width:g} times Stable Diffusion 1.5's channels, random "
-            "weights."
+            "weights. The work is counted as diffusers does it, so a way that saves work can reach "
+            "more than the ceilings."
         ),
         measured=measured,
         baseline="diffusers",
         flops=flops,
     )
+
+
+def _ways(
+    options: argparse.Namespace, ours: Any, theirs: Any, steps: Mapping[str, Callable[[], Tensor]]
+) -> dict[str, Way]:
+    """What to run: diffusers first, so that outputs are compared with its own."""
+    from animatediff.model.fast.drawing import Drawing, plan_drawing
+    from animatediff.runtime import FastPath, Runtime
+
+    runtime = Runtime(device="cpu", precision=options.precision)
+    every = plan_drawing(runtime)
+
+    def drawn(paths: frozenset[FastPath]) -> Sample:
+        drawing = Drawing(ours, paths)
+        try:
+            with torch.inference_mode():
+                if "text" in paths:  # keys and values of the prompt are kept from the first step on
+                    for _ in range(options.warm_text):
+                        steps["ours"]()
+                return timed(steps["ours"])
+        finally:
+            drawing.remove()
+
+    def plainly(step: Callable[[], Tensor]) -> Sample:
+        with torch.inference_mode():
+            return timed(step)
+
+    ways: dict[str, Way] = {"diffusers": lambda: plainly(steps["diffusers"])}
+    ways["ours"] = lambda: drawn(every)
+    if options.plain or options.gains:
+        ways["ours, no fast path"] = lambda: plainly(steps["ours"])
+    if options.gains:
+        for path in sorted(every):
+            ways[f"ours without {path}"] = lambda path=path: drawn(every - {path})
+    if options.compiled:
+        compiled = torch.compile(theirs)
+        step = _step_of(steps["diffusers"], theirs, compiled)
+        ways["diffusers, compiled"] = lambda: plainly(step)
+    if options.openvino:
+        ways["diffusers, OpenVINO"] = _openvino(theirs, steps["diffusers"])
+    return ways
+
+
+def _step_of(step: Callable[[], Tensor], model: Any, other: Any) -> Callable[[], Tensor]:
+    """The same step by another callable, with the arguments that the model is called with."""
+    given: dict[str, Any] = {}
+
+    def keep(_model: Any, arguments: Any, keywords: dict[str, Any]) -> None:
+        given.update(arguments=arguments, keywords=keywords)
+
+    handle = model.register_forward_pre_hook(keep, with_kwargs=True)
+    with torch.inference_mode():
+        step()
+    handle.remove()
+    return lambda: other(*given["arguments"], **given["keywords"])[0]
+
+
+def _openvino(model: Any, step: Callable[[], Tensor]) -> Way:
+    """A step of the same network by OpenVINO; converting Stable Diffusion's takes 14 GB.
+
+    Raises:
+        SystemExit: OpenVINO is not installed.
+    """
+    try:
+        import openvino  # pyright: ignore[reportMissingImports] - optional
+    except ImportError:
+        sys.exit("OpenVINO is not installed; run pip install openvino, or leave out --openvino.")
+    given: list[Tensor] = []
+
+    class Traced(torch.nn.Module):
+        def forward(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
+            return model(latents, timestep, text, return_dict=False)[0]
+
+    def keep(_model: Any, arguments: Any) -> None:
+        given[:] = arguments
+
+    handle = model.register_forward_pre_hook(keep)
+    with torch.inference_mode():
+        step()
+        handle.remove()
+        network = openvino.convert_model(Traced(), example_input=tuple(given))
+    compiled = openvino.compile_model(network, "CPU")
+    return lambda: timed(lambda: torch.from_numpy(compiled([x.numpy() for x in given])[0].copy()))
 
 
 def _tell(number: int, way: str, sample: Sample) -> None:
@@ -464,6 +560,15 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--warmup", type=int, default=1, help="runs of each way that do not count")
+    parser.add_argument(
+        "--warm-text", type=int, default=0, help="runs of ours before each that counts"
+    )
+    parser.add_argument("--guidance", action="store_true", help="a batch of two, as guidance needs")
+    parser.add_argument("--plain", action="store_true", help="also ours without fast paths")
+    parser.add_argument("--gains", action="store_true", help="also ours without each fast path")
+    parser.add_argument("--compiled", action="store_true", help="also diffusers, compiled")
+    parser.add_argument("--openvino", action="store_true", help="also OpenVINO, if installed")
     parser.add_argument("--ceiling-seconds", type=float, default=0.3, help="for each kind, a round")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the report")
     options = parser.parse_args()
