@@ -18,7 +18,6 @@ import torch
 
 from animatediff.finishing.finish import finished
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.fast.drawing import draw_fast
 from animatediff.model.free_u import FreeU, factors_for
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
@@ -213,6 +212,8 @@ class Animator:
             NumericalError: NaN or infinity, named by its step.
             MemoryLimitError: the request needs more memory than there is.
         """
+        from animatediff.model.fast.drawing import draw_fast  # imports diffusers
+
         asked = chosen(request, choices, loras=self.own_loras)
         source = read_source(asked, frames_in(choices))
         settled = settle(asked, self.model, source=source or picture_source(asked))

@@ -12,7 +12,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from animatediff.errors import Cancelled
-from animatediff.model.fast.drawing import decode_fast
 from animatediff.runtime import Runtime
 from animatediff.sampling.denoise import check_finite
 from animatediff.sampling.tiled_decode import decoded_in_tiles
@@ -48,6 +47,8 @@ def decode(
         Cancelled: ``should_stop`` said so, before some chunk.
         NumericalError: the decoder gave NaN or infinity.
     """
+    from animatediff.model.fast.drawing import decode_fast  # imports diffusers
+
     shift = vae.config["shift_factor"] or 0.0
     scaled = rearrange(latents, "1 c f h w -> f c h w").to(vae.dtype) / vae.config["scaling_factor"]
     frames: list[UInt8[np.ndarray, "f height width 3"]] = []
