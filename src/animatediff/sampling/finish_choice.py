@@ -8,6 +8,7 @@ from animatediff.errors import InputError
 from animatediff.finishing.finish import Finish
 from animatediff.sampling.options.output import MAX_UPSCALED_SIDE
 from animatediff.sampling.request import AnimationRequest
+from animatediff.video.containers import MAX_PIXELS
 from animatediff.weights.builtin import resolve
 
 BUILT_IN = "emoji"
@@ -45,13 +46,31 @@ def with_finish(request: AnimationRequest, *, width: int, height: int) -> Animat
         if kept:
             resolve("upscaler", kept)
         return replace(request, upscale=1, upscaler=kept)
+    _check_size(
+        request, factor, width=round(width * request.hires), height=round(height * request.hires)
+    )
+    resolve("upscaler", name or BUILT_IN)
+    return replace(request, upscale=factor, upscaler=name or BUILT_IN)
+
+
+def _check_size(request: AnimationRequest, factor: int, *, width: int, height: int) -> None:
+    """Raise if enlarged frames would be too large, one alone or all together.
+
+    Raises:
+        InputError: they would be.
+    """
     if max(width, height) * factor > MAX_UPSCALED_SIDE:
         raise InputError(
             f"Frames of {width}x{height} enlarged {factor} times would have more than "
             f"{MAX_UPSCALED_SIDE} pixels along a side; use a smaller --upscale."
         )
-    resolve("upscaler", name or BUILT_IN)
-    return replace(request, upscale=factor, upscaler=name or BUILT_IN)
+    assert request.num_frames is not None, "the number of frames was chosen"
+    frames = request.num_frames * request.interpolate * (2 if request.pingpong else 1)
+    if width * height * factor**2 * frames > MAX_PIXELS:
+        raise InputError(
+            f"{frames} frames of {width}x{height} enlarged {factor} times would have more than "
+            f"{MAX_PIXELS:,} pixels; use a smaller --upscale or fewer frames."
+        )
 
 
 def finish_of(request: AnimationRequest, *, device: str) -> Finish:
