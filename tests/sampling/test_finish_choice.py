@@ -59,8 +59,8 @@ def test_what_cannot_be_is_refused_before_drawing(tiny_world: Path, tiny_motion:
     animator = Animator.load(str(tiny_world), motion=str(tiny_motion))
     with pytest.raises(InputError, match="no upscaler 'missing'"):
         animator.resolved(AnimationRequest("a fox", upscale=2, upscaler="missing"))
+    many = AnimationRequest("a fox", width=1024, height=1024, upscale=8, interpolate=8)
     with pytest.raises(InputError, match="1,073,741,824 pixels"):
-        request = AnimationRequest("a fox", width=1024, height=1024, upscale=8, interpolate=8)
-        animator.resolved(request)
+        animator.resolved(many)
     with pytest.raises(InputError, match="8192 pixels"):
         animator.resolved(AnimationRequest("a fox", width=2048, upscale=8))
