@@ -105,7 +105,7 @@ def test_help_shows_the_most_used_options_first_and_the_rest_in_groups(
     for row in all_options(AnimateOptions):
         if not row.option.by_hand:
             names = ", ".join([*row.option.aliases, row.flag])
-            assert len(re.findall(rf"^  {names}(?: |$)", printed, flags=re.MULTILINE)) == 1, names
+            assert len(re.findall(rf"^  {names}(?:,| |$)", printed, flags=re.MULTILINE)) == 1, names
 
 
 @pytest.mark.parametrize(

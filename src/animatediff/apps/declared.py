@@ -209,7 +209,8 @@ def help_of(rows: Sequence[Declared], *, command: str, summary: str) -> str:
 
 def _help_lines(row: Declared, width: int) -> list[str]:
     option = row.option
-    names = ", ".join([*option.aliases, row.flag])
+    off = [f"--no-{row.flag.removeprefix('--')}"] if row.default is True else []
+    names = ", ".join([*option.aliases, row.flag, *off])
     value = "" if row.annotation is bool or option.positional else f" {value_name(row)}"
     left = f"  {names}{value}"
     facts = [

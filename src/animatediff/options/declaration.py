@@ -129,6 +129,8 @@ class Declared:
         """What leaving the option out means, in a few words; empty if there is nothing to say."""
         if self.option.unset:
             return self.option.unset
+        if self.default is True:
+            return "on"
         empty = self.default is None or self.default is dataclasses.MISSING
         if empty or self.default is False or self.default in ("", (), {}):
             return ""
