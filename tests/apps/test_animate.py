@@ -125,7 +125,8 @@ def test_help_shows_the_most_used_options_first_and_the_rest_in_groups(
         ("--medvram", "memory needs no option"),
         ("--controlnet", "use --control FILE:SCALE"),
         ("--loops", "--loop makes the loop seamless"),
-        ("--image", "starting from a picture is not supported yet"),
+        ("--image-path", "use --image PICTURE"),
+        ("--denoising-strength", "use --strength X"),
         ("--frmaes", "did you mean --frames?"),
     ],
 )

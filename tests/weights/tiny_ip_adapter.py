@@ -29,13 +29,13 @@ ENCODER = CLIPVisionConfig(
 )
 
 
-def new_projection(form: str) -> nn.Module:
+def new_projection(form: str, *, cross: int = WIDTH) -> nn.Module:
     """The projection of a form, random."""
     if form == "base":
-        return LinearProjection(FEATURES, cross=WIDTH, tokens=4)
+        return LinearProjection(FEATURES, cross=cross, tokens=4)
     if form == "full":
-        return PatchProjection(FEATURES, cross=WIDTH)
-    return Resampler(FEATURES, cross=WIDTH, width=128, heads=2, depth=4, tokens=16)
+        return PatchProjection(FEATURES, cross=cross)
+    return Resampler(FEATURES, cross=cross, width=128, heads=2, depth=4, tokens=16)
 
 
 def ip_adapter_weights(
@@ -43,10 +43,12 @@ def ip_adapter_weights(
 ) -> dict[str, Tensor]:
     """All numbers of an IP-Adapter for a U-Net."""
     torch.manual_seed(seed)
-    weights = {f"image_proj.{name}": x for name, x in new_projection(form).state_dict().items()}
+    cross = int(unet.config["cross_attention_dim"])
+    projection = new_projection(form, cross=cross)
+    weights = {f"image_proj.{name}": x for name, x in projection.state_dict().items()}
     for index, host in enumerate(cross_attentions(unet)):
         for name in ("to_k_ip", "to_v_ip"):
-            numbers = torch.randn(host.inner_dim, WIDTH) * scale
+            numbers = torch.randn(host.inner_dim, cross) * scale
             weights[f"ip_adapter.{2 * index + 1}.{name}.weight"] = numbers
     return weights
 

@@ -11,7 +11,6 @@ _MEMORY = (
     "memory needs no option here: models run in half precision on a GPU. "
     "If it is not enough, draw fewer --frames or a smaller --size."
 )
-_IMAGE = "starting from a picture is not supported yet; describe it in the prompt."
 _CONTROL = "use --control FILE:SCALE for the network and --control-input PATH for what it follows."
 _LOOP = (
     "GIF, WebP and APNG repeat; --loop-count says how often. --loop makes the loop seamless, and "
@@ -23,8 +22,6 @@ SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("medvram", "lowvram", "medvram-sdxl", "cpu-offload", "offload"), _MEMORY),
     **dict.fromkeys(("enable-model-cpu-offload", "vae-slicing"), _MEMORY),
     **dict.fromkeys(("xformers", "opt-sdp-attention", "flash-attn", "without-xformers"), _ATTENTION),
-    **dict.fromkeys(("image", "init-image", "init", "input-image", "init-img", "img"), _IMAGE),
-    **dict.fromkeys(("image-path", "denoising-strength", "strength"), _IMAGE),
     **dict.fromkeys(("controlnet", "control-image", "controlnet-path", "controlnet-image"), _CONTROL),
     **dict.fromkeys(("loops", "looping", "seamless"), _LOOP),
     **dict.fromkeys(("n-iter", "batch-count", "num-images", "num-videos", "n-samples"), (

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from animatediff.apps.destination import GRID, Destination, labels_of
+from animatediff.apps.footprints import footprints, seconds_of, steers
 from animatediff.apps.progress import Progress
 from animatediff.errors import reason_of
 from animatediff.runtime import Runtime
@@ -39,6 +41,8 @@ def render(
         name, family = Path(loaded.motion).name, animator.family
         facts = {"family": family.name, "numerics": loaded.numerics}
         progress.tell("family", f"motion {name}: {understood(family)}", facts)
+    for network in footprints(animator):
+        progress.tell("memory", str(network), asdict(network))
     shown_notes: set[str] = set()
     animations: list[Animation] = []
     labels = labels_of([request.seed for request in requests]) if len(requests) > 1 else [""]
@@ -51,6 +55,8 @@ def render(
             if note not in shown_notes:
                 progress.tell("note", note, {})
                 shown_notes.add(note)
+        if steers(animation.request):
+            progress.tell("time", seconds_of(animation), {"seconds": animation.report.seconds})
         progress.stage("write", total=len(destination.formats))
         for path in destination.paths(label=label):
             if lost := lost_sound(animation.sound, kind=path.suffix[1:].lower()):

@@ -26,6 +26,7 @@ from animatediff.sampling.around.perturbed_attention import away_from_perturbed
 from animatediff.sampling.around.regional import regional
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import Around, PredictNoise
+from animatediff.sampling.camera.followed import camera_of
 from animatediff.sampling.changed_weights import ChangedWeights, changed_weights
 from animatediff.sampling.conditions import Texts, read_texts
 from animatediff.sampling.control.build import build_controls, sparse_pictures
@@ -46,6 +47,7 @@ from animatediff.sampling.memory import memory_named
 from animatediff.sampling.metadata import load_request
 from animatediff.sampling.model_noise import model_noise
 from animatediff.sampling.motion_strength import motion_strength_of
+from animatediff.sampling.object_motion.followed import object_motion_of
 from animatediff.sampling.regions.shares import region_shares
 from animatediff.sampling.report import report_on
 from animatediff.sampling.request import (
@@ -220,6 +222,13 @@ class Animator:
         self.loras.make_room([path for path, _ in settled.styles])
         with ExitStack() as stack:
             stack.enter_context(memory_named("The animation"))
+            camera = stack.enter_context(
+                camera_of(
+                    settled,
+                    camera=next(iter(self.added.get("camera", ())), None),
+                    animated=self.animated,
+                )
+            )
             weights = stack.enter_context(
                 changed_weights(
                     settled,
@@ -247,11 +256,20 @@ class Animator:
                     )
                 ),
             ]
+            paths = stack.enter_context(
+                object_motion_of(
+                    settled,
+                    motion=next(iter(self.added.get("object-motion", ())), None),
+                    animated=self.animated,
+                )
+            )
             moved = stack.enter_context(
                 moved_picture(settled, reads=self.picture, base=self.base, family=self.family)
             )
             watch = Watch(settled, self.base, on_step, should_stop)
-            return self._animate(settled, watch, weights, [*inner, *moved.inner], source, moved)
+            return self._animate(
+                settled, watch, weights, [*inner, *camera, *paths, *moved.inner], source, moved
+            )
 
     def resolved(self, request: AnimationRequest | str) -> AnimationRequest:
         """The request with every choice that was left to the model filled in.

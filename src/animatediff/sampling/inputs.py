@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animatediff.sampling.areas import area_of
+from animatediff.sampling.camera.files import camera_files, check_camera_files
 from animatediff.sampling.control.inputs import check_control_files, control_files
 from animatediff.sampling.image_prompts.inputs import (
     check_image_prompt_files,
@@ -30,6 +31,7 @@ def check_input_files(request: AnimationRequest) -> None:
     """
     check_control_files(request)
     check_image_prompt_files(request)
+    check_camera_files(request)
     input_files(request)
 
 
@@ -39,7 +41,7 @@ def input_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
     Raises:
         FileError: one is missing.
     """
-    found = {**control_files(request), **image_prompt_files(request)}
+    found = {**control_files(request), **image_prompt_files(request), **camera_files(request)}
     if request.init and request.init != GIVEN_FRAMES:
         found["init"] = files_of(Path(request.init).expanduser())
     if request.image:

@@ -23,6 +23,14 @@ from animatediff.options.checks import (
 )
 from animatediff.options.declaration import Declared, declared
 from animatediff.options.respelling import respelled, respelled_table
+from animatediff.sampling.camera.options import (
+    Camera,
+    CameraPath,
+    ObjectMotion,
+    ObjectPaths,
+    ObjectUntil,
+    check_camera,
+)
 from animatediff.sampling.control.options import (
     ControlFit,
     ControlInputs,
@@ -296,6 +304,11 @@ class AnimationRequest:
     image_scale: ImageScale = 32.0
     image_pinned: ImagePinned = True
     image_colours: ImageColours = False
+    camera: Camera = ""
+    camera_path: CameraPath = ""
+    object_motion: ObjectMotion = ""
+    object_paths: ObjectPaths = ()
+    object_until: ObjectUntil = 700.0
     precision: Precision = "auto"
 
     @property
@@ -384,6 +397,7 @@ class AnimationRequest:
         check_controls(self)
         check_image_prompts(self)
         check_image_to_video(self)
+        check_camera(self)
         check_video_to_video(self)
         check_regions(self)
         check_motion_strength(self)
@@ -479,6 +493,8 @@ class Files(TypedDict, total=False):
     controls: Sequence[str]
     ip_adapters: Sequence[str]
     image_encoder: str
+    camera: str
+    object_motion: str
     family: str
     numerics: NumericsName
 
@@ -571,6 +587,9 @@ class Choices(Files, total=False):
     image_scale: float
     image_pinned: bool
     image_colours: bool
+    camera_path: str
+    object_paths: Sequence[str]
+    object_until: float
     precision: Literal["auto", "fp32", "bf16", "fp16"]
 
 

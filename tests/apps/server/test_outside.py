@@ -99,6 +99,12 @@ def test_what_may_name_a_file_is_not_plain_text() -> None:
             assert takes(row) not in ("text", "prompt"), row.field
 
 
+@pytest.mark.parametrize("place", ["/etc/passwd", "../x.json", "poses.txt", "~/p.json", "C:\\p"])
+def test_a_camera_path_from_outside_is_a_move_and_never_a_file(place: str) -> None:
+    refused(camera_path=place)
+    assert read(camera_path="zoom-in:1.5+pan-left").camera_path == "zoom-in:1.5+pan-left"
+
+
 def test_uploads_are_named_by_hash_and_found_again() -> None:
     made = read(init=HASH, strength=0.5)
     assert uploads_of(made) == (HASH,)

@@ -12,6 +12,8 @@ from tests.weights.synthetic.image_models import (
     unet_shapes,
 )
 from tests.weights.synthetic.sample import Shapes, Size
+from transformers.models.clip.configuration_clip import CLIPVisionConfig
+from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
 
 def ip_adapter(base: str) -> Callable[[Size], Shapes]:
@@ -33,6 +35,21 @@ def ip_adapter(base: str) -> Callable[[Size], Shapes]:
         return whole
 
     return shapes
+
+
+def image_encoder(size: Size) -> Shapes:
+    """CLIP's vision model with its projection, OpenCLIP's ViT-H/14 in transformers' names."""
+    real = size == "real"
+    config = CLIPVisionConfig(
+        hidden_size=1280 if real else 64,
+        intermediate_size=5120 if real else 64,
+        num_hidden_layers=32 if real else 2,
+        num_attention_heads=16 if real else 1,
+        image_size=224,
+        patch_size=14,
+        projection_dim=1024 if real else 64,
+    )
+    return dict(shapes_built(lambda: CLIPVisionModelWithProjection(config)))
 
 
 def taesd_diffusers(size: Size) -> Shapes:

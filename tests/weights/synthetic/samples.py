@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tests.weights.synthetic.camera import cameractrl, cmcm, omcm
 from tests.weights.synthetic.control import (
     control_lora,
     controlnet,
@@ -72,7 +73,7 @@ from tests.weights.synthetic.motion_modules import (
     pia,
     whole_unet_ddp,
 )
-from tests.weights.synthetic.others import ip_adapter, taesd_diffusers, taesd_part
+from tests.weights.synthetic.others import image_encoder, ip_adapter, taesd_diffusers, taesd_part
 from tests.weights.synthetic.sample import Sample, Shapes, Size
 
 
@@ -194,6 +195,11 @@ SAMPLES: Mapping[str, Sample] = {
     "t2i-adapter-sdxl-diffusers": Sample("t2i-adapter", "sdxl", t2i_diffusers("xl"), version="full", layout="diffusers", base="sdxl"),
     "ip-adapter": Sample("ip-adapter", "sd15", ip_adapter("sd15"), layout="authors", base="sd15", wrapper="nested"),
     "ip-adapter-sdxl": Sample("ip-adapter", "sdxl", ip_adapter("sdxl"), layout="authors", base="sdxl", wrapper="nested"),
+    "image-encoder": Sample("image-encoder", "", image_encoder, layout="diffusers"),
+    # Cameras and objects.
+    "camera-cameractrl": Sample("camera", "", cameractrl, version="cameractrl", layout="authors", base="sd15", dtype="F32", wrapper="nested", extra={"epoch": 1, "global_step": 50000}),
+    "camera-cmcm": Sample("camera", "", cmcm, version="cmcm", layout="authors", base="sd15", dtype="F32", wrapper="state_dict", extra={"epoch": 1, "global_step": 50000}),
+    "object-motion": Sample("object-motion", "", omcm, layout="authors", base="sd15", dtype="F32", wrapper="nested", extra={"epoch": 1, "global_step": 50000}),
     # Textual inversions.
     "embedding-a1111": Sample("embedding", "sd15", always({"emb_params": (4, 768)}), layout="a1111", base="sd15", dtype="F32"),
     "embedding-a1111-pickle": Sample("embedding", "sd15", always({"string_to_param.*": (4, 768)}), layout="a1111", base="sd15", dtype="F32", wrapper="a1111-embedding", extra=_EMBEDDING),

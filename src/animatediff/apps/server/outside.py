@@ -25,6 +25,7 @@ from animatediff.errors import FileError, InputError
 from animatediff.options.checks import check_field
 from animatediff.options.declaration import Declared, declared
 from animatediff.sampling.areas import area_of
+from animatediff.sampling.camera.moves import is_moves
 from animatediff.sampling.request import AnimationRequest, parse_lora
 from animatediff.weights.builtin import list_models
 from animatediff.weights.catalog import catalog
@@ -39,7 +40,9 @@ RANDOM_SEED = -1
 MOST_NUMBER = 1 << 65
 """A larger whole number has no float, and no field takes one."""
 
-Takes = Literal["text", "prompt", "upload", "upload@frame", "mask", "prompt@mask", "refused"]
+Takes = Literal[
+    "text", "prompt", "moves", "upload", "upload@frame", "mask", "prompt@mask", "refused"
+]
 FOLLOW_UPLOADS = ("upload", "upload@frame", "mask", "prompt@mask")
 """What a field takes if it may name uploads."""
 
@@ -72,6 +75,8 @@ TEXTS: Mapping[str, Takes] = {
     "motion_scale_mask": "mask",
     "motion_effect_mask": "mask",
     "image": "upload",
+    "camera_path": "moves",
+    "object_paths": "text",
 }
 """What each text field is, beside those that name weights; any other is refused."""
 NO_UPLOAD = "none"
@@ -338,6 +343,12 @@ def _check_places(
     if kind == "refused":
         if value not in (row.default, None, "", ()):
             raise InputError(f"{row.field} cannot be set over the network; leave it out.")
+    elif kind == "moves":
+        if value and not is_moves(value):
+            raise InputError(
+                f"{row.field} = {value!r:.80} is no camera move; over the network files of poses "
+                "cannot be named, so write one such as zoom-in:1.5."
+            )
     elif kind.startswith("name:"):
         role = ROLES[typing.cast("RoleName", kind.removeprefix("name:"))]
         for text in given:

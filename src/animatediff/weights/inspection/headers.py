@@ -21,7 +21,7 @@ from animatediff.weights.inspection.image_models import (
     with_text_width,
 )
 from animatediff.weights.inspection.loras import image_lora, motion_lora
-from animatediff.weights.inspection.motion import motion_module
+from animatediff.weights.inspection.motion import blocks_of_base, motion_module
 from animatediff.weights.inspection.name_rules import RULES, Rule
 from animatediff.weights.inspection.result import Inspection
 from animatediff.weights.storage.files import Header, is_pickle, read_header
@@ -121,6 +121,11 @@ def _described(
             return text_encoder(found, evidence)
         case "embedding":
             return embedding(found, evidence, metadata)
+        case "camera":
+            base, reasons = blocks_of_base(evidence)
+            return replace(found, base=base, reasons=(*found.reasons, *reasons))
+        case "object-motion":
+            return replace(found, base="sd15")
         case "ip-adapter":
             return with_text_width(found, evidence.shape("to_k_ip.weight", least=2))
         case _:

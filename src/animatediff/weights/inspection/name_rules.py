@@ -191,10 +191,24 @@ RULES: tuple[Rule, ...] = (
         family="modelscope",
     ),
     Rule(
-        "other",
+        "camera",
         "it merges a camera into temporal attention (qkv_merge)",
-        (("qkv_merge",),),
-        family="cameractrl",
+        ((".processor.qkv_merge.",), ("encoder_down_conv_blocks.",)),
+        layout="authors",
+        version="cameractrl",
+    ),
+    Rule(
+        "camera",
+        "it projects a camera's pose between temporal attentions (cc_projection)",
+        (("motion_modules.#.temporal_transformer.transformer_blocks.#.cc_projection.",),),
+        layout="authors",
+        version="cmcm",
+    ),
+    Rule(
+        "object-motion",
+        "it is named as MotionCtrl's object module (omcm_state_dict)",
+        (("^omcm_state_dict.",),),
+        layout="authors",
     ),
     Rule(
         "other",
@@ -423,6 +437,8 @@ VERSION_TITLES: Mapping[str, str] = {
     "difference": "differences",
     "union": "union",
     "union-promax": "union, promax",
+    "cameractrl": "CameraCtrl",
+    "cmcm": "MotionCtrl",
 }
 """What variants are called in a sentence, where they are worth a word."""
 

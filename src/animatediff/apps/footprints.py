@@ -1,0 +1,103 @@
+"""What steers a model, in numbers: parameters and memory of each network, and seconds of each stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from animatediff.sampling.animator import Animation, Animator
+from animatediff.sampling.request import AnimationRequest
+from animatediff.weights.roles import ROLES, RoleName
+
+STEERING: tuple[RoleName, ...] = (
+    "control",
+    "ip-adapter",
+    "image-encoder",
+    "camera",
+    "object-motion",
+)
+"""Roles whose files are networks beside the model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Footprint:
+    """One network beside the model.
+
+    Attributes:
+        role: what it is used as.
+        name: of its file.
+        parameters: how many numbers it has.
+        num_bytes: memory of those numbers.
+    """
+
+    role: RoleName
+    name: str
+    parameters: int
+    num_bytes: int
+
+    def __str__(self) -> str:
+        size = f"{self.parameters / 1e6:.1f} M parameters, {self.num_bytes / 1e9:.2f} GB"
+        return f"{ROLES[self.role].title} {self.name}: {size}"
+
+
+def footprints(animator: Animator) -> list[Footprint]:
+    """The networks beside a loaded model, each file once."""
+    found: dict[tuple[RoleName, str], Footprint] = {}
+    for role in STEERING:
+        named = [
+            path.name
+            for key, path in animator.files.items()
+            if key == role or key.startswith(f"{role}:")
+        ]
+        for added, name in zip(_distinct(animator.added.get(role, ())), named, strict=False):
+            tensors = {id(tensor): tensor for tensor in _tensors(added)}.values()
+            found[role, name] = Footprint(
+                role,
+                name,
+                sum(tensor.numel() for tensor in tensors),
+                sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+            )
+    return list(found.values())
+
+
+def steers(request: AnimationRequest) -> bool:
+    """Whether anything beside the prompt steers an animation."""
+    return bool(
+        request.controls
+        or request.ip_adapters
+        or request.camera
+        or request.object_motion
+        or request.image
+    )
+
+
+def seconds_of(animation: Animation) -> str:
+    """How long each stage took."""
+    spent = animation.report.seconds
+    return ", ".join(f"{seconds:.1f} s to {stage}" for stage, seconds in spent.items())
+
+
+def _distinct(several: tuple[Any, ...]) -> list[Any]:
+    return list({id(each): each for each in several}.values())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in a loaded file, wherever it is kept."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, nn.Module):
+        yield from value.parameters()
+        yield from value.buffers()
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _tensors(each)
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _tensors(each)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, Path | type):
+        for field in dataclasses.fields(value):
+            yield from _tensors(getattr(value, field.name))

@@ -1,0 +1,1 @@
+"""Camera control: networks that tell motion modules how the camera moves."""

@@ -1,0 +1,1 @@
+"""Camera paths in use: presets and files, as rays for CameraCtrl or poses for MotionCtrl."""

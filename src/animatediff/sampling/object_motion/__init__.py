@@ -1,0 +1,1 @@
+"""Paths of objects in use, as movement for MotionCtrl's object module."""

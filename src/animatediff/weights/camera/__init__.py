@@ -1,0 +1,1 @@
+"""The files of camera and object control: CameraCtrl, and MotionCtrl's two modules."""
