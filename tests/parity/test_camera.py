@@ -292,6 +292,10 @@ def test_windows_travel_and_scales_of_frames_go_with_it(
     assert (
         animator.animate(replace(request, scheduler="lcm", guidance=1.0)).latents.isfinite().all()
     )
+    larger = animator.animate(replace(request, hires=2.0, window_length=None, window_overlap=None))
+    assert larger.latents.shape[-1] == 2 * one.shape[-1]
+    several = animator.animate(replace(request, prompts={}, prompt="a fox AND an ox"))
+    assert several.latents.isfinite().all()
 
 
 def test_long_paths_are_encoded_in_windows_of_the_trained_length(

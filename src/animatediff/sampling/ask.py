@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -45,6 +46,10 @@ class Ask:
     def prompted(self) -> tuple[bool, ...]:
         """Whether each clip is conditioned on a prompt."""
         return tuple(row > 0 for row in range(self.rows.start, self.rows.stop))
+
+    def pick(self, without: Tensor, along: Tensor) -> Tensor:
+        """For each clip one of two tensors, the second if it is conditioned on a prompt."""
+        return torch.stack([along if prompted else without for prompted in self.prompted])
 
 
 PredictNoise = Callable[[Ask], Latents]

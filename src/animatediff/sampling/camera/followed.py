@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.camera.pose_encoder import FRAMES, PoseEncoder
+from animatediff.model.camera.pose_encoder import FRAMES, SQUARE, PoseEncoder
 from animatediff.model.camera.posed_attention import PosedAttention
 from animatediff.model.camera.projected_camera import ProjectedCamera
 from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
 from animatediff.sampling.camera.moves import is_moves, poses_of
 from animatediff.sampling.camera.options import check_paths
-from animatediff.sampling.camera.poses import rays, read_poses, seen_from_first
+from animatediff.sampling.camera.poses import Poses, rays, read_poses, seen_from_first
 from animatediff.sampling.scale import Scale
 from animatediff.sampling.scaled_names import parse_lora
 from animatediff.sampling.settled import Settled
@@ -60,11 +61,8 @@ def camera_of(
         poses = read_poses(path, num_frames=settled.num_frames)
     device = animated.unet.device
     if camera.encoder is not None and camera.merges is not None:
-        seen = rays(poses, width=settled.width, height=settled.height)
-        with torch.inference_mode():
-            levels = encoded_path(camera.encoder, seen.to(device))
         posed = PosedAttention(animated, camera.merges)
-        features = _by_site(levels, camera.merges)
+        features = _Features(poses, camera.encoder, tuple(camera.merges), device)
         try:
             yield (partial(_posed, posed=posed, features=features, scale=scale, settled=settled),)
         finally:
@@ -99,15 +97,32 @@ def encoded_path(
     return tuple(total / weight[:, None, None, None] for total in totals)
 
 
-def _by_site(
-    levels: tuple[Tensor, ...], sites: Mapping[str, object]
-) -> dict[str, Float[Tensor, "f c h w"]]:
-    """The level of each site: down blocks in order, up blocks from the smallest."""
-    found: dict[str, Tensor] = {}
-    for site in sites:
-        side, block, _ = site.split("_")
-        found[site] = levels[int(block) if side == "down" else len(levels) - 1 - int(block)]
-    return found
+@dataclass(frozen=True)
+class _Features:
+    """CameraCtrl's features of a path, computed once for each size of latents."""
+
+    poses: Poses
+    encoder: PoseEncoder
+    sites: tuple[str, ...]
+    device: torch.device
+    known: dict[tuple[int, int], dict[str, Tensor]] = field(
+        default_factory=dict[tuple[int, int], dict[str, Tensor]]
+    )
+
+    def at(self, ask: Ask) -> dict[str, Float[Tensor, "f _ _ _"]]:
+        """The features of each site, of every frame of the animation."""
+        height, width = ask.latents.shape[-2:]
+        if (height, width) not in self.known:
+            seen = rays(self.poses, width=SQUARE * width, height=SQUARE * height)
+            levels = encoded_path(self.encoder, seen.to(self.device))
+            self.known[height, width] = {site: _level(levels, site) for site in self.sites}
+        return self.known[height, width]
+
+
+def _level(levels: tuple[Tensor, ...], site: str) -> Tensor:
+    """The level of a site: down blocks in order, up blocks from the smallest."""
+    side, block, _ = site.split("_")
+    return levels[int(block) if side == "down" else len(levels) - 1 - int(block)]
 
 
 def _scales(ask: Ask, scale: Scale, settled: Settled) -> Float[Tensor, " bf"]:
@@ -119,7 +134,7 @@ def _posed(
     predict_noise: PredictNoise,
     *,
     posed: PosedAttention,
-    features: Mapping[str, Tensor],
+    features: _Features,
     scale: Scale,
     settled: Settled,
 ) -> PredictNoise:
@@ -127,7 +142,7 @@ def _posed(
         clips = len(ask.latents)
         now = {
             site: plane[ask.frames.to(plane.device)].repeat(clips, 1, 1, 1)
-            for site, plane in features.items()
+            for site, plane in features.at(ask).items()
         }
         with posed.given(now, _scales(ask, scale, settled)):
             return predict_noise(ask)
@@ -146,8 +161,7 @@ def _projected(
     def predict(ask: Ask) -> Latents:
         own = poses[ask.frames.to(poses.device)]
         # Without the prompt, the network was trained on poses of zeros.
-        rows = torch.stack([torch.zeros_like(own), own])[ask.rows]
-        now = rearrange(rows, "r f p -> (r f) p")
+        now = rearrange(ask.pick(torch.zeros_like(own), own), "r f p -> (r f) p")
         with camera.given(now, _scales(ask, scale, settled)):
             return predict_noise(ask)
 

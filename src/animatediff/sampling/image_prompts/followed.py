@@ -76,7 +76,7 @@ class FollowedPictures:
         without = repeat(
             self.nothing, "1 t c -> f (n t) c", f=len(frames), n=len(self.tracks)
         ).expand_as(followed)
-        rows = torch.stack([without, followed])[[int(along) for along in ask.prompted]]
+        rows = ask.pick(without, followed)
         mask = self.mask
         if mask is not None:
             mask = mask[frames.to(mask.device)].repeat(clips, 1, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -53,17 +54,9 @@ def object_motion_of(
         yield ()
         return
     drawn = movement(list(request.object_paths), num_frames=settled.num_frames)
-    size = (settled.height, settled.width)
-    fields = F.interpolate(drawn, size=size, mode="bilinear").to(animated.unet.device)
-    with torch.inference_mode():
-        nothing = _encoded(motion, torch.zeros_like(fields[:1]))
-        found = _encoded(motion, fields)
     layers = _layers(animated)
     added = AddedFeatures(layers, first=False)
-    planes = [
-        torch.stack([empty.expand_as(plane), plane])
-        for empty, plane in zip(nothing[: len(layers)], found[: len(layers)], strict=True)
-    ]
+    planes = _Planes(drawn.to(animated.unet.device), motion, len(layers))
     until = request.object_until
     try:
         yield (
@@ -71,6 +64,30 @@ def object_motion_of(
         )
     finally:
         added.remove()
+
+
+@dataclass(frozen=True)
+class _Planes:
+    """The features of a field of movement, computed once for each size of latents."""
+
+    drawn: Float[Tensor, "f 2 256 256"]
+    motion: LoadedObjectMotion
+    count: int
+    known: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = field(
+        default_factory=dict[tuple[int, int], "list[tuple[Tensor, Tensor]]"]
+    )
+
+    def at(self, ask: Ask) -> list[tuple[Tensor, Tensor]]:
+        """For each layer, the plane of no movement and those of every frame of the animation."""
+        height, width = ask.latents.shape[-2:]
+        if (height, width) not in self.known:
+            size = (SQUARE * height, SQUARE * width)
+            fields = F.interpolate(self.drawn, size=size, mode="bilinear")
+            nothing = _encoded(self.motion, torch.zeros_like(fields[:1]))
+            found = _encoded(self.motion, fields)
+            pairs = zip(nothing[: self.count], found[: self.count], strict=True)
+            self.known[height, width] = list(pairs)
+        return self.known[height, width]
 
 
 def movement(paths: list[str], *, num_frames: int) -> Float[Tensor, "f 2 256 256"]:
@@ -118,7 +135,7 @@ def _moving(
     predict_noise: PredictNoise,
     *,
     added: AddedFeatures,
-    planes: list[Tensor],
+    planes: _Planes,
     scale: Scale,
     until: float,
     settled: Settled,
@@ -128,8 +145,9 @@ def _moving(
             return predict_noise(ask)
         scales = scale.at(ask.frames.tolist(), step=ask.step, steps=settled.steps)
         now: list[Tensor] = []
-        for plane in planes:
-            rows = plane[ask.rows][:, ask.frames.to(plane.device)]
+        for nothing, plane in planes.at(ask):
+            own = plane[ask.frames.to(plane.device)]
+            rows = ask.pick(nothing.expand_as(own), own)
             counted = rows * rows.new_tensor(scales)[:, None, None, None]
             now.append(rearrange(counted, "r f c h w -> (r f) c h w"))
         with added.given(now):
