@@ -294,6 +294,8 @@ def test_windows_travel_and_scales_of_frames_go_with_it(
     )
     larger = animator.animate(replace(request, hires=2.0, window_length=None, window_overlap=None))
     assert larger.latents.shape[-1] == 2 * one.shape[-1]
+    inside = replace(request, windows_in="attention", window_length=4, window_overlap=2)
+    assert not torch.equal(animator.animate(inside).latents, one)
     several = animator.animate(replace(request, prompts={}, prompt="a fox AND an ox"))
     assert several.latents.isfinite().all()
 

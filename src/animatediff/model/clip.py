@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from einops import rearrange
+from jaxtyping import Shaped
+from torch import Tensor
+
 
 @dataclass
 class Clip:
@@ -21,3 +26,15 @@ class Clip:
 
     num_frames: int = 1
     view: tuple[int, ...] | None = None
+
+    def seen(self, rows: Shaped[Tensor, "bf ..."], *, clips: int) -> Shaped[Tensor, "bw ..."]:
+        """Of rows for every frame of every clip, those that attention sees now.
+
+        Args:
+            rows: the frames of a clip adjacent.
+            clips: how many there are.
+        """
+        if self.view is None:
+            return rows
+        index = torch.tensor(self.view, device=rows.device)
+        return rearrange(rows, "(b f) ... -> b f ...", b=clips)[:, index].flatten(0, 1)

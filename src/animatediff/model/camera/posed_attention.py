@@ -44,6 +44,7 @@ class PosedAttention:
     """
 
     def __init__(self, animated: AnimatedUNet, merges: Mapping[str, nn.Module]) -> None:
+        self._clip = animated.clip
         self._features: Mapping[str, Plane] = {}
         self._scales: Tensor | None = None
         self._handles: list[RemovableHandle] = []
@@ -77,8 +78,10 @@ class PosedAttention:
         def add(_layer: nn.Module, _inputs: Any, tokens: Tensor) -> Tensor | None:
             if self._scales is None:
                 return None
-            pose = rearrange(self._features[site], "bf c h w -> bf (h w) c").to(tokens)
-            scales = self._scales.to(tokens)[:, None, None]
+            clip, clips = self._clip, len(tokens) // self._clip.num_frames
+            planes = clip.seen(self._features[site], clips=clips)
+            pose = rearrange(planes, "bf c h w -> bf (h w) c").to(tokens)
+            scales = clip.seen(self._scales, clips=clips).to(tokens)[:, None, None]
             return tokens + scales * merge(tokens + pose)
 
         return add

@@ -51,6 +51,7 @@ class ProjectedCamera:
     """
 
     def __init__(self, animated: AnimatedUNet, weights: Mapping[str, CameraWeights]) -> None:
+        self._clip = animated.clip
         self._poses: Tensor | None = None
         self._scales: Tensor | None = None
         self._handles: list[RemovableHandle] = []
@@ -99,9 +100,12 @@ class ProjectedCamera:
                 return None
             before = self._residuals.pop(site)
             tokens = before + attended
-            poses = self._poses.to(tokens)[:, None].expand(-1, tokens.shape[1], -1)
+            clip, clips = self._clip, len(tokens) // self._clip.num_frames
+            poses = clip.seen(self._poses, clips=clips).to(tokens)
+            poses = poses[:, None].expand(-1, tokens.shape[1], -1)
+            scales = clip.seen(self._scales, clips=clips).to(tokens)[:, None, None]
             projected = own.projection(torch.cat([tokens, poses], dim=-1))
             # The block adds what it had before the attention.
-            return attended + self._scales.to(tokens)[:, None, None] * (projected - tokens)
+            return attended + scales * (projected - tokens)
 
         return project
