@@ -344,7 +344,7 @@ def _check_places(
         if value not in (row.default, None, "", ()):
             raise InputError(f"{row.field} cannot be set over the network; leave it out.")
     elif kind == "moves":
-        if value and not is_moves(value):
+        if value and not is_moves(str(value)):
             raise InputError(
                 f"{row.field} = {value!r:.80} is no camera move; over the network files of poses "
                 "cannot be named, so write one such as zoom-in:1.5."

@@ -77,8 +77,10 @@ def _rows(path: Path) -> list[list[float]]:
         if path.stat().st_size > MAX_BYTES:
             raise FileError(f"{path} is too large for a camera path; {wanted}.")
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"{path} cannot be read as a camera path: {reason_of(error)}.") from None
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
+    except UnicodeDecodeError:
+        raise FileError(f"{path} is no camera path; {wanted}.") from None
     try:
         rows: Any = json.loads(text) if text.lstrip().startswith("[") else _lines(text)
         found = [[float(number) for number in row] for row in rows]
