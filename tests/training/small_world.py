@@ -41,7 +41,7 @@ def write_small_world(work: Path, *, model: Path, motion: Path) -> Path:
 def write_small_art(work: Path, *, styles: Sequence[str]) -> None:
     """Only the art of a small world, with all its facts, for models that come with the package."""
     for style in styles:
-        stills = _stills(style, held_out=style in ("noto", "high-contrast"))
+        stills = _stills(style, held_out=style in ("noto", "high-contrast"), count=CLIPS)
         write_shards(map(_whole, stills), work / "stills" / style)
     write_shards(map(_whole, _clips()), work / "clips")
 
@@ -96,9 +96,9 @@ def _drawings(packages: Path, *, count: int, seed: int) -> tuple[np.ndarray, np.
     return small.repeat(upscaler.SCALE, axis=1).repeat(upscaler.SCALE, axis=2), small
 
 
-def _stills(style: str, *, held_out: bool) -> Iterator[Sample]:
-    for number in range(STILLS + 1):
-        split = "test" if number == STILLS else "train"
+def _stills(style: str, *, held_out: bool, count: int = STILLS) -> Iterator[Sample]:
+    for number in range(count + 1):
+        split = "test" if number == count else "train"
         yield Sample(f"{number}_{style}", _facts(number, style, split, held_out), _drawn(number))
 
 
