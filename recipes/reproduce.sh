@@ -70,7 +70,7 @@ once transfer measured evaluate transfer
 # Fig. 6: the domain adapter learns the look of degraded footage; motion modules with and, to compare, without it.
 trained=$work/reproduce
 mkdir -p "$trained"
-once adapter train 1500 domain-adapter --degraded --variations 16 --learning-rate 2e-3 --output "$trained/adapter.safetensors"
+once adapter train 1500 domain-adapter --degraded --rank 16 --variations 16 --learning-rate 2e-3 --output "$trained/adapter.safetensors"
 looked() { # looked NAME OPTION...: continue training motion modules on that footage
     local name=$1
     shift
@@ -83,9 +83,9 @@ once ablation-adapter measured ablation adapter --adapter "$trained/adapter.safe
     --adapted "$trained/adapted.safetensors" --unadapted "$trained/unadapted.safetensors"
 
 # Sec. 5.3: the Transformer and a convolution of equal size, both from nothing, on the same clips, noise and timesteps.
-once transformer train 2200 motion --clips 600 --variations 3 --frames "$frames" --batch-size 1 \
+once transformer train 2200 motion --family emoji --clips 600 --variations 3 --frames "$frames" --batch-size 1 \
     --output "$trained/transformer.safetensors"
-once convolution train 2200 motion-convolution --clips 600 --variations 3 --frames "$frames" --batch-size 1 \
+once convolution train 2200 motion-convolution --family emoji --clips 600 --variations 3 --frames "$frames" --batch-size 1 \
     --output "$trained/convolution.safetensors"
 once ablation-module measured ablation module --motion "$trained/transformer.safetensors" \
     --rival "$trained/convolution.safetensors"
@@ -100,7 +100,7 @@ once control train 1500 control --hint canny --output "$trained/canny.safetensor
 once ablation-control measured ablation control --control "$trained/canny.safetensors" --hint canny
 
 # Table 1, with a second held-out style beside the packaged ones.
-once high-contrast train 400 personalise-lora --data "$work/stills/high-contrast" --layout webdataset \
+once high-contrast train 400 personalise-lora --rank 16 --data "$work/stills/high-contrast" --layout webdataset \
     --output "$trained/high-contrast.safetensors"
 once table1 run evaluate table1 --work "$work" --results "$results" --progress none "${table[@]}" \
     --more "$trained/high-contrast.safetensors"
