@@ -37,6 +37,10 @@ if [ -n "$quick" ]; then
     ranks=(2 8)
     clips=(5 50)
     scorer=(--views 1)
+    footage=(--clips 4 --variations 1)
+    stock=(--clips 4 --variations 1)
+    all=(--clips 4 --variations 1)
+    few=(--clips 4)
     move=pan-right:0.5
 else
     frames=16
@@ -45,6 +49,10 @@ else
     ranks=(2 8 32 128)
     clips=(1 5 50 500)
     scorer=()
+    footage=(--variations 16)
+    stock=(--clips 100 --variations 3)
+    all=(--clips 600 --variations 3)
+    few=()
     move=zoom-in:0.6
 fi
 steps() { # steps N: N, or 2 with --quick
@@ -70,11 +78,12 @@ once transfer measured evaluate transfer
 # Fig. 6: the domain adapter learns the look of degraded footage; motion modules with and, to compare, without it.
 trained=$work/reproduce
 mkdir -p "$trained"
-once adapter train 1500 domain-adapter --degraded --rank 16 --variations 16 --learning-rate 2e-3 --output "$trained/adapter.safetensors"
+once adapter train 1500 domain-adapter --degraded --rank 16 "${footage[@]}" --learning-rate 2e-3 \
+    --output "$trained/adapter.safetensors"
 looked() { # looked NAME OPTION...: continue training motion modules on that footage
     local name=$1
     shift
-    train 1500 motion --motion emoji --degraded --clips 100 --variations 3 --frames "$((frames / 2))" --batch-size 1 \
+    train 1500 motion --motion emoji --degraded "${stock[@]}" --frames "$((frames / 2))" --batch-size 1 \
         --output "$trained/$name.safetensors" "$@"
 }
 once adapted looked adapted --adapter "$trained/adapter.safetensors"
@@ -83,9 +92,9 @@ once ablation-adapter measured ablation adapter --adapter "$trained/adapter.safe
     --adapted "$trained/adapted.safetensors" --unadapted "$trained/unadapted.safetensors"
 
 # Sec. 5.3: the Transformer and a convolution of equal size, both from nothing, on the same clips, noise and timesteps.
-once transformer train 2200 motion --family emoji --clips 600 --variations 3 --frames "$frames" --batch-size 1 \
+once transformer train 2200 motion --family emoji "${all[@]}" --frames "$frames" --batch-size 1 \
     --output "$trained/transformer.safetensors"
-once convolution train 2200 motion-convolution --family emoji --clips 600 --variations 3 --frames "$frames" --batch-size 1 \
+once convolution train 2200 motion-convolution --family emoji "${all[@]}" --frames "$frames" --batch-size 1 \
     --output "$trained/convolution.safetensors"
 once ablation-module measured ablation module --motion "$trained/transformer.safetensors" \
     --rival "$trained/convolution.safetensors"
@@ -96,12 +105,12 @@ once ablation-clips measured ablation motion-lora-clips --clips "${clips[@]}" --
 once ablation-composition measured ablation composition
 
 # Sec. 5.4: a control network of edges, trained on single pictures; the motion module stays as it is.
-once control train 1500 control --hint canny --output "$trained/canny.safetensors"
+once control train 1500 control --hint canny ${few[@]+"${few[@]}"} --output "$trained/canny.safetensors"
 once ablation-control measured ablation control --control "$trained/canny.safetensors" --hint canny
 
 # Table 1, with a second held-out style beside the packaged ones.
 once high-contrast train 400 personalise-lora --rank 16 --data "$work/stills/high-contrast" --layout webdataset \
-    --output "$trained/high-contrast.safetensors"
+    ${few[@]+"${few[@]}"} --output "$trained/high-contrast.safetensors"
 once table1 run evaluate table1 --work "$work" --results "$results" --progress none "${table[@]}" \
     --more "$trained/high-contrast.safetensors"
 
