@@ -14,8 +14,8 @@ from PIL import Image
 
 import animatediff
 from animatediff import AnimationRequest, Animator, InputError, load_request
+from animatediff.sampling.choices import Choices
 from animatediff.sampling.lora_cache import LoraCache
-from animatediff.sampling.request import Choices
 
 
 @pytest.fixture(scope="module")

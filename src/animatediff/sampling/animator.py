@@ -28,6 +28,7 @@ from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import Around, PredictNoise
 from animatediff.sampling.camera.followed import camera_of
 from animatediff.sampling.changed_weights import ChangedWeights, changed_weights
+from animatediff.sampling.choices import Choices, Files, chosen, frames_in
 from animatediff.sampling.conditions import Texts, read_texts
 from animatediff.sampling.control.build import build_controls, sparse_pictures
 from animatediff.sampling.control.colours import like_their_pictures
@@ -50,14 +51,7 @@ from animatediff.sampling.motion_strength import motion_strength_of
 from animatediff.sampling.object_motion.followed import object_motion_of
 from animatediff.sampling.regions.shares import region_shares
 from animatediff.sampling.report import report_on
-from animatediff.sampling.request import (
-    AnimationRequest,
-    Choices,
-    Files,
-    check_request,
-    chosen,
-    frames_in,
-)
+from animatediff.sampling.request import AnimationRequest, check_request
 from animatediff.sampling.schedulers import Sampler
 from animatediff.sampling.settled import Model, Settled, settle
 from animatediff.sampling.text_rows import weights_of

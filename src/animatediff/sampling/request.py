@@ -6,11 +6,9 @@ Importing it needs neither torch nor a model, so that a request that cannot be i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
-from os import PathLike, fspath
-from typing import Any, Literal, TypedDict, cast
+from typing import Any
 
 from animatediff.config import from_table
 from animatediff.errors import InputError
@@ -43,8 +41,6 @@ from animatediff.sampling.control.options import (
     ControlStrengths,
     ControlTypes,
     ControlWeights,
-    LatentsName,
-    MissingName,
     Sparse,
     SparseColours,
     SparseHinted,
@@ -55,7 +51,6 @@ from animatediff.sampling.control.options import (
 )
 from animatediff.sampling.control.settings import check_controls
 from animatediff.sampling.image_prompts.options import (
-    BetweenName,
     ImageEncoderName,
     IpAdapters,
     IpBetween,
@@ -67,7 +62,6 @@ from animatediff.sampling.image_prompts.options import (
 )
 from animatediff.sampling.image_prompts.settings import check_image_prompts
 from animatediff.sampling.image_to_video.options import (
-    AffinityName,
     ImageColours,
     ImageMotion,
     ImageMotionScale,
@@ -76,15 +70,9 @@ from animatediff.sampling.image_to_video.options import (
     ImagePower,
     ImageScale,
     ImageWay,
-    WayChoice,
     check_image_to_video,
 )
-from animatediff.sampling.keyframes import (
-    InterpolationName,
-    checked_prompts,
-    joined,
-    positions_of,
-)
+from animatediff.sampling.keyframes import checked_prompts, joined, positions_of
 from animatediff.sampling.options.files import (
     MAX_LORAS,
     Adapter,
@@ -96,22 +84,19 @@ from animatediff.sampling.options.files import (
     Motion,
     MotionLoras,
     Numerics,
-    NumericsName,
     Vae,
 )
 from animatediff.sampling.options.guidance import (
     FreeU,
-    FreeUName,
     Guidance,
     GuidanceFrom,
     GuidanceMethod,
-    GuidanceMethodName,
     GuidanceRescale,
     MotionGuidance,
     PerturbedAttention,
     check_guidance_method,
 )
-from animatediff.sampling.options.hires import Hires, HiresBy, HiresMethod, HiresStrength
+from animatediff.sampling.options.hires import Hires, HiresMethod, HiresStrength
 from animatediff.sampling.options.motion import (
     MotionEffect,
     MotionEffectMask,
@@ -138,7 +123,6 @@ from animatediff.sampling.options.prompt import (
     MAX_PROMPT,
     ClosedLoop,
     Emphasis,
-    EmphasisName,
     Hold,
     Interpolation,
     NegativePrompt,
@@ -151,21 +135,13 @@ from animatediff.sampling.options.sampler import (
     FreeInit,
     Precision,
     Scheduler,
-    SchedulerName,
     Seed,
     Steps,
 )
 from animatediff.sampling.prompt_syntax import take_loras
-from animatediff.sampling.regions.options import (
-    SOFT,
-    Regions,
-    RegionSoft,
-    check_regions,
-)
+from animatediff.sampling.regions.options import SOFT, Regions, RegionSoft, check_regions
 from animatediff.sampling.scaled_names import parse_adapter, parse_lora
 from animatediff.sampling.video_to_video.options import (
-    GIVEN_FRAMES,
-    FramesInMemory,
     Init,
     InitFit,
     InitPrompt,
@@ -183,13 +159,8 @@ from animatediff.sampling.windows.options import (
     ContextWeights,
     Loop,
     Noise,
-    NoiseName,
-    WindowPlace,
     WindowsIn,
 )
-from animatediff.sampling.windows.plan import WindowSchedule
-from animatediff.sampling.windows.weights import WindowWeights
-from animatediff.video.fit import FitName
 
 SCHEMA = 1
 MAX_RATE = 40
@@ -481,118 +452,6 @@ class AnimationRequest:
         return from_table(fields, cls, source="The stored request").validated()
 
 
-class Files(TypedDict, total=False):
-    """The fields of a request that name files, for type checkers; ``Animator.load`` takes them."""
-
-    motion: str
-    loras: Sequence[str]
-    vae: str
-    embeddings: Sequence[str]
-    adapter: str
-    motion_loras: Sequence[str]
-    controls: Sequence[str]
-    ip_adapters: Sequence[str]
-    image_encoder: str
-    camera: str
-    object_motion: str
-    family: str
-    numerics: NumericsName
-
-
-class Choices(Files, total=False):
-    """The fields of a request except the prompt, for type checkers; ``Animator.animate`` takes them."""
-
-    negative_prompt: str
-    prompts: Mapping[str, str]
-    negative_prompts: Mapping[str, str]
-    regions: Sequence[str]
-    region_soft: float
-    interpolation: InterpolationName
-    hold: float
-    closed_loop: bool
-    loop: bool
-    window_schedule: WindowSchedule | None
-    window_length: int | None
-    window_overlap: int | None
-    window_stride: int
-    windows_in: WindowPlace
-    noise: NoiseName
-    window_weights: WindowWeights
-    hires: float
-    hires_strength: float
-    hires_by: HiresBy
-    pingpong: bool
-    interpolate: int
-    interpolator: str
-    vae_tile: int
-    upscale: int | None
-    upscaler: str
-    model: str
-    clip_skip: int | None
-    emphasis: EmphasisName
-    num_frames: int | None
-    fps: Fraction | int | float | str | None
-    width: int | None
-    height: int | None
-    steps: int | None
-    guidance: float | None
-    guidance_method: GuidanceMethodName
-    guidance_from: float
-    guidance_rescale: float
-    perturbed_attention: float
-    free_u: FreeUName
-    motion_guidance: float | None
-    motion_scale: Sequence[str]
-    motion_effect: Sequence[str]
-    motion_scale_mask: str
-    motion_effect_mask: str
-    scheduler: SchedulerName | None
-    free_init: int
-    seed: int
-    init: str | PathLike[str] | FramesInMemory
-    strength: float | None
-    start_step: int | None
-    invert: bool
-    init_prompt: str
-    init_fit: FitName
-    sound: bool
-    control_inputs: Sequence[str]
-    control_preprocess: Sequence[str]
-    control_types: Sequence[str]
-    control_ranges: Sequence[str]
-    control_strengths: Sequence[str]
-    control_weights: Sequence[str]
-    control_modes: Sequence[str]
-    control_masks: Sequence[str]
-    control_missing: MissingName
-    control_fit: FitName
-    sparse: Sequence[str]
-    sparse_hinted: float
-    sparse_others: float
-    sparse_motion: float
-    sparse_nearest: bool
-    sparse_latents: LatentsName
-    sparse_colours: bool
-    ip_images: Sequence[str]
-    ip_strengths: Sequence[str]
-    ip_weights: Sequence[str]
-    ip_ranges: Sequence[str]
-    ip_masks: Sequence[str]
-    ip_between: BetweenName
-    image: str
-    image_way: WayChoice
-    image_motion: AffinityName
-    image_motion_scale: float
-    image_power: float
-    image_scale: float
-    image_pinned: bool
-    image_colours: bool
-    camera_path: str
-    object_paths: Sequence[str]
-    object_until: float
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
-
-
 def check_request(request: object) -> None:
     """Raise if something else than a request is given, such as a prompt alone.
 
@@ -605,37 +464,6 @@ def check_request(request: object) -> None:
             f"An AnimationRequest is needed, not a {type(request).__name__}; write "
             f"AnimationRequest({shown})."
         )
-
-
-def chosen(
-    request: AnimationRequest | str, choices: Choices, *, loras: tuple[str, ...] = ()
-) -> AnimationRequest:
-    """A request, or one for a prompt, with some fields replaced.
-
-    Args:
-        request: the request, or only its prompt.
-        choices: fields that replace the request's.
-        loras: those for a request that names none.
-
-    Raises:
-        InputError: it is neither a request nor a prompt.
-    """
-    if isinstance(request, str):
-        request = AnimationRequest(request)
-    check_request(request)
-    changes: dict[str, Any] = {"loras": request.loras or loras, **choices}
-    init = changes.get("init", "")
-    if isinstance(init, PathLike):
-        changes["init"] = fspath(cast("PathLike[str]", init))
-    elif not isinstance(init, str):
-        changes["init"] = GIVEN_FRAMES
-    return replace(request, **changes)
-
-
-def frames_in(choices: Choices) -> FramesInMemory | None:
-    """The frames in memory that a call gave as ``init``, if it did."""
-    init = choices.get("init")
-    return None if init is None or isinstance(init, str | PathLike) else init
 
 
 def _lists() -> tuple[Declared, ...]:
