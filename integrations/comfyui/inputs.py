@@ -89,13 +89,7 @@ def _input(row: Declared) -> tuple[Any, dict[str, Any]]:
             "step": 0.1,
         }
     if row.field == "fps":
-        return "FLOAT", {
-            **facts,
-            "default": 8.0,
-            "min": option.least,
-            "max": option.most,
-            "step": 0.001,
-        }
+        return "FLOAT", {**facts, "default": 0.0, "min": 0.0, "max": option.most, "step": 0.001}
     return "STRING", {**facts, "default": "", "multiline": row.field.endswith("prompt")}
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
-from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.request import SCHEMA, AnimationRequest
 
 from .inputs import request_fields, request_inputs
 
@@ -67,7 +67,7 @@ class AnimateOnServer:
             with tempfile.TemporaryDirectory() as folder:
                 path = client.download(done.results[0], Path(folder) / "frames.png")
                 video = Video.load(path)
-        request = {**done.request, **(done.resolved or {})}
+        request = {"schema": SCHEMA, **done.request, **(done.resolved or {})}
         return _images(video.frames), float(video.fps), json.dumps(request)
 
 

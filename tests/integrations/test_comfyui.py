@@ -70,7 +70,7 @@ class Comfy:
         known = {**inputs["required"], **inputs.get("optional", {})}
         assert set(given) <= set(known)
         values = {
-            name: given.get(name, _default(kind, facts))
+            name: given[name] if name in given else _default(kind, facts)
             for name, (kind, facts) in known.items()
             if name in given or name in inputs["required"]
         }
