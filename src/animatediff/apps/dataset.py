@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,8 +19,8 @@ from animatediff.apps.progress import ProgressStyle, open_progress
 from animatediff.errors import FileError, InputError
 
 if TYPE_CHECKING:
-    from animatediff.data.builds.samples import Encoder
-    from animatediff.data.builds.write import BuildReport
+    from animatediff.data.builds.samples import BuildOptions, Encoder
+    from animatediff.data.builds.write import BuildReport, Labour
     from animatediff.data.decoding.media import Limits
     from animatediff.data.layouts.listing import Listing
 
@@ -118,6 +120,9 @@ class Build:
     """Seconds after which decoding a clip is stopped."""
     device: str = "auto"
     """Where the model runs: auto, cpu, cuda, cuda:1 or mps."""
+    ray: Annotated[str | None, optional("ADDRESS", default="this machine")] = None
+    """Build on a Ray cluster: its address, auto for the one of this machine, or local to start one. Then
+    --workers is the number of actors; by default one for each GPU, or for each node."""
     threads: Annotated[int | None, optional("N")] = None
     """CPU threads of the model."""
     progress: ProgressStyle = "auto"
@@ -220,19 +225,39 @@ def _build(options: Build) -> int:
                 stage = name
             progress.at(done)
 
-        report = build_shards(
-            listing,
-            options.output,
-            wanted,
-            encoder=encoder,
-            workers=options.workers or os.cpu_count() or 1,
-            limits=limits,
-            watch=watch,
-        )
+        with _labour(options, wanted, limits) as labour:
+            report = build_shards(
+                listing,
+                options.output,
+                wanted,
+                encoder=encoder,
+                workers=options.workers or os.cpu_count() or 1,
+                limits=limits,
+                labour=labour,
+                watch=watch,
+            )
         facts = asdict(report) | {"output": str(options.output)}
         text = json.dumps(facts, indent=1) if options.json else _summary(report, options.output)
         progress.tell("report", text, facts)
     return 0
+
+
+@contextlib.contextmanager
+def _labour(options: Build, wanted: BuildOptions, limits: Limits) -> Generator[Labour | None]:
+    """The cluster that --ray names; ``None`` for this machine."""
+    if options.ray is None:
+        yield None
+        return
+    from animatediff.apps.cluster.building import OnCluster, Order
+    from animatediff.apps.cluster.crew import ClusterOptions
+
+    order = Order(wanted, options.model, limits, options.device, options.threads)
+    cluster = ClusterOptions(options.ray, options.workers or 0, options.device, options.threads)
+    labour = OnCluster(order, cluster)
+    try:
+        yield labour
+    finally:
+        labour.close()
 
 
 def _summary(report: BuildReport, output: Path) -> str:

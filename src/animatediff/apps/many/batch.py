@@ -16,9 +16,9 @@ from animatediff.options.declaration import Option
 from animatediff.sampling.request import AnimationRequest
 
 if TYPE_CHECKING:
+    from animatediff.apps.cluster.crew import ClusterOptions
     from animatediff.apps.many.estimate import Pace
     from animatediff.apps.many.plan import Item, Plan
-    from animatediff.apps.many.ray_cluster import ClusterOptions
     from animatediff.apps.many.studio import Studio
     from animatediff.apps.many.work import Outcome
 
@@ -169,7 +169,7 @@ def cluster_of(options: BatchOptions) -> ClusterOptions | None:
         raise InputError("--workers is for --ray; without it, this machine draws one by one.")
     if not options.ray:
         return None
-    from animatediff.apps.many.ray_cluster import ClusterOptions
+    from animatediff.apps.cluster.crew import ClusterOptions
 
     return ClusterOptions(options.ray, options.workers, options.device, options.threads)
 
@@ -218,11 +218,10 @@ def run_plan(
 
     try:
         if cluster is not None:
-            from animatediff.apps.many.estimate import Pace
-            from animatediff.apps.many.ray_cluster import work_on_cluster
+            from animatediff.apps.cluster.drawing import work_on_cluster
 
             outcome = work_on_cluster(
-                pending, plan=plan, options=cluster, pace=Pace(), progress=progress, after=after
+                pending, plan=plan, options=cluster, progress=progress, after=after
             )
         else:
             from animatediff.apps.many.studio import Studio

@@ -10,11 +10,11 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -71,6 +71,97 @@ class BuildReport:
     shards: int
 
 
+Looked = tuple[str, ClipFacts]
+"""The SHA-256 of a clip's bytes, and what the clip is."""
+
+
+class Labour(Protocol):
+    """Who does the work of a build: this machine (``Here``), or a cluster."""
+
+    def look(
+        self, entries: Sequence[ClipEntry], known: FactsCache
+    ) -> Iterator[tuple[ClipEntry, Looked | FileError]]:
+        """Hash and measure clips, in order; what is known is not measured again."""
+        ...
+
+    def make(
+        self, plans: Sequence[Planned]
+    ) -> Iterator[tuple[Planned, Mapping[str, bytes] | FileError]]:
+        """Decode and encode samples, in order: the files of each, by suffix."""
+        ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """This machine: several clips are decoded at once, and encoded one by one.
+
+    Attributes:
+        options: of the build.
+        encoder: encodes the samples; ``None`` stores frames alone.
+        workers: clips that are decoded at once.
+        limits: of decoding.
+    """
+
+    options: BuildOptions
+    encoder: Encoder | None
+    workers: int = 1
+    limits: Limits | None = None
+
+    def look(
+        self, entries: Sequence[ClipEntry], known: FactsCache
+    ) -> Iterator[tuple[ClipEntry, Looked | FileError]]:
+        """As ``Labour`` says."""
+
+        def job(decoder: Decoder, entry: ClipEntry) -> Looked:
+            source = sha256_of_clip(entry.media)
+            return source, known[window_of(entry, source)] or measured(decoder, entry)
+
+        return in_order(entries, job, workers=self.workers, limits=self.limits)
+
+    def make(
+        self, plans: Sequence[Planned]
+    ) -> Iterator[tuple[Planned, Mapping[str, bytes] | FileError]]:
+        """As ``Labour`` says."""
+
+        def job(decoder: Decoder, plan: Planned) -> Frames:
+            return decoded(decoder, plan, self.options)
+
+        for plan, frames in in_order(plans, job, workers=self.workers, limits=self.limits):
+            if isinstance(frames, FileError):
+                yield plan, frames
+            else:
+                yield plan, members_of(plan, frames, self.options, self.encoder)
+
+
+def window_of(entry: ClipEntry, source: str) -> str:
+    """What the properties of a clip are stored under."""
+    return f"{source} {entry.start} {entry.end}"
+
+
+def measured(decoder: Decoder, entry: ClipEntry) -> ClipFacts:
+    """What a clip is.
+
+    Raises:
+        FileError: it cannot be decoded.
+    """
+    return decoder.measure(entry.media, start=entry.start, end=entry.end)[0]
+
+
+def decoded(decoder: Decoder, plan: Planned, options: BuildOptions) -> Frames:
+    """The frames of a sample.
+
+    Raises:
+        FileError: the clip cannot be decoded, or has fewer frames than it had.
+    """
+    video = decoder.decode(
+        plan.entry.media, fps=options.fps, start=plan.start, count=plan.count, size=options.size
+    )
+    if video.num_frames < plan.count:
+        path = plan.entry.media.path
+        raise FileError(f"{path} gave {video.num_frames} of {plan.count} frames; get it again.")
+    return video.frames
+
+
 def build_shards(
     listing: Listing,
     folder: Path,
@@ -80,6 +171,7 @@ def build_shards(
     per_shard: int = 256,
     workers: int = 1,
     limits: Limits | None = None,
+    labour: Labour | None = None,
     watch: Watch | None = None,
 ) -> BuildReport:
     """Make a dataset's samples, or the missing ones.
@@ -92,6 +184,7 @@ def build_shards(
         per_shard: the most samples of a file.
         workers: number of clips to decode at once.
         limits: limits of decoding.
+        labour: does the work; this machine if ``None``.
         watch: called with the stage, the number of finished clips and their total.
 
     Raises:
@@ -107,33 +200,19 @@ def build_shards(
     )
     quarantine.note_rows(listing.broken)
     quarantine.check()
+    labour = labour or Here(options, encoder, workers, limits)
     plans, left_out = _plan_all(
-        listing, folder, options, encoder, quarantine, workers=workers, limits=limits, watch=watch
+        listing, folder, options, encoder, quarantine, labour=labour, watch=watch
     )
     there, dropped = keep_only({plan.key for plan in plans}, folder)
     missing = [plan for plan in plans if plan.key not in there]
-
-    def decode(decoder: Decoder, plan: Planned) -> Frames:
-        video = decoder.decode(
-            plan.entry.media,
-            fps=options.fps,
-            start=plan.start,
-            count=plan.count,
-            size=options.size,
-        )
-        if video.num_frames < plan.count:
-            path = plan.entry.media.path
-            raise FileError(f"{path} gave {video.num_frames} of {plan.count} frames; get it again.")
-        return video.frames
-
     made = 0
     writer = ShardWriter(folder, per_shard)
-    decoded = in_order(missing, decode, workers=workers, limits=limits)
-    for number, (plan, frames) in enumerate(decoded, 1):
-        if isinstance(frames, FileError):
-            quarantine.set_aside(plan.entry.key, str(frames))
+    for number, (plan, members) in enumerate(labour.make(missing), 1):
+        if isinstance(members, FileError):
+            quarantine.set_aside(plan.entry.key, str(members))
         else:
-            writer.add(plan.key, _members_of(plan, frames, options, encoder))
+            writer.add(plan.key, members)
             made += 1
         if watch is not None:
             watch("encode", number, len(missing))
@@ -155,29 +234,18 @@ def _plan_all(
     encoder: Encoder | None,
     quarantine: Quarantine,
     *,
-    workers: int,
-    limits: Limits | None,
+    labour: Labour,
     watch: Watch | None,
 ) -> tuple[list[Planned], Counter[str]]:
     seen = FactsCache(folder / CACHE_FILE)
-
-    def look(decoder: Decoder, entry: ClipEntry) -> tuple[str, str, ClipFacts]:
-        source = sha256_of_clip(entry.media)
-        window = f"{source} {entry.start} {entry.end}"
-        facts = seen[window]
-        if facts is None:
-            facts, _ = decoder.measure(entry.media, start=entry.start, end=entry.end)
-        return source, window, facts
-
     plans: dict[str, Planned] = {}
     left_out: Counter[str] = Counter()
-    looked = in_order(listing.entries, look, workers=workers, limits=limits)
-    for number, (entry, result) in enumerate(looked, 1):
+    for number, (entry, result) in enumerate(labour.look(listing.entries, seen), 1):
         if isinstance(result, FileError):
             quarantine.set_aside(entry.key, str(result))
         else:
-            source, window, facts = result
-            seen.keep(window, facts)
+            source, facts = result
+            seen.keep(window_of(entry, source), facts)
             windows, none = plan_samples(facts, start=entry.start, options=options)
             left_out += none
             for start, count in windows:
@@ -216,7 +284,7 @@ def _claim(folder: Path, options: BuildOptions, encoder: Encoder | None) -> None
         raise FileError(f"{path} is broken; delete {folder} and build it again.") from None
 
 
-def _members_of(
+def members_of(
     plan: Planned, frames: Frames, options: BuildOptions, encoder: Encoder | None
 ) -> dict[str, bytes]:
     """Return the files of one sample, by suffix."""

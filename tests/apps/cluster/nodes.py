@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from animatediff.apps.many.ray_cluster import facts_of_this_process, packed
+from animatediff.apps.cluster.crew import packed, versions_here
 from animatediff.sampling.request import AnimationRequest
 
 ROOT = Path(__file__).parents[3]
@@ -67,7 +67,7 @@ class StubWorker:
         pass
 
     def hello(self) -> bytes:
-        return packed_json(facts_of_this_process())
+        return packed(versions_here())
 
     def draw(self, text: str) -> bytes:
         request = AnimationRequest.from_json(text)
@@ -92,10 +92,4 @@ class OldWorker(StubWorker):
     """A worker of another version."""
 
     def hello(self) -> bytes:
-        return packed_json(facts_of_this_process() | {"torch": "1.0"})
-
-
-def packed_json(table: dict[str, str]) -> bytes:
-    import json
-
-    return json.dumps(table).encode()
+        return packed(versions_here() | {"torch": "1.0"})
