@@ -121,7 +121,7 @@ class Build:
     device: str = "auto"
     """Where the model runs: auto, cpu, cuda, cuda:1 or mps."""
     ray: Annotated[str | None, optional("ADDRESS", default="this machine")] = None
-    """Build on a Ray cluster: its address, auto for the one of this machine, or local to start one. Then
+    """Build on a Ray cluster: its address, auto for this machine's, or local to start one. With it,
     --workers is the number of actors; by default one for each GPU, or for each node."""
     threads: Annotated[int | None, optional("N")] = None
     """CPU threads of the model."""
