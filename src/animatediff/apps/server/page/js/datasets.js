@@ -12,10 +12,11 @@ export function datasetsPage() {
   const report = h("div", { class: "report", "aria-live": "polite" });
   const frames = h("input", { id: uid("frames"), type: "number", min: 1, max: 1024, value: 16, class: "short" });
   const fps = h("input", { id: uid("fps"), type: "text", inputmode: "decimal", value: "8", class: "short" });
-  let watched = null;
+  let turn = 0;
 
   const show = async (name) => {
-    watched = name;
+    turn += 1;
+    const own = turn;
     for (;;) {
       let check;
       try {
@@ -24,7 +25,7 @@ export function datasetsPage() {
         fill(report, h("p", { class: "problem" }, error.message));
         return;
       }
-      if (watched !== name || !report.isConnected) return;
+      if (own !== turn || !report.isConnected) return;
       fill(report, described(name, check));
       if (check.state !== "running") return;
       await new Promise((done) => setTimeout(done, EVERY));

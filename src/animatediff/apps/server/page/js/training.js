@@ -14,25 +14,28 @@ export function trainingPage() {
   const list = h("ul", { class: "rows runs" });
   const shown = h("div", { class: "run" });
   let watched = null;
+  let turn = 0;
 
   const watch = async (name) => {
     watched = name;
+    turn += 1;
+    const own = turn;
     const points = [];
     for (const row of list.querySelectorAll("button")) row.setAttribute("aria-pressed", String(row.dataset.run === name));
     for (;;) {
       try {
         const run = await api.run(name, { after: points.at(-1)?.step ?? 0 });
-        if (watched !== name) return;
+        if (own !== turn) return undefined;
         // A run that was begun again is behind what is drawn.
         if (run.step < (points.at(-1)?.step ?? 0)) return watch(name);
         points.push(...run.points.filter(({ loss }) => loss !== null));
         if (shown.parentElement) draw(shown, name, run, points);
       } catch (error) {
         fill(shown, h("p", { class: "problem" }, error.message));
-        return;
+        return undefined;
       }
       await new Promise((done) => setTimeout(done, EVERY));
-      if (watched !== name || !shown.isConnected) return;
+      if (own !== turn || !shown.isConnected) return undefined;
     }
   };
 
