@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("ray")
-
 from animatediff.apps.cli import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]

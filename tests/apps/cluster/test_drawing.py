@@ -13,9 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("ray")
-
 from tests.apps.cluster.nodes import OldWorker, StubWorker
 
 from animatediff.apps.cli import main

@@ -96,8 +96,9 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if scope["path"].startswith(GUARDED):
-                    headers.setdefault("cache-control", "no-store")
+                # The page's files are asked for anew each time, so that an upgrade is seen at once.
+                guarded = scope["path"].startswith(GUARDED)
+                headers.setdefault("cache-control", "no-store" if guarded else "no-cache")
             await send(message)
 
         try:
