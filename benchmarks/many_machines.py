@@ -87,7 +87,7 @@ def main() -> None:
             path.with_suffix(".txt").write_text("clouds")
     entries = list_clips(clips).entries
     options = BuildOptions(size=(256, 256), fps=Fraction(8), frames=16, longest=64, pixels=True)
-    builder = Builder(Order(options, "none", Limits(), "cpu", 1))
+    builder = Builder(Order(options, "none", Limits(), "cpu", 1, {}))
     source = json.loads(json.dumps(unpacked(builder.hash(entries[0]))[0]))["sha256"]
     plans = [Planned("0" * 32, entry, source, 0.0, 64) for entry in entries]
 
@@ -102,6 +102,7 @@ def main() -> None:
         "measure_cpu_seconds": of_all(builder.measure, list(entries)),
         "decode_and_store_cpu_seconds": of_all(builder.make, plans),
     }
+    stored = len(builder.make(plans[0]))
     # The decoder's process is counted when it has ended.
     before = cpu_seconds()
     builder._decoder.close()
@@ -110,7 +111,7 @@ def main() -> None:
         "clip": f"{SECONDS} s of {WIDTH}x{HEIGHT} at {RATE} fps",
         "clip_bytes": sum(p.stat().st_size for p in clips.glob("*.mp4")) // given.clips,
         "sample": "64 frames of 256x256 at 8 fps",
-        "sample_pixels_bytes": len(builder.make(plans[0])),
+        "sample_pixels_bytes": stored,
         **seconds,
     }
     print(

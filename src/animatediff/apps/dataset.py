@@ -250,8 +250,10 @@ def _labour(options: Build, wanted: BuildOptions, limits: Limits) -> Generator[L
         return
     from animatediff.apps.cluster.building import OnCluster, Order
     from animatediff.apps.cluster.crew import ClusterOptions
+    from animatediff.model.fast.linear_library import choices_here
 
-    order = Order(wanted, options.model, limits, options.device, options.threads)
+    libraries = choices_here()
+    order = Order(wanted, options.model, limits, options.device, options.threads, libraries)
     cluster = ClusterOptions(options.ray, options.workers or 0, options.device, options.threads)
     labour = OnCluster(order, cluster)
     try:

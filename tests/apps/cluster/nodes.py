@@ -63,7 +63,7 @@ def two_nodes(folder: Path) -> Generator[Any]:
 class StubWorker:
     """Draws frames that are a function of the request; some requests are told to go wrong."""
 
-    def __init__(self, device: str, threads: int | None) -> None:
+    def __init__(self, device: str, threads: int | None, libraries: object) -> None:
         pass
 
     def hello(self) -> bytes:

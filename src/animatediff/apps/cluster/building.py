@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from animatediff.apps.cluster.crew import (
     ClusterOptions,
@@ -29,6 +29,9 @@ from animatediff.data.decoding.media import Limits
 from animatediff.data.layouts.listing import ClipEntry
 from animatediff.errors import FileError
 
+if TYPE_CHECKING:
+    from animatediff.model.fast.linear_library import Library
+
 
 @dataclass(frozen=True)
 class Order:
@@ -40,6 +43,7 @@ class Order:
         limits: of decoding.
         device: where the model runs.
         threads: of the actor.
+        libraries: that the driver uses for linear layers, so that all round alike.
     """
 
     options: BuildOptions
@@ -47,6 +51,7 @@ class Order:
     limits: Limits
     device: str
     threads: int | None
+    libraries: Mapping[str, Library]
 
 
 class Builder:
@@ -89,8 +94,10 @@ class Builder:
     def _loaded(self) -> Any:
         if self._order.model != "none" and self._encoder is None:
             from animatediff.apps.encoding import load_encoder
+            from animatediff.model.fast.linear_library import take_over
 
             order = self._order
+            take_over(order.libraries)
             self._encoder, _ = load_encoder(
                 order.model, size=order.options.size, device=order.device, threads=order.threads
             )

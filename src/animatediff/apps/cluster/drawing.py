@@ -7,10 +7,10 @@ record of what is done, so a driver that dies resumes too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,14 +33,25 @@ from animatediff.errors import FileError, InputError, MemoryLimitError, Numerica
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import Video
 
+if TYPE_CHECKING:
+    from animatediff.model.fast.linear_library import Library
+
 
 class Drawer:
-    """The actor: draws requests that arrive as JSON, and keeps the model of the last one."""
+    """The actor: draws requests that arrive as JSON, and keeps the model of the last one.
 
-    def __init__(self, device: str, threads: int | None) -> None:
+    Args:
+        device: where it draws.
+        threads: of the CPU.
+        libraries: that the driver uses for linear layers, so that all round alike.
+    """
+
+    def __init__(self, device: str, threads: int | None, libraries: Mapping[str, Library]) -> None:
         from animatediff.apps.many.studio import Studio
+        from animatediff.model.fast.linear_library import take_over
         from animatediff.runtime import Runtime
 
+        take_over(libraries)
         self._draw = Studio(Runtime(device=device, threads=threads), Quiet())
 
     def hello(self) -> bytes:
@@ -105,7 +116,10 @@ def work_on_cluster(
     left = {item.number: item for item in items}
     like: AnimationRequest | None = None
     last = time.monotonic()
-    crew = Crew(connected(options), options, make, (options.device, options.threads))
+    from animatediff.model.fast.linear_library import choices_here
+
+    arguments = (options.device, options.threads, choices_here())
+    crew = Crew(connected(options), options, make, arguments)
     progress.tell("cluster", f"Drawing on the Ray cluster {options.address}.", asdict(options))
     tasks = (Task(item.number, "draw", item.request.to_json()) for item in items)
     try:

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -29,9 +30,25 @@ a busy machine must not change the choice."""
 REPEATS = 3
 
 
+_TAKEN_OVER: dict[str, Library] = {}
+
+
+def choices_here() -> dict[str, Library]:
+    """This machine's choices by dtype, for other processes that must compute the same bits."""
+    return {str(dtype): fastest_library(dtype) for dtype in (torch.float32, torch.bfloat16)}
+
+
+def take_over(choices: Mapping[str, Library]) -> None:
+    """Use the choices of another process instead of measuring; before anything is computed."""
+    _TAKEN_OVER.update(choices)
+    fastest_library.cache_clear()
+
+
 @cache
 def fastest_library(dtype: torch.dtype) -> Library:
     """The library to use for linear layers of a dtype on this processor."""
+    if str(dtype) in _TAKEN_OVER:
+        return _TAKEN_OVER[str(dtype)]
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return "torch"
     name = f"{processor()}, torch {torch.__version__}, {dtype}"
