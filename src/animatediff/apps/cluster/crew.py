@@ -217,6 +217,11 @@ class Crew:
                 yield held.pop(wanted)
                 wanted += 1
 
+    @property
+    def has_gpus(self) -> bool:
+        """Whether the actors have GPUs."""
+        return self.options.device != "cpu" and self.ray.cluster_resources().get("GPU", 0) >= 1
+
     def close(self) -> None:
         """End the actors."""
         for actor in self._actors:
@@ -234,9 +239,8 @@ class Crew:
         return max(1, sum(1 for node in nodes if node["Resources"].get("CPU", 0) >= 1))
 
     def _start(self) -> None:
-        gpus = self.ray.cluster_resources().get("GPU", 0) and self.options.device != "cpu"
         remote = self.ray.remote(self.make).options(
-            num_cpus=1, num_gpus=1 if gpus else 0, scheduling_strategy="SPREAD"
+            num_cpus=1, num_gpus=1 if self.has_gpus else 0, scheduling_strategy="SPREAD"
         )
         actor = _Actor(remote.remote(*self.arguments))
         self._actors.append(actor)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -118,10 +118,12 @@ def work_on_cluster(
     last = time.monotonic()
     from animatediff.model.fast.linear_library import choices_here
 
+    ray = connected(options)
     arguments = (options.device, options.threads, choices_here())
-    crew = Crew(connected(options), options, make, arguments)
+    crew = Crew(ray, options, make, arguments)
+    precision = _precision(has_gpus=crew.has_gpus)
     progress.tell("cluster", f"Drawing on the Ray cluster {options.address}.", asdict(options))
-    tasks = (Task(item.number, "draw", item.request.to_json()) for item in items)
+    tasks = (Task(item.number, "draw", _sent(item.request, precision)) for item in items)
     try:
         for task, data in crew.results(tasks):
             item = left.pop(task.number)
@@ -148,3 +150,20 @@ def work_on_cluster(
     finally:
         crew.close()
     return outcome
+
+
+def _precision(*, has_gpus: bool) -> Literal["auto", "fp32", "bf16"]:
+    """What ``auto`` means to actors. On CPUs it is measured: the driver's result holds for all."""
+    import torch
+
+    from animatediff.runtime import computes_bf16
+
+    if has_gpus:
+        return "auto"
+    return "bf16" if computes_bf16(torch.device("cpu")) else "fp32"
+
+
+def _sent(request: AnimationRequest, precision: Literal["auto", "fp32", "bf16"]) -> str:
+    if request.precision == "auto":
+        request = replace(request, precision=precision)
+    return request.to_json()
