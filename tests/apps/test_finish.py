@@ -73,6 +73,7 @@ def test_sound_is_kept_unless_it_would_be_played_backwards(tmp_path, capsys):
         ([], "nothing to do"),
         (["--interpolate", "17"], "1 to 16"),
         (["--upscale", "9", "--upscaler", "nothing"], "no upscaler 'nothing'"),
+        (["--interpolator", "nothing"], "needs --interpolate N"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(made, capsys, words, sentence):

@@ -16,8 +16,6 @@ from animatediff.errors import InputError
 
 OWN_FACTS = ("fps", "frames", "size")
 """Metadata that describes the old file and not how it was made; the new file has its own."""
-BUILT_IN = "emoji"
-"""The built-in upscaler."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class FinishOptions:
     """Enlarge frames N times by a network; with --upscaler alone, as much as it enlarges."""
     upscaler: Annotated[str | None, optional("NAME")] = None
     """The network: a name, or a file of ESRGAN, its compact form or RealPLKSR. The default is the
-    built-in one, which is made for flat art.
+    built-in one, if this installation has one.
     """
     loop: FlagCreatePairsOff[bool] = False
     """The video is a loop: also draw frames between the last and the first."""
@@ -120,10 +118,10 @@ def _upscaler_of(options: FinishOptions) -> tuple[Path | None, int]:
     if (options.upscale is None and options.upscaler is None) or options.upscale == 1:
         return None, 1
     from animatediff.finishing.upscaling import MAX_FACTOR
-    from animatediff.weights.builtin import resolve
+    from animatediff.weights.builtin import default_upscaler, resolve
     from animatediff.weights.upscalers import read_upscaler
 
-    path = resolve("upscaler", options.upscaler or BUILT_IN)
+    path = resolve("upscaler", options.upscaler) if options.upscaler else default_upscaler()
     factor = read_upscaler(path).scale if options.upscale is None else options.upscale
     if not 1 <= factor <= MAX_FACTOR:
         raise InputError(f"--upscale {factor} is not one of 1 to {MAX_FACTOR}.")

@@ -9,7 +9,7 @@ from animatediff.finishing.finish import Finish
 from animatediff.sampling.options.output import MAX_UPSCALED_SIDE
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video.containers import MAX_PIXELS
-from animatediff.weights.builtin import resolve
+from animatediff.weights.builtin import default_upscaler, resolve
 
 BUILT_IN = "emoji"
 """The built-in upscaler."""
@@ -24,7 +24,7 @@ def with_finish(request: AnimationRequest, *, width: int, height: int) -> Animat
         height: of the frames that are drawn.
 
     Raises:
-        InputError: there is no such network, or the frames would become too large.
+        InputError: there is no such network, none is named and none built in, or the frames would become too large.
         FileError: the upscaler's file cannot be used.
     """
     if request.interpolator:
@@ -49,7 +49,10 @@ def with_finish(request: AnimationRequest, *, width: int, height: int) -> Animat
     _check_size(
         request, factor, width=round(width * request.hires), height=round(height * request.hires)
     )
-    resolve("upscaler", name or BUILT_IN)
+    if name:
+        resolve("upscaler", name)
+    else:
+        default_upscaler()
     return replace(request, upscale=factor, upscaler=name or BUILT_IN)
 
 

@@ -160,6 +160,21 @@ def list_models() -> list[Listed]:
     return [listed for listed in _LISTED if _builtin_path(listed.kind, listed.name).exists()]
 
 
+def default_upscaler() -> Path:
+    """Return the built-in upscaler, for enlargements that name none.
+
+    Raises:
+        InputError: this installation has none.
+    """
+    path = _builtin_path("upscaler", "emoji")
+    if not path.exists():
+        raise InputError(
+            "--upscale needs --upscaler FILE, a network of ESRGAN, its compact form or RealPLKSR: this "
+            "installation has no upscaler of its own."
+        )
+    return path
+
+
 def resolve_model(name_or_path: str) -> ModelFolder | ModelFile:
     """Return the folder or file of an image model, by name or path.
 

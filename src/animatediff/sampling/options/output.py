@@ -98,7 +98,7 @@ UpscalerFile = Annotated[
         metavar="NAME",
         foreign=("upscale-model", "upscaler-model", "hires-upscaler", "esrgan"),
         most_characters=1000,
-        unset="emoji, which is made for flat art",
+        unset="the built-in one, if this installation has one",
     ),
 ]
 Fps = Annotated[
