@@ -24,7 +24,7 @@ def with_finish(request: AnimationRequest, *, width: int, height: int) -> Animat
         height: of the frames that are drawn.
 
     Raises:
-        InputError: there is no such network, none is named and none built in, or the frames would become too large.
+        InputError: a network is missing, or the frames would become too large.
         FileError: the upscaler's file cannot be used.
     """
     if request.interpolator:
