@@ -15,7 +15,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from animatediff.model import AnimatedUNet, DomainAdapter
-from animatediff.model.fast import winograd
+from animatediff.model.fast import linear, winograd
 from animatediff.model.fast.drawing import Drawing, decode_fast, plan_drawing
 from animatediff.model.fast.linear import by_onednn, by_torch
 from animatediff.model.fast.linear_library import fastest_library
@@ -54,6 +54,12 @@ def animated_of(**changes: Any) -> AnimatedUNet:
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
     return channels_last(animated)
+
+
+@pytest.fixture(autouse=True)
+def every_size_is_large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "LEAST_WORK", 0)
+    monkeypatch.setattr(winograd, "LEAST_WORK", 0)
 
 
 @pytest.fixture(scope="module")

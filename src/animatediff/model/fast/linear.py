@@ -23,12 +23,16 @@ Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 NARROWEST = 64
 """Layers with fewer channels stay as they are."""
+LEAST_WORK = 1 << 24
+"""Products of a layer below which a call of oneDNN costs more than it saves."""
 
 
 def by_onednn(
     inputs: Float[Tensor, "*rows c"], weight: Float[Tensor, "d c"], bias: Tensor | None
 ) -> Float[Tensor, "*rows d"]:
-    """A linear layer by oneDNN; no gradients."""
+    """A linear layer by oneDNN if it is large enough, otherwise by torch; no gradients."""
+    if inputs.numel() * len(weight) < LEAST_WORK:
+        return F.linear(inputs, weight, bias)
     # With a strided weight, oneDNN takes a thousand times as long.
     weight = weight.contiguous()
     return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
@@ -45,6 +49,8 @@ def gated_by_onednn(
     inputs: Float[Tensor, "rows c"], weight: Float[Tensor, "w2 c"], bias: Tensor | None
 ) -> Float[Tensor, "rows w"]:
     """GEGLU (arXiv 2002.05202) by oneDNN: GELU and the product of the halves cost no extra pass."""
+    if inputs.numel() * len(weight) < LEAST_WORK:
+        return gated_by_torch(inputs, weight, bias)
     value, gate = weight.contiguous().chunk(2)
     value_bias, gate_bias = (None, None) if bias is None else bias.chunk(2)
     gates = torch.ops.mkldnn._linear_pointwise(inputs, gate, gate_bias, "gelu", [], "none")

@@ -27,6 +27,8 @@ from animatediff.model.fast.replaced import Replaced
 
 NARROWEST = 128
 """Channels below which the additions cost what the products save."""
+LEAST_WORK = 1 << 26
+"""Pixels times channels, read and written, below which a direct convolution is as fast."""
 BLOCK = 4 << 20
 """Numbers in a block: 16 MiB, about half of a processor's last cache."""
 
@@ -54,7 +56,8 @@ def _convolution(
 ) -> Float[Tensor, "b d h w"]:
     height, width = maps.shape[-2:]
     even = height % 2 == 0 and width % 2 == 0
-    if torch.is_grad_enabled() or not even or maps.dtype != torch.float32:
+    small = maps.numel() * len(layer.weight) < LEAST_WORK
+    if torch.is_grad_enabled() or not even or small or maps.dtype != torch.float32:
         return nn.Conv2d.forward(layer, maps)
     return convolved(maps, layer.weight, layer.bias, product=product)
 
