@@ -45,6 +45,14 @@ def test_a_published_item_is_done_and_another_request_is_not(tmp_path):
     assert (tmp_path / first.names[0]).stat().st_mtime_ns == before
 
 
+def test_folders_of_frames_are_outputs_too(tmp_path):
+    plan = planned(tmp_path, entry("a fox"), formats=("png16",), template="{prompt}")
+    (item,) = plan.items
+    assert plan.publish(item, video(), metadata={}) == [tmp_path / "a-fox"]
+    assert plan.pending() == []
+    plan.check()
+
+
 def test_the_hash_is_of_what_is_said_and_not_of_the_order_of_fields():
     assert hash_of(AnimationRequest("a fox", steps=3)) != hash_of(AnimationRequest("a fox"))
     assert hash_of(AnimationRequest("a fox").validated()) == hash_of(AnimationRequest("a fox"))
