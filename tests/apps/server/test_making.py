@@ -113,16 +113,23 @@ def test_another_model_leaves_when_memory_runs_out(
 
 def test_it_stops_between_two_steps(tiny_world: Path, tiny_motion: Path) -> None:
     steps: list[Step] = []
+    previews: list[bytes] = []
+
+    def on_step(step: Step) -> None:
+        steps.append(step)
+        if step.preview is not None:
+            previews.append(step.preview())
+
     with pytest.raises(Cancelled):
         make(
             maker(),
             request(tiny_world, tiny_motion, steps=5),
-            on_step=steps.append,
+            on_step=on_step,
             should_stop=lambda: any(step.stage == "denoise" and step.step >= 2 for step in steps),
         )
     assert steps[-1].step == 2
-    assert steps[-1].preview is not None
-    assert steps[-1].preview().startswith(b"\xff\xd8")
+    assert len(previews) == 2
+    assert all(preview.startswith(b"\xff\xd8") for preview in previews)
 
 
 def test_a_file_tells_no_path_of_an_upload(
