@@ -23,7 +23,8 @@ from animatediff.sampling.image_to_video.known_frame import (
 from animatediff.sampling.image_to_video.picture import agreement
 from animatediff.sampling.image_to_video.way import chosen_way, ways_of
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.schedulers import SAMPLERS, Sampler
+from animatediff.sampling.sampler_kinds import SAMPLERS
+from animatediff.sampling.schedulers import Sampler
 from animatediff.weights.families import Betas
 from animatediff.weights.motion_picture import PictureInput
 

@@ -11,7 +11,7 @@ from animatediff.apps.progress import Progress
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Progress as Step
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.control.inputs import check_control_files
+from animatediff.sampling.inputs import check_input_files
 from animatediff.sampling.loading import Loaded
 from animatediff.sampling.metadata import describe
 from animatediff.sampling.request import AnimationRequest
@@ -36,7 +36,7 @@ class Studio:
             runtime = replace(self._runtime, precision=request.precision)
             self._animator = Animator.for_request(request, runtime=runtime)
             self._needs = needs
-        check_control_files(request)
+        check_input_files(request)
         return self._animator
 
     def resolved(self, request: AnimationRequest) -> AnimationRequest:
