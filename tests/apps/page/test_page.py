@@ -70,12 +70,28 @@ def test_a_prompt_becomes_an_animation_that_plays(page: Any) -> None:
     assert newest(page)["request"] == {"prompt": "a fox in the snow", "seed": 7}
 
 
+def test_an_event_that_overtakes_the_answer_is_kept(page: Any) -> None:
+    def slowly(route: Any) -> None:
+        answer = route.fetch()
+        page.wait_for_timeout(1500)
+        route.fulfill(response=answer)
+
+    page.route(
+        "**/api/v1/jobs", lambda r: slowly(r) if r.request.method == "POST" else r.continue_()
+    )
+    generate(page, "a fox in a hurry")
+    page.wait_for_timeout(2500)
+    assert page.locator(".queue-row.completed").count() == 1
+    page.wait_for_selector(".stage video", timeout=WAIT)
+
+
 def test_a_running_job_is_seen_to_move_and_can_be_cancelled(page: Any, served: Served) -> None:
     served.painter.step_seconds = 0.3
+    page.fill("[data-field=steps] input", "99")
     generate(page, "a slow fox")
     page.wait_for_selector(".stage canvas", timeout=WAIT)
     until(page, "document.querySelector('.stage canvas').width === 64")
-    until(page, "document.querySelector('.stage progress').value > 0.1")
+    until(page, "document.querySelector('.stage progress').value > 0.05")
     page.click(".stage-foot button:has-text('Cancel')")
     page.wait_for_selector(".queue-row.cancelled", timeout=WAIT)
     assert newest(page)["state"] == "cancelled"
@@ -86,6 +102,7 @@ def test_a_running_job_is_seen_to_move_and_can_be_cancelled(page: Any, served: S
 
 def test_a_reload_in_the_middle_finds_the_job_and_the_request(page: Any, served: Served) -> None:
     served.painter.step_seconds = 0.4
+    page.fill("[data-field=steps] input", "40")
     generate(page, "a patient fox", seed=3)
     page.wait_for_selector(".queue-row.running", timeout=WAIT)
     page.reload()

@@ -84,17 +84,19 @@ class Jobs extends EventTarget {
     return this.finished().filter((job) => job.state === "completed" && job.results.length > 0);
   }
 
-  /** Put a job that an answer returned. */
+  /** Put a job that was just queued, unless an event that overtook the answer has told more. */
   add(job) {
-    this.#put(job);
+    if (!this.#jobs.has(job.id)) this.#put(job);
   }
 
   /** Do something to a job and say what went wrong, if it does. */
   async act(action, id, ...rest) {
+    const before = this.#jobs.get(id);
     try {
       const job = await api[action](id, ...rest);
       if (action === "remove") this.#drop(id);
-      else if (job?.id) this.#put(job);
+      // An event that overtook the answer is newer than the answer.
+      else if (job?.id && this.#jobs.get(id) === before) this.#put(job);
       if (action === "change") await this.#order();
       return true;
     } catch (error) {
