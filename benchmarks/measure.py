@@ -7,7 +7,7 @@ too, so that a time can be read as a share of what the machine can do. The repor
 file in ``benchmarks/results/``.
 
 As a program it compares one denoising step of ours with diffusers', at the size of Stable Diffusion 1.5
-with random weights (5.1 GB in fp32; ``--width 0.25`` for a quick try)::
+with random weights (5.1 GB in fp32; ``--width 0.2`` for a quick try)::
 
     python benchmarks/measure.py --size 256 --frames 8 --threads 2 --rounds 5 --guidance
 
