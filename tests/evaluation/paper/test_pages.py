@@ -142,6 +142,21 @@ def test_verdicts_follow_the_intervals_not_the_wish():
     assert finding("from 50 clips", few).agrees
     assert finding("5 clips are too few", few).agrees is False
     assert finding("rank 2", few) is None
+    move["asked_way"] = share(20, 40, 0.35, 0.65)
+    assert finding("from 50 clips", few).agrees is None
+    assert finding("5 clips are too few", few).agrees
+    move["asked_way"] = share(1, 2, 0.1, 0.95)
+    assert finding("5 clips are too few", few).agrees is None
+
+
+def test_two_prompts_decide_nothing():
+    few = share(0, 2, 0, 0.66)
+    marks = {"marked": few, "recognised": few}
+    adapter = {"report": {"by_alpha": {"1.0": marks, "0.0": marks}, "unadapted": marks}}
+    for text in ("watermark disappears", "learns the watermark", "Visual quality"):
+        assert finding(text, adapter).agrees is None
+    both = {"both": few, "rates": {}}
+    assert finding("compose", {"report": {"together": {"a+b": both}}}).agrees is None
 
 
 def test_numbers_are_read_from_whole_names():
