@@ -75,12 +75,6 @@ _LISTED = (
     ),
     Listed("embedding", "noto", "a word for the Noto style, <noto>"),
     Listed("control", "edges", "a ControlNet: every frame follows edges, for the model emoji"),
-    Listed(
-        "control", "shape", "a ControlNet: every frame follows a silhouette, for the model emoji"
-    ),
-    Listed(
-        "control", "pictures", "a SparseCtrl network: pictures at some frames, for the model emoji"
-    ),
     Listed("upscaler", "emoji", "from 128 to 512 px, for the flat art of the built-in world"),
 )
 

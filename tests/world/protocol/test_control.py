@@ -31,7 +31,7 @@ def backwards(prompt: str, *, seed: int, guide: np.ndarray) -> np.ndarray:
 
 def judged(draw, *, free=elsewhere, **given):
     return judge_control(
-        free, CLIPS[:5], scorer=ColourScorer(), num_frames=FRAMES, **{"hinted": draw, **given}
+        free, CLIPS[:5], scorer=ColourScorer(), **{"num_frames": FRAMES, "hinted": draw, **given}
     )
 
 
@@ -76,6 +76,15 @@ def test_a_picture_that_stands_still_fails_by_its_flow() -> None:
     report = judged(None, pictured=still)
     assert report.hinted is None
     assert [row.met for row in report.rows() if row.target] == [True, False]
+
+
+def test_single_frames_have_no_order() -> None:
+    def far(prompt: str, *, seed: int) -> np.ndarray:
+        return np.roll(elsewhere(prompt, seed=seed)[:1], 30, axis=1)
+
+    report = judged(following, free=far, num_frames=1)
+    assert not any("order" in row.name for row in report.rows())
+    assert all(row.met for row in report.rows() if row.target)
 
 
 def test_nothing_to_judge_is_refused() -> None:

@@ -119,18 +119,27 @@ def _hinted_rows(marks: HintMarks | None, hint: str) -> tuple[Row, ...]:
             "at least 3",
             0 < marks.agreement.value >= TIMES_BETTER * marks.free.value,
         ),
+        *_order_rows(marks, hint),
+        Row(
+            f"{hint}: text score over that without control",
+            str(marks.text),
+            "at least 0.95",
+            marks.text.value >= TEXT_KEPT,
+        ),
+    )
+
+
+def _order_rows(marks: HintMarks, hint: str) -> tuple[Row, ...]:
+    """Nothing for single frames, which have no order."""
+    if not marks.ordered.total:
+        return ()
+    return (
         Row(f"{hint}: F-score with the given frames in another order", str(marks.shuffled)),
         Row(
             f"{hint}: clips that agree better in order",
             str(marks.ordered),
             "more than half",
             marks.ordered.share > 0.5,
-        ),
-        Row(
-            f"{hint}: text score over that without control",
-            str(marks.text),
-            "at least 0.95",
-            marks.text.value >= TEXT_KEPT,
         ),
     )
 
@@ -255,7 +264,9 @@ def _hint_marks(
         free=mean_of(free),
         over_free=ratio_of_means(scores, reference=free),
         shuffled=mean_of(other),
-        ordered=Share.of(a > b for a, b in zip(scores, other, strict=True)),
+        ordered=Share.of(
+            a > b for a, b, given in zip(scores, other, asked, strict=True) if len(given) > 1
+        ),
         text=ratio_of_means(texts[0], reference=texts[1]),
         scores=tuple(scores),
     )
