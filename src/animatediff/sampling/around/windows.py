@@ -27,16 +27,21 @@ def over_windows(predict_noise: PredictNoise, *, plan: WindowPlan) -> PredictNoi
 
     def predict(ask: Ask) -> Latents:
         total, weight = torch.zeros_like(ask.latents), ask.latents.new_zeros(ask.latents.shape[2])
-        for window in plan.at(ask.step):
-            frames = torch.tensor(window.frames, device=ask.latents.device)
+        windows = [
+            (torch.tensor(window.frames, device=weight.device), weight.new_tensor(window.weights))
+            for window in plan.at(ask.step)
+        ]
+        for frames, counts in windows:
+            weight.index_add_(0, frames, counts)
+        for frames, counts in windows:
             part = replace(
                 ask,
                 latents=ask.latents[:, :, frames],
                 frames=ask.frames[frames.to(ask.frames.device)],
             )
-            counts = weight.new_tensor(window.weights)
-            total.index_add_(2, frames, predict_noise(part) * counts[:, None, None])
-            weight.index_add_(0, frames, counts)
-        return total / weight[:, None, None]
+            # A frame that only one window holds has a share of exactly 1, and is not rounded.
+            share = counts / weight[frames]
+            total.index_add_(2, frames, predict_noise(part) * share[:, None, None])
+        return total
 
     return predict
