@@ -63,7 +63,7 @@ LORA_MARKS = (
 )
 LYCORIS_MARKS = (
     *(".hada_w#_a$", ".lokr_w#$", ".lokr_w#_a$", ".oft_blocks$", ".oft_diag$", ".on_input$"),
-    *(".diff$", ".diff_b$", ".dora_scale$", ".a2.weight$"),
+    *(".diff$", ".diff_b$", ".dora_scale$", ".a#.weight$"),
 )
 
 _TRAINED = ("^", "^params_ema.", "^params.")
@@ -399,7 +399,7 @@ FLAVOURS: tuple[Trait, ...] = (
     Trait("dora", "it has magnitudes (dora_scale)", (".dora_scale$", "lora_magnitude_vector")),
     Trait("loha", "it has Hadamard factors (hada_w1_a)", (".hada_w#_a$",)),
     Trait("lokr", "it has Kronecker factors (lokr_w1)", (".lokr_w#$", ".lokr_w#_a$")),
-    Trait("glora", "it has factors of weights and beside them (a2, b2)", (".a2.weight$",)),
+    Trait("glora", "it has factors of weights and beside them (a2, b2)", (".a#.weight$",)),
     Trait("oft", "it has rotations of outputs (oft_blocks)", (".oft_blocks$", ".oft_diag$")),
     Trait("ia3", "it has a factor for each output (on_input)", (".on_input$",)),
     Trait(
