@@ -56,7 +56,7 @@ PredictNoise = Callable[[Ask], Latents]
 """Predicts the noise in the latents of an ask."""
 
 Around = Callable[[PredictNoise], PredictNoise]
-"""Wraps one prediction in another; ``animator.py`` lists the order."""
+"""Wraps one prediction in another; ``prediction.py`` lists the order."""
 
 
 class Control(Protocol):

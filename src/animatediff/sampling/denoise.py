@@ -1,6 +1,6 @@
 """The denoising loop (arXiv 2010.02502).
 
-Guidance, windows and so on wrap ``predict_noise``; ``animator.py`` lists their order.
+Guidance, windows and so on wrap ``predict_noise``; ``prediction.py`` lists their order.
 """
 
 from __future__ import annotations

@@ -1,0 +1,134 @@
+"""Make one animation, in order: text, wrapped model, latents, frames, finishing, report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+
+from animatediff.finishing.finish import finished
+from animatediff.runtime import Runtime
+from animatediff.sampling.animation import Animation
+from animatediff.sampling.around.windows import over_windows
+from animatediff.sampling.attached import Attached, attached
+from animatediff.sampling.conditions import read_texts
+from animatediff.sampling.control.build import sparse_pictures
+from animatediff.sampling.control.colours import like_their_pictures
+from animatediff.sampling.decode import decode
+from animatediff.sampling.draw import draw_latents
+from animatediff.sampling.finish_choice import finish_of
+from animatediff.sampling.hires import enlarged, second_pass
+from animatediff.sampling.loading import Parts
+from animatediff.sampling.memory import memory_named
+from animatediff.sampling.prediction import prediction_of
+from animatediff.sampling.report import report_on
+from animatediff.sampling.settled import Settled
+from animatediff.sampling.video_to_video.begin import begin_from
+from animatediff.sampling.video_to_video.encode import encoded
+from animatediff.sampling.video_to_video.sound import sound_of
+from animatediff.sampling.video_to_video.source import Source
+from animatediff.sampling.watch import Watch
+from animatediff.video import Video
+
+
+def make(
+    settled: Settled, parts: Parts, *, runtime: Runtime, source: Source | None, watch: Watch
+) -> Animation:
+    """Make the animation of a request, and leave the model as it was.
+
+    Args:
+        settled: the request.
+        parts: the loaded model.
+        runtime: where it runs.
+        source: the video to begin from, if any.
+        watch: called after every step.
+
+    Raises:
+        Cancelled: ``watch`` asked to stop.
+        NumericalError: a step gave NaN or infinity.
+        MemoryLimitError: the request needs more memory than there is.
+    """
+    with memory_named("The animation"), attached(settled, parts, runtime=runtime) as added:
+        return _made(settled, parts, runtime=runtime, source=source, watch=watch, added=added)
+
+
+def _made(
+    settled: Settled,
+    parts: Parts,
+    *,
+    runtime: Runtime,
+    source: Source | None,
+    watch: Watch,
+    added: Attached,
+) -> Animation:
+    clock = [time.perf_counter()]
+    base, words, moved = parts.base, parts.added.get("embedding", ()), added.moved
+    texts = read_texts(settled, base=base, words=words)
+    predict_noise = prediction_of(settled, parts, texts=texts, attached=added, last=moved.outer)
+    beginning = begin_from(
+        source,
+        settled,
+        base=base,
+        words=words,
+        animated=parts.animated,
+        arounds=[*added.inner, added.weights.around, partial(over_windows, plan=settled.windows)],
+    )
+    clock.append(time.perf_counter())
+    latents = draw_latents(
+        settled,
+        base=base,
+        family=parts.family,
+        predict_noise=predict_noise,
+        watch=watch,
+        init=moved.latents if source is None else beginning.latents,
+        unguided=beginning.unguided,
+    )
+    if settled.request.hires != 1:
+        large = second_pass(settled, unit=base.pixels_per_latent)
+        latents = draw_latents(
+            large,
+            base=base,
+            family=parts.family,
+            predict_noise=prediction_of(large, parts, texts=texts, attached=added),
+            watch=replace(watch, settled=large),
+            init=enlarged(
+                latents,
+                large,
+                base=base,
+                decode=lambda small: decode(small, vae=base.vae, runtime=runtime),
+                encode=lambda frames: encoded(frames, vae=base.vae),
+            ),
+        )
+    clock.append(time.perf_counter())
+    frames = decode(
+        latents,
+        vae=base.vae,
+        runtime=runtime,
+        tile=settled.request.vae_tile,
+        on_step=lambda done: watch.decoded(done, latents),
+        should_stop=watch.should_stop,
+    )
+    if settled.request.sparse_colours:
+        frames = like_their_pictures(frames, sparse_pictures(settled))
+    if settled.request.image_colours and moved.picture is not None:
+        frames = like_their_pictures(frames, {0: moved.picture})
+    clock.append(time.perf_counter())
+    request = settled.request
+    video = finished(
+        Video(frames, request.rate),
+        finish_of(request, device=str(base.unet.device)),
+        on_frame=lambda stage, done, of: watch.finished(stage, done, of, latents),
+    )
+    clock.append(time.perf_counter())
+    report = report_on(
+        settled,
+        loaded=parts.loaded,
+        family=parts.family,
+        notes=(*parts.notes, *moved.notes(frames[0])),
+        styles={path: parts.loras.read(path) for path, _ in settled.styles},
+        files=parts.files,
+        words=words,
+        device=base.unet.device,
+        clock=clock,
+    )
+    return Animation(video, settled.request, latents.cpu(), report, sound_of(settled.request))
