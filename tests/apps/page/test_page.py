@@ -14,7 +14,7 @@ from tests.apps.page.service import Served
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-WAIT = 15_000
+WAIT = 45_000
 DROP = """([name, type, bytes]) => {
   const data = new DataTransfer();
   data.items.add(new File([new Uint8Array(bytes)], name, { type }));
