@@ -47,7 +47,7 @@ def write_small_art(work: Path, *, styles: Sequence[str]) -> None:
 
 
 def _whole(sample: Sample) -> Sample:
-    """A sample with the facts that only measurements read."""
+    """A sample of 128 px, as the packaged models draw, with the facts that measurements read."""
     facts = sample.meta
     words = [facts["label"], facts.get("motion", ""), str(facts["style_phrase"]).replace("-", " ")]
     told = {
@@ -55,7 +55,8 @@ def _whole(sample: Sample) -> Sample:
         "style_phrase": words[2],
         "caption": ", ".join(str(word) for word in words if word),
     }
-    return replace(sample, meta={**facts, **told})
+    image = sample.image.repeat(128 // SIDE, axis=0).repeat(128 // SIDE, axis=1)
+    return replace(sample, meta={**facts, **told}, image=image)
 
 
 PARTS = (
