@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from animatediff.apps.heap import keep_freed_memory
 from animatediff.runtime import channels_last, seeded
-from animatediff.sampling.decode import decode
+from animatediff.sampling.steps.decode import decode
 
 WAYS = ("ours", "diffusers")
 CHANNELS = (128, 256, 512, 512)

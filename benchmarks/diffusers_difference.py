@@ -34,10 +34,10 @@ from jaxtyping import UInt8
 
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.decode import decode
-from animatediff.sampling.noise import initial_noise
-from animatediff.sampling.prompts import encode_prompts
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.steps.decode import decode
+from animatediff.sampling.steps.noise import initial_noise
+from animatediff.sampling.text.prompts import encode_prompts
 from animatediff.weights.builtin import BUILTIN
 from animatediff.weights.convert import convert
 from animatediff.weights.families import FAMILIES, Numerics

@@ -14,7 +14,7 @@ import pytest
 from tests.training.small_world import write_small_art
 
 from animatediff.apps.cli import COMMANDS
-from animatediff.apps.parsing import parse
+from animatediff.apps.options.parsing import parse
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 600

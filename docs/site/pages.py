@@ -19,7 +19,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from animatediff.apps import cli, option_tables
+from animatediff.apps import cli
+from animatediff.apps.options import tables as option_tables
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "animatediff"

@@ -17,8 +17,8 @@ from animatediff.evaluation.figures import labelled_grid
 from animatediff.evaluation.kept_animations import KeptAnimations, fingerprint_of
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
+from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.scaled_names import parse_lora
 from animatediff.weights.builtin import resolve_lora
 
 WITH_CLIPS = (

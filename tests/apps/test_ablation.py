@@ -8,13 +8,13 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="plots need matplotlib")
 
-from animatediff.apps import ablation as ablations
-from animatediff.apps.ablation import AblationOptions
 from animatediff.apps.cli import main
-from animatediff.apps.parsing import parse
+from animatediff.apps.commands import ablation as ablations
+from animatediff.apps.commands.ablation import AblationOptions
+from animatediff.apps.commands.train import TrainOptions
+from animatediff.apps.options.parsing import parse
 from animatediff.apps.progress import Quiet
 from animatediff.apps.questions import training
-from animatediff.apps.train import TrainOptions
 from animatediff.errors import InputError
 
 

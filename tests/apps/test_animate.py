@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from animatediff.apps.animate import (
+from animatediff.apps.cli import main
+from animatediff.apps.commands.animate import (
     AnimateOptions,
     parse_seeds,
     parse_size,
@@ -15,10 +16,9 @@ from animatediff.apps.animate import (
     requests_of,
     save_config,
 )
-from animatediff.apps.cli import main
-from animatediff.apps.declared import all_options
 from animatediff.apps.destination import labels_of
-from animatediff.apps.parsing import parse
+from animatediff.apps.options.declared import all_options
+from animatediff.apps.options.parsing import parse
 from animatediff.errors import InputError
 from animatediff.options.declaration import declared
 from animatediff.sampling.request import AnimationRequest

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from animatediff.apps.animate import AnimateOptions, requests_of
-from animatediff.apps.parsing import parse
+from animatediff.apps.commands.animate import AnimateOptions, requests_of
+from animatediff.apps.options.parsing import parse
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.request import AnimationRequest
 

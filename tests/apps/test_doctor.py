@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from animatediff.apps import doctor as office
-from animatediff.apps.doctor import DoctorOptions, doctor
+from animatediff.apps.commands import doctor as office
+from animatediff.apps.commands.doctor import DoctorOptions, doctor
 from animatediff.weights import builtin
 
 

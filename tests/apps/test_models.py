@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tests.weights import synthetic
 
 from animatediff.apps.cli import main
-from animatediff.apps.models import ModelsOptions, pull_all
+from animatediff.apps.commands.models import ModelsOptions, pull_all
 from animatediff.errors import FileError, InputError
 from animatediff.weights.catalog import published
 from animatediff.weights.hub import HuggingFace, Offer

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import pytest
 from tyro.conf import Positional, UseAppendAction, arg
 
-from animatediff.apps.parsing import optional, parse
+from animatediff.apps.options.parsing import optional, parse
 from animatediff.errors import InputError
 
 

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from animatediff.apps.cli import main
-from animatediff.apps.declared import Given
-from animatediff.apps.option_tables import train_tables
-from animatediff.apps.train import TrainOptions, choose, run_name, save_config
+from animatediff.apps.commands.train import TrainOptions, choose, run_name, save_config
+from animatediff.apps.options.declared import Given
+from animatediff.apps.options.tables import train_tables
 from animatediff.apps.train_display import (
     JsonDisplay,
     LiveBar,

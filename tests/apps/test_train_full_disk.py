@@ -177,7 +177,7 @@ def test_a_result_that_cannot_be_written_is_kept_in_the_last_checkpoint(
     assert load_checkpoint(run_in(work)) is None, "it was told before anything was learned"
     # As if the file had come into the way during the training.
     with monkeypatch.context() as patch:
-        patch.setattr("animatediff.apps.train.check_room", lambda *_, **__: None)
+        patch.setattr("animatediff.apps.commands.train.check_room", lambda *_, **__: None)
         refused(words(work), capsys)
     (work / "out").unlink()
     goes_on(words, work, whole=tmp_path / "whole", step=4, capsys=capsys)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from animatediff.runtime import FAST_PATHS, seeded
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.prompts import encode_prompts
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.text.prompts import encode_prompts
 
 FRAMES, STEPS, SCALE, SEED = 3, 4, 3.0, 5
 TIMESTEPS = [751, 501, 251, 1]

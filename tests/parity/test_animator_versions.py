@@ -11,8 +11,8 @@ from tests.weights import synthetic
 
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.sampler_kinds import SAMPLERS
-from animatediff.sampling.schedulers import Sampler
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS
+from animatediff.sampling.steps.schedulers import Sampler
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.storage.files import write_weights
 

@@ -33,9 +33,9 @@ from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.control.residuals import Residuals
 from animatediff.sampling.animator import Animator, load_request
-from animatediff.sampling.noise import initial_noise
-from animatediff.sampling.prompts import encode_prompts
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.steps.noise import initial_noise
+from animatediff.sampling.text.prompts import encode_prompts
 from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.weights.convert import convert
 from animatediff.weights.storage.files import write_weights

@@ -15,8 +15,8 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from PIL import Image
 
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.steps.noise import initial_noise
 from animatediff.weights.storage.files import write_weights
 
 SIDE, STEPS, GUIDANCE, SEED, SCALE = 64, 10, 5.0, 3, 0.7

@@ -16,9 +16,9 @@ from tests.weights import synthetic
 from tests.weights.tiny_ip_adapter import ip_adapter_weights, write_encoder
 
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.noise import initial_noise
-from animatediff.sampling.prompts import encode_prompts
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.steps.noise import initial_noise
+from animatediff.sampling.text.prompts import encode_prompts
 from animatediff.weights.convert import convert
 from animatediff.weights.storage.files import write_weights
 

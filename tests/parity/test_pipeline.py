@@ -14,9 +14,9 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from tests.weights import synthetic
 
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.noise import initial_noise
-from animatediff.sampling.prompts import encode_prompts
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.steps.noise import initial_noise
+from animatediff.sampling.text.prompts import encode_prompts
 from animatediff.weights.convert import convert
 from animatediff.weights.storage.files import write_weights
 

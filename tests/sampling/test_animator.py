@@ -12,9 +12,9 @@ import torch
 
 from animatediff.errors import Cancelled, FileError, InputError, NumericalError
 from animatediff.sampling.animator import Animator, load_request
-from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.sampler_names import SCHEDULER_NAMES
+from animatediff.sampling.steps.noise import initial_noise
+from animatediff.sampling.steps.sampler_names import SCHEDULER_NAMES
 
 
 def test_the_same_request_gives_the_same_video_also_after_another(

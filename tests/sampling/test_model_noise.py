@@ -12,10 +12,10 @@ from animatediff.errors import InputError
 from animatediff.model.control.residuals import Residuals
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.ask import BOTH, WITH_PROMPT, WITHOUT_PROMPT, Ask, Control
-from animatediff.sampling.conditions import Conditions, Texts, read_texts
 from animatediff.sampling.model_noise import model_noise
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import settle
+from animatediff.sampling.text.conditions import Conditions, Texts, read_texts
 
 SKIPS = [(32, 4), (32, 4), (32, 2), (64, 2)]
 """Channels and side of the skip connections of the tiny world's U-Net."""

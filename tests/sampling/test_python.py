@@ -15,7 +15,7 @@ from PIL import Image
 import animatediff
 from animatediff import AnimationRequest, Animator, InputError, load_request
 from animatediff.sampling.choices import Choices
-from animatediff.sampling.lora_cache import LoraCache
+from animatediff.sampling.loaded.lora_cache import LoraCache
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from animatediff.errors import InputError
-from animatediff.sampling.noise import step_generators
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.sampler_kinds import SAMPLERS
-from animatediff.sampling.sampler_names import SCHEDULER_NAMES, scheduler_named
-from animatediff.sampling.schedulers import Sampler
+from animatediff.sampling.steps.noise import step_generators
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS
+from animatediff.sampling.steps.sampler_names import SCHEDULER_NAMES, scheduler_named
+from animatediff.sampling.steps.schedulers import Sampler
 from animatediff.weights.families import Betas
 
 STEPS = 6

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animatediff.errors import InputError
-from animatediff.sampling.scale import Scale
+from animatediff.sampling.options.scale import Scale
 
 VALUES = st.floats(-10, 10)
 

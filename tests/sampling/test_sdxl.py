@@ -20,8 +20,8 @@ from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelW
 
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.steps.noise import initial_noise
 
 SIDE = 32
 

@@ -11,10 +11,10 @@ import pytest
 
 from animatediff.errors import InputError
 from animatediff.sampling.animator import Animator
+from animatediff.sampling.options.scale import Scale
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.sampler_kinds import SAMPLERS
-from animatediff.sampling.scale import Scale
 from animatediff.sampling.settled import Model, Settled, settle
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS
 
 SettleWith = Callable[..., Settled]
 

@@ -12,8 +12,8 @@ from tests.conftest import new_vae
 from torch import Tensor
 
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.decode import decode
-from animatediff.sampling.tiled_decode import decoded_in_tiles, spans
+from animatediff.sampling.steps.decode import decode
+from animatediff.sampling.steps.tiled_decode import decoded_in_tiles, spans
 
 
 def local(latents: Tensor) -> Tensor:

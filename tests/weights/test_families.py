@@ -7,8 +7,8 @@ import pytest
 from animatediff.errors import InputError
 from animatediff.sampling.options.files import NUMERICS_NAMES
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.sampler_kinds import SAMPLERS
-from animatediff.sampling.sampler_names import SCHEDULER_NAMES
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS
+from animatediff.sampling.steps.sampler_names import SCHEDULER_NAMES
 from animatediff.weights.families import FAMILIES, NUMERICS, family_of
 
 

@@ -217,8 +217,8 @@ def test_names_that_are_not_found_list_the_users_own_files_too(
 
 
 def test_every_role_is_one_row_that_the_command_line_and_the_animator_agree_with() -> None:
-    from animatediff.apps.animate import AnimateOptions
-    from animatediff.apps.declared import all_options
+    from animatediff.apps.commands.animate import AnimateOptions
+    from animatediff.apps.options.declared import all_options
     from animatediff.weights.inspection.kinds import KINDS
     from animatediff.weights.roles import ROLES, usable_roles
 

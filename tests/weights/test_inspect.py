@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from tests.weights import synthetic
 from tests.weights.synthetic import SAMPLES, Sample
 
-from animatediff.apps.animate import AnimateOptions
-from animatediff.apps.declared import all_options
+from animatediff.apps.commands.animate import AnimateOptions
+from animatediff.apps.options.declared import all_options
 from animatediff.errors import FileError
 from animatediff.weights.builtin import BUILTIN
 from animatediff.weights.families import FAMILIES

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.weights import synthetic
 
-from animatediff.apps.inspect import InspectOptions
-from animatediff.apps.inspect import inspect as command
+from animatediff.apps.commands.inspect import InspectOptions
+from animatediff.apps.commands.inspect import inspect as command
 from animatediff.errors import FileError
 from animatediff.weights.builtin import resolve_motion
 from animatediff.weights.convert import convert

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.weights import synthetic
 
-from animatediff.apps.inspect import what_to_do
+from animatediff.apps.commands.inspect import what_to_do
 from animatediff.errors import FileError
 from animatediff.weights.adapters import read_adapter, read_motion_lora
 from animatediff.weights.image_model.single_file import published_configs, read_single_file

@@ -24,8 +24,8 @@ class Command:
 
     Attributes:
         name: the word on the command line, or two words.
-        home: ``module:function``, imported only when needed. The function takes one frozen
-            dataclass, from which its options are derived, and returns an exit code or ``None``.
+        home: ``module:function`` below ``animatediff.apps``, imported only when needed. The function
+            takes one frozen dataclass, which declares its options, and returns an exit code or nothing.
         summary: one line for the help.
     """
 
@@ -36,82 +36,80 @@ class Command:
     def function(self) -> Callable[[object], int | None]:
         """Import and return the function."""
         module, _, name = self.home.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(f"animatediff.apps.{module}"), name)
 
 
 COMMANDS = (
-    Command("animate", "animatediff.apps.animate:animate", "Create an animation from a prompt."),
-    Command(
-        "batch", "animatediff.apps.many.batch:batch", "Create every animation of a file of prompts."
-    ),
+    Command("animate", "commands.animate:animate", "Create an animation from a prompt."),
+    Command("batch", "many.batch:batch", "Create every animation of a file of prompts."),
     Command(
         "grid",
-        "animatediff.apps.many.grid:grid",
+        "many.grid:grid",
         "Compare values of one or two options in a labelled table.",
     ),
-    Command("rerun", "animatediff.apps.rerun:rerun", "Create an animation again from its file."),
-    Command("finish", "animatediff.apps.finish:finish", "Interpolate, enlarge or replay a video."),
+    Command("rerun", "commands.rerun:rerun", "Create an animation again from its file."),
+    Command("finish", "commands.finish:finish", "Interpolate, enlarge or replay a video."),
     Command(
         "serve",
-        "animatediff.apps.server.serve:serve",
+        "server.serve:serve",
         "Serve a page and an API, with a queue of jobs.",
     ),
-    Command("inspect", "animatediff.apps.inspect:inspect", "Identify weight files."),
-    Command("models", "animatediff.apps.models:models", "List, verify or download models."),
+    Command("inspect", "commands.inspect:inspect", "Identify weight files."),
+    Command("models", "commands.models:models", "List, verify or download models."),
     Command(
         "dataset",
-        "animatediff.apps.dataset:dataset",
+        "commands.dataset:dataset",
         "Check a dataset, encode it into shards, or render the built-in one.",
     ),
-    Command("train", "animatediff.apps.train:train_stage", "Run one training stage."),
-    Command("evaluate", "animatediff.apps.evaluate:evaluate", "Measure a model."),
+    Command("train", "commands.train:train_stage", "Run one training stage."),
+    Command("evaluate", "commands.evaluate:evaluate", "Measure a model."),
     Command(
         "evaluate table1",
-        "animatediff.apps.table1:table1",
+        "commands.table1:table1",
         "Compare AnimateDiff with its baselines on the same prompts (Table 1).",
     ),
     Command(
         "evaluate frechet",
-        "animatediff.apps.frechet:frechet",
+        "commands.frechet:frechet",
         "Fréchet video distance of given features.",
     ),
     Command(
         "study",
-        "animatediff.apps.study:study",
+        "commands.study:study",
         "Run a user study of Table 1: make its page, serve it, collect answers, report ranks.",
     ),
     Command(
         "ablation",
-        "animatediff.apps.ablation:ablation",
+        "commands.ablation:ablation",
         "Measure one ablation of the paper, with its page and plots.",
     ),
     Command(
         "paper",
-        "animatediff.apps.paper:paper",
+        "commands.paper:paper",
         "Write pages and plots of the paper's experiments from results.",
     ),
     Command(
         "baseline",
-        "animatediff.apps.baseline:baseline",
+        "commands.baseline:baseline",
         "Draw a video by Text2Video-Zero or Tune-A-Video.",
     ),
     Command(
         "preprocess",
-        "animatediff.apps.preprocess:preprocess",
+        "commands.preprocess:preprocess",
         "Draw edges, lines or tiles of a video for a control network.",
     ),
     Command(
         "convert",
-        "animatediff.apps.convert:convert",
+        "commands.convert:convert",
         "Convert a weight file to another layout.",
     ),
-    Command("pack", "animatediff.apps.pack:pack", "Copy a trained model into the package."),
+    Command("pack", "commands.pack:pack", "Copy a trained model into the package."),
     Command(
         "config",
-        "animatediff.apps.user_config:config",
+        "commands.user_config:config",
         "Show or set where outputs go and how they are named.",
     ),
-    Command("doctor", "animatediff.apps.doctor:doctor", "Report what this machine has and lacks."),
+    Command("doctor", "commands.doctor:doctor", "Report what this machine has and lacks."),
 )
 
 
@@ -140,7 +138,7 @@ def _dispatch(words: Sequence[str]) -> int:
     if command is None:
         raise InputError(_unknown_command(words[0]))
     from animatediff.apps.heap import keep_freed_memory
-    from animatediff.apps.parsing import parse
+    from animatediff.apps.options.parsing import parse
 
     keep_freed_memory()
     run = command.function()

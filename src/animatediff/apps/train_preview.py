@@ -18,11 +18,11 @@ from animatediff.errors import Cancelled
 from animatediff.model.low_rank import LowRankSet
 from animatediff.sampling.around.guidance import classifier_free, guided
 from animatediff.sampling.ask import Ask
-from animatediff.sampling.decode import decode
-from animatediff.sampling.denoise import denoise
-from animatediff.sampling.noise import initial_noise
-from animatediff.sampling.sampler_kinds import SAMPLERS
-from animatediff.sampling.schedulers import Sampler
+from animatediff.sampling.steps.decode import decode
+from animatediff.sampling.steps.denoise import denoise
+from animatediff.sampling.steps.noise import initial_noise
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS
+from animatediff.sampling.steps.schedulers import Sampler
 from animatediff.training.lessons.clips import ClipLesson
 from animatediff.training.runs.report import CLIPS
 from animatediff.training.runs.trainer import OnSave

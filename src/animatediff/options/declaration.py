@@ -2,7 +2,7 @@
 
     steps: Annotated[int | None, Option("Denoising steps.", group="Sampling", least=1)] = None
 
-The command line (``apps/declared.py``), the JSON schema (``schema.py``) and the documentation's
+The command line (``apps/options/declared.py``), the JSON schema (``schema.py``) and the documentation's
 tables (``tables.py``) are generated from such fields, and ``checks.py`` checks plain ranges. A new
 option is one field, and one place that uses its value.
 """

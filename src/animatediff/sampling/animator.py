@@ -18,8 +18,8 @@ from animatediff.sampling.choices import Choices, Files, chosen, frames_in
 from animatediff.sampling.image_to_video.picture import picture_source
 from animatediff.sampling.image_to_video.way import ways_of
 from animatediff.sampling.inputs import check_input_files
-from animatediff.sampling.loading import Loaded, Parts, load_parts, move
-from animatediff.sampling.lora_cache import MOST_LORAS, LoraCache
+from animatediff.sampling.loaded.loading import Loaded, Parts, load_parts, move
+from animatediff.sampling.loaded.lora_cache import MOST_LORAS, LoraCache
 from animatediff.sampling.making import make
 from animatediff.sampling.metadata import load_request
 from animatediff.sampling.request import AnimationRequest, check_request

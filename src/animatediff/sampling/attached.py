@@ -12,10 +12,10 @@ from animatediff.model.free_u import FreeU, factors_for
 from animatediff.runtime import Runtime
 from animatediff.sampling.ask import Around
 from animatediff.sampling.camera.followed import camera_of
-from animatediff.sampling.changed_weights import ChangedWeights, changed_weights
 from animatediff.sampling.image_prompts.build import image_prompts_of
 from animatediff.sampling.image_to_video.moved import Moved, moved_picture
-from animatediff.sampling.loading import Parts
+from animatediff.sampling.loaded.changed_weights import ChangedWeights, changed_weights
+from animatediff.sampling.loaded.loading import Parts
 from animatediff.sampling.motion_strength import motion_strength_of
 from animatediff.sampling.object_motion.followed import object_motion_of
 from animatediff.sampling.settled import Settled

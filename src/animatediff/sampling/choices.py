@@ -11,13 +11,13 @@ from typing import Any, Literal, TypedDict, cast
 from animatediff.sampling.control.options import LatentsName, MissingName
 from animatediff.sampling.image_prompts.options import BetweenName
 from animatediff.sampling.image_to_video.options import AffinityName, WayChoice
-from animatediff.sampling.keyframes import InterpolationName
 from animatediff.sampling.options.files import NumericsName
 from animatediff.sampling.options.guidance import FreeUName, GuidanceMethodName
 from animatediff.sampling.options.hires import HiresBy
 from animatediff.sampling.options.prompt import EmphasisName
 from animatediff.sampling.request import AnimationRequest, check_request
-from animatediff.sampling.sampler_names import SchedulerName
+from animatediff.sampling.steps.sampler_names import SchedulerName
+from animatediff.sampling.text.keyframes import InterpolationName
 from animatediff.sampling.video_to_video.options import GIVEN_FRAMES, FramesInMemory
 from animatediff.sampling.windows.options import NoiseName, WindowPlace
 from animatediff.sampling.windows.plan import WindowSchedule

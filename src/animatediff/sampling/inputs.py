@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animatediff.sampling.areas import area_of
 from animatediff.sampling.camera.files import camera_files, check_camera_files
 from animatediff.sampling.control.inputs import check_control_files, control_files
 from animatediff.sampling.image_prompts.inputs import (
     check_image_prompt_files,
     image_prompt_files,
 )
+from animatediff.sampling.regions.areas import area_of
 from animatediff.sampling.regions.options import parse_region
 from animatediff.sampling.video_to_video.options import GIVEN_FRAMES
 from animatediff.video.material import files_of

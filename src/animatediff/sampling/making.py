@@ -11,18 +11,18 @@ from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.attached import Attached, attached
-from animatediff.sampling.conditions import read_texts
 from animatediff.sampling.control.build import sparse_pictures
 from animatediff.sampling.control.colours import like_their_pictures
-from animatediff.sampling.decode import decode
-from animatediff.sampling.draw import draw_latents
 from animatediff.sampling.finish_choice import finish_of
-from animatediff.sampling.hires import enlarged, second_pass
-from animatediff.sampling.loading import Parts
-from animatediff.sampling.memory import memory_named
+from animatediff.sampling.loaded.loading import Parts
+from animatediff.sampling.loaded.memory import memory_named
 from animatediff.sampling.prediction import prediction_of
 from animatediff.sampling.report import report_on
 from animatediff.sampling.settled import Settled
+from animatediff.sampling.steps.decode import decode
+from animatediff.sampling.steps.draw import draw_latents
+from animatediff.sampling.steps.hires import enlarged, second_pass
+from animatediff.sampling.text.conditions import read_texts
 from animatediff.sampling.video_to_video.begin import begin_from
 from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.sampling.video_to_video.sound import sound_of

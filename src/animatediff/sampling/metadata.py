@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.errors import FileError, InputError
-from animatediff.sampling.free_init import SPATIAL, TEMPORAL
 from animatediff.sampling.inputs import input_digests, input_files
-from animatediff.sampling.keyframes import positions_of
-from animatediff.sampling.loading import files_named
+from animatediff.sampling.loaded.loading import files_named
 from animatediff.sampling.request import MAX_JSON, AnimationRequest
-from animatediff.sampling.sampler_kinds import SAMPLERS
+from animatediff.sampling.steps.free_init import SPATIAL, TEMPORAL
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS
+from animatediff.sampling.text.keyframes import positions_of
 from animatediff.sampling.video_to_video.options import GIVEN_FRAMES, STRENGTH
 from animatediff.video import read_metadata
 from animatediff.weights.roles import NO_MOTION

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.control.residuals import summed
 from animatediff.sampling.ask import Ask, Control, Latents, PredictNoise
-from animatediff.sampling.conditions import Texts
+from animatediff.sampling.text.conditions import Texts
 
 
 def model_noise(

@@ -16,8 +16,8 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.motion_strength import Factors, MotionStrength
 from animatediff.sampling.around.while_noisy import unwrapped
 from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
-from animatediff.sampling.masks import read_mask
 from animatediff.sampling.options.motion import BlockScale, parse_block_scale
+from animatediff.sampling.regions.masks import read_mask
 from animatediff.sampling.settled import Settled
 
 

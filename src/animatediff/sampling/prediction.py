@@ -7,22 +7,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from animatediff.sampling.around.composed import composed
+from animatediff.sampling.around.guided import guidance_of
 from animatediff.sampling.around.perturbed_attention import away_from_perturbed
 from animatediff.sampling.around.regional import regional
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import Around, PredictNoise
 from animatediff.sampling.attached import Attached
-from animatediff.sampling.changed_weights import ChangedWeights
-from animatediff.sampling.conditions import Texts
 from animatediff.sampling.control.build import build_controls
-from animatediff.sampling.draw import new_sampler
-from animatediff.sampling.guided import guidance_of
-from animatediff.sampling.loading import Parts
+from animatediff.sampling.loaded.changed_weights import ChangedWeights
+from animatediff.sampling.loaded.loading import Parts
 from animatediff.sampling.model_noise import model_noise
 from animatediff.sampling.regions.shares import region_shares
-from animatediff.sampling.schedulers import Sampler
 from animatediff.sampling.settled import Settled
-from animatediff.sampling.text_rows import weights_of
+from animatediff.sampling.steps.draw import new_sampler
+from animatediff.sampling.steps.schedulers import Sampler
+from animatediff.sampling.text.conditions import Texts
+from animatediff.sampling.text.text_rows import weights_of
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel

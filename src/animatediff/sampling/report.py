@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from animatediff.sampling.inputs import input_digests
-from animatediff.sampling.learned_words import unused_words
-from animatediff.sampling.loading import Loaded
+from animatediff.sampling.loaded.loading import Loaded
 from animatediff.sampling.metadata import Report, versions
-from animatediff.sampling.prompt_syntax import take_loras
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import Settled
+from animatediff.sampling.text.learned_words import unused_words
+from animatediff.sampling.text.prompt_syntax import take_loras
 from animatediff.weights.builtin import resolve
 from animatediff.weights.families import Family
 from animatediff.weights.lora import LoadedLora

@@ -72,7 +72,6 @@ from animatediff.sampling.image_to_video.options import (
     ImageWay,
     check_image_to_video,
 )
-from animatediff.sampling.keyframes import checked_prompts, joined, positions_of
 from animatediff.sampling.options.files import (
     MAX_LORAS,
     Adapter,
@@ -138,9 +137,10 @@ from animatediff.sampling.options.sampler import (
     Seed,
     Steps,
 )
-from animatediff.sampling.prompt_syntax import take_loras
+from animatediff.sampling.options.scaled_names import parse_adapter, parse_lora
 from animatediff.sampling.regions.options import SOFT, Regions, RegionSoft, check_regions
-from animatediff.sampling.scaled_names import parse_adapter, parse_lora
+from animatediff.sampling.text.keyframes import checked_prompts, joined, positions_of
+from animatediff.sampling.text.prompt_syntax import take_loras
 from animatediff.sampling.video_to_video.options import (
     Init,
     InitFit,

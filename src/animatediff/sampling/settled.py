@@ -17,18 +17,18 @@ from animatediff.options.checks import check_multiple
 from animatediff.sampling.finish_choice import with_finish
 from animatediff.sampling.image_to_video.options import BLEND_STRENGTH, WayName
 from animatediff.sampling.image_to_video.way import chosen_way
-from animatediff.sampling.loading import Loaded
+from animatediff.sampling.loaded.loading import Loaded
 from animatediff.sampling.options.guidance import STRAIGHT
 from animatediff.sampling.options.hires import check_hires
+from animatediff.sampling.options.scale import Scale
+from animatediff.sampling.options.scaled_names import parse_adapter, parse_lora
 from animatediff.sampling.request import AnimationRequest, check_request
-from animatediff.sampling.sampler_kinds import SAMPLERS, SamplerKind
-from animatediff.sampling.sampler_names import SchedulerName
-from animatediff.sampling.scale import Scale
-from animatediff.sampling.scaled_names import parse_adapter, parse_lora
-from animatediff.sampling.schedulers import first_step
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS, SamplerKind
+from animatediff.sampling.steps.sampler_names import SchedulerName
+from animatediff.sampling.steps.schedulers import first_step
+from animatediff.sampling.text.wildcards import resolve_wildcards
 from animatediff.sampling.video_to_video.options import STRENGTH
 from animatediff.sampling.video_to_video.source import Source
-from animatediff.sampling.wildcards import resolve_wildcards
 from animatediff.sampling.windows.plan import WindowPlan
 from animatediff.weights.adapters import LoadedLowRank
 from animatediff.weights.builtin import resolve_lora

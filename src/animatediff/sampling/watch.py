@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from animatediff.errors import Cancelled
 from animatediff.sampling.animation import Progress
-from animatediff.sampling.decode import decode
 from animatediff.sampling.settled import Settled
+from animatediff.sampling.steps.decode import decode
 from animatediff.video import Video
 from animatediff.weights.image_model.base_model import BaseModel
 

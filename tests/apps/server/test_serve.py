@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from animatediff.apps.cli import main
-from animatediff.apps.parsing import parse
+from animatediff.apps.options.parsing import parse
 from animatediff.apps.server.serve import ServeOptions, bound, read_token, settings_of
 from animatediff.apps.server.supervisor import Lock, devices_of
 from animatediff.errors import FileError, InputError

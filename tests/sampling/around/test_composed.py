@@ -13,8 +13,8 @@ from animatediff.sampling.animator import Animator
 from animatediff.sampling.around.composed import composed
 from animatediff.sampling.around.guidance import classifier_free, guided
 from animatediff.sampling.ask import WITH_PROMPT, Ask
-from animatediff.sampling.prompt_syntax import parts_of
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.text.prompt_syntax import parts_of
 
 OF_ROWS = torch.tensor([1.0, 3.0, 10.0, -2.0])
 

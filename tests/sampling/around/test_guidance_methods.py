@@ -15,8 +15,8 @@ from animatediff.sampling.around.cfg_plus_plus import renoised_without
 from animatediff.sampling.around.dynamic_guidance import by_range
 from animatediff.sampling.ask import WITH_PROMPT, Ask
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.sampler_kinds import SAMPLERS
-from animatediff.sampling.schedulers import Sampler
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS
+from animatediff.sampling.steps.schedulers import Sampler
 from animatediff.weights.families import Betas
 
 

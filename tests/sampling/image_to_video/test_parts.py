@@ -12,7 +12,6 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from animatediff.errors import InputError
 from animatediff.sampling.ask import WITH_PROMPT, Ask
-from animatediff.sampling.denoise import denoise
 from animatediff.sampling.image_to_video.affinity import AFFINITIES, affinities
 from animatediff.sampling.image_to_video.blend import blended, shares
 from animatediff.sampling.image_to_video.known_frame import (
@@ -23,8 +22,9 @@ from animatediff.sampling.image_to_video.known_frame import (
 from animatediff.sampling.image_to_video.picture import agreement
 from animatediff.sampling.image_to_video.way import chosen_way, ways_of
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.sampler_kinds import SAMPLERS
-from animatediff.sampling.schedulers import Sampler
+from animatediff.sampling.steps.denoise import denoise
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS
+from animatediff.sampling.steps.schedulers import Sampler
 from animatediff.weights.families import Betas
 from animatediff.weights.motion_picture import PictureInput
 

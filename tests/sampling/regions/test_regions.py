@@ -13,11 +13,11 @@ from torch import Tensor
 
 from animatediff.errors import InputError
 from animatediff.sampling.animator import Animator, load_request
-from animatediff.sampling.areas import area_of
 from animatediff.sampling.around.guidance import classifier_free, guided
 from animatediff.sampling.around.regional import regional, shares_of
 from animatediff.sampling.ask import WITH_PROMPT, Ask
-from animatediff.sampling.masks import softened
+from animatediff.sampling.regions.areas import area_of
+from animatediff.sampling.regions.masks import softened
 from animatediff.sampling.regions.options import parse_region
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import Video

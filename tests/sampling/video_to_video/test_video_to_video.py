@@ -15,9 +15,9 @@ from tests.video.sound_files import packets, write_with_sound
 
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.animator import Animator, Progress, load_request
-from animatediff.sampling.decode import decode
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.sampler_kinds import SAMPLERS
+from animatediff.sampling.steps.decode import decode
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS
 from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.sampling.video_to_video.source import Source
 from animatediff.video import Video

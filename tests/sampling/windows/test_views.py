@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.free_noise import rescheduled
-from animatediff.sampling.noise import initial_noise
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.steps.free_noise import rescheduled
+from animatediff.sampling.steps.noise import initial_noise
 
 
 def test_windows_inside_attention_draw_all_frames_at_once(

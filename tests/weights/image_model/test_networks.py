@@ -36,7 +36,7 @@ def test_the_public_names_come_without_the_libraries_of_networks() -> None:
 
 
 def test_the_command_line_comes_without_torch() -> None:
-    modules = modules_after("import animatediff.apps.cli, animatediff.apps.animate")
+    modules = modules_after("import animatediff.apps.cli, animatediff.apps.commands.animate")
     assert modules & {"torch", "diffusers", "transformers", "av"} == set()
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from animatediff.apps.declared import FieldsOf, Given
 from animatediff.apps.many.entries import read_entries
 from animatediff.apps.naming import DEFAULT
+from animatediff.apps.options.declared import FieldsOf, Given
 from animatediff.apps.progress import Progress, ProgressStyle, open_progress
 from animatediff.errors import Cancelled, InputError, OutputError, reason_of
 from animatediff.options.declaration import Option

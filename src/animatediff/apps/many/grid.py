@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from animatediff.apps.animate import AnimateOptions, requests_of
-from animatediff.apps.declared import FieldsOf, Given
+from animatediff.apps.commands.animate import AnimateOptions, requests_of
 from animatediff.apps.destination import GRID, Destination, plan_destination, slug
 from animatediff.apps.many.axes import Axis, parse_axis
 from animatediff.apps.naming import hash_of
+from animatediff.apps.options.declared import FieldsOf, Given
 from animatediff.apps.progress import open_progress
 from animatediff.errors import InputError, OutputError, reason_of
 from animatediff.options.declaration import Option, declared

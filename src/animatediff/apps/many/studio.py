@@ -12,7 +12,7 @@ from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Progress as Step
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.inputs import check_input_files
-from animatediff.sampling.loading import Loaded
+from animatediff.sampling.loaded.loading import Loaded
 from animatediff.sampling.metadata import describe
 from animatediff.sampling.request import AnimationRequest
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from animatediff.apps.evaluate import Options
+    from animatediff.apps.commands.evaluate import Options
     from animatediff.world.protocol.subjects import Draw
 
 
@@ -21,8 +21,8 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
     from animatediff.evaluation.kept_animations import KeptAnimations, fingerprint_of
     from animatediff.runtime import Runtime
     from animatediff.sampling.animator import Animator
+    from animatediff.sampling.options.scaled_names import parse_lora
     from animatediff.sampling.request import AnimationRequest
-    from animatediff.sampling.scaled_names import parse_lora
     from animatediff.weights.builtin import resolve, resolve_lora
     from animatediff.world.protocol.subjects import drawn_by
 

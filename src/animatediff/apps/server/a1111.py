@@ -14,9 +14,9 @@ from typing import Any
 
 from animatediff.apps.server.problems import FieldError, Refused
 from animatediff.errors import InputError
-from animatediff.sampling.sampler_kinds import SAMPLERS
-from animatediff.sampling.sampler_names import SCHEDULER_NAMES, scheduler_named
-from animatediff.sampling.travel_files import read_travel
+from animatediff.sampling.steps.sampler_kinds import SAMPLERS
+from animatediff.sampling.steps.sampler_names import SCHEDULER_NAMES, scheduler_named
+from animatediff.sampling.text.travel_files import read_travel
 from animatediff.weights.roles import NO_MOTION
 
 AT = "alwayson_scripts.AnimateDiff.args"

@@ -19,7 +19,7 @@ from animatediff.errors import Cancelled, MemoryLimitError
 from animatediff.options.declaration import declared
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animation, Animator, Progress
-from animatediff.sampling.loading import Loaded, files_named
+from animatediff.sampling.loaded.loading import Loaded, files_named
 from animatediff.sampling.metadata import describe
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import Video

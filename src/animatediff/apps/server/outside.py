@@ -24,8 +24,8 @@ from animatediff.config import nearest
 from animatediff.errors import FileError, InputError
 from animatediff.options.checks import check_field
 from animatediff.options.declaration import Declared, declared
-from animatediff.sampling.areas import area_of
 from animatediff.sampling.camera.moves import is_moves
+from animatediff.sampling.regions.areas import area_of
 from animatediff.sampling.request import AnimationRequest, parse_lora
 from animatediff.weights.builtin import list_models
 from animatediff.weights.catalog import catalog

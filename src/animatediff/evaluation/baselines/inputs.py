@@ -13,7 +13,7 @@ from torch import Tensor
 from animatediff.errors import InputError
 from animatediff.model.latent_space import posterior_of
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.prompts import encode_prompts
+from animatediff.sampling.text.prompts import encode_prompts
 from animatediff.video import Video
 from animatediff.video.fit import fit_frames
 

@@ -26,11 +26,11 @@ from animatediff.evaluation.kept_frames import Frames, KeptFrames
 from animatediff.evaluation.table1.plan import OURS, TUNE, ZERO, Driving, Item, Personal, Settings
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.changed_weights import changed_weights
-from animatediff.sampling.decode import decode
+from animatediff.sampling.loaded.changed_weights import changed_weights
+from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.scaled_names import parse_lora
 from animatediff.sampling.settled import settle
+from animatediff.sampling.steps.decode import decode
 from animatediff.video import Video
 from animatediff.video.fit import fit_frames
 from animatediff.weights.builtin import resolve_lora

@@ -21,8 +21,8 @@ from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
 from animatediff.sampling.camera.moves import is_moves, poses_of
 from animatediff.sampling.camera.options import check_paths
 from animatediff.sampling.camera.poses import Poses, rays, read_poses, seen_from_first
-from animatediff.sampling.scale import Scale
-from animatediff.sampling.scaled_names import parse_lora
+from animatediff.sampling.options.scale import Scale
+from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.windows.plan import WindowPlan
 from animatediff.weights.camera.file import LoadedCamera

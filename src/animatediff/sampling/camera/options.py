@@ -8,7 +8,7 @@ from animatediff.errors import InputError
 from animatediff.options.declaration import Option
 from animatediff.sampling.camera.moves import MOVES, is_moves, parse_moves
 from animatediff.sampling.object_motion.paths import parse_path
-from animatediff.sampling.scaled_names import parse_lora
+from animatediff.sampling.options.scaled_names import parse_lora
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest

@@ -8,7 +8,7 @@ from einops import rearrange
 from animatediff.model.control.network import Question
 from animatediff.model.folded import row_per_frame, text_per_frame, timestep_per_frame
 from animatediff.sampling.ask import Ask
-from animatediff.sampling.conditions import Texts
+from animatediff.sampling.text.conditions import Texts
 
 
 def question_of(ask: Ask, texts: Texts, *, dtype: torch.dtype) -> Question:

@@ -19,7 +19,6 @@ from animatediff.model.control.union import HintedUnion
 from animatediff.model.latent_space import posterior_of
 from animatediff.runtime import seeded
 from animatediff.sampling.ask import Control
-from animatediff.sampling.conditions import Texts
 from animatediff.sampling.control.counted import Counted
 from animatediff.sampling.control.dense import DenseControl
 from animatediff.sampling.control.frame_strengths import frame_strengths
@@ -28,6 +27,7 @@ from animatediff.sampling.control.inputs import inputs_of
 from animatediff.sampling.control.settings import ControlSetting, control_settings, sparse_hints
 from animatediff.sampling.control.sparse import SparseHints
 from animatediff.sampling.settled import Settled
+from animatediff.sampling.text.conditions import Texts
 from animatediff.video.containers import Frames
 from animatediff.video.fit import fit_frames
 from animatediff.video.pictures import read_picture

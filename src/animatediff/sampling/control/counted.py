@@ -13,8 +13,8 @@ from torch import Tensor
 from animatediff.model.control.residuals import Plane, Residuals
 from animatediff.sampling.ask import WITHOUT_PROMPT, Ask
 from animatediff.sampling.control.layer_weights import LayerWeights
-from animatediff.sampling.scale import Scale
-from animatediff.sampling.step_range import is_outside
+from animatediff.sampling.options.scale import Scale
+from animatediff.sampling.options.step_range import is_outside
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from torch import Tensor
 from animatediff.model.control.network import ControlNetwork, Embedded
 from animatediff.model.control.residuals import Residuals
 from animatediff.sampling.ask import Ask
-from animatediff.sampling.conditions import Texts
 from animatediff.sampling.control.asked import question_of
 from animatediff.sampling.control.counted import Counted
+from animatediff.sampling.text.conditions import Texts
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from animatediff.errors import InputError
 from animatediff.options.checks import check_choice
 from animatediff.sampling.control.frame_strengths import check_frame_strengths
 from animatediff.sampling.control.layer_weights import LayerWeights, parse_layer_weights
-from animatediff.sampling.once_or_each import once_or_each
-from animatediff.sampling.scale import Scale
-from animatediff.sampling.step_range import parse_step_range
+from animatediff.sampling.options.once_or_each import once_or_each
+from animatediff.sampling.options.scale import Scale
+from animatediff.sampling.options.step_range import parse_step_range
 from animatediff.video.preprocess import PreprocessName
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def control_settings(request: AnimationRequest) -> tuple[ControlSetting, ...]:
     Raises:
         InputError: an option cannot be used, or is given neither once nor for each.
     """
-    from animatediff.sampling.scaled_names import parse_lora
+    from animatediff.sampling.options.scaled_names import parse_lora
 
     count = len(request.controls)
     named = [parse_lora(control, what="control network") for control in request.controls]

@@ -13,9 +13,9 @@ from animatediff.model.control.network import Embedded
 from animatediff.model.control.residuals import Residuals
 from animatediff.model.control.sparse_control import SparseControl
 from animatediff.sampling.ask import Ask
-from animatediff.sampling.conditions import Texts
 from animatediff.sampling.control.asked import question_of
 from animatediff.sampling.control.counted import Counted
+from animatediff.sampling.text.conditions import Texts
 
 
 @dataclass(frozen=True)

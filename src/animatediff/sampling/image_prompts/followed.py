@@ -12,8 +12,8 @@ from torch import Tensor
 
 from animatediff.model.image_prompts.attention import ImagePrompt, ImageTokens
 from animatediff.sampling.ask import Ask, Latents, PredictNoise
-from animatediff.sampling.scale import Scale
-from animatediff.sampling.step_range import is_outside
+from animatediff.sampling.options.scale import Scale
+from animatediff.sampling.options.step_range import is_outside
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from animatediff.options.checks import check_choice
 from animatediff.sampling.control.frame_strengths import check_frame_strengths
 from animatediff.sampling.control.settings import NOWHERE
 from animatediff.sampling.image_prompts.layer_weights import WeightsName
-from animatediff.sampling.once_or_each import once_or_each
-from animatediff.sampling.scale import Scale
-from animatediff.sampling.scaled_names import parse_lora
-from animatediff.sampling.step_range import parse_step_range
+from animatediff.sampling.options.once_or_each import once_or_each
+from animatediff.sampling.options.scale import Scale
+from animatediff.sampling.options.scaled_names import parse_lora
+from animatediff.sampling.options.step_range import parse_step_range
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest

@@ -22,8 +22,8 @@ from animatediff.model.animated_unet import AnimatedUNet, motion_sites
 from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
 from animatediff.sampling.camera.options import check_paths
 from animatediff.sampling.object_motion.paths import parse_path, points_of_frames
-from animatediff.sampling.scale import Scale
-from animatediff.sampling.scaled_names import parse_lora
+from animatediff.sampling.options.scale import Scale
+from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.settled import Settled
 from animatediff.weights.camera.object_motion import SQUARE, LoadedObjectMotion
 

@@ -10,7 +10,7 @@ from animatediff.errors import InputError
 from animatediff.options.checks import check_number
 from animatediff.options.declaration import Option
 from animatediff.sampling.options.files import MAX_NAME
-from animatediff.sampling.scale import Scale
+from animatediff.sampling.options.scale import Scale
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from animatediff.options.declaration import Option
-from animatediff.sampling.keyframes import InterpolationName
+from animatediff.sampling.text.keyframes import InterpolationName
 
 MAX_PROMPT = 10_000
 EmphasisName = Literal["a1111", "comfy", "none"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from animatediff.options.declaration import Option
-from animatediff.sampling.sampler_names import SchedulerName, scheduler_named
+from animatediff.sampling.steps.sampler_names import SchedulerName, scheduler_named
 
 MAX_STEPS = 999
 """One less than the steps of diffusion: DDIM's timesteps begin one above an even spacing."""

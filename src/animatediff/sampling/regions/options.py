@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from animatediff.errors import InputError
 from animatediff.options.declaration import Option
 from animatediff.sampling.options.prompt import MAX_PROMPT
-from animatediff.sampling.prompt_syntax import take_loras
+from animatediff.sampling.text.prompt_syntax import take_loras
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest

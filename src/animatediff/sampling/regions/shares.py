@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.sampling.around.regional import shares_of
-from animatediff.sampling.masks import at_size, read_mask
+from animatediff.sampling.regions.masks import at_size, read_mask
 from animatediff.sampling.regions.options import parse_region
 from animatediff.sampling.settled import Settled
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.sampling.ask import Around, Latents, PredictNoise
-from animatediff.sampling.conditions import read_texts
 from animatediff.sampling.model_noise import model_noise
 from animatediff.sampling.settled import Settled
+from animatediff.sampling.text.conditions import read_texts
 from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.sampling.video_to_video.options import GIVEN_FRAMES, FramesInMemory
 from animatediff.sampling.video_to_video.source import Source

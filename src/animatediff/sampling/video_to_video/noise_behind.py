@@ -9,8 +9,8 @@ from torch import Tensor
 
 from animatediff.errors import Cancelled
 from animatediff.sampling.ask import WITH_PROMPT, Ask, Latents, PredictNoise
-from animatediff.sampling.inversion import inverted
-from animatediff.sampling.schedulers import Sampler
+from animatediff.sampling.steps.inversion import inverted
+from animatediff.sampling.steps.schedulers import Sampler
 
 
 def noise_behind(

@@ -1,0 +1,1 @@
+"""The commands of ``animatediff``, one file each."""

@@ -1,0 +1,209 @@
+"""``animatediff baseline METHOD``: draw a video by one of the methods that the paper compares with."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+from jaxtyping import Float
+from torch import Tensor
+from tyro.conf import Positional, arg, subcommand
+
+from animatediff.apps.destination import Destination, plan_destination, slug
+from animatediff.apps.options.parsing import optional
+from animatediff.apps.progress import Progress, ProgressStyle, open_progress
+from animatediff.errors import InputError
+from animatediff.sampling.animator import Animator
+
+
+@dataclass(frozen=True)
+class Text2VideoZeroOptions:
+    """Text2Video-Zero (arXiv 2303.13439): no training; the picture shifts from frame to frame."""
+
+    prompt: Annotated[Positional[str], arg(metavar="PROMPT")]
+    """What to draw, in quotes."""
+    negative: str = ""
+    """What not to draw."""
+    model: str = "emoji"
+    """The image model: a name that `animatediff models` lists, a file, or a diffusers folder."""
+    frames: int = 8
+    """How many frames to draw."""
+    flow: tuple[float, float] = (12.0, 12.0)
+    """Pixels of a 512 x 512 picture that each frame moves, along x and y."""
+    guidance: float = 7.5
+    """Guidance scale."""
+    steps: int = 50
+    """DDIM steps; the authors' noise levels are for 50."""
+    fps: int = 4
+    """Frames a second."""
+    seed: int = 0
+    """Seed of the noise."""
+    output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
+    """The file to write; by default the prompt names a new one here."""
+    device: Annotated[str, arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    progress: ProgressStyle = "auto"
+    """A bar on a terminal, JSON lines for programs, or none."""
+
+
+@dataclass(frozen=True)
+class TuneAVideoOptions:
+    """Tune-A-Video (arXiv 2212.11565): the image model is fine-tuned on a video, then edits it."""
+
+    video: Annotated[Positional[Path], arg(metavar="VIDEO")]
+    """The video to learn from."""
+    prompt: Annotated[Positional[str], arg(metavar="PROMPT")]
+    """What to draw with its motion, in quotes."""
+    caption: str
+    """What the video shows."""
+    negative: str = ""
+    """What not to draw."""
+    model: str = "emoji"
+    """The image model: a name that `animatediff models` lists, a file, or a diffusers folder."""
+    frames: int = 16
+    """How many frames of the video are used, from the first one on."""
+    train_steps: int = 500
+    """Steps of fine-tuning; 500 are the authors'."""
+    learning_rate: float = 3e-5
+    """Learning rate; 3e-5 is the authors'."""
+    guidance: float = 12.5
+    """Guidance scale."""
+    steps: int = 50
+    """DDIM steps, of the inversion and of drawing."""
+    output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
+    """The file to write; by default the prompt names a new one here."""
+    run: Annotated[Path | None, optional("FOLDER")] = None
+    """Where the fine-tuning is kept and resumed; by default it is not kept."""
+    device: Annotated[str, arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    progress: ProgressStyle = "auto"
+    """A bar on a terminal, JSON lines for programs, or none."""
+
+
+BaselineOptions = (
+    Annotated[Text2VideoZeroOptions, subcommand("text2video-zero")]
+    | Annotated[TuneAVideoOptions, subcommand("tune-a-video")]
+)
+
+
+def baseline(chosen: BaselineOptions) -> None:
+    """Write the video that a baseline draws.
+
+    Raises:
+        InputError, FileError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
+    """
+    if not chosen.prompt.strip():
+        raise InputError("The prompt is empty; say in quotes what to draw.")
+    destination = _destination(chosen.prompt, chosen.output)
+    with open_progress(chosen.progress) as progress:
+        progress.stage("load")
+        if isinstance(chosen, Text2VideoZeroOptions):
+            _text2video_zero(chosen, destination, progress)
+        else:
+            _tune_a_video(chosen, destination, progress)
+
+
+def _destination(prompt: str, output: Path | None) -> Destination:
+    from animatediff.video import FORMATS
+
+    destination = plan_destination(output, formats=None, known=FORMATS, name=slug(prompt))
+    destination.check()
+    return destination
+
+
+def _text2video_zero(
+    options: Text2VideoZeroOptions, destination: Destination, progress: Progress
+) -> None:
+    from animatediff.evaluation.baselines.inputs import side_of, states_of
+    from animatediff.evaluation.baselines.text2video_zero import ZeroOptions, text2video_zero
+
+    if options.frames < 1:
+        raise InputError(f"--frames {options.frames} is not a number of frames; give 1 or more.")
+    zero = ZeroOptions(steps=options.steps, guidance=options.guidance, flow=options.flow)
+    zero = zero.validated()
+    animator = _load(options.model, options.device)
+    side = side_of(animator)
+    progress.stage("denoise")
+    latents = text2video_zero(
+        animator.base.unet,
+        states=states_of(animator, [options.negative, options.prompt]),
+        scheduler_config=animator.base.scheduler_config,
+        num_frames=options.frames,
+        size=(side, side),
+        seed=options.seed,
+        options=zero,
+    )
+    _write(animator, latents, fps=options.fps, destination=destination, progress=progress)
+
+
+def _tune_a_video(options: TuneAVideoOptions, destination: Destination, progress: Progress) -> None:
+    from animatediff.evaluation.baselines.inputs import latents_of, states_of
+    from animatediff.evaluation.baselines.tune_a_video import (
+        TRAINING,
+        InflatedUNet,
+        edit,
+        invert,
+        tune,
+    )
+    from animatediff.video import Video
+
+    animator = _load(options.model, options.device)
+    states = states_of(animator, [options.negative, options.prompt, options.caption, ""])
+    video = Video.load(options.video)
+    latents, fps = latents_of(animator, video, num_frames=options.frames)
+    config = animator.base.scheduler_config
+    inflated = InflatedUNet(animator.base.unet)
+    with tempfile.TemporaryDirectory() as passing:
+        progress.stage("tune")
+        tune(
+            inflated,
+            latents,
+            states=states[2:3],
+            scheduler_config=config,
+            folder=options.run or Path(passing),
+            options=replace(
+                TRAINING, steps=options.train_steps, learning_rate=options.learning_rate
+            ),
+        )
+    progress.stage("invert")
+    noise = invert(
+        inflated, latents, empty=states[3:4], scheduler_config=config, steps=options.steps
+    )
+    progress.stage("denoise")
+    drawn = edit(
+        inflated,
+        noise,
+        states=states[:2],
+        scheduler_config=config,
+        steps=options.steps,
+        guidance=options.guidance,
+    )
+    _write(animator, drawn, fps=fps, destination=destination, progress=progress)
+
+
+def _load(model: str, device: str) -> Animator:
+    """The image model alone, in fp32."""
+    from animatediff.runtime import Runtime
+
+    return Animator.load(model, motion="none", runtime=Runtime(device=device, precision="fp32"))
+
+
+def _write(
+    animator: Animator,
+    latents: Float[Tensor, "1 c f h w"],
+    *,
+    fps: Fraction | int,
+    destination: Destination,
+    progress: Progress,
+) -> None:
+    from animatediff.sampling.steps.decode import decode
+    from animatediff.video import Video
+
+    progress.stage("decode")
+    video = Video(decode(latents, vae=animator.base.vae), Fraction(fps))
+    for path in destination.paths():
+        written = video.save(path)
+        progress.tell("written", str(written), {"path": str(written)})

@@ -1,0 +1,203 @@
+"""``animatediff evaluate table1``: AnimateDiff and its baselines, as in Table 1 of the paper."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from animatediff.apps.commands.metrics import MetricOptions
+from animatediff.apps.destination import check_room
+from animatediff.apps.options.parsing import optional
+from animatediff.apps.progress import Progress, ProgressStyle, open_progress
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from animatediff.evaluation.table1.plan import Item, Plan
+    from animatediff.evaluation.table1.run import Show
+    from animatediff.video import Video
+
+MethodName = Literal["text2video-zero", "tune-a-video", "animatediff"]
+
+
+@dataclass(frozen=True)
+class Table1Options:
+    """Draw the same prompts with AnimateDiff, Text2Video-Zero and Tune-A-Video, and compare them.
+
+    Writes RESULTS/table1.json and a page with all animations in RESULTS/table1. An interrupted
+    comparison continues. Without --plan, it compares the personalised models of the built-in world
+    by its own scorer.
+    """
+
+    plan: Annotated[Path | None, optional("FILE")] = None
+    """Models, prompts and driving clips as TOML; see recipes/evaluate/table1.toml."""
+    work: Path = Path("build/emoji")
+    """The world folder of `animatediff dataset emoji`; drawings are kept in it."""
+    results: Path = Path("results")
+    """The folder for results."""
+    metrics: Annotated[MetricOptions, tyro.conf.arg(name="")] = field(default_factory=MetricOptions)
+    methods: tuple[MethodName, ...] = ("text2video-zero", "tune-a-video", "animatediff")
+    """Methods to compare."""
+    models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
+    """Only these personalised models of the plan."""
+    prompts: Annotated[int | None, optional("N")] = None
+    """Only the first prompts of each model."""
+    driving: int = 10
+    """Without --plan: the number of driving clips."""
+    motion: str = "emoji"
+    """Without --plan: the motion module, a name or a file."""
+    more: Annotated[Path | None, optional("FILE")] = None
+    """Without --plan: a LoRA of the second held-out style, high contrast."""
+    frames: Annotated[int | None, optional("N")] = None
+    """Frames of each animation; the default is the plan's, 16."""
+    references: Annotated[int | None, optional("N")] = None
+    """Reference pictures for each prompt; the default is the plan's, 8."""
+    steps: Annotated[int | None, optional("N")] = None
+    """AnimateDiff's denoising steps; the default is the plan's, or the motion module's."""
+    zero_steps: Annotated[int | None, optional("N")] = None
+    """DDIM steps of Text2Video-Zero; other numbers than 50 scale its noise levels with them."""
+    tune_train_steps: Annotated[int | None, optional("N")] = None
+    """Steps of Tune-A-Video's fine-tuning; the default is the plan's, 500."""
+    tune_steps: Annotated[int | None, optional("N")] = None
+    """DDIM steps of Tune-A-Video; the default is the plan's, 50."""
+    bring: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=FOLDER...")] = ()
+    """Clips of other systems, such as Gen-2, whose files are named after the prompts."""
+    vbench: Annotated[Path | None, optional("FOLDER")] = None
+    """Also export all animations under the names that VBench expects, a folder for each method."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Precision of AnimateDiff; the baselines compute in fp32."""
+    threads: Annotated[int | None, optional("N")] = None
+    """CPU threads."""
+    progress: ProgressStyle = "auto"
+    """A bar on a terminal, JSON lines for programs, or none."""
+
+
+def table1(options: Table1Options) -> int:
+    """Draw, measure and write the table and its page.
+
+    Raises:
+        InputError, FileError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
+    """
+    from animatediff.evaluation.reports import write_report
+    from animatediff.evaluation.table1.brought import match_clips, parse_brought
+    from animatediff.evaluation.table1.page import write_table1_page
+    from animatediff.evaluation.table1.plan import METHODS
+    from animatediff.evaluation.table1.run import run_table1
+    from animatediff.evaluation.tables import render_rows
+    from animatediff.runtime import Runtime
+
+    runtime = Runtime(device=options.device, precision=options.precision, threads=options.threads)
+    runtime.apply()
+    json_path, folder = options.results / "table1.json", options.results / "table1"
+    check_room(json_path, option="--results")
+    metrics = options.metrics.load(scorer=options.work / "scorer", device=runtime.torch_device())
+    plan = _plan(options).validated()
+    brought = tuple(match_clips(*parse_brought(text), items=plan.items()) for text in options.bring)
+    methods = tuple(m for m in METHODS if m.lower() in options.methods)
+    with open_progress(options.progress) as progress:
+        report = run_table1(
+            plan,
+            work=options.work / "table1",
+            metrics=metrics,
+            runtime=runtime,
+            methods=methods,
+            brought=brought,
+            show=_show(folder, vbench=options.vbench),
+            watch=_watch(progress),
+        )
+        write_report(
+            report,
+            json_path,
+            question="table1",
+            command=["animatediff", *sys.argv[1:]],
+            options=options,
+        )
+        content = json.loads(json_path.read_text(encoding="utf-8"))
+        study = options.results / "study.json"
+        page = write_table1_page(
+            content,
+            folder / "index.html",
+            json_path=json_path,
+            study=json.loads(study.read_text(encoding="utf-8")) if study.exists() else None,
+        )
+        table = f"{render_rows(report.rows())}\n\n{json_path}\n{page}"
+        progress.tell("result", table, {"path": str(json_path), "page": str(page)})
+    return 0
+
+
+def _plan(options: Table1Options) -> Plan:
+    from animatediff.evaluation.table1.plan import Settings, read_plan
+
+    changed: dict[str, float] = {}
+    if options.frames is not None:
+        changed["num_frames"] = options.frames
+    for name in ("references", "steps", "tune_train_steps", "tune_steps"):
+        if (value := getattr(options, name)) is not None:
+            changed[name] = value
+    if options.zero_steps is not None:
+        # The authors' noise levels, 44 and 47 of 50, at the nearest of other steps.
+        low = min(round(options.zero_steps * 44 / 50), options.zero_steps - 2)
+        high = min(max(low + 1, round(options.zero_steps * 47 / 50)), options.zero_steps - 1)
+        changed |= {"zero_steps": options.zero_steps, "zero_t0": low, "zero_t1": high}
+    if options.plan is not None:
+        plan = read_plan(options.plan)
+        plan = replace(plan, settings=replace(plan.settings, **changed))
+        return plan.shortened(models=options.models, prompts=options.prompts)
+    from animatediff.data.shards import read_shards
+    from animatediff.world.protocol.table1 import PROMPTS, world_plan
+
+    return world_plan(
+        read_shards(options.work / "clips"),
+        folder=options.work / "table1" / "driving",
+        more=options.more,
+        motion=options.motion,
+        settings=replace(Settings(), **changed),
+        prompts=options.prompts or PROMPTS,
+        num_clips=options.driving,
+    ).shortened(models=options.models)
+
+
+def _show(folder: Path, *, vbench: Path | None) -> Show:
+    from animatediff.evaluation.table1.page import driving_name, file_name, media_name
+    from animatediff.evaluation.table1.run import Show
+    from animatediff.evaluation.vbench_names import export_for_vbench
+
+    def placed(name: str) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def animation(method: str, item: Item, video: Video) -> None:
+        video.save(placed(media_name(item.model, item.index, method)))
+        if vbench is not None:
+            parts = (file_name(method), file_name(item.model))
+            export_for_vbench([(item.prompt, video)], vbench.joinpath(*parts))
+
+    def references(item: Item, picture: Image.Image) -> None:
+        picture.save(placed(media_name(item.model, item.index, "references")), quality=85)
+
+    def driving(number: int, video: Video) -> None:
+        video.save(placed(driving_name(number)))
+
+    return Show(animation, references, driving)
+
+
+def _watch(progress: Progress) -> Callable[[int, int], None]:
+    started = False
+
+    def watch(done: int, total: int) -> None:
+        nonlocal started
+        if not started:
+            progress.stage("compare", total=total)
+            started = True
+        progress.at(done)
+
+    return watch

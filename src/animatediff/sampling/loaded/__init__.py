@@ -1,0 +1,1 @@
+"""What an animator has loaded, and how a request changes its weights."""

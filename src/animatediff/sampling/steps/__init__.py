@@ -1,0 +1,1 @@
+"""From noise to frames: noise, samplers, the denoising loop, decoding."""

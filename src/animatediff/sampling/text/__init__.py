@@ -1,0 +1,1 @@
+"""Prompts to text conditioning: syntax, wildcards, textual inversions, prompt travel."""
