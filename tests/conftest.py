@@ -1,5 +1,6 @@
 """Worlds small enough to draw in a blink: random models in the layout of the real ones."""
 
+import atexit
 import json
 import os
 import tempfile
@@ -19,7 +20,9 @@ from transformers.models.clip.modeling_clip import CLIPModel, CLIPTextModel
 # One thread for each worker of pytest-xdist, and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 # What is measured of this processor is remembered for these tests only.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="animatediff-tests-")
+CACHE = tempfile.TemporaryDirectory(prefix="animatediff-tests-")
+os.environ["XDG_CACHE_HOME"] = CACHE.name
+atexit.register(CACHE.cleanup)
 torch.set_num_threads(1)
 check_shapes("animatediff")  # before anything of the package is imported
 

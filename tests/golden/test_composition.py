@@ -128,9 +128,12 @@ def loop_for(name: str, animator: Animator) -> Loop:
 def test_an_animation_is_the_plain_loop(
     name: str, animator: Animator, asked: AnimationRequest
 ) -> None:
+    fast = animator.animate(replace(asked, **CHANGES[name]))  # pyright: ignore[reportArgumentType]
     runtime = replace(animator.runtime, without=frozenset(FAST_PATHS))
     animator = replace(animator, runtime=runtime)
     made = animator.animate(replace(asked, **CHANGES[name]))  # pyright: ignore[reportArgumentType]
     loop = loop_for(name, animator)
     assert torch.equal(made.latents, loop.latents())
     assert np.array_equal(made.video.frames, loop.frames())
+    assert (fast.latents - made.latents).abs().max() < 1e-5 * made.latents.abs().max()
+    assert np.abs(fast.video.frames.astype(int) - made.video.frames).max() <= 1
