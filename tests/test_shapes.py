@@ -12,16 +12,16 @@ import torch
 from jaxtyping import TypeCheckError
 from tests.shapes import check_shapes
 
-from animatediff.evaluation.motion_metrics import is_frozen, resized
+from animatediff.evaluation.motion_metrics import largest_change, resized
 from animatediff.sampling.ask import WITH_PROMPT, Ask
 
 
 def test_an_array_of_another_shape_or_dtype_is_an_error() -> None:
     frames = np.zeros((2, 8, 8, 3), np.uint8)
-    assert is_frozen(frames)
+    assert largest_change(frames) == 0
     for wrong in (frames[0], frames[..., :1], frames.astype(np.float32)):
         with pytest.raises(TypeCheckError, match="frames height width 3"):
-            is_frozen(wrong)
+            largest_change(wrong)
 
 
 def test_what_is_returned_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,6 +260,10 @@ class Request:
     num_frames: int = 8
     fps: str = "8"
 
+    @property
+    def rate(self) -> Fraction:
+        return Fraction(self.fps)
+
 
 class CountingAnimator:
     def __init__(self) -> None:
