@@ -1,6 +1,7 @@
 """The protocol with a scorer that reads colours: red is the concept, green is the style."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
