@@ -192,6 +192,20 @@ def test_ten_steps_with_two_controlnets_end_as_in_diffusers_pipeline(
     assert (ours - without.latents).abs().max() > 1e-2
 
 
+def test_networks_of_load_need_not_be_repeated_for_their_inputs(
+    plain_request: AnimationRequest, small_world: Path, folder: Path
+) -> None:
+    """Inputs were checked against the request's own networks, of which there were none."""
+    request = with_nets(plain_request, folder, "net1:0.8")
+    once = Animator.for_request(request).animate(request)
+    loaded = Animator.load(
+        str(small_world), motion=str(folder / "motion.safetensors"), controls=request.controls
+    )
+    again = loaded.animate(plain_request, control_inputs=request.control_inputs)
+    assert again.request.controls == request.controls
+    assert torch.equal(again.latents, once.latents)
+
+
 def test_video_to_video_with_two_controlnets_ends_as_in_diffusers_pipeline(
     plain_request: AnimationRequest, small_world: Path, folder: Path, tmp_path: Path
 ) -> None:

@@ -163,8 +163,9 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         scheduler = scheduler if scheduler in STRAIGHT else STRAIGHT[0]
     width = model.side if request.width is None else request.width
     height = model.side if request.height is None else request.height
+    # Files first: inputs of control networks are checked against the networks that are loaded.
     filled = replace(
-        request,
+        model.loaded.filled(request),
         num_frames=num_frames,
         width=width,
         height=height,

@@ -68,25 +68,28 @@ class Loaded:
         typed = tuple(name for name in named_in_folders(texts) if name.lower() not in own)
         return cls({**names, **how}, {**values, **how}, typed)
 
+    def filled(self, request: AnimationRequest) -> AnimationRequest:
+        """Return the request with every file that it leaves open as it is loaded."""
+        unsaid = (None, "", (), AUTO)
+        values = {
+            field: value
+            for field, value in self.values.items()
+            if getattr(request, field) in unsaid
+        }
+        return replace(request, **values)
+
     def complete(
         self, request: AnimationRequest, *, words: Collection[str] = ()
     ) -> AnimationRequest:
-        """Return the request with all loaded files filled in.
+        """Return the request with the loaded textual inversions that its prompts name.
 
         Args:
-            request: a valid request.
+            request: a valid request, ``filled``.
             words: the learned words that are loaded, in lower case.
 
         Raises:
             InputError: it names other files, which need another animator.
         """
-        unsaid = (None, "", (), AUTO)
-        filled = {
-            field: value
-            for field, value in self.values.items()
-            if getattr(request, field) in unsaid
-        }
-        request = replace(request, **filled)
         asked = Loaded.of(request)
         # A word that only a prompt names is loaded with the first request, and may be used or not.
         typed = {*self.typed, *asked.typed}
