@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from animatediff.apps.server.formats import RESULT_FORMATS
 from animatediff.apps.server.queue.database import Database
 from animatediff.apps.server.queue.job import Job, Outcome, ResultFile
 from animatediff.apps.server.queue.jobs import JobQueue
@@ -21,7 +22,6 @@ from animatediff.apps.server.settings import Settings
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import Video
 
-MEDIA = {"mp4": "video/mp4", "webp": "image/webp", "gif": "image/gif", "apng": "image/apng"}
 SIZE = 64
 
 
@@ -72,18 +72,18 @@ class Painter:
             job,
             Outcome(files=files, resolved=table, notes=("Painted, not denoised.",)),
             thumbnail=jpeg(Image.fromarray(video.frames[0])),
-            suffixes={file.hash: f".{file.format}" for file in files},
+            suffixes={file.hash: RESULT_FORMATS[file.format].suffix for file in files},
         )
 
     def _written(self, video: Video, request: AnimationRequest, name: str) -> ResultFile:
         facts = {"animatediff": json.dumps({"request": request.as_table()})}
-        with self.store.temporary(f".{name}") as path:
-            video.save(path, metadata=facts)
-            digest, size = self.store.take(path, suffix=f".{name}")
+        with self.store.temporary(RESULT_FORMATS[name].suffix) as path:
+            video.save(path, metadata=facts, format=RESULT_FORMATS[name].kind)
+            digest, size = self.store.take(path, suffix=RESULT_FORMATS[name].suffix)
         return ResultFile(
             hash=digest,
             format=name,
-            media_type=MEDIA[name],
+            media_type=RESULT_FORMATS[name].media_type,
             bytes=size,
             name=f"{digest[:8]}.{name}",
         )

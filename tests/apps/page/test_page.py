@@ -70,6 +70,15 @@ def test_a_prompt_becomes_an_animation_that_plays(page: Any) -> None:
     assert newest(page)["request"] == {"prompt": "a fox in the snow", "seed": 7}
 
 
+def test_a_format_that_no_browser_shows_is_ordered_beside_one_that_is(page: Any) -> None:
+    page.select_option(".format select", label="ProRes (MOV)")
+    generate(page, "a fox for the editor")
+    page.wait_for_selector(".stage video", timeout=WAIT)
+    until(page, "document.querySelector('.stage video').duration > 1")
+    assert newest(page)["formats"] == ["mp4", "prores"]
+    assert page.locator(".stage-foot a.button").all_inner_texts() == ["MP4", "ProRes (MOV)"]
+
+
 def test_an_event_that_overtakes_the_answer_is_kept(page: Any) -> None:
     def slowly(route: Any) -> None:
         answer = route.fetch()

@@ -19,18 +19,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from animatediff.apps.server.formats import RESULT_FORMATS
 from animatediff.apps.server.worker import Made, Step, WorkerSettings, run_worker
 from animatediff.errors import Cancelled, InputError
 
 TINY_JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
-SUFFIXES = {
-    "mp4": (".mp4", "video/mp4"),
-    "gif": (".gif", "image/gif"),
-    "png": (".png", "image/png"),
-    "webp": (".webp", "image/webp"),
-    "webm": (".webm", "video/webm"),
-    "apng": (".png", "image/png"),
-}
 
 
 class FakeMaker:
@@ -70,10 +63,10 @@ class FakeMaker:
         size = int(told("bytes", 2000))
 
         def write(kind: str, temporary: Callable[[str], Path]) -> list[tuple[Path, str]]:
-            suffix, media_type = SUFFIXES[kind]
-            path = temporary(suffix)
+            chosen = RESULT_FORMATS[kind]
+            path = temporary(chosen.suffix)
             path.write_bytes(content_of(table, kind, size))
-            return [(path, media_type)]
+            return [(path, chosen.media_type)]
 
         return Made(
             resolved={**table, "num_frames": request.get("num_frames") or 16, "fps": "8"},

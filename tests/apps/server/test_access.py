@@ -301,6 +301,45 @@ def test_reading_changes_nothing(served: Served, path: str) -> None:
     assert served.client.get(path).status_code in (404, 405)
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/js/main.js", "/healthz", "/api/v1/jobs", "/api/v1/options", "/v1/videos", "/nothing"],
+)
+def test_head_is_get_without_the_body(served: Served, path: str) -> None:
+    get, head = served.client.get(path), served.client.head(path)
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    for name in ("content-type", "content-length", "content-security-policy", "cache-control"):
+        assert head.headers.get(name) == get.headers.get(name), name
+
+
+def test_head_of_an_endless_stream_is_answered(served: Served) -> None:
+    before = served.service.broker.streams
+    head = served.client.head("/api/v1/events", timeout=20)
+    assert head.status_code == 200
+    assert head.headers["content-type"].startswith("text/event-stream")
+    until(lambda: served.service.broker.streams == before)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/api/v1/jobs", "GET, HEAD, POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("GET", "/sdapi/v1/txt2img", "POST"),
+        ("HEAD", "/sdapi/v1/txt2img", "POST"),
+        ("DELETE", "/api/v1/queue", "GET, HEAD, PATCH"),
+        ("POST", "/", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(
+    served: Served, method: str, path: str, allowed: str
+) -> None:
+    answer = served.client.request(method, path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allowed
+
+
 def test_a_preflight_from_elsewhere_is_refused(served: Served) -> None:
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
     answer = served.client.options("/api/v1/jobs", headers=headers)

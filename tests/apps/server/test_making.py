@@ -152,6 +152,55 @@ def test_png_is_a_file_for_each_frame(tiny_world: Path, tiny_motion: Path, tmp_p
     assert [media_type for _, media_type in written] == ["image/png", "image/png"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "suffix", "media_type", "codec"),
+    [
+        ("prores", ".mov", "video/quicktime", "prores"),
+        ("ffv1", ".mkv", "video/x-matroska", "ffv1"),
+        ("av1", ".mp4", "video/mp4", "libdav1d"),
+    ],
+)
+def test_formats_for_editing_are_written(
+    tiny_world: Path,
+    tiny_motion: Path,
+    tmp_path: Path,
+    kind: str,
+    suffix: str,
+    media_type: str,
+    codec: str,
+) -> None:
+    import av
+
+    made = make(maker(), request(tiny_world, tiny_motion, width=64, height=64, steps=1))
+    ((path, found),) = made.write(kind, lambda end: tmp_path / f"made{end}")
+    assert (path.suffix, found) == (suffix, media_type)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].codec_context.name == codec
+    assert Video.load(path).num_frames == 2
+
+
+def test_deep_pictures_are_one_archive_of_equal_bytes(
+    tiny_world: Path, tiny_motion: Path, tmp_path: Path
+) -> None:
+    import zipfile
+
+    made = make(maker(), request(tiny_world, tiny_motion, steps=1))
+    numbers = iter(range(99))
+    written = [
+        made.write("png16", lambda end: tmp_path / f"{next(numbers)}{end}") for _ in range(2)
+    ]
+    (((path, media_type),), ((again, _),)) = written
+    assert media_type == "application/zip"
+    assert path.read_bytes() == again.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["frame_0000.png", "frame_0001.png"]
+        picture = archive.read("frame_0001.png")
+    assert picture[24] == 16, "bits of a channel"
+    deep = tmp_path / "deep.png"
+    deep.write_bytes(picture)
+    assert np.array_equal(Video.load(deep).frames[0], frames_of(made, tmp_path)[1])
+
+
 def test_a_stored_request_of_another_version_is_refused(tiny_world: Path) -> None:
     with pytest.raises(InputError, match="version"):
         maker().make(

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from animatediff.apps.commands.animate import AnimateOptions
 from animatediff.apps.server.form import form
+from animatediff.apps.server.formats import FORMATS
 from animatediff.apps.server.outside import (
+    ELSEWHERE,
     FOLLOW_UPLOADS,
     Names,
     parse_json,
@@ -199,6 +202,31 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
 def test_unknown_formats_are_refused(formats: Any) -> None:
     with pytest.raises(Refused, match="format"):
         read_formats(formats)
+
+
+def test_formats_go_by_the_command_lines_names() -> None:
+    from animatediff.video import ALIASES
+    from animatediff.video import FORMATS as KNOWN
+
+    spoken = {code: name for name, code in ALIASES.items()}
+    assert set(FORMATS) == {spoken.get(kind, kind) for kind in KNOWN}
+    assert read_formats([*FORMATS, *KNOWN]) == FORMATS
+    small = AnimationRequest("a fox", width=32, height=128)
+    assert read_formats("ffv1", request=small) == ("ffv1",)
+    with pytest.raises(Refused, match="av1, which needs frames of at least 64"):
+        read_formats(["mp4", "av1"], request=small)
+
+
+def test_every_option_of_the_command_line_is_a_field_or_refused_with_what_to_do() -> None:
+    fields = {row.field for row in declared(AnimationRequest)}
+    for row in (*declared(AnimationRequest), *declared(AnimateOptions)):
+        word = row.flag.removeprefix("--").replace("-", "_")
+        if word in fields:
+            continue
+        detail = refused(**{word: 1}).detail
+        wanted = f"did you mean {row.field}?" if row.field in fields else ELSEWHERE[word]
+        assert wanted in detail, row.flag
+    assert "did you mean guidance?" in refused(cfg_scale=7).detail
 
 
 def test_no_sentence_has_a_path() -> None:

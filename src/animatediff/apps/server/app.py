@@ -13,9 +13,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp
 
 from animatediff.apps.server.gate import Gate
+from animatediff.apps.server.head import Head
 from animatediff.apps.server.openapi import describe
 from animatediff.apps.server.problems import FieldError, Refused, problem, refusal_of
 from animatediff.apps.server.queue.jobs import Conflict, Full
@@ -80,9 +82,14 @@ def create_app(service: Service, *, background: Sequence[Background] = ()) -> AS
     describe(app)
 
     @app.exception_handler(HTTPException)
-    async def refused_by_framework(_: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers or {})
-        return problem(Refused(error.status_code, _sentence(error.status_code), headers=headers))
+    async def refused_by_framework(request: Request, error: HTTPException) -> Response:
+        status, headers = error.status_code, dict(error.headers or {})
+        if status in (404, 405):
+            # The page's files, at every other address, answer before a route of another method does.
+            allowed = _allowed(app, request)
+            status = 405 if allowed else status
+            headers |= {"Allow": ", ".join(allowed or ["GET", "HEAD"])} if status == 405 else {}
+        return problem(Refused(status, _sentence(status), headers=headers))
 
     @app.exception_handler(RequestValidationError)
     async def refused_by_type(_: Request, error: RequestValidationError) -> Response:
@@ -103,9 +110,23 @@ def create_app(service: Service, *, background: Sequence[Background] = ()) -> AS
     async def refused(request: Request, error: Exception) -> Response:
         return problem(refusal_of(error), path=request.url.path)
 
-    gate = Gate(app, settings=service.settings, logs=service.logs)
+    gate = Gate(Head(app), settings=service.settings, logs=service.logs)
     app.state.check_token = gate.check
     return gate
+
+
+def _allowed(app: FastAPI, request: Request) -> list[str]:
+    """The methods that the routes of an address take; none if there is no route."""
+    found = [
+        method
+        for method in ("GET", "POST", "PATCH", "DELETE")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in app.router.routes
+            if not isinstance(route, Mount)
+        )
+    ]
+    return ["GET", "HEAD", *found[1:]] if "GET" in found else found
 
 
 def _sentence(status: int) -> str:

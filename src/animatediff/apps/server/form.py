@@ -8,7 +8,8 @@ import json
 from fractions import Fraction
 from typing import Any
 
-from animatediff.apps.server.outside import FORMATS, takes
+from animatediff.apps.server.formats import FORMATS
+from animatediff.apps.server.outside import takes
 from animatediff.options.declaration import Declared, declared, in_groups
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.roles import usable_roles

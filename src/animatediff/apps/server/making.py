@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from animatediff.apps.destination import slug
+from animatediff.apps.server.formats import RESULT_FORMATS, zip_of
 from animatediff.apps.server.outside import FOLLOW_UPLOADS, takes, with_paths
 from animatediff.apps.server.pool import Pool
 from animatediff.apps.server.worker import Made, Step, WorkerSettings
@@ -32,14 +34,6 @@ CPU_SHARE, GPU_SHARE = 0.5, 0.6
 THUMBNAIL_SIDE = 256
 JPEG_QUALITY = 80
 PREVIEW_SIDE = 1024
-_MEDIA: Mapping[str, tuple[str, str]] = {
-    "mp4": (".mp4", "video/mp4"),
-    "webm": (".webm", "video/webm"),
-    "gif": (".gif", "image/gif"),
-    "webp": (".webp", "image/webp"),
-    "apng": (".png", "image/png"),
-    "png": (".png", "image/png"),
-}
 
 
 @dataclass(frozen=True)
@@ -197,14 +191,18 @@ def _made(animation: Animation, notes: tuple[str, ...]) -> Made:
     first = next(iter(request.prompts.values()), "")
 
     def write(kind: str, temporary: Callable[[str], Path]) -> list[tuple[Path, str]]:
-        suffix, media_type = _MEDIA[kind]
-        clips = (
-            [Video(frame[None], video.fps) for frame in video.frames] if kind == "png" else [video]
-        )
-        return [
-            (clip.save(temporary(suffix), metadata=metadata, format=kind), media_type)
-            for clip in clips
-        ]
+        chosen = RESULT_FORMATS[kind]
+
+        def save(clip: Video, path: Path) -> Path:
+            return clip.save(path, metadata=metadata, format=chosen.kind, sound=animation.sound)
+
+        if chosen.frames == "whole":
+            return [(save(video, temporary(chosen.suffix)), chosen.media_type)]
+        frames = [Video(frame[None], video.fps) for frame in video.frames]
+        if chosen.frames == "each":
+            return [(save(frame, temporary(chosen.suffix)), chosen.media_type) for frame in frames]
+        pictures = [functools.partial(save, frame) for frame in frames]
+        return [(zip_of(pictures, temporary=temporary), chosen.media_type)]
 
     return Made(
         resolved=request.as_table(),

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from animatediff.apps.server.formats import FORMATS, SYNONYMS
 from animatediff.apps.server.problems import FieldError, Refused
 from animatediff.apps.server.queue.store import is_hash
 from animatediff.config import nearest
@@ -32,9 +33,9 @@ from animatediff.weights.catalog import catalog
 from animatediff.weights.folders import SUFFIXES, list_found
 from animatediff.weights.roles import ROLES, Role, RoleName, usable_roles
 
-FORMATS = ("mp4", "webm", "gif", "webp", "apng", "png")
-MOST_FORMATS = len(FORMATS)
 MOST_PRIORITY = 100
+AV1_SIDE = 64
+"""The least side, in pixels, that the AV1 encoder takes."""
 LISTING_SECONDS = 5.0
 RANDOM_SEED = -1
 MOST_NUMBER = 1 << 65
@@ -79,6 +80,24 @@ TEXTS: Mapping[str, Takes] = {
     "object_paths": "text",
 }
 """What each text field is, beside those that name weights; any other is refused."""
+ELSEWHERE: Mapping[str, str] = {
+    "size": "send width and height.",
+    "format": 'send formats beside the request, such as "formats": ["mp4"].',
+    "formats": 'send formats beside the request, such as "formats": ["mp4"].',
+    "priority": "send priority beside the request.",
+    "output": "the server keeps results; download them from the url of each result.",
+    "name": "the server names results; the name of each result is in the job.",
+    "loop_count": "files of a server play forever; leave it out.",
+    "preview": "a running job has a contact sheet at /api/v1/jobs/{id}/preview.",
+    "progress": "follow a job at /api/v1/jobs/{id}/events.",
+    "keyframe": 'send keyframes as a table, such as "prompts": {"0": "a fox", "8": "a hare"}.',
+    "negative_keyframe": "send keyframes as a table in negative_prompts.",
+    "config": "send the fields themselves; files of options are not read.",
+    "save_config": "every job lists its request; no file of options is written.",
+    "device": "the server decides where a job runs; see animatediff serve --help.",
+    "threads": "the server decides how a job runs; see animatediff serve --help.",
+}
+"""What to do instead of each option of the command line that is no field of a request."""
 NO_UPLOAD = "none"
 """Instead of an upload, where a field may go without."""
 _RATE = re.compile(r"\d{1,6}(\.\d{1,9})?(/\d{1,9})?")
@@ -258,11 +277,7 @@ def read_request(
     for key, value in table.items():
         row = rows.get(key)
         if row is None:
-            close = nearest(str(key), rows)
-            remedy = f"did you mean {close}?" if close else "GET /api/v1/options lists the fields."
-            errors.append(
-                FieldError(f"{at}.{key}"[:80], f"The field {key!r:.60} is unknown; {remedy}")
-            )
+            errors.append(FieldError(f"{at}.{key}"[:80], _unknown(str(key), rows)))
             continue
         try:
             values[key] = _value(row, value)
@@ -284,6 +299,21 @@ def read_request(
     if not request.prompt.strip() and not request.prompts:
         raise _refused([FieldError(f"{at}.prompt", "There is no prompt; say what to draw.")])
     return request
+
+
+def _unknown(key: str, rows: Mapping[str, Declared]) -> str:
+    """Why a field that no request has was refused, in a sentence with the field to use instead."""
+    word = key.lstrip("-").replace("-", "_")
+    if word in ELSEWHERE:
+        return f"{word} is no field of a request; {ELSEWHERE[word]}"
+    by_flag = {
+        flag.lstrip("-").replace("-", "_"): field
+        for field, row in rows.items()
+        for flag in (*row.option.foreign, row.flag)
+    }
+    close = by_flag.get(word) or (word if word in rows else nearest(key, rows))
+    remedy = f"did you mean {close}?" if close else "GET /api/v1/options lists the fields."
+    return f"The field {key!r:.60} is unknown; {remedy}"
 
 
 def _refused(errors: Sequence[FieldError]) -> Refused:
@@ -431,21 +461,35 @@ def _with_path(kind: str, text: str, path_of: Callable[[str], str]) -> str:
     return f"{before}{match[1] or ''}{path_of(match[2])}{match[3] or ''}"
 
 
-def read_formats(value: object) -> tuple[str, ...]:
+def read_formats(value: object, *, request: AnimationRequest | None = None) -> tuple[str, ...]:
     """The formats of an order.
 
+    Args:
+        value: a name, or a list of names.
+        request: what is ordered, if a format may be unable to hold frames of its size.
+
     Raises:
-        Refused: one is unknown, or there is none.
+        Refused: one is unknown, one cannot hold the frames, or there is none.
     """
     given = typing.cast("list[Any]", value) if isinstance(value, list) else [value]
+    found: dict[str, None] = {}
     for name in given:
-        if not isinstance(name, str) or name not in FORMATS:
+        plain = SYNONYMS.get(name, name) if isinstance(name, str) else ""
+        if plain not in FORMATS:
             detail = f"formats = {name!r:.40} is unknown; it is one of {', '.join(FORMATS)}."
             raise Refused(422, detail, errors=[FieldError("formats", detail)])
-    if not given:
+        found[plain] = None
+    if not found:
         detail = f"There is no format; name one of {', '.join(FORMATS)}."
         raise Refused(422, detail, errors=[FieldError("formats", detail)])
-    return tuple(dict.fromkeys(str(name) for name in given))
+    sides = (request.width, request.height) if request else ()
+    if "av1" in found and any(side and side < AV1_SIDE for side in sides):
+        detail = (
+            f"formats has av1, which needs frames of at least {AV1_SIDE} pixels a side; order mp4 or "
+            "a larger size."
+        )
+        raise Refused(422, detail, errors=[FieldError("formats", detail)])
+    return tuple(found)
 
 
 def read_priority(value: object) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from animatediff.apps.failures import EXIT_CODES, explain
+from animatediff.apps.server.formats import RESULT_FORMATS
 from animatediff.apps.server.queue.database import Database
 from animatediff.apps.server.queue.job import Failure, Job, Outcome, ResultFile
 from animatediff.apps.server.queue.jobs import JobQueue
@@ -256,7 +257,8 @@ class Worker:
                     digest, size = self.store.take(path, suffix=suffix)
                     suffixes[digest] = suffix
                     frame = f"-{number:04d}" if len(written) > 1 else ""
-                    name = f"{made.name}{frame}{suffix}"
+                    ending = RESULT_FORMATS[kind].name_suffix or suffix
+                    name = f"{made.name}{frame}{ending}"
                     files.append(ResultFile(digest, kind, media_type, size, name))
         outcome = Outcome(
             files=tuple(files),

@@ -57,7 +57,7 @@ def native_routes(service: Service) -> APIRouter:
         )
         job, is_new = await service.submit(
             asked,
-            formats=read_formats(body.get("formats", ["mp4"])),
+            formats=read_formats(body.get("formats", ["mp4"]), request=asked),
             priority=read_priority(body.get("priority", 0)),
             source="native",
             client=request.state.client,

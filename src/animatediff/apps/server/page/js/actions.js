@@ -2,7 +2,7 @@
 
 import { announce, button, h, icon } from "./dom.js";
 import { jobs } from "./jobs.js";
-import { optionOf } from "./options.js";
+import { formatTitle, optionOf } from "./options.js";
 import { draft, remember, remembered } from "./store.js";
 
 /** Put a request into the composer; fields that are the default are left out. */
@@ -40,20 +40,26 @@ export function exactRequest(job) {
   return { ...job.request, ...(job.resolved ?? {}) };
 }
 
+/** A link to the one file of a format, or a list of links to its several. */
+function downloads(format, results) {
+  const link = (result, text) =>
+    h("a", { class: "button", href: `${result.url}?download=1`, download: result.name }, icon("download"), h("span", {}, text));
+  if (results.length === 1) return link(results[0], formatTitle(format));
+  return h(
+    "details",
+    { class: "downloads" },
+    h("summary", { class: "button" }, icon("download"), h("span", {}, `${formatTitle(format)} (${results.length})`)),
+    h("ol", {}, results.map((result, index) => h("li", {}, link(result, `Frame ${index + 1}`)))),
+  );
+}
+
 /** Buttons for a job, by its state. */
 export function actionsOf(job) {
   const row = [button("Use settings", { glyph: "reuse", onclick: () => useSettings(job.request) })];
   if (job.state === "completed") {
     row.push(button("Compare", { glyph: "compare", onclick: () => compareWith(job.id) }));
-    for (const result of job.results) {
-      row.push(
-        h(
-          "a",
-          { class: "button", href: `${result.url}?download=1`, download: result.name },
-          icon("download"),
-          h("span", {}, result.format),
-        ),
-      );
+    for (const format of new Set(job.results.map((result) => result.format))) {
+      row.push(downloads(format, job.results.filter((result) => result.format === format)));
     }
   }
   if (job.state === "failed" || job.state === "cancelled") {

@@ -3,7 +3,7 @@
 import { exactRequest } from "./actions.js";
 import { button, fill, h, uid } from "./dom.js";
 import { valueText } from "./gallery.js";
-import { jobs, playable } from "./jobs.js";
+import { jobs, playable, promptOf } from "./jobs.js";
 import { allOptions, titleOf } from "./options.js";
 import { clockOf, player } from "./player.js";
 import { remember, remembered } from "./store.js";
@@ -70,7 +70,7 @@ export function comparePage() {
     }
     const ids = [0, 1].map((side) => (jobs.get(chosen()[side]) ? chosen()[side] : list[side].id));
     pickers.forEach(({ field }, side) => {
-      fill(field, list.map((job) => h("option", { value: job.id }, `${job.request.prompt.slice(0, 60)} · seed ${exactRequest(job).seed ?? 0}`)));
+      fill(field, list.map((job) => h("option", { value: job.id }, `${promptOf(job).slice(0, 60)} · seed ${exactRequest(job).seed ?? 0}`)));
       field.value = ids[side];
     });
     if (last === ids.join()) return;
@@ -86,7 +86,7 @@ export function comparePage() {
         seek(0);
       });
     });
-    fill(stageArea, pair.map((shown, side) => h("figure", {}, shown.element, h("figcaption", {}, both[side].request.prompt))));
+    fill(stageArea, pair.map((shown, side) => h("figure", {}, shown.element, h("figcaption", {}, promptOf(both[side])))));
     fill(differences, table(both.map(exactRequest)));
     scrub.max = String(frames() - 1);
     seek(0);

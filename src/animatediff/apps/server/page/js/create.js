@@ -4,8 +4,8 @@ import { api } from "./api.js";
 import { completing } from "./complete.js";
 import { announce, button, fill, h, icon, uid } from "./dom.js";
 import { control } from "./form.js";
-import { jobs } from "./jobs.js";
-import { ESSENTIAL, foldedGroups, optionOf, problemOf, allOptions } from "./options.js";
+import { jobs, ordered } from "./jobs.js";
+import { ESSENTIAL, foldedGroups, formatTitle, optionOf, problemOf, allOptions } from "./options.js";
 import { queuePanel } from "./queue.js";
 import { stage } from "./stage.js";
 import { draft, remember, remembered } from "./store.js";
@@ -38,8 +38,9 @@ function namesByField(models) {
 function composing({ models, formats }, onsubmit) {
   const names = namesByField(models);
   const words = () => ({ loras: names.loras ?? [], embeddings: names.embeddings ?? [] });
-  const format = h("select", { id: uid("format") }, formats.map((name) => h("option", { value: name }, name)));
-  format.value = remembered("format", formats[0]);
+  const format = h("select", { id: uid("format") }, formats.map((name) => h("option", { value: name }, formatTitle(name))));
+  const before = remembered("format", formats[0]);
+  format.value = formats.includes(before) ? before : formats[0];
   format.addEventListener("change", () => remember("format", format.value));
 
   const submit = h(
@@ -69,7 +70,7 @@ function composing({ models, formats }, onsubmit) {
     event.preventDefault();
     submit.disabled = true;
     try {
-      const job = await submitDraft([format.value]);
+      const job = await submitDraft(ordered(format.value));
       if (job) onsubmit(job);
     } finally {
       submit.disabled = false;

@@ -2,7 +2,7 @@
 
 import { actionsOf, exactRequest } from "./actions.js";
 import { button, fill, h } from "./dom.js";
-import { jobs, playable } from "./jobs.js";
+import { jobs, playable, promptOf } from "./jobs.js";
 import { allOptions, titleOf } from "./options.js";
 import { moving, player } from "./player.js";
 
@@ -43,9 +43,9 @@ function card(job) {
   const picture = moving(playable(job), { alt: "", still: job.thumbnail });
   const open = h(
     "button",
-    { type: "button", class: "card", onclick: () => detail(job), "aria-label": `Open: ${job.request.prompt}` },
+    { type: "button", class: "card", onclick: () => detail(job), "aria-label": `Open: ${promptOf(job)}` },
     h("span", { class: "frame" }, picture),
-    h("span", { class: "prompt" }, job.request.prompt),
+    h("span", { class: "prompt" }, promptOf(job)),
     h("span", { class: "facts" }, facts(job)),
   );
   if (picture.tagName === "VIDEO" && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
@@ -67,12 +67,12 @@ export function detail(job) {
   const shown = playable(job);
   const dialog = h(
     "dialog",
-    { class: "detail", "aria-label": job.request.prompt },
+    { class: "detail", "aria-label": promptOf(job) },
     h(
       "div",
       { class: "detail-body" },
       h("div", { class: "detail-player" }, shown && player(job, shown).element, actionsOf(job)),
-      h("div", { class: "detail-text" }, h("h2", {}, job.request.prompt), settingsTable(exactRequest(job))),
+      h("div", { class: "detail-text" }, h("h2", {}, promptOf(job)), settingsTable(exactRequest(job))),
     ),
     button("Close", { glyph: "close", iconOnly: true, quiet: true, class: "dialog-close", onclick: () => dialog.close() }),
   );

@@ -133,7 +133,7 @@ class Jobs extends EventTarget {
   #settled(job) {
     if (job.state === "completed") {
       this.#previews.delete(job.id);
-      announce(`Finished: ${job.request.prompt.slice(0, 80)}`, { shown: !location.hash.startsWith("#/create") && location.hash !== "" });
+      announce(`Finished: ${promptOf(job).slice(0, 80)}`, { shown: !location.hash.startsWith("#/create") && location.hash !== "" });
     } else if (job.state === "failed") {
       announce(job.error?.detail ?? job.error?.title ?? "The job failed.", { wrong: true });
     }
@@ -184,8 +184,22 @@ export function stateText(job) {
   return { load: "loading the model", write: "writing the file" }[stage] ?? "starting";
 }
 
-/** The result to play: a video where there is one. */
+/** The formats that browsers show, the ones that can be stepped through first. */
+const SHOWN = ["mp4", "webm", "av1", "webp", "gif", "apng", "png"];
+
+/** The result to play: a video where there is one, and of files for other programs the first frame. */
 export function playable(job) {
-  const order = ["mp4", "webm", "webp", "gif", "apng", "png"];
-  return [...job.results].sort((one, other) => order.indexOf(one.format) - order.indexOf(other.format))[0];
+  const shown = job.results.filter(({ format }) => SHOWN.includes(format));
+  shown.sort((one, other) => SHOWN.indexOf(one.format) - SHOWN.indexOf(other.format));
+  return shown[0] ?? (job.thumbnail ? { url: job.thumbnail, format: "still", media_type: "image/jpeg" } : undefined);
+}
+
+/** The formats to order for a chosen one: an MP4 beside it if no browser shows it. */
+export function ordered(format) {
+  return SHOWN.includes(format) ? [format] : ["mp4", format];
+}
+
+/** What a job draws, in a line: its prompt, or its first keyframe. */
+export function promptOf(job) {
+  return job.request.prompt || Object.values(job.request.prompts ?? {})[0] || "Animation";
 }

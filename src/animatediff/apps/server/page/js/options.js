@@ -43,6 +43,12 @@ export function titleOf(option) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+/** A format's name as a label. */
+export function formatTitle(name) {
+  const names = { webm: "WebM", webp: "WebP", png: "PNG frames", av1: "AV1 (MP4)", prores: "ProRes (MOV)", ffv1: "FFV1 (MKV)", png16: "PNG 16-bit (ZIP)" };
+  return names[name] ?? name.toUpperCase();
+}
+
 /** What leaving an option out means, in a few words. */
 export function unsetText(option) {
   if (option.unset) return option.unset;

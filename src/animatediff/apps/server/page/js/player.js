@@ -1,6 +1,7 @@
 /** Show an animation frame by frame: play, pause, step, and follow another player in step. */
 
 import { button, fill, h } from "./dom.js";
+import { promptOf } from "./jobs.js";
 
 /** Frames and rate of a job's result, as its request tells. */
 export function clockOf(job) {
@@ -31,7 +32,7 @@ export function moving(result, { alt, still }) {
  * @returns {{element: HTMLElement, seek: (frame: number) => void, clock: {frames: number, fps: number}}}
  */
 export function player(job, result, { controls = true, onframe = () => {} } = {}) {
-  const alt = job.request.prompt;
+  const alt = promptOf(job);
   const clock = clockOf(job);
   if (!result.media_type.startsWith("video/")) {
     const picture = h("img", { class: "shown", src: result.url, alt });

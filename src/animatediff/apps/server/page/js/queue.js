@@ -1,7 +1,7 @@
 /** The queue: what runs, what waits and what failed, with a picture of each. */
 
 import { button, fill, h } from "./dom.js";
-import { jobs, stateText } from "./jobs.js";
+import { jobs, promptOf, stateText } from "./jobs.js";
 
 /** How many finished jobs the queue still shows. */
 const RECENT = 8;
@@ -69,7 +69,7 @@ function rowOf(job, waiting, onshow) {
   }
   if (job.state === "queued" || job.state === "running") buttons.push(act("Cancel", "close", "cancel"));
   else if (job.state !== "completed") buttons.push(act("Retry", "retry", "retry"));
-  const prompt = job.request.prompt || Object.values(job.request.prompts ?? {})[0] || "Animation";
+  const prompt = promptOf(job);
   const element = h(
     "li",
     { class: `queue-row ${job.state}`, dataset: { job: job.id } },

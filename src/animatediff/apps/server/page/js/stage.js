@@ -2,7 +2,7 @@
 
 import { button, fill, h } from "./dom.js";
 import { actionsOf } from "./actions.js";
-import { jobs, playable, stateText } from "./jobs.js";
+import { jobs, playable, promptOf, stateText } from "./jobs.js";
 import { clockOf, player, sheetPlayer } from "./player.js";
 import { remember, remembered } from "./store.js";
 
@@ -40,7 +40,7 @@ export function stage() {
   const draw = () => {
     const job = jobs.get(current) ?? null;
     if (!job) return idle();
-    title.textContent = job.request.prompt || Object.values(job.request.prompts ?? {})[0] || "Animation";
+    title.textContent = promptOf(job);
     const running = job.state === "running" || job.state === "queued";
     line.hidden = !running;
     bar.value = job.progress?.fraction ?? 0;
