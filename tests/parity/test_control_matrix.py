@@ -6,6 +6,7 @@ has a ControlNet and an IP-Adapter (and a camera and a picture where the model t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,13 @@ from PIL import Image
 from tests.weights import synthetic
 from tests.weights.tiny_ip_adapter import ip_adapter_weights, write_encoder
 
+from animatediff.apps.server.making import AnimationMaker, bytes_of
+from animatediff.apps.server.pool import Pool
 from animatediff.errors import Cancelled
+from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
+from animatediff.video import Video
 from animatediff.weights.storage.files import write_weights
 
 FRAMES, SIDE = 4, 64
@@ -155,3 +160,43 @@ def test_several_seeds_and_a_cancelled_request_leave_nothing_behind(
 
 def _without_scale(specs: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{spec.rpartition(':')[0]}:0" for spec in specs)
+
+
+def test_a_server_draws_the_same_from_uploads(
+    requests: dict[str, AnimationRequest], animators: dict[str, Animator], tmp_path: Path
+) -> None:
+    """Control inputs, masks, image prompts and a picture by hash, as the API takes them."""
+    hints = Path(requests["sd15"].control_inputs[0])
+    frames = np.stack([np.asarray(Image.open(path)) for path in sorted(hints.iterdir())])
+    mask = tmp_path / "mask.png"
+    Image.fromarray(np.tile(np.arange(SIDE, dtype=np.uint8) * 4, (SIDE, 1))).save(mask)
+    clip = Video(frames, 8).save(tmp_path / "hints.png", format="apng")
+    files = dict(
+        zip("c013a", (clip, *(hints / f"00{n}.png" for n in (0, 1, 3)), mask), strict=True)
+    )
+
+    def request(place: Callable[[str], str]) -> AnimationRequest:
+        return replace(
+            requests["sd15"],
+            control_inputs=(place("c"),),
+            control_masks=(place("a"),),
+            ip_images=(f"{place('0')}@0", f"{place('3')}@3"),
+            ip_masks=(place("a"),),
+            image=place("1"),
+        ).validated()
+
+    asked = request(lambda name: name * 64)
+    maker = AnimationMaker(
+        Runtime(device="cpu", precision="fp32"), Pool(most=1 << 30, size_of=bytes_of)
+    )
+    made = maker.make(
+        asked.as_table(),
+        path_of=lambda digest: str(files[digest[0]]),
+        on_step=lambda _: None,
+        should_stop=lambda: False,
+    )
+    own = animators["sd15"].animate(request(lambda name: str(files[name])))
+    ((path, _),) = made.write("apng", lambda suffix: tmp_path / f"made{suffix}")
+    assert np.array_equal(Video.load(path).frames, own.frames)
+    assert made.resolved["control_inputs"] == ["c" * 64]
+    assert str(tmp_path) not in str(made.resolved)

@@ -45,11 +45,18 @@ class Served:
     endurance: Endurance = QUICK
     header_seconds: float = 20.0
     command: Sequence[str] = FAKE_WORKER
+    datasets: Path | None = None
+    runs: Path | None = None
     client: httpx.Client = field(init=False)
 
     def __enter__(self) -> Self:
         settings = Settings(
-            self.folder, token=self.token, limits=self.limits, endurance=self.endurance
+            self.folder,
+            token=self.token,
+            limits=self.limits,
+            endurance=self.endurance,
+            datasets=self.datasets,
+            runs=self.runs,
         )
         self.folder.mkdir(exist_ok=True)
         self.service = Service.of(settings)

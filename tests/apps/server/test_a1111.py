@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 from tests.apps.server.served import Served, until
 
-from animatediff.apps.server.a1111 import ARGUMENTS, request_of, settings_of, translate
+from animatediff.apps.server.a1111 import ARGUMENTS, translate
+from animatediff.apps.server.infotext import request_of, settings_of
 from animatediff.apps.server.problems import Refused
 from animatediff.video import Video
 
@@ -110,12 +113,13 @@ def test_img2img_begins_from_the_picture(named: Served, tmp_path: Path) -> None:
     picture = Video(np.full((1, 16, 16, 3), 200, np.uint8), 8).save(tmp_path / "in.png")
     data = base64.b64encode(picture.read_bytes()).decode()
     for text in (data, f"data:image/png;base64,{data}"):
-        body = payload([DICT_ARGUMENTS], init_images=[text], denoising_strength=0.4)
-        answer = named.client.post("/sdapi/v1/img2img", json=body)
-        assert answer.status_code == 200, answer.text
-        job = named.job(json.loads(answer.json()["info"])["job_ids"][0])
-        assert job["request"]["strength"] == 0.4
-        assert len(job["request"]["init"]) == 64
+        for arguments, field in (([DICT_ARGUMENTS], "image"), ([], "init")):
+            body = payload(arguments, init_images=[text], denoising_strength=0.4)
+            answer = named.client.post("/sdapi/v1/img2img", json=body)
+            assert answer.status_code == 200, answer.text
+            job = named.job(json.loads(answer.json()["info"])["job_ids"][0])
+            assert job["request"]["strength"] == 0.4
+            assert len(job["request"][field]) == 64
     for bad in (["https://example.org/a.png"], ["/etc/passwd"], [data, data], [], "x"):
         refused = named.client.post("/sdapi/v1/img2img", json=payload([], init_images=bad))
         assert refused.status_code == 422
@@ -164,7 +168,10 @@ def test_interrupt_stops_what_this_api_began(named: Served) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"enable_hr": True}, "enable_hr"),
+        ({"hr_resize_x": 1024}, "hr_resize_x"),
+        ({"enable_hr": True, "hr_second_pass_steps": 9}, "hr_second_pass_steps"),
+        ({"eta": 0.5}, "eta"),
+        ({"sampler_name": "Euler", "scheduler": "Turbo"}, "Turbo"),
         ({"styles": ["x"]}, "styles"),
         ({"sampler_name": "PLMS"}, "PLMS"),
         ({"sampler_name": "Nonsense"}, "Nonsense"),
@@ -183,6 +190,127 @@ def test_what_is_not_done_here_is_said(named: Served, change: dict[str, Any], wo
     answer = named.client.post("/sdapi/v1/txt2img", json={"prompt": "a fox", **change})
     assert answer.status_code == 422
     assert words in answer.json()["detail"]
+
+
+ARGUMENT_CASES: dict[str, tuple[Any, dict[str, Any] | str]] = {
+    "model": (MOTION, {"motion": MOTION}),
+    "enable": (True, {"num_frames": 16}),
+    "video_length": (8, {"num_frames": 8}),
+    "fps": (12, {"fps": 12}),
+    "loop_number": (3, "Files play without end, whatever loop_number says."),
+    "closed_loop": ("A", {"loop": True}),
+    "batch_size": (8, {"num_frames": 24, "window_length": 8}),
+    "stride": (2, {"window_stride": 2}),
+    "overlap": (3, {"window_overlap": 3}),
+    "format": (["WEBM"], {}),
+    "interp": ("FILM", {"interpolate": 10}),
+    "interp_x": (4, {"interpolate": 4}),
+    "video_source": ("a.mp4", "refused"),
+    "video_path": ("/frames", "refused"),
+    "mask_path": ("/masks", "refused"),
+    "freeinit_enable": (True, {"free_init": 3}),
+    "freeinit_filter": ("gaussian", "refused"),
+    "freeinit_ds": (0.5, "refused"),
+    "freeinit_dt": (0.5, "refused"),
+    "freeinit_iters": (5, {"free_init": 5}),
+    "latent_power": (2, {"image_power": 2.0, "image_way": "blend"}),
+    "latent_scale": (8, {"image_scale": 8.0, "image_pinned": False}),
+    "last_frame": ("base64", "refused"),
+    "latent_power_last": (2, "refused"),
+    "latent_scale_last": (8, "refused"),
+}
+"""For each argument a value that is not its default, and the fields that it sets; or that it is
+refused by its name, or a note."""
+NEEDED = {
+    "stride": {"video_length": 24},
+    "overlap": {"video_length": 24},
+    "batch_size": {"video_length": 24},
+    "interp_x": {"interp": "FILM"},
+    **{f"freeinit_{name}": {"freeinit_enable": True} for name in ("filter", "ds", "dt", "iters")},
+}
+"""Other arguments without which one means nothing."""
+
+
+@pytest.mark.parametrize("name", [name for name, _ in ARGUMENTS])
+@pytest.mark.parametrize("listed", [True, False])
+def test_every_argument_is_used_or_refused_by_its_name(name: str, listed: bool) -> None:
+    value, wanted = ARGUMENT_CASES[name]
+    given = {**dict(ARGUMENTS), "model": "", "enable": True, **NEEDED.get(name, {}), name: value}
+    arguments: Any = list(given.values()) if listed else [given]
+    if wanted == "refused":
+        with pytest.raises(Refused, match=name) as caught:
+            translate(payload(arguments), picture="ab" * 32)
+        assert caught.value.errors[0].field.endswith(f".{name}")
+        return
+    found = translate(payload(arguments), picture="ab" * 32)
+    if isinstance(wanted, str):
+        assert wanted in found.notes
+    else:
+        assert {field: found.fields[field] for field in wanted} == wanted
+    if name == "format":
+        assert found.formats == ["webm"]
+
+
+def test_film_is_used_where_there_is_a_network_of_it() -> None:
+    body = payload([{**DICT_ARGUMENTS, "interp": "FILM", "interp_x": 2}])
+    found = translate(body, film="film_net_fp32")
+    assert found.fields["interpolator"] == "film_net_fp32"
+    assert found.notes == ["closed_loop R+P closes the prompt travel; A closes the animation."]
+    with pytest.raises(Refused, match="interp"):
+        translate(payload([{**DICT_ARGUMENTS, "interp": "RIFE"}]))
+
+
+def test_the_high_resolution_fix_is_the_hires_pass() -> None:
+    latent = translate({"prompt": "a fox", "enable_hr": True, "denoising_strength": 0.7}).fields
+    assert (latent["hires"], latent["hires_strength"], latent["hires_by"]) == (2.0, 0.7, "latent")
+    named = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "R-ESRGAN 4x+"}
+    assert translate({"prompt": "a fox", **named}).fields["upscaler"] == "R-ESRGAN 4x+"
+
+
+def test_levels_of_noise_and_unknown_fields() -> None:
+    found = translate({"prompt": "a", "sampler_name": "DPM++ 2M", "scheduler": "Karras", "x": 1})
+    assert found.fields["scheduler"] == "dpm++2m-karras"
+    assert found.notes == ["x is not known here and was left out."]
+
+
+SCRIPT = Path(__file__).parent / "clients" / "a1111_script.py"
+
+
+@pytest.mark.parametrize("kind", ["dict", "list20", "list25"])
+@pytest.mark.parametrize("with_picture", [False, True])
+def test_a_script_for_the_web_interface_works_unchanged(
+    named: Served, tmp_path: Path, kind: str, with_picture: bool
+) -> None:
+    words = [sys.executable, str(SCRIPT), f"http://127.0.0.1:{named.port}", kind]
+    if with_picture:
+        Video(np.full((1, 16, 16, 3), 200, np.uint8), 8).save(tmp_path / "in.png")
+        words.append("in.png")
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    answer = json.loads(ended.stdout)
+    assert answer["files"] == 2
+    assert answer["info"]["request_id"] == ("my-request" if kind == "dict" else "")
+    job = named.job(answer["info"]["job_ids"][0])
+    assert job["formats"] == ["gif", "mp4"]
+    wanted = {
+        "motion": MOTION,
+        "num_frames": 24,
+        "fps": "12",
+        "loop": True,
+        "window_length": 16,
+        "window_stride": 2,
+        "window_overlap": 4,
+        "interpolate": 3,
+        "free_init": 2,
+        "scheduler": "dpm++2m-karras",
+        "clip_skip": 2,
+        "guidance": 7.0,
+    }
+    if with_picture:
+        # A list of twenty has no latent_power and latent_scale: they keep their defaults.
+        wanted |= {"strength": 0.6, "image_way": "blend", "image_pinned": False}
+        wanted |= {} if kind == "list20" else {"image_power": 1.5, "image_scale": 24.0}
+    assert {name: job["request"].get(name) for name in wanted} == wanted
 
 
 def test_long_clips_loops_and_travel_are_translated() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,27 @@ def test_the_documented_form_makes_a_video(served: Served) -> None:
     deleted = served.client.delete(f"/v1/videos/{created['id']}").json()
     assert deleted == {"id": created["id"], "object": "video.deleted", "deleted": True}
     assert served.client.get(f"/v1/videos/{created['id']}").status_code == 404
+
+
+@pytest.mark.parametrize("with_picture", [False, True])
+def test_a_script_for_the_openai_style_api_works_unchanged(
+    served: Served, tmp_path: Path, with_picture: bool
+) -> None:
+    script = Path(__file__).parent / "clients" / "videos_script.py"
+    words = [sys.executable, str(script), f"http://127.0.0.1:{served.port}/v1", "any-token"]
+    if with_picture:
+        Video(np.full((1, 16, 16, 3), 90, np.uint8), 8).save(tmp_path / "in.png")
+        words.append("in.png")
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    name = found["video"]["id"]
+    assert (found["video"]["size"], found["video"]["seconds"]) == ("128x96", "2")
+    assert (found["type"], found["thumbnail"]) == ("video/mp4", "image/jpeg")
+    assert found["bytes"] > 0
+    assert found["listed"] == [name]
+    assert found["deleted"] == {"id": name, "object": "video.deleted", "deleted": True}
+    assert found["gone"] == [404, "invalid_request_error"]
 
 
 def test_openai_fields_size_and_seconds(served: Served) -> None:

@@ -5,7 +5,6 @@ Written from their documentation: names, orders and defaults of arguments are fa
 
 from __future__ import annotations
 
-import json
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -21,8 +20,6 @@ from animatediff.weights.roles import NO_MOTION
 
 AT = "alwayson_scripts.AnimateDiff.args"
 MOST_PICTURES = 16
-MAX_INFOTEXT = 1 << 20
-MAX_SETTINGS_LINE = 50_000
 
 ARGUMENTS: tuple[tuple[str, Any], ...] = (
     ("model", ""),
@@ -82,14 +79,45 @@ FORMATS: Mapping[str, str] = {
 }
 
 _UNSUPPORTED: tuple[tuple[str, Any, str], ...] = (
-    ("enable_hr", False, "There is no second pass at a higher size here; leave it out."),
     ("restore_faces", False, "Faces are not restored here; leave it out."),
     ("tiling", False, "Tiles are not drawn here; leave it out."),
     ("subseed_strength", 0, "There is no variation seed; leave it out."),
+    ("seed_resize_from_h", -1, "Noise of another size is not drawn here; leave it out."),
+    ("seed_resize_from_w", -1, "Noise of another size is not drawn here; leave it out."),
     ("script_name", "", "Scripts are not run here; only AnimateDiff is known."),
     ("mask", None, "There is no inpainting over this API; leave the mask out."),
     ("refiner_checkpoint", "", "There is no refiner; leave it out."),
+    ("eta", None, "The noise of a sampler is its own here; leave it out."),
+    ("s_churn", 0, "The noise of a sampler is its own here; leave it out."),
+    ("s_tmin", 0, "The noise of a sampler is its own here; leave it out."),
+    ("s_noise", 1, "The noise of a sampler is its own here; leave it out."),
+    ("s_min_uncond", 0, "Every step is guided here; leave it out."),
+    ("firstphase_width", 0, "The first pass has width and height; leave it out."),
+    ("firstphase_height", 0, "The first pass has width and height; leave it out."),
+    ("hr_resize_x", 0, "The second pass has a scale; send hr_scale instead."),
+    ("hr_resize_y", 0, "The second pass has a scale; send hr_scale instead."),
+    ("hr_second_pass_steps", 0, "Both passes have the same steps; leave it out."),
+    ("hr_checkpoint_name", "Use same checkpoint", "Both passes use one model; leave it out."),
+    ("hr_sampler_name", "Use same sampler", "Both passes use one sampler; leave it out."),
+    ("hr_scheduler", "Use same scheduler", "Both passes use one sampler; leave it out."),
+    ("hr_prompt", "", "Both passes have the same prompt; leave it out."),
+    ("hr_negative_prompt", "", "Both passes have the same prompt; leave it out."),
 )
+"""What is refused if it is set to something else than A1111's default, and why."""
+_READ = frozenset(
+    "prompt negative_prompt seed steps cfg_scale width height sampler_name sampler_index scheduler "
+    "override_settings alwayson_scripts n_iter batch_size styles denoising_strength init_images "
+    "enable_hr hr_scale hr_upscaler send_images resize_mode".split()
+)
+_WITHOUT_MEANING = frozenset(
+    "save_images do_not_save_samples do_not_save_grid override_settings_restore_afterwards subseed "
+    "script_args s_tmax comments disable_extra_networks force_task_id infotext firstpass_image "
+    "refiner_switch_at include_init_images image_cfg_scale initial_noise_multiplier latent_mask "
+    "mask_blur mask_blur_x mask_blur_y mask_round inpainting_fill inpaint_full_res "
+    "inpaint_full_res_padding inpainting_mask_invert".split()
+)
+"""Fields that change nothing without a field that is refused, or nothing at all of a result."""
+_RESIZE: Mapping[int, str] = {0: "stretch", 1: "crop", 2: "pad"}
 
 
 @dataclass
@@ -111,8 +139,13 @@ class Translated:
     request_id: str = ""
 
 
-def translate(payload: Mapping[str, Any]) -> Translated:
-    """The request of a body of ``txt2img`` or ``img2img``, without pictures.
+def translate(payload: Mapping[str, Any], *, picture: str = "", film: str = "") -> Translated:
+    """The request of a body of ``txt2img`` or ``img2img``.
+
+    Args:
+        payload: the body.
+        picture: the hash of the picture of ``img2img``; empty for ``txt2img``.
+        film: the name of a network for ``interp: FILM``; empty if there is none.
 
     Raises:
         Refused: something is asked for that is not done here; the sentence says what to leave out.
@@ -127,17 +160,58 @@ def translate(payload: Mapping[str, Any]) -> Translated:
     fields["guidance"] = float(_number(payload, "cfg_scale", 7.0))
     fields["width"] = _number(payload, "width", 512, whole=True)
     fields["height"] = _number(payload, "height", 512, whole=True)
-    sampler = payload.get("sampler_name") or payload.get("sampler_index") or "Euler"
-    fields["scheduler"] = sampler_of(sampler)
+    fields["scheduler"] = _sampler(payload)
     _override(payload.get("override_settings"), fields)
+    _second_pass(payload, found)
     arguments = animatediff_arguments(payload.get("alwayson_scripts"))
-    if arguments is not None and arguments["enable"]:
-        found.enabled = True
-        _animate(arguments, found)
+    found.enabled = arguments is not None and bool(arguments["enable"])
+    if arguments is not None and found.enabled:
+        _animate(arguments, found, film=film)
     else:
         fields["num_frames"] = 1
         fields["motion"] = NO_MOTION
+    if picture:
+        _begin_with(picture, payload, found, arguments=arguments or dict(ARGUMENTS))
+    unknown = set(payload) - _READ - _WITHOUT_MEANING - {name for name, _, _ in _UNSUPPORTED}
+    found.notes += [f"{name:.60} is not known here and was left out." for name in sorted(unknown)]
     return found
+
+
+def _sampler(payload: Mapping[str, Any]) -> str:
+    """The sampler, whose noise levels newer versions of A1111 name by themselves."""
+    sampler = payload.get("sampler_name") or payload.get("sampler_index") or "Euler"
+    levels = payload.get("scheduler") or "Automatic"
+    return sampler_of(sampler if levels in ("Automatic", "Normal") else f"{sampler} {levels}")
+
+
+def _second_pass(payload: Mapping[str, Any], found: Translated) -> None:
+    """A1111's high-resolution fix as the hires pass."""
+    if not payload.get("enable_hr"):
+        return
+    fields = found.fields
+    fields["hires"] = float(_number(payload, "hr_scale", 2.0))
+    fields["hires_strength"] = float(_number(payload, "denoising_strength", 0.75))
+    upscaler = _text(payload, "hr_upscaler") or "Latent"
+    if upscaler.lower().startswith("latent"):
+        fields["hires_by"] = "latent"
+    elif upscaler != "None":
+        fields["upscaler"] = plain_title(upscaler)
+
+
+def _begin_with(
+    picture: str, payload: Mapping[str, Any], found: Translated, *, arguments: Mapping[str, Any]
+) -> None:
+    """Begin with the picture of ``img2img``: every frame alike, or fading along the frames."""
+    fields = found.fields
+    fields["strength"] = float(_number(payload, "denoising_strength", 0.75))
+    if not found.enabled:
+        fields["init"] = picture
+        fields["init_fit"] = _RESIZE.get(_number(payload, "resize_mode", 0, whole=True), "crop")
+        return
+    # Frame k of AnimateDiff there begins with 1 - k^latent_power / latent_scale of the picture.
+    fields["image"], fields["image_way"], fields["image_pinned"] = picture, "blend", False
+    fields["image_power"] = float(_real_of(arguments, "latent_power"))
+    fields["image_scale"] = float(_real_of(arguments, "latent_scale"))
 
 
 def _refuse_unsupported(payload: Mapping[str, Any]) -> None:
@@ -214,8 +288,8 @@ def _named(arguments: Any) -> dict[str, Any]:
     return {**defaults, **given}
 
 
-def _animate(arguments: Mapping[str, Any], found: Translated) -> None:
-    """Add what AnimateDiff's arguments say."""
+def _animate(arguments: Mapping[str, Any], found: Translated, *, film: str) -> None:
+    """Add what AnimateDiff's arguments say; those of pictures are read with the picture."""
     fields = found.fields
     for name in ("video_path", "mask_path", "video_source", "last_frame"):
         if arguments[name]:
@@ -223,6 +297,11 @@ def _animate(arguments: Mapping[str, Any], found: Translated) -> None:
                 f"{AT}.{name}",
                 f"{name} cannot be given over the network; send a picture to img2img, or use "
                 "/api/v1/uploads and /api/v1/jobs.",
+            )
+    for name in ("latent_power_last", "latent_scale_last"):
+        if arguments[name] != dict(ARGUMENTS)[name]:
+            raise _bad(
+                f"{AT}.{name}", f"{name} belongs to last_frame, which is not taken; leave it out."
             )
     found.request_id = str(arguments.get(REQUEST_ID) or "")[:200]
     model = _of_type(arguments, "model", str)
@@ -239,16 +318,17 @@ def _animate(arguments: Mapping[str, Any], found: Translated) -> None:
         overlap = _of_type(arguments, "overlap", int)
         if overlap >= 0:
             fields["window_overlap"] = overlap
-    _travel(fields)
+    travel_in(fields)
     _close_loop(_of_type(arguments, "closed_loop", str), found)
-    if arguments["interp"] not in ("Off", "", None):
-        fields["interpolate"] = _of_type(arguments, "interp_x", int)
-        found.notes.append("Frames are interpolated by optical flow, not by FILM.")
+    _interpolate(arguments, found, film=film)
     if arguments["freeinit_enable"]:
         fields["free_init"] = _of_type(arguments, "freeinit_iters", int)
-        plain = (arguments["freeinit_filter"], arguments["freeinit_ds"], arguments["freeinit_dt"])
-        if plain != ("butterworth", 0.25, 0.25):
-            found.notes.append("FreeInit uses its own filter: butterworth, 0.25 and 0.25.")
+        for name, plain in (("filter", "butterworth"), ("ds", 0.25), ("dt", 0.25)):
+            if arguments[f"freeinit_{name}"] != plain:
+                raise _bad(
+                    f"{AT}.freeinit_{name}",
+                    f"freeinit_{name} is {plain} here and cannot be changed; leave it out.",
+                )
     if arguments["loop_number"]:
         found.notes.append("Files play without end, whatever loop_number says.")
     names = arguments["format"]
@@ -261,7 +341,23 @@ def _animate(arguments: Mapping[str, Any], found: Translated) -> None:
     found.formats = list(dict.fromkeys(sent)) or ["png"]
 
 
-def _travel(fields: dict[str, Any]) -> None:
+def _interpolate(arguments: Mapping[str, Any], found: Translated, *, film: str) -> None:
+    match arguments["interp"]:
+        case "Off" | "" | None:
+            return
+        case "FILM":
+            found.fields["interpolate"] = _of_type(arguments, "interp_x", int)
+        case other:
+            raise _bad(f"{AT}.interp", f"interp = {other!r:.40} is not Off or FILM.")
+    if film:
+        found.fields["interpolator"] = film
+    else:
+        found.notes.append(
+            "Frames are interpolated by optical flow, as no FILM network is in the model folders."
+        )
+
+
+def travel_in(fields: dict[str, Any]) -> None:
     """Keyframes in the prompt, as lines that begin with a frame."""
     prompt = fields["prompt"]
     if not re.search(r"^\s*\d+\s*:", prompt, flags=re.MULTILINE):
@@ -332,117 +428,6 @@ def sampler_of(name: object) -> str:
     return found
 
 
-# --- infotext -------------------------------------------------------------------------------------
-
-_PAIR = re.compile(r'\s*([A-Za-z][\w /+-]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
-
-
-def settings_of(infotext: str) -> tuple[dict[str, str], str, str]:
-    """The settings of an infotext by name, its prompt and its negative prompt."""
-    text = infotext[:MAX_INFOTEXT].strip()
-    *lines, last = text.split("\n")
-    settings = _pairs(last)
-    if len(settings) < 3:
-        lines, settings = [*lines, last], {}
-    negative = next(
-        (i for i, line in enumerate(lines) if line.startswith("Negative prompt:")), None
-    )
-    if negative is None:
-        return settings, "\n".join(lines).strip(), ""
-    first = lines[negative].removeprefix("Negative prompt:")
-    return (
-        settings,
-        "\n".join(lines[:negative]).strip(),
-        "\n".join([first, *lines[negative + 1 :]]).strip(),
-    )
-
-
-def _pairs(line: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for match in _PAIR.finditer(line[:MAX_SETTINGS_LINE]):
-        value = match[2].strip()
-        if value.startswith('"'):
-            try:
-                value = str(json.loads(value))
-            except ValueError:
-                value = value.strip('"')
-        found[match[1].strip()] = value
-    return found
-
-
-def request_of(infotext: str) -> tuple[dict[str, Any], list[str]]:
-    """The fields of a request that an infotext gives, and what it has no field for, in sentences."""
-    settings, prompt, negative = settings_of(infotext)
-    fields: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative}
-    notes: list[str] = []
-    motion = dict(
-        part.split(": ", 1) for part in settings.pop("AnimateDiff", "").split(", ") if ": " in part
-    )
-    schedule = settings.pop("Schedule type", "")
-    for name, value in settings.items():
-        match name:
-            case "Steps" | "Seed" | "Clip skip":
-                fields[name.lower().replace(" ", "_")] = _whole(value)
-            case "CFG scale":
-                fields["guidance"] = _real(value)
-            case "Size":
-                size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
-                if size:
-                    fields["width"], fields["height"] = int(size[1]), int(size[2])
-            case "Sampler":
-                try:
-                    fields["scheduler"] = sampler_of(f"{value} {schedule}")
-                except Refused:
-                    notes.append(f"The sampler {value!r:.60} is not here; the default is used.")
-            case "Model":
-                fields["model"] = value
-            case "VAE":
-                fields["vae"] = value
-            case "Model hash" | "VAE hash" | "Version" | "Lora hashes" | "TI hashes":
-                pass
-            case _:
-                notes.append(f"{name!r:.60} has no setting here and is left out.")
-    _motion_settings(motion, fields, notes)
-    if motion:
-        try:
-            _travel(fields)
-        except Refused as error:
-            notes.append(error.detail)
-    return {name: value for name, value in fields.items() if value not in (None, "")}, notes
-
-
-def _motion_settings(motion: Mapping[str, str], fields: dict[str, Any], notes: list[str]) -> None:
-    if not motion:
-        return
-    if motion.get("model"):
-        fields["motion"] = motion["model"]
-    fields["num_frames"] = _whole(motion.get("video_length", "")) or _whole(
-        motion.get("batch_size", "")
-    )
-    fields["fps"] = _real(motion.get("fps", ""))
-    if motion.get("closed_loop") == "A":
-        fields["loop"] = True
-    if motion.get("freeinit_enable") == "True":
-        fields["free_init"] = _whole(motion.get("freeinit_iters", ""))
-    if motion.get("interp", "Off") != "Off":
-        fields["interpolate"] = _whole(motion.get("interp_x", ""))
-        notes.append("Frames are interpolated by optical flow, not by FILM.")
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"-?\d{1,20}", text.strip()) else None
-
-
-def _real(text: str) -> float | int | None:
-    if not re.fullmatch(r"\d{1,6}(\.\d{1,12})?", text.strip()):
-        return None
-    value = float(text)
-    return int(value) if value.is_integer() else value
-
-
-# --- inside ---------------------------------------------------------------------------------------
-
-
 def _text(payload: Mapping[str, Any], name: str) -> str:
     value = payload.get(name)
     if value is None:
@@ -469,6 +454,13 @@ def _of_type(arguments: Mapping[str, Any], name: str, kind: type) -> Any:
     if isinstance(value, bool) or not isinstance(value, kind):
         what = "a whole number" if kind is int else "text"
         raise _bad(f"{AT}.{name}", f"{name} = {value!r:.40} is not {what}.")
+    return value
+
+
+def _real_of(arguments: Mapping[str, Any], name: str) -> float:
+    value = arguments[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _bad(f"{AT}.{name}", f"{name} = {value!r:.40} is not a number.")
     return value
 
 

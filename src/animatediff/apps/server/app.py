@@ -117,16 +117,20 @@ def create_app(service: Service, *, background: Sequence[Background] = ()) -> AS
 
 def _allowed(app: FastAPI, request: Request) -> list[str]:
     """The methods that the routes of an address take; none if there is no route."""
-    found = [
-        method
-        for method in ("GET", "POST", "PATCH", "DELETE")
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL
-            for route in app.router.routes
-            if not isinstance(route, Mount)
-        )
-    ]
-    return ["GET", "HEAD", *found[1:]] if "GET" in found else found
+    spelled = app.openapi()["paths"].get(request.url.path)
+    if spelled is not None:  # such as /v1/videos/sync, which is no id of a video
+        found = [method.upper() for method in spelled]
+    else:
+        found = [
+            method
+            for method in ("GET", "POST", "PATCH", "DELETE")
+            if any(
+                route.matches({**request.scope, "method": method})[0] is Match.FULL
+                for route in app.router.routes
+                if not isinstance(route, Mount)
+            )
+        ]
+    return ["HEAD", *found] if "GET" in found else found
 
 
 def _sentence(status: int) -> str:

@@ -115,6 +115,14 @@ def file_body() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+def answers(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """What a route adds to the document for an answer that is no JSON."""
+    content = {
+        media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types
+    }
+    return {200: {"description": "The file.", "content": content}}
+
+
 def describe(app: FastAPI) -> None:
     """Let an application answer with its whole document."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,10 +12,12 @@ from fastapi.responses import JSONResponse
 
 from animatediff.apps.server.queue.jobs import Conflict, Full
 from animatediff.apps.server.sentences import without_paths
-from animatediff.errors import FileError, InputError, MemoryLimitError, OutputError
+from animatediff.errors import FileError, InputError, MemoryLimitError, OutputError, reason_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""System errors of a disk that is full or read-only, wherever they come from."""
 
 
 @dataclass(frozen=True)
@@ -94,5 +97,11 @@ def refusal_of(error: Exception) -> Refused:
             return Refused(507, str(error))
         case OutputError():
             return Refused(507, str(error), headers={"Retry-After": str(RETRY_SECONDS)})
+        case OSError(errno=number) if number in NO_ROOM:
+            return Refused(
+                507,
+                f"The server cannot write ({reason_of(error)}); free some space.",
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
         case _:
             return Refused(500, "The server failed at this request; its log has the cause.")

@@ -9,6 +9,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from animatediff.errors import FileError
 
 SECONDS = 20.0
 MEMORY = 2 << 30
+AT_ONCE = 4
+"""Files that are read at once, each by a process of its own."""
 MAX_OUTPUT = 64 << 20
 OURS, INFOTEXT = "animatediff", "parameters"
+_room = threading.Semaphore(AT_ONCE)
 
 
 def texts_of(path: Path) -> dict[str, str]:
@@ -28,12 +32,13 @@ def texts_of(path: Path) -> dict[str, str]:
         FileError: it is none, or broken, or reading it took too much.
     """
     try:
-        child = subprocess.run(
-            [sys.executable, "-m", "animatediff.apps.server.reading", str(path)],
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        with _room:
+            child = subprocess.run(
+                [sys.executable, "-m", "animatediff.apps.server.reading", str(path)],
+                capture_output=True,
+                timeout=SECONDS,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         raise FileError(f"The file took longer than {SECONDS:g} s to read.") from None
     try:

@@ -18,7 +18,7 @@ import anyio.to_thread
 from starlette.requests import Request
 
 from animatediff.apps.server.problems import Refused
-from animatediff.apps.server.queue.store import Store, write_all
+from animatediff.apps.server.queue.store import Store, writing
 from animatediff.apps.server.settings import ServiceLimits
 from animatediff.data.checking.clip_facts import ClipFacts
 from animatediff.data.decoding.confined import Decoder
@@ -201,11 +201,11 @@ async def _pieces(file: Any) -> AsyncGenerator[bytes]:
 
 async def _copied(pieces: AsyncIterable[bytes], path: Path, most: int) -> None:
     total = 0
-    with path.open("wb") as file:
+    with writing(path) as file:
         async for piece in pieces:
             total += len(piece)
             if total > most:
                 raise Refused(413, f"The file is larger than {most >> 20} MiB, the most accepted.")
-            write_all(file, piece)
+            file.write(piece)
     if not total:
         raise Refused(422, "The file is empty.")

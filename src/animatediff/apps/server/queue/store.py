@@ -21,7 +21,6 @@ from typing import IO, Any
 from animatediff.apps.server.queue.database import Database
 from animatediff.errors import OutputError, reason_of
 
-_CHUNK = 1 << 20
 _YOUNG_SECONDS = 60.0
 """A file that is younger is never deleted: a worker may have put it there and not yet said so."""
 _STRAY_SECONDS = 3600.0
@@ -199,14 +198,17 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_all(file: IO[bytes], data: bytes) -> None:
-    """Write bytes in pieces.
+@contextlib.contextmanager
+def writing(path: Path) -> Generator[IO[bytes]]:
+    """Open a new file of the store.
 
     Raises:
-        OutputError: the disk is full.
+        OutputError: the disk is full or read-only, when it is opened, written or closed.
     """
     try:
-        for start in range(0, len(data), _CHUNK):
-            file.write(data[start : start + _CHUNK])
+        with path.open("wb") as file:
+            yield file
     except OSError as error:
-        raise OutputError(f"The store cannot be written ({reason_of(error)}).") from None
+        raise OutputError(
+            f"The store cannot be written ({reason_of(error)}); free some space."
+        ) from None

@@ -18,17 +18,16 @@ from animatediff.apps.server.a1111 import (
     Translated,
     count_of,
     numbered,
-    request_of,
-    settings_of,
     translate,
 )
 from animatediff.apps.server.as_json import API, without_defaults
+from animatediff.apps.server.infotext import request_of, settings_of
 from animatediff.apps.server.openapi import body_of, file_body
 from animatediff.apps.server.outside import parse_object, read_request
 from animatediff.apps.server.problems import FieldError, Refused
 from animatediff.apps.server.queue.job import Job
 from animatediff.apps.server.queue.jobs import fraction_of
-from animatediff.apps.server.queue.store import write_all
+from animatediff.apps.server.queue.store import writing
 from animatediff.apps.server.reading import INFOTEXT, own_request, texts_of
 from animatediff.apps.server.routes.videos import decoded, stored
 from animatediff.apps.server.service import Service
@@ -46,14 +45,11 @@ def a1111_routes(service: Service) -> APIRouter:
     router = APIRouter()
     queue = service.queue
 
-    async def make(request: Request, payload: dict[str, Any], init: str) -> Response:
-        translated = translate(payload)
-        if init:
-            translated.fields["init"] = init
-            strength = payload.get("denoising_strength", 0.75)
-            if isinstance(strength, bool) or not isinstance(strength, int | float):
-                raise Refused(422, "denoising_strength is not a number.")
-            translated.fields["strength"] = float(strength)
+    async def make(request: Request, payload: dict[str, Any], picture: str) -> Response:
+        film = next(
+            (name for name in _names(service, "interpolator") if "film" in name.lower()), ""
+        )
+        translated = translate(payload, picture=picture, film=film)
         first = read_request(
             translated.fields, names=service.names, has_upload=service.has_upload, at="body"
         )
@@ -87,8 +83,8 @@ def a1111_routes(service: Service) -> APIRouter:
         if not isinstance(pictures, list) or len(pictures) != 1 or not isinstance(pictures[0], str):
             detail = "init_images is a list of one picture in base64."
             raise Refused(422, detail, errors=[FieldError("init_images", detail)])
-        init = await stored(decoded(pictures[0], name="init_images"), service)
-        return await make(request, payload, init)
+        picture = await stored(decoded(pictures[0], name="init_images"), service)
+        return await make(request, payload, picture)
 
     @router.get(f"{PREFIX}/progress")
     async def progress(skip_current_image: bool = False) -> dict[str, Any]:
@@ -188,8 +184,8 @@ def a1111_routes(service: Service) -> APIRouter:
             raise Refused(422, "image is not a picture in base64.")
         data = decoded(image, name="image")
         with service.store.temporary() as path:
-            with path.open("wb") as file:
-                write_all(file, data)
+            with writing(path) as file:
+                file.write(data)
             texts = await _read(path)
         infotext = texts.get(INFOTEXT, "")
         settings, prompt, negative = settings_of(infotext) if infotext else ({}, "", "")
@@ -296,4 +292,6 @@ def _answer(
         "request_id": translated.request_id,
     }
     parameters = {name: value for name, value in payload.items() if name != "init_images"}
+    if payload.get("send_images") is False:
+        images = []
     return JSONResponse({"images": images, "parameters": parameters, "info": json.dumps(info)})

@@ -11,7 +11,7 @@ from animatediff.apps.server.as_json import API, job_as_json
 from animatediff.apps.server.events import as_stream
 from animatediff.apps.server.form import form_text
 from animatediff.apps.server.gate import COOKIE
-from animatediff.apps.server.openapi import body_of, file_body
+from animatediff.apps.server.openapi import answers, body_of, file_body
 from animatediff.apps.server.outside import (
     parse_object,
     read_formats,
@@ -27,6 +27,9 @@ from animatediff.apps.server.uploads import received, store_upload
 INLINE = ("image/png", "image/jpeg", "image/gif", "image/webp", "video/mp4", "video/webm")
 MAX_RANGES = 20
 SANDBOX = {"content-security-policy": "default-src 'none'; sandbox"}
+FILE = answers(*INLINE, "application/octet-stream")
+PICTURE = answers("image/jpeg")
+EVENTS = answers("text/event-stream")
 KEPT = {"cache-control": "private, max-age=31536000, immutable"}
 
 
@@ -48,7 +51,12 @@ def native_routes(service: Service) -> APIRouter:
 
     # --- jobs -------------------------------------------------------------------------------------
 
-    @router.post("/jobs", status_code=202, openapi_extra=body_of("Order"))
+    @router.post(
+        "/jobs",
+        status_code=202,
+        openapi_extra=body_of("Order"),
+        responses={200: {"description": "The job that was queued before under the same key."}},
+    )
     async def submit(request: Request) -> Response:
         """Queue a job."""
         body = parse_object(await request.body(), known=("request", "formats", "priority"))
@@ -136,24 +144,24 @@ def native_routes(service: Service) -> APIRouter:
         await service.write(lambda: queue.remove(name))
         return Response(status_code=204)
 
-    @router.get("/jobs/{name}/preview")
+    @router.get("/jobs/{name}/preview", response_class=Response, responses=PICTURE)
     async def preview(name: str) -> Response:
         """Get a contact sheet of all frames as they now look."""
         return _jpeg(queue.picture(known(name).id, "preview"))
 
-    @router.get("/jobs/{name}/thumbnail")
+    @router.get("/jobs/{name}/thumbnail", response_class=Response, responses=PICTURE)
     async def thumbnail(name: str) -> Response:
         """Get the first frame of a completed job."""
         return _jpeg(queue.picture(known(name).id, "thumbnail"))
 
     # --- events -----------------------------------------------------------------------------------
 
-    @router.get("/jobs/{name}/events")
+    @router.get("/jobs/{name}/events", response_class=Response, responses=EVENTS)
     async def events_of(name: str, request: Request) -> Response:
         """Stream the events of one job until it ends."""
         return _stream(service, known(name).id, request)
 
-    @router.get("/events")
+    @router.get("/events", response_class=Response, responses=EVENTS)
     async def events(request: Request) -> Response:
         """Stream the events of all jobs."""
         return _stream(service, "", request)
@@ -229,7 +237,7 @@ def native_routes(service: Service) -> APIRouter:
             raise Refused(404, "There is no such upload.")
         return {"hash": digest, "bytes": stored.bytes, **stored.facts}
 
-    @router.get("/uploads/{digest}/content")
+    @router.get("/uploads/{digest}/content", response_class=Response, responses=FILE)
     async def upload_content(digest: str, request: Request) -> Response:
         """Get the file of an upload."""
         stored = service.store.find(digest)
@@ -237,7 +245,7 @@ def native_routes(service: Service) -> APIRouter:
             raise Refused(404, "There is no such upload.")
         return file_answer(stored, request, download=False, name=digest[:12])
 
-    @router.get("/results/{digest}")
+    @router.get("/results/{digest}", response_class=Response, responses=FILE)
     async def result(digest: str, request: Request, download: bool = False) -> Response:
         """Get a result file."""
         stored = service.store.find(digest)

@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse, Response
 
 from animatediff.apps.server.as_json import API
 from animatediff.apps.server.folders import entries, entry_named
+from animatediff.apps.server.openapi import answers
 from animatediff.apps.server.service import Service
 
 METRICS = "metrics.jsonl"
@@ -53,7 +54,11 @@ def run_routes(service: Service) -> APIRouter:
         ]
         return {**_last(entry), "points": kept, "clips": clips[-MOST_CLIPS:]}
 
-    @router.get("/runs/{name}/clips/{clip}")
+    @router.get(
+        "/runs/{name}/clips/{clip}",
+        response_class=Response,
+        responses=answers(*_TYPES.values(), "application/octet-stream"),
+    )
     def clip_of(name: str, clip: str) -> Response:
         """Get a validation clip."""
         path = entry_named(

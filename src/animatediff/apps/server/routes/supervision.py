@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from animatediff.apps.server.openapi import answers
 from animatediff.apps.server.service import Service
 from animatediff.errors import FileError, OutputError
 
@@ -19,7 +20,7 @@ def supervision_routes(service: Service) -> APIRouter:
         """Say that the server answers."""
         return {"status": "alive"}
 
-    @router.get("/readyz")
+    @router.get("/readyz", responses={503: {"description": "No job would be made now."}})
     async def ready() -> Response:
         """Say whether jobs are accepted and made."""
         try:
@@ -31,7 +32,7 @@ def supervision_routes(service: Service) -> APIRouter:
             return JSONResponse({"status": "not ready", "reason": "No worker runs yet."}, 503)
         return JSONResponse({"status": "ready", "workers": len(workers)})
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=Response, responses=answers("text/plain"))
     async def metrics() -> Response:
         """Get the metrics for Prometheus."""
         text = service.metrics.text(

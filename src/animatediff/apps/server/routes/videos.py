@@ -14,13 +14,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from animatediff.apps.server.openapi import body_of
+from animatediff.apps.server.openapi import answers, body_of
 from animatediff.apps.server.outside import parse_object, read_request
 from animatediff.apps.server.problems import FieldError, Refused
 from animatediff.apps.server.queue.job import FINISHED, Job
 from animatediff.apps.server.queue.jobs import Conflict, fraction_of
-from animatediff.apps.server.queue.store import write_all
-from animatediff.apps.server.routes.native import file_answer
+from animatediff.apps.server.queue.store import writing
+from animatediff.apps.server.routes.native import INLINE, file_answer
 from animatediff.apps.server.service import Service
 from animatediff.apps.server.uploads import store_upload
 from animatediff.apps.server.waiting import check_completed, finished
@@ -28,6 +28,7 @@ from animatediff.sampling.request import AnimationRequest
 
 SOURCE = "videos"
 RATE = 8
+MEDIA = (*INLINE, "application/octet-stream")
 STATUS: Mapping[str, str] = {
     "queued": "queued",
     "running": "in_progress",
@@ -95,11 +96,18 @@ def videos_routes(service: Service) -> APIRouter:
         """Queue a video."""
         return video_as_json(await submitted(request))
 
-    @router.post("/sync", openapi_extra=body_of("Table"))
+    @router.post(
+        "/sync", openapi_extra=body_of("Table"), response_class=Response, responses=answers(*MEDIA)
+    )
     async def create_and_wait(request: Request) -> Response:
         """Make a video and answer with its bytes."""
         job = check_completed(await finished(service, await submitted(request)))
         return _content(service, job, request)
+
+    @router.api_route("/sync", methods=["GET", "DELETE"], include_in_schema=False)
+    async def only_posted() -> Response:
+        """Refuse to take the word for the id of a video."""
+        raise Refused(405, "This address does not take that method.", headers={"Allow": "POST"})
 
     @router.get("")
     async def videos(after: str = "", limit: int = 20, order: str = "desc") -> dict[str, Any]:
@@ -122,7 +130,7 @@ def videos_routes(service: Service) -> APIRouter:
         """Get one video's state."""
         return video_as_json(known(name))
 
-    @router.get("/{name}/content")
+    @router.get("/{name}/content", response_class=Response, responses=answers(*MEDIA))
     async def content(name: str, request: Request, variant: str = "video") -> Response:
         """Get a completed video's file, or with ``variant`` a picture of it."""
         job = known(name)
@@ -301,8 +309,8 @@ async def stored(data: bytes, service: Service) -> str:
     if len(data) > service.settings.limits.upload_bytes or not service.store.has_room(len(data)):
         raise Refused(413, "The picture or video is too large.")
     with service.store.temporary() as path:
-        with path.open("wb") as file:
-            write_all(file, data)
+        with writing(path) as file:
+            file.write(data)
         found = await store_upload(
             path, store=service.store, inspector=service.inspector, write=service.write
         )
