@@ -35,6 +35,8 @@ SAMPLES = (
     "oft",
     "oft-diag",
     "oft-kohya",
+    "oft-peft",
+    "oft-onetrainer",
     "glora",
     "ia3",
     "full-diff",
@@ -78,6 +80,7 @@ def layers_of(name: str, size: synthetic.Size = "small") -> int:
         "lokr_w1",
         "oft_blocks",
         "oft_diag",
+        "oft_R.weight",
         "a2.weight",
         "on_input",
         ".diff",
@@ -124,6 +127,22 @@ def change_of(path: Path, small: dict[str, nn.Module], *, scale: float) -> tuple
     return own, moved - own
 
 
+def skew_of(numbers: Tensor, size: int) -> Tensor:
+    """The skew-symmetric matrix whose upper triangle is given row by row."""
+    matrix, remaining = torch.zeros(size, size, dtype=torch.float64), iter(numbers.tolist())
+    for i in range(size):
+        for j in range(i + 1, size):
+            matrix[i, j] = next(remaining)
+            matrix[j, i] = -matrix[i, j]
+    return matrix
+
+
+def by_series(skew: Tensor) -> Tensor:
+    """PEFT's rotation of five terms."""
+    powers = [torch.linalg.matrix_power(skew, n) for n in range(5)]
+    return powers[0] + 2 * powers[1] + 2 * powers[2] + 2 * powers[3] + powers[4]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -134,6 +153,8 @@ def change_of(path: Path, small: dict[str, nn.Module], *, scale: float) -> tuple
         "oft",
         "oft-diag",
         "oft-kohya",
+        "oft-peft",
+        "oft-onetrainer",
         "glora",
         "ia3",
         "full-diff",
@@ -180,6 +201,10 @@ def test_the_numbers_of_a_file_are_those_of_its_formula(
                 skew = skew * bound / float(skew.norm())
             turns = [((eye + q) @ (eye - q).inverse()).T for q in skew]
             wanted = torch.block_diag(*turns) @ base - base
+        case "oft-peft" | "oft-onetrainer":
+            own_name = f"base_model.model.{LAYER}" if name == "oft-peft" else STEM
+            turns = [by_series(skew_of(row, 8)) for row in w[f"{own_name}.oft_R.weight"]]
+            wanted = base @ torch.block_diag(*turns).T - base
         case "glora":
             a1, a2, b1, b2 = (w[f"{STEM}.{piece}.weight"] for piece in ("a1", "a2", "b1", "b2"))
             wanted = (base @ a2 @ a1 + b2 @ b1) * w[f"{STEM}.alpha"] / 4
@@ -393,3 +418,72 @@ def test_a_file_of_two_adapters_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="holds 2 adapters, mystyle and other"):
         read_lora(tmp_path / "a.safetensors")
     assert "holds 2 adapters" in inspect(tmp_path / "a.safetensors").refusal
+
+
+@pytest.mark.parametrize("said", ["nothing", "exact", "old", "seven"])
+def test_rotations_of_inputs_are_computed_as_their_configuration_says(
+    said: str, tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    """PEFT rotates what a layer reads: its output for x is the layer's output for x·R."""
+    numbers = torch.randn(768 // 8, 28, generator=torch.Generator().manual_seed(0)) * 0.1
+    path = tmp_path / "adapter_model.safetensors"
+    save_file({f"base_model.model.unet.{LAYER}.oft_R.weight": numbers}, path)
+    config: dict[str, object] = {"peft_type": "OFT", "oft_block_size": 8}
+    config |= {"exact": {"use_cayley_neumann": False}}.get(said, {})
+    config |= {"seven": {"use_cayley_neumann": True, "num_cayley_neumann_terms": 7}}.get(said, {})
+    if said != "nothing":
+        (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    own, change = change_of(path, small, scale=1.0)
+    eye, rotations = torch.eye(8, dtype=torch.float64), list[Tensor]()
+    for row in numbers.double():
+        skew = skew_of(row, 8)
+        if said in ("exact", "old"):
+            rotations.append((eye - skew) @ (eye + skew).inverse())
+        elif said == "seven":
+            powers = [torch.linalg.matrix_power(skew, n) for n in range(7)]
+            rotations.append(powers[0] + 2 * sum(powers[1:6], torch.zeros(())) + powers[6])
+        else:
+            rotations.append(by_series(skew))
+    x = torch.randn(3, 768, dtype=torch.float64)
+    wanted = x @ torch.block_diag(*rotations) @ own.double().T
+    assert (x @ (own + change).double().T - wanted).abs().max() < 1e-4
+    assert change.abs().max() > 1e-3
+
+
+def test_rotations_of_inputs_of_convolutions_and_shared_blocks(
+    tmp_path: Path, small: dict[str, nn.Module]
+) -> None:
+    """PEFT turns the unfolded pictures, OneTrainer the kernels, so that one is the other's inverse."""
+    place = "down_blocks.0.resnets.0.conv1"
+    conv = small["unet"].get_submodule(place)
+    assert isinstance(conv, nn.Conv2d)
+    numbers = torch.randn(1, 36, generator=torch.Generator().manual_seed(0)) * 0.1
+    rotation = torch.block_diag(*[by_series(skew_of(numbers[0].double(), 9))] * conv.in_channels)
+    wanted = conv.weight.double().flatten(1)
+    for stem, turned in (
+        (f"base_model.model.{place}.oft_R.mystyle.weight", wanted @ rotation.T),
+        (f"lora_unet_{place.replace('.', '_')}.oft_R.weight", wanted @ rotation),
+    ):
+        save_file({stem: numbers}, tmp_path / "style.safetensors")
+        with exchanged(merged([(load(tmp_path / "style.safetensors", small).changes, 1.0)])):
+            assert (conv.weight.double().flatten(1) - turned).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("pieces", "sentence"),
+    [
+        ({"weight": (96, 27)}, "holds no triangles"),
+        ({"weight": (95, 28)}, "95 blocks of 8 for 768 inputs"),
+        ({"weight": (96, 28), "scaled_oft": ()}, "is a scaled OFT, whose factor differs"),
+    ],
+)
+def test_rotations_that_cannot_be_known_are_refused(
+    pieces: dict[str, tuple[int, ...]],
+    sentence: str,
+    tmp_path: Path,
+    small: dict[str, nn.Module],
+) -> None:
+    path = tmp_path / "style.safetensors"
+    save_file({f"{STEM}.oft_R.{piece}": torch.ones(shape) for piece, shape in pieces.items()}, path)
+    with pytest.raises(FileError, match=sentence):
+        load(path, small)

@@ -7,6 +7,7 @@ for a while.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -205,6 +206,63 @@ class RotationDelta:
         """s·(Rᵀ - I)·W."""
         own = weight.float()
         return _rotated(own, _part_of_the_way(self.rotations.float(), scale)) - own
+
+
+@dataclass(frozen=True)
+class InputRotationDelta:
+    """W·Rᵀ - W, with R a rotation within blocks of inputs (OFTv2 of PEFT, arXiv 2506.19847).
+
+    Each block is stored as the numbers above the diagonal of a skew-symmetric matrix Q, row by row.
+    R is I + 2·Q + ... + 2·Qⁿ⁻² + Qⁿ⁻¹, the first n terms of a series (Cayley-Neumann). Without the
+    series it is (I - Q)·(I + Q)⁻¹, Cayley's transform, as PEFT computes it; the series has the other
+    sign of Q.
+
+    Attributes:
+        triangles: of each block of inputs, or of one block for all of them, ``[blocks, n(n-1)/2]``;
+            the inputs of a convolution are its channels and the places of its kernel, flattened.
+        terms: of the series; none means Cayley's transform.
+        transposed: whether R itself multiplies the weight, instead of its transpose.
+    """
+
+    triangles: Tensor
+    terms: int | None = 5
+    transposed: bool = False
+
+    def of(self, weight: Tensor, *, scale: float) -> Tensor:
+        """s·(W·Rᵀ - W).
+
+        Raises:
+            ValueError: the inputs do not divide into such blocks.
+        """
+        own = weight.float()
+        rotations = self._rotations()
+        count, size = len(rotations), rotations.shape[-1]
+        if own[0].numel() % size or count not in (1, own[0].numel() // size):
+            raise ValueError(f"{count} blocks of {size} for {own[0].numel()} inputs")
+        blocks = rearrange(own.flatten(1), "o (k n) -> o k n", n=size)
+        turning = rotations.mT if self.transposed else rotations
+        turned = torch.einsum("kmn,okn->okm", turning.expand(blocks.shape[1], -1, -1), blocks)
+        return scale * (turned.reshape(own.shape) - own)
+
+    def _rotations(self) -> Tensor:
+        values = self.triangles.float()
+        size = (1 + math.isqrt(1 + 8 * values.shape[-1])) // 2
+        if values.ndim != 2 or size * (size - 1) // 2 != values.shape[-1]:
+            raise ValueError(f"{tuple(values.shape)} holds no triangles of skew matrices")
+        above = torch.zeros(len(values), size, size, device=values.device)
+        rows, columns = torch.triu_indices(size, size, 1, device=values.device)
+        above[:, rows, columns] = values
+        skew = above - above.mT
+        identity = torch.eye(size, device=values.device)
+        if self.terms is None:
+            return torch.linalg.solve(identity + skew, identity - skew, left=False)
+        # PEFT's series of 3 terms is that of 4.
+        last = 0 if self.terms < 2 else 1 if self.terms == 2 else max(self.terms, 4) - 1
+        rotations, power = identity.expand_as(skew), identity.expand_as(skew)
+        for exponent in range(1, last + 1):
+            power = power @ skew
+            rotations = rotations + (1 if exponent == last > 1 else 2) * power
+        return rotations
 
 
 @dataclass(frozen=True)

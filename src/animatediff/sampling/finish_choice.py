@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from animatediff.errors import InputError
 from animatediff.finishing.finish import Finish
@@ -10,9 +11,29 @@ from animatediff.sampling.options.output import MAX_UPSCALED_SIDE
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video.containers import MAX_PIXELS
 from animatediff.weights.builtin import default_upscaler, resolve
+from animatediff.weights.inspect import check_kind, inspect
 
 BUILT_IN = "emoji"
 """The built-in upscaler."""
+
+
+def check_networks(request: AnimationRequest) -> None:
+    """Check the files of finishing before anything is loaded or drawn.
+
+    Raises:
+        InputError: there is no such file.
+        FileError: one is of another kind, or holds no weights.
+    """
+    named: tuple[tuple[Literal["upscaler", "interpolator"], str], ...] = (
+        ("upscaler", request.upscaler),
+        ("interpolator", request.interpolator),
+    )
+    for role, name in named:
+        if name:
+            found = inspect(resolve(role, name))
+            # Which other networks spandrel knows, only it can say.
+            if found.kind != "unknown":
+                check_kind(found, role)
 
 
 def with_finish(request: AnimationRequest, *, width: int, height: int) -> AnimationRequest:
@@ -27,12 +48,11 @@ def with_finish(request: AnimationRequest, *, width: int, height: int) -> Animat
         InputError: a network is missing, or the frames would become too large.
         FileError: the upscaler's file cannot be used.
     """
-    if request.interpolator:
-        if request.interpolate == 1:
-            raise InputError(
-                "--interpolator needs --interpolate N, which says how many times the frame rate."
-            )
-        resolve("interpolator", request.interpolator)
+    check_networks(request)
+    if request.interpolator and request.interpolate == 1:
+        raise InputError(
+            "--interpolator needs --interpolate N, which says how many times the frame rate."
+        )
     factor, name = request.upscale, request.upscaler
     if factor is None and request.hires != 1:
         factor = 1
@@ -43,15 +63,11 @@ def with_finish(request: AnimationRequest, *, width: int, height: int) -> Animat
     if factor is None or factor == 1:
         # The network of --upscaler then enlarges before the second pass.
         kept = name if request.hires != 1 and request.hires_by == "pixels" else ""
-        if kept:
-            resolve("upscaler", kept)
         return replace(request, upscale=1, upscaler=kept)
     _check_size(
         request, factor, width=round(width * request.hires), height=round(height * request.hires)
     )
-    if name:
-        resolve("upscaler", name)
-    else:
+    if not name:
         default_upscaler()
     return replace(request, upscale=factor, upscaler=name or BUILT_IN)
 

@@ -13,7 +13,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 
 from animatediff.errors import FileError, InputError, OutputError, reason_of
 from animatediff.video.colours import in_bt709, matrix_of, tag_bt709
+from animatediff.video.content import HEAD, kind_of
 from animatediff.video.deep_png import write_deep_picture
 from animatediff.video.facts import (
     EXIF_IFD,
@@ -36,7 +37,7 @@ from animatediff.video.facts import (
     folder_facts,
     picture_facts,
 )
-from animatediff.video.pictures import count_frames, shown
+from animatediff.video.pictures import count_frames, open_picture, shown, unsupported_picture
 from animatediff.video.sound import sound_beside
 from animatediff.video.upright import upright_of
 
@@ -325,8 +326,8 @@ def read_video(path: Path, *, max_pixels: int) -> tuple[Frames, Fraction]:
     try:
         if kind == "folder":
             return _read_folder(path, facts, max_pixels)
-        if kind in _CODECS:
-            frames, fps = _read_codec(path, max_pixels)
+        if kind != "picture":
+            frames, fps = _read_codec(path, max_pixels, demuxer=kind)
         else:
             frames, fps = _read_pillow(path, facts, max_pixels)
     except FileError:
@@ -340,6 +341,15 @@ def read_video(path: Path, *, max_pixels: int) -> tuple[Frames, Fraction]:
         )
     width, height = _size_of(facts, frames)
     return frames[:, :height, :width], _rate_of(facts) or fps
+
+
+def check_readable(path: Path) -> None:
+    """Check by its first bytes that a file is a video or a picture.
+
+    Raises:
+        FileError: it is missing, or something else; the error says what can be read.
+    """
+    _kind_of(path)
 
 
 def read_metadata(path: str | Path) -> Facts:
@@ -357,17 +367,17 @@ def read_metadata(path: str | Path) -> Facts:
     try:
         if kind == "folder":
             return folder_facts(path / FRAME_FACTS)
-        if kind in _CODECS:
-            with av.open(_as_file(path)) as container:
+        if kind != "picture":
+            with av.open(_as_file(path), format=kind) as container:
                 return facts_of(container.metadata)
-        with Image.open(path, formats=["GIF", "WEBP", "PNG"]) as picture:
+        with path.open("rb") as file, open_picture(file) as picture:
             return picture_facts(picture)
     except _BROKEN as error:
         raise FileError(f"{path} is broken ({_short(error)}); get it again.") from None
 
 
 def _kind_of(path: Path) -> str:
-    """Return the kind of container at a path, by its content."""
+    """Return ``folder``, ``picture`` or FFmpeg's demuxer for what is at a path, by its content."""
     if path.is_dir():
         if (path / FRAME_FACTS).is_file():
             return "folder"
@@ -377,22 +387,23 @@ def _kind_of(path: Path) -> str:
         )
     try:
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(HEAD)
     except OSError as error:
         raise FileError(f"{path} cannot be read: {(error.strerror or '?').lower()}.") from None
-    if head.startswith((b"GIF8", b"\x89PNG\r\n\x1a\n")) or head[8:12] == b"WEBP":
-        return "picture"
-    if head[4:8] == b"ftyp":
-        return "mp4"
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return "webm"
-    what = "empty" if not head else "not a readable video"
-    raise FileError(f"{path} is {what}; supported are {', '.join(FORMATS)}.")
+    if (kind := kind_of(head)) is not None:
+        return kind
+    if known := unsupported_picture(head):
+        raise FileError(f"{path} is {known}.")
+    what = "empty" if not head else "not a readable video or picture"
+    raise FileError(
+        f"{path} is {what}; give an MP4, MOV, WebM, MKV, AVI, GIF, WebP, PNG, JPEG, TIFF, BMP or AVIF."
+    )
 
 
-def _read_codec(path: Path, max_pixels: int) -> tuple[Frames, Fraction]:
+def _read_codec(path: Path, max_pixels: int, *, demuxer: str) -> tuple[Frames, Fraction]:
     pictures: list[UInt8[np.ndarray, "height width 3"]] = []
-    with av.open(_as_file(path)) as container:
+    # Named, for a list of other files would be followed.
+    with av.open(_as_file(path), format=demuxer) as container:
         if not container.streams.video:
             raise FileError(f"{path} contains no video stream.")
         stream = container.streams.video[0]
@@ -412,13 +423,13 @@ def _read_codec(path: Path, max_pixels: int) -> tuple[Frames, Fraction]:
 
 
 def _read_pillow(path: Path, facts: Facts, max_pixels: int) -> tuple[Frames, Fraction]:
-    """Read GIF, WebP and PNG, restoring merged equal frames."""
-    with Image.open(path, formats=["GIF", "WEBP", "PNG"]) as picture:
+    """Read a picture or an animation, restoring merged equal frames."""
+    with path.open("rb") as file, open_picture(file) as picture:
         count = count_frames(picture)
         _within(path, picture.width * picture.height * count, max_pixels)
         pictures: list[UInt8[np.ndarray, "height width 3"]] = []
         durations: list[float] = []
-        for frame in ImageSequence.Iterator(picture):
+        for frame in islice(ImageSequence.Iterator(picture), count):
             pictures.append(shown(frame))
             durations.append(float(frame.info.get("duration", 0)) or 100.0)
     fps = _rate_of(facts) or Fraction(round(1000 / float(np.median(durations)) * 100), 100)

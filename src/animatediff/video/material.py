@@ -10,13 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from animatediff.errors import FileError
-from animatediff.video.containers import FRAME_FACTS, MAX_PIXELS, Frames
-from animatediff.video.pictures import read_picture
+from animatediff.errors import FileError, reason_of
+from animatediff.video.containers import FRAME_FACTS, MAX_PIXELS, Frames, check_readable
+from animatediff.video.content import HEAD, kind_of
+from animatediff.video.pictures import (
+    count_frames,
+    open_picture,
+    read_picture,
+    unsupported_picture,
+)
 from animatediff.video.video import Video
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr")
-_STILL = (".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".exr")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,34 +53,56 @@ def read_material(path: Path) -> Material:
     """
     if path.is_dir() and not (path / FRAME_FACTS).is_file():
         return _of_folder(path)
-    if path.is_dir() or not _is_still(path):
-        video = Video.load(path)
-        if video.num_frames > 1:
-            places = tuple(range(video.num_frames))
-            return Material(video.frames, places, still=False, fps=video.fps)
-    return Material(read_picture(path, max_pixels=MAX_PIXELS)[None], (0,), still=True)
+    if not path.is_dir() and _is_still(path):
+        return Material(read_picture(path, max_pixels=MAX_PIXELS)[None], (0,), still=True)
+    video = Video.load(path)
+    if video.num_frames == 1:
+        return Material(video.frames, (0,), still=True)
+    places = tuple(range(video.num_frames))
+    return Material(video.frames, places, still=False, fps=video.fps)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
     """Every file that ``read_material`` reads: the file itself, or the pictures of a folder.
 
     Raises:
-        FileError: it is missing, or a folder without pictures.
+        FileError: it is missing, neither a video nor a picture, or a folder without pictures.
     """
     if path.is_dir():
         return tuple(_numbered(path).values())
     if not path.is_file():
         raise FileError(f"{path} is missing; give a video, a folder of pictures, or a picture.")
+    check_readable(path)
     return (path,)
 
 
 def _is_still(path: Path) -> bool:
-    """Whether a file can only be a picture; PNG and WebP may be animated."""
-    return path.suffix.lower() in _STILL
+    """Whether a file is a picture that does not move; PNG, WebP, GIF and AVIF may be animated."""
+    try:
+        with path.open("rb") as file, open_picture(file) as picture:
+            return count_frames(picture) == 1
+    except Exception:  # noqa: BLE001 - what it is instead, or how it is broken, its reader says
+        return False
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file of a folder is a picture by its content, supported or not.
+
+    Files whose names begin with a dot belong to the system, such as macOS' ``._0.png``.
+    """
+    if path.name.startswith(".") or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    named = path.suffix.lower() in _SUFFIXES  # then it is a broken one, and must not vanish
+    return named or kind_of(head) == "picture" or unsupported_picture(head) is not None
 
 
 def _numbered(folder: Path) -> Mapping[int, Path]:
-    paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURE_SUFFIXES]
+    try:
+        paths = [path for path in sorted(folder.iterdir()) if _is_picture(path)]
+    except OSError as error:
+        raise FileError(f"{folder} cannot be read: {reason_of(error)}.") from None
     if not paths:
         raise FileError(f"{folder} holds no pictures; give a folder of PNG or JPEG frames.")
     numbers = [re.findall(r"\d+", path.stem) for path in paths]

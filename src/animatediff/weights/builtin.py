@@ -1,6 +1,7 @@
 """Find the file that a name or path means: built-in, in a model folder, pulled, or anywhere on disk.
 
-Nothing here opens a weight file or imports torch, so that a wrong name is reported at once.
+Nothing here imports torch or reads more of a weight file than its first bytes, so that a wrong name
+or file is reported at once.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from animatediff.config import nearest
-from animatediff.errors import FileError, InputError
+from animatediff.errors import FileError, InputError, reason_of
 from animatediff.weights.catalog import catalog
 from animatediff.weights.folders import find, find_in_hub_cache, list_found
 from animatediff.weights.roles import NO_MOTION, ROLES, RoleName
+from animatediff.weights.storage.foreign_files import START, foreign_file
 
 MOST_SHOWN = 8
 """As many of the user's own files as a message lists."""
@@ -236,7 +238,35 @@ def resolve(role: RoleName, name_or_path: str) -> Path:
 
 
 def _weights_of(role: RoleName, path: Path) -> Path:
-    """Return the path itself; for a folder of a role with one network, the weight file in it."""
+    """Return the path itself; for a folder of a role with one network, the weight file in it.
+
+    Raises:
+        FileError: it is a text, a picture, an archive or another file without weights.
+    """
+    weights = _file_of(role, path)
+    if weights.is_file():
+        _check_weights(role, weights)
+    return weights
+
+
+def _check_weights(role: RoleName, path: Path) -> None:
+    """Raise before anything is loaded if a file is none of weights by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            foreign = foreign_file(file.read(START))
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
+    if foreign is not None:
+        from animatediff.weights.inspection.kinds import KINDS
+
+        *others, last = (KINDS[kind].title for kind in ROLES[role].kinds)
+        needed = f"{', '.join(others)} or {last}" if others else last
+        raise FileError(
+            f"{path} is {foreign.title}; {ROLES[role].option} needs {needed}: {foreign.advice}."
+        )
+
+
+def _file_of(role: RoleName, path: Path) -> Path:
     if role == "control" and path.is_dir():
         return weight_file(path, part="unet")
     if role == "image-encoder" and path.is_dir():

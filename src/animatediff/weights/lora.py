@@ -25,6 +25,7 @@ from animatediff.model.weight_delta import (
     GainDelta,
     GeneralisedDelta,
     HadamardDelta,
+    InputRotationDelta,
     KroneckerDelta,
     LowRankDelta,
     OrthogonalDelta,
@@ -94,7 +95,7 @@ class LoraPlan:
         changes: list[Change] = []
         for stem, layer in self.places.items():
             pieces = {piece: weights[key] for piece, key in self.lora.layers[stem].items()}
-            changes += _changes(layer, pieces, alpha=_configured_alpha(self.lora, stem, pieces))
+            changes += _changes(layer, pieces, said=_said(self.lora, stem, pieces))
         return LoadedLora(tuple(changes), self.coverage, self.absent, self.notes)
 
     @property
@@ -201,8 +202,7 @@ def _try(lora: LoraFile, stem: str, layer: nn.Module) -> None:
     try:
         with torch.device("meta"):
             pieces = {piece: torch.empty(shape) for piece, shape in shapes.items()}
-            alpha = _configured_alpha(lora, stem, pieces)
-            for change in _changes(layer, pieces, alpha=alpha):
+            for change in _changes(layer, pieces, said=_said(lora, stem, pieces)):
                 weight = torch.empty(getattr(layer, change.parameter).shape)
                 shaped_like(weight, change.delta.of(weight, scale=0.5))
     except FileError:
@@ -217,7 +217,23 @@ def _try(lora: LoraFile, stem: str, layer: nn.Module) -> None:
         ) from None
 
 
-def _changes(layer: nn.Module, pieces: Pieces, *, alpha: float | None) -> list[Change]:
+@dataclass(frozen=True)
+class _Said:
+    """What a trainer's configuration and its names say about one layer.
+
+    Attributes:
+        alpha: as for ``LowRankDelta``.
+        terms: as for ``InputRotationDelta``.
+        turns_kernels: whether rotations multiply the kernels of convolutions (OneTrainer) instead of
+            their inputs (PEFT).
+    """
+
+    alpha: float | None = None
+    terms: int | None = 5
+    turns_kernels: bool = False
+
+
+def _changes(layer: nn.Module, pieces: Pieces, *, said: _Said) -> list[Change]:
     """Return the changes that one layer's tensors describe.
 
     Raises:
@@ -231,17 +247,18 @@ def _changes(layer: nn.Module, pieces: Pieces, *, alpha: float | None) -> list[C
         if getattr(layer, "bias", None) is None:
             raise ValueError("it changes a bias that the layer lacks")
         changes.append(Change(layer, "bias", FullDelta(bias)))
-    delta = _delta(pieces, alpha=alpha)
+    is_kernel = getattr(getattr(layer, "weight", None), "ndim", 0) > 2
+    delta = _delta(pieces, said=said, is_kernel=is_kernel)
     if delta is not None:
         changes.append(Change(layer, "weight", delta))
     return changes
 
 
-def _delta(pieces: Pieces, *, alpha: float | None) -> WeightDelta | None:
+def _delta(pieces: Pieces, *, said: _Said, is_kernel: bool) -> WeightDelta | None:
     """Return the kind of change of one weight, if it has tensors."""
     magnitude = pieces.pop("magnitude", None)
     factor = pieces.pop("alpha", None)
-    factor = factor.float().flatten()[0] if factor is not None else alpha
+    factor = factor.float().flatten()[0] if factor is not None else said.alpha
     match sorted(pieces):
         case []:
             delta = None
@@ -267,6 +284,13 @@ def _delta(pieces: Pieces, *, alpha: float | None) -> WeightDelta | None:
             delta = GeneralisedDelta(own, beside, factor)
         case ["oft_diag"]:
             delta = RotationDelta(pieces["oft_diag"])
+        case ["oft_triangles"]:
+            transposed = said.turns_kernels and is_kernel
+            delta = InputRotationDelta(pieces["oft_triangles"], said.terms, transposed)
+        case ["oft_scaled", "oft_triangles"]:
+            raise ValueError(
+                "it is a scaled OFT, whose factor differs between versions of trainers"
+            )
         case _:
             raise ValueError(f"it has {', '.join(sorted(pieces))}, which together are no change")
     if magnitude is None:
@@ -314,16 +338,27 @@ def _number(header: Header, text: str) -> float:
     return alpha
 
 
-def _configured_alpha(lora: LoraFile, stem: str, pieces: Mapping[str, Tensor]) -> float | None:
-    """Return the alpha of one layer from the trainer's configuration, if it is there.
+def _said(lora: LoraFile, stem: str, pieces: Mapping[str, Tensor]) -> _Said:
+    """Return what the trainer's configuration says about one layer."""
+    config: Mapping[str, Any] = lora.config
+    network = "text_encoder" if stem.startswith(("text_", "lora_te")) else "unet"
+    prefix = f"{network}."
+    own = {key.removeprefix(prefix): v for key, v in config.items() if key.startswith(prefix)}
+    config = {**config, **own}
+    return _Said(
+        _configured_alpha(config, stem, pieces),
+        _configured_terms(config),
+        stem.startswith(("lora_unet", "lora_te")),
+    )
+
+
+def _configured_alpha(
+    config: Mapping[str, Any], stem: str, pieces: Mapping[str, Tensor]
+) -> float | None:
+    """Return the alpha of one layer, if the configuration has it.
 
     PEFT's rank-stabilised LoRA divides by the root of the rank; alpha is adjusted for it here.
     """
-    config: Mapping[str, Any] = lora.config
-    network = "text_encoder" if stem.startswith(("text_", "lora_te")) else "unet"
-    if "lora_alpha" not in config:
-        prefix = f"{network}."
-        config = {k.removeprefix(prefix): v for k, v in config.items() if k.startswith(prefix)}
     patterns = config.get("alpha_pattern")
     alpha: Any = config.get("lora_alpha")
     if isinstance(patterns, dict):
@@ -332,6 +367,17 @@ def _configured_alpha(lora: LoraFile, stem: str, pieces: Mapping[str, Tensor]) -
     if not isinstance(alpha, int | float) or "down" not in pieces:
         return None
     return alpha * math.sqrt(len(pieces["down"])) if config.get("use_rslora") else float(alpha)
+
+
+def _configured_terms(config: Mapping[str, Any]) -> int | None:
+    """Return the terms of the series for rotations; none where they are computed exactly.
+
+    The first versions of PEFT with OFTv2 had no such setting and computed them exactly.
+    """
+    if not config.get("use_cayley_neumann", "oft_block_size" not in config):
+        return None
+    terms = config.get("num_cayley_neumann_terms", 5)
+    return terms if isinstance(terms, int) and 0 < terms <= 100 else 5
 
 
 class Loras:

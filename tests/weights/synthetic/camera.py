@@ -51,3 +51,8 @@ def cmcm(size: Size) -> Shapes:
 def omcm(size: Size) -> Shapes:
     """MotionCtrl's object module: an encoder of movement."""
     return pyramid("omcm_state_dict.module.", size, inputs=128)
+
+
+def omcm_bare(size: Size) -> Shapes:
+    """The same after a program has saved the encoder by itself."""
+    return pyramid("", size, inputs=128)

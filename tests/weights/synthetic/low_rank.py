@@ -187,6 +187,26 @@ def oft_kohya(size: Size, *, blocks: int = 8) -> Shapes:
     }
 
 
+def oft_peft(size: Size, *, block: int = 8) -> Shapes:
+    """OFTv2 of PEFT: rotations of blocks of inputs, as the numbers above the diagonal of each."""
+    return {
+        f"base_model.model.{path}.oft_R.weight": (
+            into * math.prod(kernel) // block,
+            block * (block - 1) // 2,
+        )
+        for path, (_, into, *kernel) in _transformer_layers("sd15", size).items()
+    }
+
+
+def oft_onetrainer(size: Size, *, block: int = 8) -> Shapes:
+    """The same as OneTrainer names it."""
+    return {
+        kohya_stem(name.removeprefix("base_model.model.").removesuffix(".oft_R.weight"))
+        + ".oft_R.weight": shape
+        for name, shape in oft_peft(size, block=block).items()
+    }
+
+
 def lycoris_text(size: Size) -> Shapes:
     """A LoCon of the U-Net and the text encoder, as LyCORIS without kohya's scripts names them."""
     pairs = kohya(_transformer_layers("sd15", size), rank=16, prefix="lycoris")

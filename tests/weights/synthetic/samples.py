@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.weights.synthetic.camera import cameractrl, cmcm, omcm
+from tests.weights.synthetic.camera import cameractrl, cmcm, omcm, omcm_bare
 from tests.weights.synthetic.control import (
     control_lora,
     controlnet,
@@ -59,6 +59,8 @@ from tests.weights.synthetic.low_rank import (
     oft,
     oft_diag,
     oft_kohya,
+    oft_onetrainer,
+    oft_peft,
     our_lora,
     peft_named,
     processor_names,
@@ -153,6 +155,8 @@ SAMPLES: Mapping[str, Sample] = {
     "oft": Sample("lora", "sd15", oft, version="oft", layout="kohya", base="sd15"),
     "oft-diag": Sample("lora", "sd15", oft_diag, version="oft", layout="kohya", base="sd15"),
     "oft-kohya": Sample("lora", "sd15", oft_kohya, version="oft", layout="kohya", base="sd15"),
+    "oft-peft": Sample("lora", "sd15", oft_peft, version="oft", layout="peft", base="sd15"),
+    "oft-onetrainer": Sample("lora", "sd15", oft_onetrainer, version="oft", layout="kohya", base="sd15"),
     "glora": Sample("lora", "sd15", glora, version="glora", layout="kohya", base="sd15"),
     "ia3": Sample("lora", "sd15", ia3, version="ia3", layout="kohya", base="sd15"),
     "full-diff": Sample("lora", "sd15", full_diff, version="full-diff", layout="kohya", base="sd15"),
@@ -200,6 +204,7 @@ SAMPLES: Mapping[str, Sample] = {
     "camera-cameractrl": Sample("camera", "", cameractrl, version="cameractrl", layout="authors", base="sd15", dtype="F32", wrapper="nested", extra={"epoch": 1, "global_step": 50000}),
     "camera-cmcm": Sample("camera", "", cmcm, version="cmcm", layout="authors", base="sd15", dtype="F32", wrapper="state_dict", extra={"epoch": 1, "global_step": 50000}),
     "object-motion": Sample("object-motion", "", omcm, layout="authors", base="sd15", dtype="F32", wrapper="nested", extra={"epoch": 1, "global_step": 50000}),
+    "object-motion-bare": Sample("object-motion", "", omcm_bare, layout="authors", base="sd15", dtype="F32"),
     # Textual inversions.
     "embedding-a1111": Sample("embedding", "sd15", always({"emb_params": (4, 768)}), layout="a1111", base="sd15", dtype="F32"),
     "embedding-a1111-pickle": Sample("embedding", "sd15", always({"string_to_param.*": (4, 768)}), layout="a1111", base="sd15", dtype="F32", wrapper="a1111-embedding", extra=_EMBEDDING),

@@ -221,6 +221,9 @@ def animate(options: AnimateOptions) -> None:
         read_ahead(first_read(resolve_model(model), resolve_motion(motion)))
         from animatediff.apps.render import render
         from animatediff.runtime import Runtime
+        from animatediff.sampling.finish_choice import check_networks
+
+        check_networks(first)
 
         runtime = Runtime(device=options.device, precision=first.precision, threads=options.threads)
         render(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from animatediff.data.decoding.containers import HEAD
 from animatediff.data.decoding.media import Media
 from animatediff.data.layouts.listing import (
     CAPTION_COLUMNS,
@@ -25,6 +24,7 @@ from animatediff.data.layouts.media_files import (
     kind_of_content,
 )
 from animatediff.errors import FileError
+from animatediff.video.content import HEAD
 
 
 def read_webdataset(source: Path, rows: Rows) -> None:

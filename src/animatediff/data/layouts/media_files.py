@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import Literal
 
-from animatediff.data.decoding.containers import HEAD, kind_of
+from animatediff.video.content import HEAD, kind_of
 from animatediff.video.pictures import unsupported_picture
 
 MediaKind = Literal["video", "picture"]

@@ -16,6 +16,8 @@ REFUSED: Mapping[str, str] = {
 }
 """Versions that share names with ControlNets and that the image models here cannot use."""
 PROMAX_TYPES = 8
+_OF_MOVEMENT = 128
+"""Channels of MotionCtrl's object module: movement to the right and down, of squares of 8 x 8."""
 _UNSHUFFLED = {64: 8, 192: 8, 256: 16, 768: 16}
 """Channels that an adapter reads, and the pixels of a side that one position stands for."""
 
@@ -56,10 +58,15 @@ def _sparse(found: Inspection, evidence: Evidence) -> Inspection:
 
 
 def t2i_adapter(found: Inspection, evidence: Evidence) -> Inspection:
-    """Identify a T2I-Adapter: full or light, and its image model."""
+    """Identify a T2I-Adapter, full or light, and its image model; or MotionCtrl's object module."""
     light = evidence.has("body.#.out_conv.weight$")
     first = evidence.shape("body.0.in_conv.weight" if light else "conv_in.weight", least=4)
     channels = first[1] if first else 0
+    if channels == _OF_MOVEMENT and not light:
+        because = (
+            "its first convolution reads movement (128 channels), as MotionCtrl's object module"
+        )
+        return replace(found, kind="object-motion", reasons=(because,))
     pixels = _UNSHUFFLED.get(channels, 0)
     base = {8: "sd15", 16: "sdxl"}.get(pixels, "")
     version = "light" if light else "full"

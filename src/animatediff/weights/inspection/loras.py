@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -150,6 +151,8 @@ def _read_width(
         return None
     if name.endswith((*_DOWN, ".hada_w1_b", ".hada_w2_b", ".diff")):
         return shape[1]
+    if ".oft_R." in name and name.endswith(".weight") and shape[0] > 1:
+        return shape[0] * (1 + math.isqrt(1 + 8 * shape[1])) // 2  # blocks, and the inputs of each
     if name.endswith((".lokr_w2", ".lokr_w2_b")):
         stem = name.rpartition(".")[0]
         other = shapes.get(f"{stem}.lokr_w1", shapes.get(f"{stem}.lokr_w1_b", ()))

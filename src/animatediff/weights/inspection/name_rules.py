@@ -63,7 +63,7 @@ LORA_MARKS = (
 )
 LYCORIS_MARKS = (
     *(".hada_w#_a$", ".lokr_w#$", ".lokr_w#_a$", ".oft_blocks$", ".oft_diag$", ".on_input$"),
-    *(".diff$", ".diff_b$", ".dora_scale$", ".a#.weight$"),
+    *(".diff$", ".diff_b$", ".dora_scale$", ".a#.weight$", ".oft_R."),
 )
 
 _TRAINED = ("^", "^params_ema.", "^params.")
@@ -258,7 +258,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "t2i-adapter",
         "it has the body of a T2I-Adapter",
-        (("^body.#.block#.weight$", "^body.#.body.#.block#.weight$"),),
+        (
+            (
+                *("^body.#.block#.weight$", "^body.#.body.#.block#.weight$"),
+                "^module.body.#.block#.weight$",
+            ),
+        ),
         layout="authors",
     ),
     Rule(
@@ -400,6 +405,7 @@ FLAVOURS: tuple[Trait, ...] = (
     Trait("loha", "it has Hadamard factors (hada_w1_a)", (".hada_w#_a$",)),
     Trait("lokr", "it has Kronecker factors (lokr_w1)", (".lokr_w#$", ".lokr_w#_a$")),
     Trait("glora", "it has factors of weights and beside them (a2, b2)", (".a#.weight$",)),
+    Trait("oft", "it has rotations of inputs (oft_R)", (".oft_R.",)),
     Trait("oft", "it has rotations of outputs (oft_blocks)", (".oft_blocks$", ".oft_diag$")),
     Trait("ia3", "it has a factor for each output (on_input)", (".on_input$",)),
     Trait(
@@ -458,7 +464,9 @@ NAMINGS: tuple[Trait, ...] = (
     ),
     Trait("lycoris", "its names are LyCORIS'", ("^lycoris_",)),
     Trait("comfy", "its names are ComfyUI's", ("^text_encoders.clip_",)),
-    Trait("peft", "its names are PEFT's (lora_A, lora_B)", (".lora_A.", ".lora_B.")),
+    Trait(
+        "peft", "its names are PEFT's (lora_A, lora_B, oft_R)", (".lora_A.", ".lora_B.", ".oft_R.")
+    ),
     Trait(
         "diffusers",
         "its names are diffusers'",

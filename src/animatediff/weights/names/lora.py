@@ -23,6 +23,8 @@ _PIECES = {
     "bias_difference": (".diff_b", ".b_norm"),
     "oft_blocks": (".oft_blocks",),
     "oft_diag": (".oft_diag",),
+    "oft_triangles": (".oft_R.weight",),
+    "oft_scaled": (".oft_R.scaled_oft",),
     "rescale": (".rescale",),
     "on_input": (".on_input",),
     **{
@@ -47,7 +49,7 @@ _UNET_PREFIXES = ("lora_unet_", "oft_unet_", "lycoris_", "lycoris_unet_")
 """What comes before a layer's name with underscores: kohya's, kohya's for OFT, and LyCORIS'."""
 _COMFY_ENCODERS = {"text_encoder": ("clip_l", "clip_h"), "text_encoder_2": ("clip_g",)}
 """What ComfyUI calls the text encoders: that of Stable Diffusion 1, that of 2, and SDXL's second."""
-_NO_CHANGE_ALONE = frozenset({"alpha", "rescale", "gain"})
+_NO_CHANGE_ALONE = frozenset({"alpha", "rescale", "gain", "oft_scaled"})
 """Pieces that change nothing by themselves; a bare weight may be a model's own."""
 
 

@@ -42,7 +42,8 @@ _FACTORS: Mapping[str, Factor] = {
 }
 
 _ADAPTER = re.compile(
-    r"(?P<piece>\.lora_(?:[AB]|embedding_[AB]|magnitude_vector))\.(?!weight$)(?P<adapter>[^.]+)"
+    r"(?P<piece>\.(?:lora_(?:[AB]|embedding_[AB]|magnitude_vector)|oft_R))"
+    r"\.(?!weight$|scaled_oft$)(?P<adapter>[^.]+)"
     r"(?P<end>\.weight)?$"
 )
 """The end of a name that PEFT has written for an adapter with a name, be it ``default``."""
@@ -88,7 +89,7 @@ class LowRankName:
 
 def without_adapter(name: str) -> str:
     """Remove the name of PEFT's adapter: ``lora_A.x.weight`` becomes ``lora_A.weight``."""
-    if ".lora_" not in name:
+    if ".lora_" not in name and ".oft_R." not in name:
         return name
     return _ADAPTER.sub(lambda match: match["piece"] + (match["end"] or ""), name)
 

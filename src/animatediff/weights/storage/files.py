@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from animatediff.errors import FileError, OutputError, reason_of
+from animatediff.weights.storage.foreign_files import START, foreign_file, starts_as_pickle
 from animatediff.weights.storage.mapped import DTYPES, Mapped, is_finite
 
 MAX_HEADER_BYTES = 16 << 20
@@ -33,11 +34,6 @@ MAX_JSON_BYTES = 16 << 20
 
 _MOST_AXES = 64
 _MOST_BYTES = 1 << 60
-_START = 512
-"""First bytes of other formats."""
-_TEXT_OPCODES = tuple(bytes([code]) for code in b"(]}c)INSVFLlpdg")
-"""Possible first bytes of a pickle of protocol 0 or 1."""
-
 _BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 8),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
@@ -112,24 +108,9 @@ def is_pickle(path: Path) -> bool:
     """
     try:
         with path.open("rb") as file:
-            return _starts_as_pickle(file.read(_START))
+            return starts_as_pickle(file.read(START))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
-
-
-def _starts_as_pickle(start: bytes) -> bool:
-    if start.startswith(b"PK\x03\x04") or start[257:262] == b"ustar":
-        return True
-    if start[:1] == b"\x80":  # then the protocol
-        # A header of 640 bytes starts the same way, but no pickle continues with five zeros.
-        return start[1:2] <= b"\x05" and start[3:8] != bytes(5)
-    # The oldest protocols are text; as the length of a header, text is absurdly large.
-    return (
-        len(start) >= 2
-        and start[8:9] != b"{"
-        and start[:1] in _TEXT_OPCODES
-        and start[:8].isascii()
-    )
 
 
 def read_weights(
@@ -267,13 +248,12 @@ class _Entry(NamedTuple):
 
 def _header_end(file: BinaryIO, *, path: Path, size: int) -> int:
     """Return where the values start; the file is left at the start of the header's JSON."""
-    start = file.read(_START)
+    start = file.read(START)
     first = start[:8]
-    if first == b"version ":
-        raise FileError(f"{path} is only a Git LFS pointer to weights; run git lfs pull.")
-    if start.lstrip()[:9].lower() in (b"<!doctype", b"<html><he") or start.startswith(b"<html"):
-        raise FileError(f"{path} is a web page, not weights; download the file itself.")
-    if _starts_as_pickle(start):
+    foreign = foreign_file(start)
+    if foreign is not None:
+        raise FileError(f"{path} is {foreign.title}, not weights; {foreign.advice}.")
+    if starts_as_pickle(start):
         raise FileError(
             f"{path} is a pickle, which can run programs; convert it with animatediff convert."
         )
@@ -282,8 +262,8 @@ def _header_end(file: BinaryIO, *, path: Path, size: int) -> int:
     length = int.from_bytes(first, "little")
     if length > MAX_HEADER_BYTES:
         raise FileError(
-            f"{path} is not a safetensors file: its header would have {length} bytes; at most "
-            f"{MAX_HEADER_BYTES} are supported."
+            f"{path} is not a safetensors file: its first bytes are no length of a header of at most "
+            f"{MAX_HEADER_BYTES >> 20} MiB; check that it is the right file, and whole."
         )
     if 8 + length > size:
         raise FileError(
