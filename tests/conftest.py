@@ -3,9 +3,14 @@
 import atexit
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+# Every module is compiled once and kept: a command that a test starts needs 0.2 s instead of 3.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import hypothesis
 import pytest
