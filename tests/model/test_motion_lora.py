@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from animatediff.errors import InputError
-from animatediff.model import AnimatedUNet, MotionLora
+from animatediff.model import AnimatedUNet, attach_motion_lora
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from animatediff.model import AnimatedUNet, MotionLora
     ],
 )
 def test_a_motion_lora_has_the_published_size(mid, rank, layers, parameters, real_unet):
-    lora = MotionLora(AnimatedUNet(real_unet("sd15"), mid=mid), rank=rank, layers=layers)
+    lora = attach_motion_lora(AnimatedUNet(real_unet("sd15"), mid=mid), rank=rank, layers=layers)
     assert sum(p.numel() for p in lora.parameters()) == parameters
 
 
@@ -32,7 +32,8 @@ def test_two_motion_loras_compose_in_any_order(animated, inputs, randomised):
     results = []
     for order in ((1, 2), (2, 1)):
         loras = [
-            randomised(MotionLora(animated, rank=2, scale=seed / 2), seed=seed) for seed in order
+            randomised(attach_motion_lora(animated, rank=2, scale=seed / 2), seed=seed)
+            for seed in order
         ]
         results.append(animated(**inputs))
         for lora in loras:
@@ -41,10 +42,10 @@ def test_two_motion_loras_compose_in_any_order(animated, inputs, randomised):
 
 
 def test_half_of_a_motion_lora_twice_is_the_whole(animated, inputs, randomised):
-    lora = randomised(MotionLora(animated, rank=2))
+    lora = randomised(attach_motion_lora(animated, rank=2))
     expected = animated(**inputs)
     lora.scale = 0.5
-    randomised(MotionLora(animated, rank=2, scale=0.5))
+    randomised(attach_motion_lora(animated, rank=2, scale=0.5))
     torch.testing.assert_close(animated(**inputs), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -52,7 +53,7 @@ def test_a_motion_lora_that_is_fresh_silent_or_removed_changes_nothing(
     animated, inputs, randomised
 ):
     expected = animated(**inputs)
-    lora = MotionLora(animated, rank=2)
+    lora = attach_motion_lora(animated, rank=2)
     assert torch.equal(animated(**inputs), expected)
     randomised(lora)
     assert not torch.allclose(animated(**inputs), expected, atol=1e-2)
@@ -66,7 +67,8 @@ def test_a_motion_lora_that_is_fresh_silent_or_removed_changes_nothing(
 def test_motion_weights_keep_their_names_under_a_motion_lora(animated):
     before = animated.motion_state_dict()
     of_attention, of_all = (
-        MotionLora(animated, rank=2, layers=layers).state_dict() for layers in ("attention", "all")
+        attach_motion_lora(animated, rank=2, layers=layers).state_dict()
+        for layers in ("attention", "all")
     )
     assert list(animated.motion_state_dict()) == list(before)
     names = {name.removesuffix(".down.weight").removesuffix(".up.weight") for name in of_all}
@@ -80,7 +82,7 @@ def test_motion_weights_keep_their_names_under_a_motion_lora(animated):
 @pytest.mark.parametrize("layers", ["attention", "all"])
 def test_only_the_motion_lora_gets_gradients(layers, animated, inputs):
     animated.requires_grad_(False)
-    lora = MotionLora(animated, rank=2, layers=layers)
+    lora = attach_motion_lora(animated, rank=2, layers=layers)
     animated(**inputs).square().mean().backward()
     grads = {name: p.grad for name, p in lora.named_parameters()}
     assert all(g.isfinite().all() for g in grads.values())
@@ -93,4 +95,4 @@ def test_the_convolutional_rival_takes_no_motion_lora(small_unet):
     animated = AnimatedUNet(small_unet(), branch="convolution")
     for layers in ("attention", "all"):
         with pytest.raises(InputError, match="this model's motion is TemporalConv"):
-            MotionLora(animated, rank=2, layers=layers)
+            attach_motion_lora(animated, rank=2, layers=layers)

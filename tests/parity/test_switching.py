@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.domain_adapter import DomainAdapter
-from animatediff.model.motion_lora import MotionLora
+from animatediff.model.domain_adapter import attach_domain_adapter
+from animatediff.model.motion_lora import attach_motion_lora
 from animatediff.sampling.animator import Animator, load_request
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.families import FAMILIES
@@ -50,11 +50,11 @@ def files(
     write_motion(v1, new_motion(seed=7), family=FAMILIES["v1"])
     written: dict[str, list[str]] = {"adapter": [], "motion_loras": []}
     for i in (0, 1):
-        adapter = DomainAdapter(unet, rank=2 + i)
+        adapter = attach_domain_adapter(unet, rank=2 + i)
         state = randomised(adapter, seed=20 + i)
         path = write_weights(folder / f"adapter-{i}.safetensors", state, metadata={})
         written["adapter"].append(f"{path}:0.9")
-        pattern = MotionLora(new_motion(), rank=2 + i)
+        pattern = attach_motion_lora(new_motion(), rank=2 + i)
         state = randomised(pattern, seed=30 + i)
         path = write_weights(folder / f"pattern-{i}.safetensors", state, metadata={})
         written["motion_loras"].append(f"{path}:0.8")

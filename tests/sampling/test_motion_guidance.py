@@ -15,7 +15,7 @@ from torch import Tensor
 
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.motion_lora import MotionLora
+from animatediff.model.motion_lora import attach_motion_lora
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.around.guidance import classifier_free
 from animatediff.sampling.around.motion_guidance import DECIDED, guided_to_motion
@@ -31,7 +31,7 @@ def pattern(
 ) -> Path:
     """A MotionLoRA that changes much, and whose file says nothing of guidance."""
     torch.manual_seed(3)
-    branches = MotionLora(new_motion(), rank=2)
+    branches = attach_motion_lora(new_motion(), rank=2)
     for weights in branches.parameters():
         torch.nn.init.normal_(weights, std=0.3)
     path = tmp_path_factory.mktemp("pattern") / "pattern.safetensors"

@@ -2,7 +2,7 @@
 
 from animatediff.model.animated_unet import AnimatedUNet, Branch, Site, motion_sites
 from animatediff.model.clip import Clip
-from animatediff.model.domain_adapter import DomainAdapter
+from animatediff.model.domain_adapter import attach_domain_adapter
 from animatediff.model.graft import Graft, Grafts
 from animatediff.model.low_rank import (
     LowRank,
@@ -10,7 +10,7 @@ from animatediff.model.low_rank import (
     attention_projections,
 )
 from animatediff.model.merging import exchanged, merged
-from animatediff.model.motion_lora import MotionLora, temporal_projections
+from animatediff.model.motion_lora import attach_motion_lora, temporal_projections
 from animatediff.model.motion_module import MotionModule, NormScope
 from animatediff.model.temporal_conv import TemporalConv
 
@@ -18,16 +18,16 @@ __all__ = [
     "AnimatedUNet",
     "Branch",
     "Clip",
-    "DomainAdapter",
     "Graft",
     "Grafts",
     "LowRank",
     "LowRankSet",
-    "MotionLora",
     "MotionModule",
     "NormScope",
     "Site",
     "TemporalConv",
+    "attach_domain_adapter",
+    "attach_motion_lora",
     "attention_projections",
     "exchanged",
     "merged",

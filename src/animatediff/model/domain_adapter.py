@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 
-class DomainAdapter(LowRankSet):
-    """Low-rank grafts on q, k, v and output of every spatial attention of an image U-Net.
+def attach_domain_adapter(
+    unet: UNet2DConditionModel, *, rank: int, scale: float = 1.0
+) -> LowRankSet:
+    """Graft new low-rank branches on q, k, v and output of every spatial attention of an image U-Net.
 
     Stable Diffusion 1.5 gets 199,296 parameters per unit of rank; the published adapter has rank
     128. Keys of the state dict are the U-Net's paths, ``{path}.down.weight`` and
@@ -31,6 +33,4 @@ class DomainAdapter(LowRankSet):
     Raises:
         InputError: the U-Net has no attention, or the rank is below 1.
     """
-
-    def __init__(self, unet: UNet2DConditionModel, *, rank: int, scale: float = 1.0) -> None:
-        super().__init__(attention_projections(unet), rank=rank, scale=scale)
+    return LowRankSet(attention_projections(unet), rank=rank, scale=scale)

@@ -63,8 +63,14 @@ _HOSTS: Mapping[MotionLayers, Callable[[AnimatedUNet], dict[str, nn.Module]]] = 
 }
 
 
-class MotionLora(LowRankSet):
-    """Low-rank grafts on q, k, v and output of every temporal attention, or on every linear layer.
+def attach_motion_lora(
+    animated_unet: AnimatedUNet,
+    *,
+    rank: int,
+    scale: float = 1.0,
+    layers: MotionLayers = "attention",
+) -> LowRankSet:
+    """Graft new low-rank branches on every temporal attention, or on every linear layer, of a motion.
 
     Stable Diffusion 1.5 gets 281,600 parameters per unit of rank, 302,080 with the middle block
     (598,400 and 641,920 with all layers); the published MotionLoRAs have rank 64. Keys of the state
@@ -80,13 +86,4 @@ class MotionLora(LowRankSet):
     Raises:
         InputError: the model has no temporal attention, or the rank is below 1.
     """
-
-    def __init__(
-        self,
-        animated_unet: AnimatedUNet,
-        *,
-        rank: int,
-        scale: float = 1.0,
-        layers: MotionLayers = "attention",
-    ) -> None:
-        super().__init__(_HOSTS[layers](animated_unet), rank=rank, scale=scale)
+    return LowRankSet(_HOSTS[layers](animated_unet), rank=rank, scale=scale)

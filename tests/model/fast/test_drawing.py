@@ -14,7 +14,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from animatediff.model import AnimatedUNet, DomainAdapter
+from animatediff.model import AnimatedUNet, attach_domain_adapter
 from animatediff.model.fast import linear, winograd
 from animatediff.model.fast.drawing import Drawing, decode_fast, plan_drawing
 from animatediff.model.fast.linear import by_onednn, by_torch
@@ -193,7 +193,7 @@ def test_half_the_batch_is_enough_before_the_text(animated: AnimatedUNet) -> Non
 
 def scales_of_frames(animated: AnimatedUNet, stack: ExitStack) -> None:
     torch.manual_seed(4)
-    adapter = DomainAdapter(animated.unet, rank=2)
+    adapter = attach_domain_adapter(animated.unet, rank=2)
     for branch in adapter.parameters():
         nn.init.normal_(branch, std=0.1)
     stack.callback(adapter.remove)

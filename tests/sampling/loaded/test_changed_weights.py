@@ -12,8 +12,8 @@ from torch import Tensor
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.domain_adapter import DomainAdapter
-from animatediff.model.motion_lora import MotionLora
+from animatediff.model.domain_adapter import attach_domain_adapter
+from animatediff.model.motion_lora import attach_motion_lora
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.storage.files import write_weights
@@ -27,7 +27,10 @@ def files(
     folder = tmp_path_factory.mktemp("low-rank")
     torch.manual_seed(3)
     animated = new_motion()
-    made = {"adapter": DomainAdapter(animated.unet, rank=2), "motion": MotionLora(animated, rank=2)}
+    made = {
+        "adapter": attach_domain_adapter(animated.unet, rank=2),
+        "motion": attach_motion_lora(animated, rank=2),
+    }
     for branches in made.values():
         for weights in branches.parameters():
             torch.nn.init.normal_(weights, std=0.3)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.motion_lora import MotionLora
+from animatediff.model.motion_lora import attach_motion_lora
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.loaded.loading import Loaded
 from animatediff.sampling.request import AnimationRequest
@@ -25,7 +25,7 @@ from animatediff.weights.storage.files import write_weights
 
 @pytest.fixture
 def pattern(tmp_path: Path, new_motion: Callable[..., AnimatedUNet]) -> Path:
-    branches = MotionLora(new_motion(), rank=2)
+    branches = attach_motion_lora(new_motion(), rank=2)
     return write_weights(tmp_path / "pattern.safetensors", branches.state_dict(), metadata={})
 
 

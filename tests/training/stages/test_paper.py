@@ -15,7 +15,7 @@ from torch import nn
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.motion_lora import MotionLora
+from animatediff.model.low_rank import LowRankSet
 from animatediff.training.recipe import Recipe
 from animatediff.training.runs.meters import read_metrics
 from animatediff.training.runs.trainer import train
@@ -304,7 +304,7 @@ def test_a_fresh_motion_lora_starts_at_the_motion_modules_own_loss(
     lesson = prepared.lesson
     read = lesson.fetch(torch.arange(2), torch.Generator().manual_seed(0))
     fresh = lesson.losses(read, torch.Generator().manual_seed(0))
-    assert isinstance(lesson.learns, MotionLora)
+    assert isinstance(lesson.learns, LowRankSet)
     lesson.learns.scale = 0.0
     without = lesson.losses(read, torch.Generator().manual_seed(0))
     assert torch.equal(fresh["loss"], without["loss"])

@@ -17,7 +17,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
-from animatediff.model import AnimatedUNet, DomainAdapter, MotionLora
+from animatediff.model import AnimatedUNet, attach_domain_adapter, attach_motion_lora
 from animatediff.model.fast.choice import FastPaths, choose_fast_paths, plan_fast_paths
 from animatediff.model.fast.folded_upsampling import fold_upsampling, upsampled
 from animatediff.model.fast.frozen_convolution import forget_inputs
@@ -126,8 +126,8 @@ def test_gradients_of_a_motion_lora_beside_an_adapter_are_those_of_the_plain_ste
 ) -> None:
     animated = frozen(new_motion())
     animated.motion.requires_grad_(False)
-    adapter = DomainAdapter(animated.unet, rank=2)
-    lora = MotionLora(animated, rank=2)
+    adapter = attach_domain_adapter(animated.unet, rank=2)
+    lora = attach_motion_lora(animated, rank=2)
     for part in (adapter, lora):
         for weights in part.parameters():
             nn.init.normal_(weights, std=0.2)
@@ -140,7 +140,7 @@ def test_gradients_of_a_motion_lora_beside_an_adapter_are_those_of_the_plain_ste
 def test_gradients_of_an_adapter_are_those_of_the_plain_step(new_motion: MakeMotion) -> None:
     animated = frozen(new_motion())
     animated.motion.requires_grad_(False)
-    adapter = DomainAdapter(animated.unet, rank=2)
+    adapter = attach_domain_adapter(animated.unet, rank=2)
     for weights in adapter.parameters():
         nn.init.normal_(weights, std=0.2)
     plain = step(animated, adapter)

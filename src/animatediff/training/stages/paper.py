@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from animatediff.data.camera import opposite, parse_pattern
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
-from animatediff.model.domain_adapter import DomainAdapter
+from animatediff.model.domain_adapter import attach_domain_adapter
 from animatediff.model.fast.choice import choose_fast_paths
-from animatediff.model.motion_lora import MotionLora
+from animatediff.model.low_rank import LowRankSet
+from animatediff.model.motion_lora import attach_motion_lora
 from animatediff.training.lessons.clips import ClipLesson, ReadBatch, ReadClips, TrainingData
 from animatediff.training.lessons.denoiser import Denoiser, frame_by_frame
 from animatediff.training.lessons.graded import graded
@@ -55,7 +56,7 @@ def prepare_domain_adapter(options: StageOptions, recipe: Recipe, device: torch.
     frozen = read_frozen_model(options, device=device)
     rank = rank_of(frozen, ADAPTER_RANK)
     torch.manual_seed(0)
-    adapter = DomainAdapter(frozen.base.unet, rank=rank)
+    adapter = attach_domain_adapter(frozen.base.unet, rank=rank)
     facts = {"family": frozen.family_name, "rank": str(rank), "alpha": str(rank)}
     path = options.output or options.work / "world" / "adapter" / "emoji.safetensors"
     data = read_clips(options, read_training_data(frozen, stills=True), num_frames=1)
@@ -112,7 +113,7 @@ def prepare_motion_lora(options: StageOptions, recipe: Recipe, device: torch.dev
     animated.grafts.checkpointed = options.of(ImageModelOptions).checkpointing
     asked, rank = options.of(MotionLoraOptions), rank_of(frozen, MOTION_LORA_RANK)
     torch.manual_seed(0)
-    lora = MotionLora(animated, rank=rank, layers=asked.layers)
+    lora = attach_motion_lora(animated, rank=rank, layers=asked.layers)
     if asked.start is not None:
         frozen.facts["start"] = _continue_from(asked.start, lora)
     facts = {"family": family.name, "rank": str(rank), "alpha": str(rank), "layers": asked.layers}
@@ -157,7 +158,7 @@ def read_clips(
     return ReadClips(data, frames, options.of(ClipOptions).variations)
 
 
-def _continue_from(name: str, lora: MotionLora) -> str:
+def _continue_from(name: str, lora: LowRankSet) -> str:
     """Fill new branches with the weights of a MotionLoRA; returns the hash of its file.
 
     Raises:

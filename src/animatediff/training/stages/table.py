@@ -31,9 +31,7 @@ from torch import nn
 
 from animatediff.model.control.controlnet import Hinted
 from animatediff.model.control.sparse_control import SparseControl
-from animatediff.model.domain_adapter import DomainAdapter
 from animatediff.model.low_rank import LowRankSet
-from animatediff.model.motion_lora import MotionLora
 from animatediff.model.motion_module import MotionModule
 from animatediff.model.temporal_conv import TemporalConv
 from animatediff.training.lessons.new_word import NewWord
@@ -125,7 +123,7 @@ def stages(defaults: Defaults | None = None) -> dict[str, Stage]:
         ),
         "domain-adapter": Stage(
             "a LoRA on the image model's attention that absorbs how the videos look (Sec. 4.1, Eq. 2)",
-            DomainAdapter,
+            LowRankSet,
             (*OWN, FamilyOptions, LowRankOptions, DegradedOptions, AppearanceOptions),
             paper.prepare_domain_adapter,
             Recipe(steps=2000, batch_size=16, learning_rate=5e-4),
@@ -133,7 +131,7 @@ def stages(defaults: Defaults | None = None) -> dict[str, Stage]:
         ),
         "motion-lora": Stage(
             "a LoRA on the motion modules: a new motion from few clips (Sec. 4.3)",
-            MotionLora,
+            LowRankSet,
             (*MOTION, LowRankOptions, MotionLoraOptions, AppearanceOptions),
             paper.prepare_motion_lora,
             Recipe(steps=600, batch_size=2, learning_rate=1e-3, warmup=50, ema_decay=0.99),

@@ -7,7 +7,7 @@ coefficients.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -15,16 +15,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-class Fp32Muon(torch.optim.Muon):
-    """torch's Muon (Keller Jordan et al., 2024) in fp32; its state is the same."""
+class Fp32Muon(torch.optim.Optimizer):
+    """Muon (Keller Jordan et al., 2024) in fp32, with the state and defaults of torch's Muon.
+
+    A step has about AdamW's size: 0.2 times the root of the matrix's longer side (arXiv 2502.16982,
+    Sec. 2.2).
+    """
+
+    def __init__(
+        self, matrices: Iterable[Tensor], *, lr: float = 1e-3, weight_decay: float = 0.1
+    ) -> None:
+        matrices = list(matrices)
+        super().__init__(matrices, torch.optim.Muon(matrices, lr, weight_decay).defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:
-        """Move every matrix along its orthogonalised momentum, by about AdamW's step size.
-
-        The size is 0.2 times the root of the longer side (arXiv 2502.16982, Sec. 2.2), whatever
-        ``adjust_lr_fn`` is.
-        """
+        """Move every matrix along its orthogonalised momentum."""
         del closure
         for group in self.param_groups:
             rate, momentum = group["lr"], group["momentum"]

@@ -48,9 +48,10 @@ class Optimizers:
         adam = [p for p in self._moved.values() if name != "muon" or p.ndim != 2]
         self._parts: list[torch.optim.Optimizer] = []
         if muon:
-            kind = torch.optim.Muon if computes_bf16(muon[0].device) else Fp32Muon
             self._parts.append(
-                kind(muon, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+                torch.optim.Muon(muon, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+                if computes_bf16(muon[0].device)
+                else Fp32Muon(muon, weight_decay=weight_decay)
             )
         if adam:
             self._parts.append(torch.optim.AdamW(adam, weight_decay=weight_decay, betas=adam_betas))

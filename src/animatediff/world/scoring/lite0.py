@@ -42,16 +42,14 @@ _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class _SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's padding: the odd pixel is at the right and the bottom."""
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name torch gives it
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        height, width = input.shape[-2:]
-        down = max((-(-height // stride) - 1) * stride + kernel - height, 0)
-        across = max((-(-width // stride) - 1) * stride + kernel - width, 0)
-        padding = (across // 2, across - across // 2, down // 2, down - down // 2)
-        return super().forward(F.pad(input, padding))
+def _convolved(layer: nn.Conv2d, pictures: Tensor) -> Tensor:
+    """Convolve with TensorFlow's padding: the odd pixel is at the right and the bottom."""
+    kernel, stride = layer.kernel_size[0], layer.stride[0]
+    height, width = pictures.shape[-2:]
+    down = max((-(-height // stride) - 1) * stride + kernel - height, 0)
+    across = max((-(-width // stride) - 1) * stride + kernel - width, 0)
+    padding = (across // 2, across - across // 2, down // 2, down - down // 2)
+    return layer(F.pad(pictures, padding))
 
 
 class _InvertedBottleneck(nn.Module):
@@ -62,14 +60,18 @@ class _InvertedBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         inner = in_channels * expansion
-        self.expand = _SameConv(in_channels, inner, 1) if expansion > 1 else nn.Identity()
-        self.depthwise = _SameConv(inner, inner, kernel, stride=stride, groups=inner)
-        self.project = _SameConv(inner, out_channels, 1)
+        self.expand = nn.Conv2d(in_channels, inner, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = nn.Conv2d(inner, inner, kernel, stride=stride, groups=inner)
+        self.project = nn.Conv2d(inner, out_channels, 1)
         self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, hidden: Tensor) -> Tensor:
-        inner = F.relu6(self.expand(hidden)) if isinstance(self.expand, nn.Conv2d) else hidden
-        output = self.project(F.relu6(self.depthwise(inner)))
+        inner = (
+            F.relu6(_convolved(self.expand, hidden))
+            if isinstance(self.expand, nn.Conv2d)
+            else hidden
+        )
+        output = _convolved(self.project, F.relu6(_convolved(self.depthwise, inner)))
         return hidden + output if self.residual else output
 
 
@@ -83,7 +85,7 @@ class Lite0(nn.Module):
     def __init__(self, *, size: int = 192) -> None:
         super().__init__()
         self.size = size
-        self.stem = _SameConv(3, 32, 3, stride=2)
+        self.stem = nn.Conv2d(3, 32, 3, stride=2)
         self.stages = nn.ModuleList()
         for repeats, kernel, stride, expansion, first, out in _STAGES:
             blocks = [
@@ -97,7 +99,7 @@ class Lite0(nn.Module):
                 for index in range(repeats)
             ]
             self.stages.append(nn.Sequential(*blocks))
-        self.head = _SameConv(320, 1280, 1)
+        self.head = nn.Conv2d(320, 1280, 1)
         self.requires_grad_(requires_grad=False)
 
     def forward(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n features"]:
@@ -109,7 +111,7 @@ class Lite0(nn.Module):
         hidden, pooled = self._descend(pictures, last=len(self.stages) - 1)
         quarters = F.adaptive_avg_pool2d(hidden, 2)
         pooled.append(rearrange(quarters, "n c h w -> n (c h w)"))
-        pooled.append(F.relu6(self.head(hidden)).mean(dim=(2, 3)))
+        pooled.append(F.relu6(_convolved(self.head, hidden)).mean(dim=(2, 3)))
         return torch.cat(pooled, dim=1)
 
     def shallow(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n shallow"]:
@@ -125,7 +127,7 @@ class Lite0(nn.Module):
         size = (self.size, self.size)
         resized = F.interpolate(pictures, size=size, mode="bilinear", antialias=True)
         normalised = ((resized - mean) / std).contiguous(memory_format=torch.channels_last)
-        hidden = F.relu6(self.stem(normalised))
+        hidden = F.relu6(_convolved(self.stem, normalised))
         pooled: list[Tensor] = []
         for index, stage in enumerate(self.stages[: last + 1]):
             hidden = stage(hidden)
