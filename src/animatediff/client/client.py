@@ -14,7 +14,16 @@ from urllib.parse import quote
 import httpx
 
 from animatediff.client.errors import ApiError, JobFailed
-from animatediff.client.values import Event, Job, Model, Progress, Result, StoredSettings, Upload
+from animatediff.client.values import (
+    Event,
+    Job,
+    Model,
+    Progress,
+    Result,
+    StoredSettings,
+    Upload,
+    read_value,
+)
 
 API = "/api/v1"
 MOST_WAIT = 60.0
@@ -153,7 +162,7 @@ class Client:
                 for event in self.events(name, after=after):
                     after, away = event.number, 0.0
                     if event.kind == "progress":
-                        on_progress(Progress.of(event.data))
+                        on_progress(read_value(Progress, event.data))
                     elif event.kind == "preview" and on_preview is not None:
                         on_preview(self._bytes(str(event.data["url"])))
                     elif event.kind == "removed":
@@ -229,7 +238,9 @@ class Client:
         Raises:
             ApiError: it is no picture or video, or too large.
         """
-        return Upload.of(self._call("POST", "/uploads", content=_bytes_of(file), headers=_BINARY))
+        return read_value(
+            Upload, self._call("POST", "/uploads", content=_bytes_of(file), headers=_BINARY)
+        )
 
     def settings_of(self, file: str | Path | bytes) -> StoredSettings:
         """Read the settings that an animation or picture stores, ours or of A1111.
@@ -243,7 +254,7 @@ class Client:
     def models(self) -> list[Model]:
         """List the models that a request may name."""
         rows = self._call("GET", "/models")
-        return [Model(row["role"], row["field"], row["name"], row["about"]) for row in rows]
+        return [read_value(Model, row) for row in rows]
 
     def options(self) -> dict[str, Any]:
         """The option fields in groups, as ``docs/guides/server.md`` describes them."""

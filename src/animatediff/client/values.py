@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Value = TypeVar("Value", bound="DataclassInstance")
 
 State = Literal["queued", "running", "completed", "failed", "cancelled"]
 FINISHED: tuple[State, ...] = ("completed", "failed", "cancelled")
+
+
+def read_value(kind: type[Value], table: Mapping[str, Any]) -> Value:
+    """Return a value from the server's JSON, which may have more fields than the value."""
+    return kind(**{field.name: table[field.name] for field in fields(kind)})
 
 
 @dataclass(frozen=True)
@@ -25,16 +35,6 @@ class Progress:
     step: int
     steps: int
     fraction: float
-
-    @classmethod
-    def of(cls, table: Mapping[str, Any]) -> Self:
-        """From the server's JSON."""
-        return cls(
-            stage=table["stage"],
-            step=table["step"],
-            steps=table["steps"],
-            fraction=table["fraction"],
-        )
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,6 @@ class Result:
     bytes: int
     name: str
     url: str
-
-    @classmethod
-    def of(cls, table: Mapping[str, Any]) -> Self:
-        """From the server's JSON."""
-        return cls(
-            hash=table["hash"],
-            format=table["format"],
-            media_type=table["media_type"],
-            bytes=table["bytes"],
-            name=table["name"],
-            url=table["url"],
-        )
 
 
 @dataclass(frozen=True)
@@ -104,19 +92,13 @@ class Job:
     def of(cls, table: Mapping[str, Any]) -> Self:
         """From the server's JSON."""
         error = table["error"] or {}
-        return cls(
-            id=table["id"],
-            state=table["state"],
-            held=table["held"],
-            priority=table["priority"],
-            position=table["position"],
-            request=table["request"],
-            resolved=table["resolved"],
-            progress=Progress.of(table["progress"]) if table["progress"] else None,
-            results=tuple(Result.of(each) for each in table["results"]),
-            notes=tuple(table["notes"]),
-            error=error.get("detail") or error.get("title") or "",
-        )
+        own = {
+            "progress": read_value(Progress, table["progress"]) if table["progress"] else None,
+            "results": tuple(read_value(Result, each) for each in table["results"]),
+            "notes": tuple(table["notes"]),
+            "error": error.get("detail") or error.get("title") or "",
+        }
+        return read_value(cls, {**table, **own})
 
     @property
     def finished(self) -> bool:
@@ -156,17 +138,6 @@ class Upload:
     width: int
     height: int
     frames: int
-
-    @classmethod
-    def of(cls, table: Mapping[str, Any]) -> Self:
-        """From the server's JSON."""
-        return cls(
-            hash=table["hash"],
-            media_type=table["media_type"],
-            width=table["width"],
-            height=table["height"],
-            frames=table["frames"],
-        )
 
 
 @dataclass(frozen=True)

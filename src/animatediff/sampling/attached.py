@@ -51,13 +51,13 @@ def attached(settled: Settled, parts: Parts, *, runtime: Runtime) -> Generator[A
     base, animated, added = parts.base, parts.animated, parts.added
     with ExitStack() as stack:
         camera = stack.enter_context(
-            camera_of(settled, camera=next(iter(added.get("camera", ())), None), animated=animated)
+            camera_of(settled, camera=parts.only("camera"), animated=animated)
         )
         weights = stack.enter_context(
             changed_weights(
                 settled,
                 styles=[parts.loras.read(path) for path, _ in settled.styles],
-                adapter=next(iter(added.get("adapter", ())), None),
+                adapter=parts.only("adapter"),
                 motion_loras=added.get("motion-lora", ()),
             )
         )
@@ -79,7 +79,7 @@ def attached(settled: Settled, parts: Parts, *, runtime: Runtime) -> Generator[A
         paths = stack.enter_context(
             object_motion_of(
                 settled,
-                motion=next(iter(added.get("object-motion", ())), None),
+                motion=parts.only("object-motion"),
                 animated=animated,
             )
         )

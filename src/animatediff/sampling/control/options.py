@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from animatediff.options.declaration import Option
+from animatediff.sampling.options.once_or_each import OnceOrEach
 from animatediff.video.fit import FitName
 
 MAX_CONTROLS = 8
@@ -16,7 +17,12 @@ MissingName = Literal["nearest", "hold", "none"]
 LatentsName = Literal["mode", "sample"]
 
 _GROUP = "Control"
-_EACH = "One for all networks, or one for each"
+_EACH = OnceOrEach(_GROUP, "networks", MAX_CONTROLS)
+
+
+def _strength(description: str) -> Option:
+    return Option(description, group=_GROUP, least=0, most=MAX_STRENGTH)
+
 
 Controls = Annotated[
     tuple[str, ...],
@@ -47,90 +53,68 @@ ControlInputs = Annotated[
 ]
 ControlPreprocess = Annotated[
     tuple[str, ...],
-    Option(
-        f"What is drawn from the input first: canny, lineart, softedge, tile, shape or none. {_EACH}.",
-        group=_GROUP,
-        metavar="NAME",
+    _EACH.option(
+        "What is drawn from the input first: canny, lineart, softedge, tile, shape or none.",
         foreign=("preprocessor", "control-type-preprocess", "annotator"),
-        most_items=MAX_CONTROLS,
-        most_characters=40,
         unset="none",
     ),
 ]
 ControlTypes = Annotated[
     tuple[str, ...],
-    Option(
+    _EACH.option(
         "What the input of a union ControlNet is: pose, depth, softedge, canny, normal, segment, or "
-        f"with promax tile or repaint. {_EACH}.",
-        group=_GROUP,
+        "with promax tile or repaint.",
         name="control-type",
-        metavar="NAME",
-        most_items=MAX_CONTROLS,
-        most_characters=40,
         unset="what --control-preprocess draws",
     ),
 ]
 ControlRanges = Annotated[
     tuple[str, ...],
-    Option(
-        f"The part of the denoising steps in which a network counts, such as 0:0.6. {_EACH}.",
-        group=_GROUP,
+    _EACH.option(
+        "The part of the denoising steps in which a network counts, such as 0:0.6.",
         name="control-range",
         metavar="START:END",
         foreign=("control-guidance-start", "control-guidance-end", "control-start", "control-end"),
-        most_items=MAX_CONTROLS,
-        most_characters=40,
         unset="0:1",
     ),
 ]
 ControlStrengths = Annotated[
     tuple[str, ...],
-    Option(
+    _EACH.option(
         "Strength of single frames, multiplied with the scale: '0=0.5, 2:8=0.7, -1' is 0.5 in frame "
-        f"0, 0.7 in frames 2 to 7, 1 in the last and 0 in the others. {_EACH}.",
-        group=_GROUP,
+        "0, 0.7 in frames 2 to 7, 1 in the last and 0 in the others.",
         name="control-strength",
         metavar="FRAMES",
         foreign=("latent-keyframes",),
-        most_items=MAX_CONTROLS,
         most_characters=10_000,
         unset="1 in every frame",
     ),
 ]
 ControlWeights = Annotated[
     tuple[str, ...],
-    Option(
+    _EACH.option(
         "Weights of the layers: even, soft (0.825 to the power of the depth from below), guess (0.1 to "
-        f"1, as in diffusers), or numbers with commas, the shallowest first. {_EACH}.",
-        group=_GROUP,
-        metavar="NAME",
-        most_items=MAX_CONTROLS,
+        "1, as in diffusers), or numbers with commas, the shallowest first.",
         most_characters=400,
         unset="even",
     ),
 ]
 ControlModes = Annotated[
     tuple[str, ...],
-    Option(
+    _EACH.option(
         "balanced, prompt (the prompt is more important: soft weights) or control (the control is more "
-        f"important: soft weights, and nothing added without the prompt). {_EACH}.",
-        group=_GROUP,
+        "important: soft weights, and nothing added without the prompt).",
         name="control-mode",
-        metavar="NAME",
-        most_items=MAX_CONTROLS,
-        most_characters=40,
         unset="balanced",
     ),
 ]
 ControlMasks = Annotated[
     tuple[str, ...],
-    Option(
+    _EACH.option(
         "Where a network counts: a picture, folder or video, white where it does and black where it "
-        f"does not; none for everywhere. {_EACH}.",
-        group=_GROUP,
+        "does not; none for everywhere.",
         name="control-mask",
         metavar="PATH",
-        most_items=MAX_CONTROLS,
         most_characters=MAX_PATH,
     ),
 ]
@@ -164,29 +148,20 @@ Sparse = Annotated[
 ]
 SparseHinted = Annotated[
     float,
-    Option(
+    _strength(
         "SparseCtrl: strength in frames that have a picture, multiplied with the scale.",
-        group=_GROUP,
-        least=0,
-        most=MAX_STRENGTH,
     ),
 ]
 SparseOthers = Annotated[
     float,
-    Option(
+    _strength(
         "SparseCtrl: strength in frames without a picture, multiplied with the scale.",
-        group=_GROUP,
-        least=0,
-        most=MAX_STRENGTH,
     ),
 ]
 SparseMotion = Annotated[
     float,
-    Option(
+    _strength(
         "SparseCtrl: strength of its own motion modules; 0 turns them off.",
-        group=_GROUP,
-        least=0,
-        most=MAX_STRENGTH,
     ),
 ]
 SparseNearest = Annotated[

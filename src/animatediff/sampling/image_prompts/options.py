@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from animatediff.options.declaration import Option
+from animatediff.sampling.options.once_or_each import OnceOrEach
 
 MAX_ADAPTERS = 8
 MAX_PICTURES = 64
@@ -14,7 +15,7 @@ BetweenName = Literal["linear", "nearest", "hold"]
 """What frames between two pictures follow."""
 
 _GROUP = "Image prompts"
-_EACH = "One for all adapters, or one for each"
+_EACH = OnceOrEach(_GROUP, "adapters", MAX_ADAPTERS)
 
 IpAdapters = Annotated[
     tuple[str, ...],
@@ -57,50 +58,39 @@ ImageEncoderName = Annotated[
 ]
 IpStrengths = Annotated[
     tuple[str, ...],
-    Option(
-        f"Strength of single frames, multiplied with the scale: '0=1, 8:=0.3'. {_EACH}.",
-        group=_GROUP,
+    _EACH.option(
+        "Strength of single frames, multiplied with the scale: '0=1, 8:=0.3'.",
         name="ip-strength",
         metavar="FRAMES",
-        most_items=MAX_ADAPTERS,
         most_characters=10_000,
         unset="1 in every frame",
     ),
 ]
 IpWeights = Annotated[
     tuple[str, ...],
-    Option(
+    _EACH.option(
         "How the layers are weighted: linear (all alike), ease-in (the first most), ease-out, "
-        f"ease-in-out, style (only layers of style) or composition (only layers of layout). {_EACH}.",
-        group=_GROUP,
-        metavar="NAME",
+        "ease-in-out, style (only layers of style) or composition (only layers of layout).",
         foreign=("ip-weight-type", "weight-type"),
-        most_items=MAX_ADAPTERS,
-        most_characters=40,
         unset="linear",
     ),
 ]
 IpRanges = Annotated[
     tuple[str, ...],
-    Option(
-        f"The part of the denoising steps in which an adapter counts, such as 0:0.6. {_EACH}.",
-        group=_GROUP,
+    _EACH.option(
+        "The part of the denoising steps in which an adapter counts, such as 0:0.6.",
         name="ip-range",
         metavar="START:END",
-        most_items=MAX_ADAPTERS,
-        most_characters=40,
         unset="0:1",
     ),
 ]
 IpMasks = Annotated[
     tuple[str, ...],
-    Option(
+    _EACH.option(
         "Where an adapter counts: a picture, folder or video, white where it does and black where it "
-        f"does not; none for everywhere. {_EACH}.",
-        group=_GROUP,
+        "does not; none for everywhere.",
         name="ip-mask",
         metavar="PATH",
-        most_items=MAX_ADAPTERS,
         most_characters=MAX_PATH,
     ),
 ]
