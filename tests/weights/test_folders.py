@@ -9,9 +9,11 @@ import pytest
 from tests.effort import within
 
 from animatediff.errors import FileError, InputError
-from animatediff.weights.builtin import ModelFile, ModelFolder, list_models, resolve, resolve_model
+from animatediff.weights.builtin import list_models, resolve, resolve_model
 from animatediff.weights.catalog import catalog, published
 from animatediff.weights.folders import find_in_hub_cache, list_found, model_folders
+from animatediff.weights.loader import loader_of
+from animatediff.weights.model_folders import ModelFile, ModelFolder
 from animatediff.weights.roles import RoleName as Role
 
 
@@ -228,7 +230,7 @@ def test_every_role_is_one_row_that_the_command_line_and_the_animator_agree_with
         assert all(KINDS[kind].option == role.option for kind in role.kinds)
         if role.loader:
             assert all(
-                hasattr(role.load(), step) for step in ("read", "fit", "fill", "move", "notes")
+                hasattr(loader_of(role), step) for step in ("read", "fit", "fill", "move", "notes")
             )
     waiting = {"control", "ip-adapter", "image-encoder", "upscaler", "interpolator"}
     assert {role.name for role in ROLES.values() if not role.field} <= waiting

@@ -6,7 +6,6 @@ or file is reported at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,22 +13,13 @@ from animatediff.config import nearest
 from animatediff.errors import FileError, InputError, reason_of
 from animatediff.weights.catalog import catalog
 from animatediff.weights.folders import find, find_in_hub_cache, list_found
+from animatediff.weights.model_folders import ModelFile, ModelFolder, weight_file
 from animatediff.weights.roles import NO_MOTION, ROLES, RoleName
 from animatediff.weights.storage.foreign_files import START, foreign_file
 
 MOST_SHOWN = 8
 """As many of the user's own files as a message lists."""
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
-
-WEIGHT_STEMS: Mapping[str, str] = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-    "text_encoder_2": "model",
-}
-"""The parts of an image model that have weights, and what diffusers calls their files."""
-OPTIONAL_PARTS = ("text_encoder_2",)
-"""What only SDXL has."""
 
 
 @dataclass(frozen=True)
@@ -79,76 +69,6 @@ _LISTED = (
     Listed("control", "edges", "a ControlNet: every frame follows edges, for the model emoji"),
     Listed("upscaler", "emoji", "from 128 to 512 px, for the flat art of the built-in world"),
 )
-
-
-@dataclass(frozen=True)
-class ModelFolder:
-    """An image model in diffusers' layout: one folder for each part.
-
-    Attributes:
-        name: its name in results and messages.
-        path: the folder.
-        shared: the folder of another model, which provides the missing parts.
-    """
-
-    name: str
-    path: Path
-    shared: Path | None = None
-
-    def part(self, name: str) -> Path:
-        """Return the folder or file of one part.
-
-        Raises:
-            FileError: neither this model nor ``shared`` has it.
-        """
-        for folder in (self.path, self.shared):
-            if folder is not None and (folder / name).exists():
-                return folder / name
-        raise FileError(f"{self.path} is not a whole diffusers folder: it has no {name}.")
-
-    def weights(self) -> dict[str, Path]:
-        """Return the weight file of every part that has one.
-
-        Raises:
-            FileError: a part is missing or has only pickles.
-        """
-        return {
-            name: weight_file(self.part(name), part=name)
-            for name in WEIGHT_STEMS
-            if name not in OPTIONAL_PARTS or (self.path / name).is_dir()
-        }
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """An image model in one file.
-
-    Attributes:
-        name: its name in results and messages.
-        path: the file.
-    """
-
-    name: str
-    path: Path
-
-    def weights(self) -> dict[str, Path]:
-        """Return the file, as the part ``model``."""
-        return {"model": self.path}
-
-
-def weight_file(folder: Path, *, part: str) -> Path:
-    """Return the weight file in the folder of one part.
-
-    Raises:
-        FileError: there is none, or it is a pickle.
-    """
-    stem = WEIGHT_STEMS[part]
-    for suffix in (".safetensors", ".fp16.safetensors"):
-        if (folder / f"{stem}{suffix}").is_file():
-            return folder / f"{stem}{suffix}"
-    pickles = any(folder.glob("*.bin")) or any(folder.glob("*.ckpt"))
-    reason = "only pickles, which can run programs" if pickles else "no weights"
-    raise FileError(f"{folder} has {reason}; it needs {stem}.safetensors.")
 
 
 def list_models() -> list[Listed]:

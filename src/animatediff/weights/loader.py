@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.weights.image_model.base_model import BaseModel
+from animatediff.weights.roles import Role
 
 File = TypeVar("File")
 Fitted = TypeVar("Fitted")
@@ -69,3 +71,9 @@ class Loader(Protocol[File, Fitted, Added]):
     def notes(self, added: Added) -> Sequence[str]:
         """Sentences for the user about one file."""
         ...
+
+
+def loader_of(role: Role) -> Loader[Any, Any, Any]:
+    """Import and return the loader of a role's files."""
+    module, _, name = role.loader.partition(":")
+    return getattr(importlib.import_module(module), name)()

@@ -16,14 +16,9 @@ with the animation. Nothing here imports torch.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
-
-if TYPE_CHECKING:
-    from animatediff.weights.inspection.kinds import Kind
-    from animatediff.weights.loader import Loader
+from typing import Literal, get_args
 
 RoleName = Literal[
     "model",
@@ -41,6 +36,31 @@ RoleName = Literal[
     "upscaler",
     "interpolator",
 ]
+Kind = Literal[
+    "checkpoint",
+    "unet",
+    "text-encoder",
+    "image-encoder",
+    "vae",
+    "tiny-autoencoder",
+    "motion",
+    "adapter",
+    "motion-lora",
+    "lora",
+    "sparse-control",
+    "controlnet",
+    "t2i-adapter",
+    "ip-adapter",
+    "camera",
+    "object-motion",
+    "embedding",
+    "upscaler",
+    "interpolator",
+    "other",
+    "unknown",
+]
+"""What a file is for; ``other`` is a model of another project, ``unknown`` none that is known."""
+
 NO_MOTION = "none"
 
 
@@ -92,11 +112,6 @@ class Role:
     def option(self) -> str:
         """Its command-line option; empty if there is none yet."""
         return f"--{self.name}" if self.field else ""
-
-    def load(self) -> Loader[Any, Any, Any]:
-        """Import and return its loader."""
-        module, _, name = self.loader.partition(":")
-        return getattr(importlib.import_module(module), name)()
 
 
 _ROWS = (

@@ -143,7 +143,8 @@ def _verify(options: ModelsOptions) -> int:
 
 def _files(options: ModelsOptions) -> Iterator[tuple[str, Path]]:
     """Yield the weight files to check, each with its name."""
-    from animatediff.weights.builtin import BUILTIN, ModelFolder
+    from animatediff.weights.builtin import BUILTIN
+    from animatediff.weights.model_folders import ModelFolder
 
     wanted = _roles(options)
     if options.names:

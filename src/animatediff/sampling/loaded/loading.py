@@ -25,7 +25,7 @@ from animatediff.sampling.text.learned_words import named_in_folders, read_named
 from animatediff.weights.builtin import resolve, resolve_model, resolve_motion
 from animatediff.weights.families import Betas, Family, Numerics
 from animatediff.weights.image_model.base_model import BaseModel, plan_base_model
-from animatediff.weights.loader import Host, Loader
+from animatediff.weights.loader import Host, Loader, loader_of
 from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
 from animatediff.weights.motion_picture import PictureInput, load_picture
 from animatediff.weights.roles import ROLES, Role, RoleName, usable_roles
@@ -178,6 +178,10 @@ class Parts:
     notes: tuple[str, ...]
     picture: PictureInput | None
 
+    def only(self, role: RoleName) -> Any:
+        """The file of a role that takes one file; ``None`` if there is none."""
+        return next(iter(self.added.get(role, ())), None)
+
 
 def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime: Runtime) -> Parts:
     """Load the files that ``loaded`` names; all are checked against each other first.
@@ -202,7 +206,7 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
         for role in roles
     }
     loaders: dict[RoleName, Loader[Any, Any, Any]] = {
-        role.name: role.load() for role in roles if names[role.name]
+        role.name: loader_of(role) for role in roles if names[role.name]
     }
     paths = {name: [resolve(name, each) for each in names[name]] for name in loaders}
     read = {name: [loader.read(path) for path in paths[name]] for name, loader in loaders.items()}
@@ -237,7 +241,7 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
         known = {file.name for file in fitted.get("embedding", ())}
         extra = [file for file in extra if file.name not in known]
         if extra:
-            loaders["embedding"] = ROLES["embedding"].load()
+            loaders["embedding"] = loader_of(ROLES["embedding"])
             fitted["embedding"] = [*fitted.get("embedding", ()), *extra]
             found = [file.header.path for file in extra]
             paths["embedding"] = [*paths.get("embedding", ()), *found]
@@ -286,7 +290,7 @@ def move(
     if not any(parameter.is_meta for parameter in animated.motion.parameters()):
         animated.motion.to(device)
     for name, files in added.items():
-        loader = ROLES[name].load()
+        loader = loader_of(ROLES[name])
         for file in files:
             loader.move(file, device)
     return base.to(device)

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from animatediff.training.lessons.clips import TrainingData
 from animatediff.video.preprocess import PreprocessName
-from animatediff.weights.builtin import ModelFolder
 from animatediff.weights.families import Family
+from animatediff.weights.model_folders import ModelFolder
 
 
 class Defaults(Protocol):

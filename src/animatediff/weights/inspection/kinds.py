@@ -4,34 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from animatediff.weights.roles import ROLES
-
-Kind = Literal[
-    "checkpoint",
-    "unet",
-    "text-encoder",
-    "image-encoder",
-    "vae",
-    "tiny-autoencoder",
-    "motion",
-    "adapter",
-    "motion-lora",
-    "lora",
-    "sparse-control",
-    "controlnet",
-    "t2i-adapter",
-    "ip-adapter",
-    "camera",
-    "object-motion",
-    "embedding",
-    "upscaler",
-    "interpolator",
-    "other",
-    "unknown",
-]
-"""What a file is for; ``other`` is a model of another project, ``unknown`` none that is known."""
+from animatediff.weights.roles import ROLES, Kind
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from animatediff.errors import FileError, InputError
 from animatediff.training.lessons.clips import TrainingData
 from animatediff.video.preprocess import PreprocessName
-from animatediff.weights.builtin import ModelFolder
 from animatediff.weights.families import FAMILIES, Family
+from animatediff.weights.model_folders import ModelFolder
 from animatediff.world.art.clips import read_world_clips
 from animatediff.world.art.degraded import Degradation
 from animatediff.world.stages.folder import STYLE, image_model
