@@ -63,6 +63,11 @@ def write_sparse(path: Path, name: str, *, size: Size = "real") -> Path:
 
 def tensors(name: str, *, size: Size = "small", seed: int = 0) -> dict[str, Tensor]:
     """A sample's tensors with random numbers, norms around one; the same for the same seed."""
+    return {key: tensor.clone() for key, tensor in _drawn(name, size, seed).items()}
+
+
+@functools.lru_cache(maxsize=16)
+def _drawn(name: str, size: Size, seed: int) -> dict[str, Tensor]:
     sample = SAMPLES[name]
     generator = torch.Generator().manual_seed(seed)
     made: dict[str, Tensor] = {}
@@ -92,7 +97,7 @@ def sinusoid(rows: int, width: int) -> Tensor:
 def write(path: Path, name: str, *, size: Size = "small", seed: int = 0) -> Path:
     """A sample's safetensors file with random numbers."""
     metadata = dict(SAMPLES[name].metadata) or None
-    save_file(tensors(name, size=size, seed=seed), path, metadata=metadata)
+    save_file(_drawn(name, size, seed), path, metadata=metadata)
     return path
 
 
