@@ -38,9 +38,9 @@ from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.steps.decode import decode
 from animatediff.sampling.steps.noise import initial_noise
 from animatediff.sampling.text.prompts import encode_prompts
-from animatediff.weights.builtin import BUILTIN
 from animatediff.weights.convert import convert
 from animatediff.weights.families import FAMILIES, Numerics
+from animatediff.weights.finding.builtin import BUILTIN
 from animatediff.weights.storage.files import sha256_of
 
 PROMPTS = ("a running person", "a red apple", "a beating heart", "a laughing face")

@@ -194,7 +194,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.what == "upscaler":
-        from animatediff.weights.builtin import resolve
+        from animatediff.weights.finding.builtin import resolve
 
         report = upscaler_report(
             options.work,

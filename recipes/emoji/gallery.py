@@ -19,7 +19,7 @@ from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
-from animatediff.weights.builtin import resolve_lora
+from animatediff.weights.finding.builtin import resolve_lora
 
 WITH_CLIPS = (
     "cat face, moving in place, 3d style",

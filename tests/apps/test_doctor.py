@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 from animatediff.apps.commands import doctor as office
 from animatediff.apps.commands.doctor import DoctorOptions, doctor
-from animatediff.weights import builtin
+from animatediff.weights.finding import builtin
 
 
 def test_a_healthy_installation_is_well(

@@ -16,8 +16,8 @@ from tests.weights import synthetic
 from animatediff.apps.cli import main
 from animatediff.apps.commands.models import ModelsOptions, pull_all
 from animatediff.errors import FileError, InputError
-from animatediff.weights.catalog import published
-from animatediff.weights.hub import HuggingFace, Offer
+from animatediff.weights.finding.catalog import published
+from animatediff.weights.finding.hub import HuggingFace, Offer
 from animatediff.weights.storage.files import read_header
 
 

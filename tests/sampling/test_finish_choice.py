@@ -69,7 +69,7 @@ def test_what_cannot_be_is_refused_before_drawing(tiny_world: Path, tiny_motion:
 def test_an_enlargement_without_any_network_says_what_to_give(
     tiny_world: Path, tiny_motion: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("animatediff.weights.builtin.BUILTIN", tmp_path)
+    monkeypatch.setattr("animatediff.weights.finding.builtin.BUILTIN", tmp_path)
     animator = Animator.load(str(tiny_world), motion=str(tiny_motion))
     with pytest.raises(InputError, match="needs --upscaler FILE"):
         animator.resolved(AnimationRequest("a fox", upscale=2))

@@ -23,7 +23,7 @@ from animatediff.weights.adapters import (
     read_adapter,
     read_motion_lora,
 )
-from animatediff.weights.builtin import resolve
+from animatediff.weights.finding.builtin import resolve
 from animatediff.weights.storage.files import write_weights
 
 CPU = torch.device("cpu")

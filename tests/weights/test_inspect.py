@@ -15,8 +15,8 @@ from tests.weights.synthetic import SAMPLES, Sample
 from animatediff.apps.commands.animate import AnimateOptions
 from animatediff.apps.options.declared import all_options
 from animatediff.errors import FileError
-from animatediff.weights.builtin import BUILTIN
 from animatediff.weights.families import FAMILIES
+from animatediff.weights.finding.builtin import BUILTIN
 from animatediff.weights.inspect import Inspection, inspect, inspect_header
 from animatediff.weights.inspection.kinds import KINDS
 from animatediff.weights.inspection.motion_rules import MOTION_RULES

@@ -14,8 +14,8 @@ from tests.weights import synthetic
 from animatediff.apps.commands.inspect import InspectOptions
 from animatediff.apps.commands.inspect import inspect as command
 from animatediff.errors import FileError
-from animatediff.weights.builtin import resolve_motion
 from animatediff.weights.convert import convert
+from animatediff.weights.finding.builtin import resolve_motion
 from animatediff.weights.inspect import inspect
 from animatediff.weights.motion import read_motion
 

@@ -16,7 +16,7 @@ from animatediff.model.latent_space import posterior_of
 from animatediff.runtime import Runtime
 from animatediff.training.lessons.denoiser import TextEmbedder
 from animatediff.training.stages.own_data import encoder_name
-from animatediff.weights.builtin import resolve_model
+from animatediff.weights.finding.builtin import resolve_model
 from animatediff.weights.image_model.base_model import BaseModel, BaseModelPlan, plan_base_model
 from animatediff.weights.image_model.parts import Pending
 

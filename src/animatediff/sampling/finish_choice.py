@@ -10,7 +10,7 @@ from animatediff.finishing.finish import Finish
 from animatediff.sampling.options.output import MAX_UPSCALED_SIDE
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video.containers import MAX_PIXELS
-from animatediff.weights.builtin import default_upscaler, resolve
+from animatediff.weights.finding.builtin import default_upscaler, resolve
 from animatediff.weights.inspect import check_kind, inspect
 
 BUILT_IN = "emoji"

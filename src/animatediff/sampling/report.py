@@ -14,8 +14,8 @@ from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.text.learned_words import unused_words
 from animatediff.sampling.text.prompt_syntax import take_loras
-from animatediff.weights.builtin import resolve
 from animatediff.weights.families import Family
+from animatediff.weights.finding.builtin import resolve
 from animatediff.weights.lora import LoadedLora
 from animatediff.weights.roles import NO_MOTION, RoleName
 from animatediff.weights.storage.files import sha256_of

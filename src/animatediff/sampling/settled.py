@@ -31,8 +31,8 @@ from animatediff.sampling.video_to_video.options import STRENGTH
 from animatediff.sampling.video_to_video.source import Source
 from animatediff.sampling.windows.plan import WindowPlan
 from animatediff.weights.adapters import LoadedLowRank
-from animatediff.weights.builtin import resolve_lora
 from animatediff.weights.families import Family
+from animatediff.weights.finding.builtin import resolve_lora
 from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.roles import NO_MOTION
 from animatediff.weights.textual_inversion import Word

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.errors import FileError
-from animatediff.weights.model_folders import weight_file
+from animatediff.weights.finding.model_folders import weight_file
 from animatediff.weights.names.layouts import POSITIONS, motion_name
 from animatediff.weights.storage.files import read_json
 

@@ -10,8 +10,8 @@ from tests.weights import synthetic
 from animatediff.errors import InputError
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.loaded.motion_choice import check_motion
-from animatediff.weights.builtin import resolve, resolve_model
-from animatediff.weights.model_folders import ModelFile
+from animatediff.weights.finding.builtin import resolve, resolve_model
+from animatediff.weights.finding.model_folders import ModelFile
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from animatediff.model.control.network import Question
-from animatediff.weights.builtin import BUILTIN, list_models, resolve
 from animatediff.weights.control.file import read_control
 from animatediff.weights.control.plan import plan_control
+from animatediff.weights.finding.builtin import BUILTIN, list_models, resolve
 from animatediff.weights.storage.files import read_header
 
 NAMES = [listed.name for listed in list_models() if listed.kind == "control"]

@@ -15,6 +15,7 @@ from tests.weights import synthetic
 from torch import Tensor, nn
 
 from animatediff.errors import FileError
+from animatediff.weights.finding.model_folders import ModelFile
 from animatediff.weights.image_model.base_model import BaseModel, load_base_model, plan_base_model
 from animatediff.weights.image_model.single_file import (
     UNET,
@@ -23,7 +24,6 @@ from animatediff.weights.image_model.single_file import (
     read_single_file,
 )
 from animatediff.weights.image_model.tokenizer import clip_tokenizer
-from animatediff.weights.model_folders import ModelFile
 from animatediff.weights.storage.files import read_header
 
 pytestmark = pytest.mark.usefixtures("small_vocabularies")

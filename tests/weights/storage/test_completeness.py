@@ -25,9 +25,9 @@ from animatediff.weights.adapters import (
     read_motion_lora,
 )
 from animatediff.weights.convert import convert
+from animatediff.weights.finding.model_folders import ModelFile
 from animatediff.weights.image_model.base_model import plan_base_model
 from animatediff.weights.lora import fit_lora, read_lora
-from animatediff.weights.model_folders import ModelFile
 from animatediff.weights.motion import fill_motion, inflate, read_motion
 from animatediff.weights.storage.completeness import MOST_UNKNOWN
 from animatediff.weights.textual_inversion import read_embedding

@@ -176,7 +176,7 @@ def _adapter(options: AblationOptions, progress: Progress) -> Measured:
 def _module(options: AblationOptions, progress: Progress) -> Measured:
     from animatediff.apps.questions.answers import ANSWERS
     from animatediff.errors import InputError
-    from animatediff.weights.builtin import resolve_motion
+    from animatediff.weights.finding.builtin import resolve_motion
 
     if "none" in (options.rival, options.motion):
         raise InputError("`ablation module` compares two motion modules; none is not one of them.")
@@ -227,7 +227,7 @@ def _motion_loras(
 
 def _composition(options: AblationOptions, progress: Progress) -> Measured:
     from animatediff.apps.questions.motion_lora import motion_lora
-    from animatediff.weights.builtin import resolve
+    from animatediff.weights.finding.builtin import resolve
 
     files = tuple(resolve("motion-lora", name) for name in options.together)
     asked = _question(

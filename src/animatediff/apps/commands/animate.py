@@ -211,7 +211,7 @@ def animate(options: AnimateOptions) -> None:
         save_config(requests, options.save_config)
     with open_progress(options.progress) as progress:
         progress.stage("load")
-        from animatediff.weights.builtin import resolve_model, resolve_motion
+        from animatediff.weights.finding.builtin import resolve_model, resolve_motion
         from animatediff.weights.storage.read_ahead import first_read, read_ahead
 
         model, motion = (

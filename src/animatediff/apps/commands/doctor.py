@@ -125,7 +125,7 @@ def _disk() -> Iterator[Finding]:
 def _weights() -> Iterator[Finding]:
     """Check every built-in weight file: whether it is complete, and its hash."""
     from animatediff.errors import FileError
-    from animatediff.weights.builtin import BUILTIN
+    from animatediff.weights.finding.builtin import BUILTIN
     from animatediff.weights.storage.files import read_header, sha256_of
 
     files = sorted(BUILTIN.rglob("*.safetensors"))

@@ -118,7 +118,7 @@ def _upscaler_of(options: FinishOptions) -> tuple[Path | None, int]:
     if (options.upscale is None and options.upscaler is None) or options.upscale == 1:
         return None, 1
     from animatediff.finishing.upscaling import MAX_FACTOR
-    from animatediff.weights.builtin import default_upscaler, resolve
+    from animatediff.weights.finding.builtin import default_upscaler, resolve
     from animatediff.weights.upscalers import read_upscaler
 
     path = resolve("upscaler", options.upscaler) if options.upscaler else default_upscaler()
@@ -131,7 +131,7 @@ def _upscaler_of(options: FinishOptions) -> tuple[Path | None, int]:
 def _interpolator_of(options: FinishOptions) -> Path | None:
     if options.interpolator is None:
         return None
-    from animatediff.weights.builtin import resolve
+    from animatediff.weights.finding.builtin import resolve
 
     if options.interpolate == 1:
         raise InputError("--interpolator needs --interpolate N, such as --interpolate 2.")

@@ -15,8 +15,8 @@ from animatediff.errors import FileError, InputError
 from animatediff.weights.roles import RoleName, usable_roles
 
 if TYPE_CHECKING:
-    from animatediff.weights.folders import Found
-    from animatediff.weights.hub import Hub, Offer
+    from animatediff.weights.finding.folders import Found
+    from animatediff.weights.finding.hub import Hub, Offer
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ def models(options: ModelsOptions) -> int:
         case "add":
             return _add(options)
         case "pull":
-            from animatediff.weights.hub import HuggingFace
+            from animatediff.weights.finding.hub import HuggingFace
 
             return pull_all(options, hub=HuggingFace())
 
 
 def _list(options: ModelsOptions) -> int:
     """Print one line per model: its kind, its name, and a description or its place."""
-    from animatediff.weights.builtin import list_models
-    from animatediff.weights.catalog import catalog
+    from animatediff.weights.finding.builtin import list_models
+    from animatediff.weights.finding.catalog import catalog
 
     if options.names:
         raise InputError("list takes no names; use --kind.")
@@ -86,7 +86,7 @@ def _add(options: ModelsOptions) -> int:
     """Store folders in the user's ``models.toml``; print what was found in each."""
     from animatediff.apps.commands.user_config import write_config
     from animatediff.config import dump_toml
-    from animatediff.weights.folders import Settings, list_in, read_settings, settings_path
+    from animatediff.weights.finding.folders import Settings, list_in, read_settings, settings_path
 
     if not options.names:
         raise InputError("models add needs a FOLDER, such as ~/ComfyUI.")
@@ -113,7 +113,7 @@ def _roles(options: ModelsOptions) -> tuple[RoleName, ...]:
 
 
 def _found(wanted: tuple[RoleName, ...]) -> Iterator[Found]:
-    from animatediff.weights.folders import list_found
+    from animatediff.weights.finding.folders import list_found
 
     seen: set[Path] = set()
     for role in wanted:
@@ -143,8 +143,8 @@ def _verify(options: ModelsOptions) -> int:
 
 def _files(options: ModelsOptions) -> Iterator[tuple[str, Path]]:
     """Yield the weight files to check, each with its name."""
-    from animatediff.weights.builtin import BUILTIN
-    from animatediff.weights.model_folders import ModelFolder
+    from animatediff.weights.finding.builtin import BUILTIN
+    from animatediff.weights.finding.model_folders import ModelFolder
 
     wanted = _roles(options)
     if options.names:
@@ -162,7 +162,7 @@ def _files(options: ModelsOptions) -> Iterator[tuple[str, Path]]:
 
 
 def _named(name: str, wanted: tuple[RoleName, ...]) -> Iterator[tuple[str, Path]]:
-    from animatediff.weights.builtin import resolve, resolve_model
+    from animatediff.weights.finding.builtin import resolve, resolve_model
 
     for role in wanted:
         try:
@@ -183,10 +183,10 @@ def pull_all(options: ModelsOptions, *, hub: Hub) -> int:
     """Describe each file, ask, and download; returns exit code 2 if one was declined.
 
     Raises:
-        InputError, FileError, OutputError: see ``weights/hub.py``.
+        InputError, FileError, OutputError: see ``weights/finding/hub.py``.
     """
-    from animatediff.weights.catalog import catalog, published
-    from animatediff.weights.hub import pull
+    from animatediff.weights.finding.catalog import catalog, published
+    from animatediff.weights.finding.hub import pull
 
     if not options.names:
         raise InputError(f"Name what to download; known are {', '.join(catalog())}.")

@@ -59,7 +59,7 @@ def _autoencoder(options: Options, progress: Progress) -> Report:
     import torch
 
     from animatediff.runtime import Runtime
-    from animatediff.weights.builtin import resolve_model
+    from animatediff.weights.finding.builtin import resolve_model
     from animatediff.weights.image_model.base_model import load_base_model
     from animatediff.world.protocol.autoencoder import judge_autoencoder, reconstructed_by
 
@@ -137,7 +137,7 @@ def _adapter(options: Options, progress: Progress) -> Report:
 
     from animatediff.data.shards import read_shards
     from animatediff.runtime import Runtime
-    from animatediff.weights.builtin import resolve_model
+    from animatediff.weights.finding.builtin import resolve_model
     from animatediff.weights.image_model.base_model import load_base_model
     from animatediff.world.protocol.adapter import judge_adapter, learned_detector
     from animatediff.world.protocol.autoencoder import reconstructed_by

@@ -28,7 +28,7 @@ def control(options: Options, progress: Progress) -> Report:
         FileError: a network's file is broken or something else.
     """
     from animatediff.video.preprocess import preprocessed
-    from animatediff.weights.builtin import resolve
+    from animatediff.weights.finding.builtin import resolve
     from animatediff.world.protocol.control import judge_control
     from animatediff.world.protocol.motion import real_frames
 

@@ -23,7 +23,7 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
     from animatediff.sampling.animator import Animator
     from animatediff.sampling.options.scaled_names import parse_lora
     from animatediff.sampling.request import AnimationRequest
-    from animatediff.weights.builtin import resolve, resolve_lora
+    from animatediff.weights.finding.builtin import resolve, resolve_lora
     from animatediff.world.protocol.subjects import drawn_by
 
     first: dict[str, Any] = {

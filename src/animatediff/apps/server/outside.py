@@ -28,9 +28,9 @@ from animatediff.options.declaration import Declared, declared
 from animatediff.sampling.camera.moves import is_moves
 from animatediff.sampling.regions.areas import area_of
 from animatediff.sampling.request import AnimationRequest, parse_lora
-from animatediff.weights.builtin import list_models
-from animatediff.weights.catalog import catalog
-from animatediff.weights.folders import SUFFIXES, list_found
+from animatediff.weights.finding.builtin import list_models
+from animatediff.weights.finding.catalog import catalog
+from animatediff.weights.finding.folders import SUFFIXES, list_found
 from animatediff.weights.roles import ROLES, Role, RoleName, usable_roles
 
 MOST_PRIORITY = 100

@@ -33,7 +33,7 @@ from animatediff.sampling.settled import settle
 from animatediff.sampling.steps.decode import decode
 from animatediff.video import Video
 from animatediff.video.fit import fit_frames
-from animatediff.weights.builtin import resolve_lora
+from animatediff.weights.finding.builtin import resolve_lora
 from animatediff.weights.storage.files import sha256_of
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.control.settings import control_settings, sparse_hints
 from animatediff.video.material import files_of
-from animatediff.weights.builtin import resolve
 from animatediff.weights.control.file import read_control
+from animatediff.weights.finding.builtin import resolve
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest

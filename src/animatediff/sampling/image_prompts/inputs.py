@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.image_prompts.settings import image_prompt_settings, parse_picture
 from animatediff.video.material import files_of
-from animatediff.weights.builtin import resolve
+from animatediff.weights.finding.builtin import resolve
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest

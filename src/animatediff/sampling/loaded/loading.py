@@ -22,8 +22,8 @@ from animatediff.sampling.loaded.motion_choice import check_motion
 from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.text.learned_words import named_in_folders, read_named
-from animatediff.weights.builtin import resolve, resolve_model, resolve_motion
 from animatediff.weights.families import Betas, Family, Numerics
+from animatediff.weights.finding.builtin import resolve, resolve_model, resolve_motion
 from animatediff.weights.image_model.base_model import BaseModel, plan_base_model
 from animatediff.weights.loader import Host, Loader, loader_of
 from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from animatediff.errors import FileError, InputError
-from animatediff.weights.builtin import BUILTIN
-from animatediff.weights.folders import list_found
+from animatediff.weights.finding.builtin import BUILTIN
+from animatediff.weights.finding.folders import list_found
+from animatediff.weights.finding.model_folders import ModelFile, ModelFolder
 from animatediff.weights.inspect import inspect
 from animatediff.weights.inspection.kinds import BASE_TITLES
-from animatediff.weights.model_folders import ModelFile, ModelFolder
 
 MOST_NAMED = 3
 

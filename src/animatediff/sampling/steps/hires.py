@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from animatediff.video import Video
-from animatediff.weights.builtin import resolve
+from animatediff.weights.finding.builtin import resolve
 
 if TYPE_CHECKING:
     from animatediff.sampling.ask import Latents

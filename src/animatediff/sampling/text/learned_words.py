@@ -11,8 +11,8 @@ from pathlib import Path
 
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.text.prompt_syntax import take_loras
-from animatediff.weights.builtin import resolve
-from animatediff.weights.folders import list_found
+from animatediff.weights.finding.builtin import resolve
+from animatediff.weights.finding.folders import list_found
 from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.textual_inversion import (
     EmbeddingFile,

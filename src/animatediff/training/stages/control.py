@@ -43,12 +43,12 @@ from animatediff.training.stages.training_data import (
     read_training_data,
 )
 from animatediff.training.stages.write_weights import write_part
-from animatediff.weights.builtin import resolve
 from animatediff.weights.control.file import read_control
 from animatediff.weights.control.fresh import EncoderName, new_controlnet, new_sparse_control
 from animatediff.weights.control.names import STEM
 from animatediff.weights.control.plan import plan_control
 from animatediff.weights.control.sparse_control import SITES, file_names
+from animatediff.weights.finding.builtin import resolve
 from animatediff.weights.storage.files import sha256_of
 
 STEM_FACTOR = 8

@@ -11,7 +11,7 @@ from typing import Protocol
 from animatediff.training.lessons.clips import TrainingData
 from animatediff.video.preprocess import PreprocessName
 from animatediff.weights.families import Family
-from animatediff.weights.model_folders import ModelFolder
+from animatediff.weights.finding.model_folders import ModelFolder
 
 
 class Defaults(Protocol):

@@ -28,8 +28,8 @@ from animatediff.weights.adapters import (
     graft_adapter,
     read_adapter,
 )
-from animatediff.weights.builtin import resolve_model, resolve_motion
 from animatediff.weights.families import Betas, Family, family_of
+from animatediff.weights.finding.builtin import resolve_model, resolve_motion
 from animatediff.weights.image_model.base_model import BaseModel, load_base_model
 from animatediff.weights.motion import AUTO, fill_motion, inflate, read_motion
 from animatediff.weights.storage.files import sha256_of

@@ -20,8 +20,8 @@ from animatediff.training.recipe import Recipe
 from animatediff.training.stages.option_groups import FamilyOptions, MotionModuleOptions
 from animatediff.training.stages.stage_options import StageOptions
 from animatediff.training.stages.write_weights import write_part
-from animatediff.weights.builtin import resolve_motion
 from animatediff.weights.families import Family
+from animatediff.weights.finding.builtin import resolve_motion
 from animatediff.weights.motion import AUTO, facts_of, fill_motion, inflate, read_motion
 from animatediff.weights.storage.files import sha256_of
 

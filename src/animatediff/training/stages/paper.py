@@ -37,8 +37,8 @@ from animatediff.training.stages.stage_options import StageOptions
 from animatediff.training.stages.training_data import read_training_data
 from animatediff.training.stages.write_weights import write_part
 from animatediff.weights.adapters import read_motion_lora
-from animatediff.weights.builtin import resolve
 from animatediff.weights.families import Betas, Family
+from animatediff.weights.finding.builtin import resolve
 from animatediff.weights.names.low_rank import our_factor
 from animatediff.weights.storage.files import read_weights, sha256_of
 

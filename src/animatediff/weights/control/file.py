@@ -11,10 +11,10 @@ import torch
 
 from animatediff.errors import FileError
 from animatediff.model.control.network import ControlNetwork
+from animatediff.weights.finding.model_folders import weight_file
 from animatediff.weights.inspect import Inspection, inspect_header
 from animatediff.weights.inspection.control import REFUSED
 from animatediff.weights.inspection.kinds import BASE_TITLES, KINDS, Kind
-from animatediff.weights.model_folders import weight_file
 from animatediff.weights.storage.files import Header, read_header, read_json
 
 CONTROL_KINDS: tuple[Kind, ...] = ("controlnet", "t2i-adapter", "sparse-control")

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from animatediff.errors import FileError
+from animatediff.weights.finding.model_folders import ModelFile, ModelFolder, weight_file
 from animatediff.weights.image_model.networks import import_networks
 from animatediff.weights.image_model.parts import (
     C,
@@ -47,7 +48,6 @@ from animatediff.weights.image_model.tokenizer import (
     read_tokenizer,
 )
 from animatediff.weights.inspect import check_kind, inspect_header
-from animatediff.weights.model_folders import ModelFile, ModelFolder, weight_file
 from animatediff.weights.storage.files import Header, read_header, read_json, sha256_of
 
 if TYPE_CHECKING:

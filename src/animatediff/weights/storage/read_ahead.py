@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
 
-from animatediff.weights.model_folders import ModelFile, ModelFolder
+from animatediff.weights.finding.model_folders import ModelFile, ModelFolder
 
 PIECE = 16 << 20
 """Bytes per read, small enough not to block other reads."""

@@ -9,7 +9,7 @@ from animatediff.errors import FileError, InputError
 from animatediff.training.lessons.clips import TrainingData
 from animatediff.video.preprocess import PreprocessName
 from animatediff.weights.families import FAMILIES, Family
-from animatediff.weights.model_folders import ModelFolder
+from animatediff.weights.finding.model_folders import ModelFolder
 from animatediff.world.art.clips import read_world_clips
 from animatediff.world.art.degraded import Degradation
 from animatediff.world.stages.folder import STYLE, image_model

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from animatediff.config import nearest
 from animatediff.errors import FileError, InputError, reason_of
-from animatediff.weights.catalog import catalog
-from animatediff.weights.folders import find, find_in_hub_cache, list_found
-from animatediff.weights.model_folders import ModelFile, ModelFolder, weight_file
+from animatediff.weights.finding.catalog import catalog
+from animatediff.weights.finding.folders import find, find_in_hub_cache, list_found
+from animatediff.weights.finding.model_folders import ModelFile, ModelFolder, weight_file
 from animatediff.weights.roles import NO_MOTION, ROLES, RoleName
 from animatediff.weights.storage.foreign_files import START, foreign_file
 
 MOST_SHOWN = 8
 """As many of the user's own files as a message lists."""
-BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
+BUILTIN = Path(__file__).resolve().parents[2] / "builtin"
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import pytest
 from tests.effort import within
 
 from animatediff.errors import FileError, InputError
-from animatediff.weights.builtin import list_models, resolve, resolve_model
-from animatediff.weights.catalog import catalog, published
-from animatediff.weights.folders import find_in_hub_cache, list_found, model_folders
+from animatediff.weights.finding.builtin import list_models, resolve, resolve_model
+from animatediff.weights.finding.catalog import catalog, published
+from animatediff.weights.finding.folders import find_in_hub_cache, list_found, model_folders
+from animatediff.weights.finding.model_folders import ModelFile, ModelFolder
 from animatediff.weights.loader import loader_of
-from animatediff.weights.model_folders import ModelFile, ModelFolder
 from animatediff.weights.roles import RoleName as Role
 
 

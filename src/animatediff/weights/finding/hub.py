@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from animatediff.errors import FileError, InputError, OutputError, reason_of
-from animatediff.weights.catalog import Published
+from animatediff.weights.finding.catalog import Published
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from platformdirs import user_config_path
 
 from animatediff.config import from_table, nearest
 from animatediff.errors import FileError, InputError
-from animatediff.weights.folders import own_folder
+from animatediff.weights.finding.folders import own_folder
 from animatediff.weights.roles import ROLES, RoleName
 
 SHIPPED = Path(__file__).resolve().parent / "catalog.toml"
