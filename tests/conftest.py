@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 check_shapes("animatediff")  # before anything of the package is imported
 
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import LowRankSet, attention_projections
+from animatediff.model.grafts.low_rank import LowRankSet, attention_projections
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.motion import write_motion
 from animatediff.weights.storage.files import write_weights

@@ -11,7 +11,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, fx
 
 from animatediff.model import AnimatedUNet
-from animatediff.model.merging import exchanged
+from animatediff.model.grafts.merging import exchanged
 
 torch.manual_seed(0)
 torch.set_num_threads(1)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from animatediff.errors import FileError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import attention_projections, changes_of
-from animatediff.model.merging import exchanged, merged
+from animatediff.model.grafts.low_rank import attention_projections, changes_of
+from animatediff.model.grafts.merging import exchanged, merged
 from animatediff.weights.adapters import (
     LoadedLowRank,
     fill_low_rank,

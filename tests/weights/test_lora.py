@@ -17,7 +17,7 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from animatediff.errors import FileError
-from animatediff.model.merging import exchanged, merged
+from animatediff.model.grafts.merging import exchanged, merged
 from animatediff.weights.inspect import inspect
 from animatediff.weights.lora import LoadedLora, fit_lora, read_lora
 from animatediff.weights.names.lora import layer_names

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.errors import Cancelled
-from animatediff.model.low_rank import LowRankSet
+from animatediff.model.grafts.low_rank import LowRankSet
 from animatediff.sampling.around.guidance import classifier_free, guided
 from animatediff.sampling.ask import Ask
 from animatediff.sampling.steps.decode import decode

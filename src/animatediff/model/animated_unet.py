@@ -20,7 +20,7 @@ from animatediff.errors import InputError
 from animatediff.model.clip import Clip
 from animatediff.model.control.residuals import Residuals
 from animatediff.model.folded import row_per_frame, text_per_frame, timestep_per_frame
-from animatediff.model.graft import Graft, Grafts
+from animatediff.model.grafts.graft import Graft, Grafts
 from animatediff.model.motion_module import MotionModule, NormScope
 from animatediff.model.norms import normalise_over_frames
 from animatediff.model.temporal_conv import TemporalConv

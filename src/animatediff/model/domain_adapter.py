@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from animatediff.model.low_rank import LowRankSet, attention_projections
+from animatediff.model.grafts.low_rank import LowRankSet, attention_projections
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel

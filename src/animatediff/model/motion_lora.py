@@ -15,7 +15,7 @@ from torch import nn
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import PROJECTIONS, LowRankSet
+from animatediff.model.grafts.low_rank import PROJECTIONS, LowRankSet
 from animatediff.model.motion_module import MotionModule, TemporalAttention
 
 MotionLayers = Literal["attention", "all"]

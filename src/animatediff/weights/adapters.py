@@ -19,8 +19,8 @@ from torch import nn
 
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.graft import Graft, Grafts
-from animatediff.model.low_rank import LowRank
+from animatediff.model.grafts.graft import Graft, Grafts
+from animatediff.model.grafts.low_rank import LowRank
 from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.inspect import check_kind, inspect_header
 from animatediff.weights.loader import Host

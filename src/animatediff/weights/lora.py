@@ -1,7 +1,7 @@
 """Image LoRAs of every kind: what a file changes is known before any tensor is read.
 
 Each layer that a file names is looked up in the model, its tensors are combined into one of the
-forms of ``model/weight_delta.py``, and the form is tried on shapes alone. Layers that the model
+forms of ``model/grafts/weight_delta.py``, and the form is tried on shapes alone. Layers that the model
 lacks are counted and reported. A file that does not fit at all is refused.
 """
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from animatediff.errors import FileError
-from animatediff.model.weight_delta import (
+from animatediff.model.grafts.weight_delta import (
     Change,
     DecomposedDelta,
     FullDelta,
@@ -127,7 +127,7 @@ class LoadedLora:
     """A loaded LoRA.
 
     Attributes:
-        changes: of the model's weights; ``model/merging.py`` merges them.
+        changes: of the model's weights; ``model/grafts/merging.py`` merges them.
         coverage: such as ``192/192 modules``.
         absent: the file's names of layers that the model lacks.
         notes: sentences about parts of the file without effect.

@@ -21,13 +21,13 @@ from animatediff.model.fast.linear import by_onednn, by_torch
 from animatediff.model.fast.linear_library import fastest_library
 from animatediff.model.fast.winograd import convolved
 from animatediff.model.free_u import SD15, FreeU
+from animatediff.model.grafts.merging import exchanged
 from animatediff.model.image_prompts.attention import (
     ImageAttention,
     ImagePrompt,
     ImageTokens,
     cross_attentions,
 )
-from animatediff.model.merging import exchanged
 from animatediff.runtime import FAST_PATHS, FastPath, Runtime, channels_last
 from animatediff.sampling.around.perturbed_attention import perturbed
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.extra_channels import ExtraChannels, graft_extra_channels
+from animatediff.model.grafts.extra_channels import ExtraChannels, graft_extra_channels
 from animatediff.sampling.around.extra_channels import with_extra_channels
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import WITH_PROMPT, Ask

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import LowRankSet, attention_projections
+from animatediff.model.grafts.low_rank import LowRankSet, attention_projections
 from animatediff.runtime import seeded
 from animatediff.training.lessons.clips import ClipLesson, ReadClips
 from animatediff.training.lessons.denoiser import frame_by_frame

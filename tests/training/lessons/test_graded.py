@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from animatediff.apps.train_preview import previewer
 from animatediff.data.camera import PATTERNS, opposite
 from animatediff.errors import InputError
-from animatediff.model.low_rank import LowRankSet
+from animatediff.model.grafts.low_rank import LowRankSet
 from animatediff.runtime import seeded
 from animatediff.training.lessons.clips import ClipBatch, ClipLesson, ReadClips
 from animatediff.training.lessons.graded import graded

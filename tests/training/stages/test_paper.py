@@ -15,7 +15,7 @@ from torch import nn
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.low_rank import LowRankSet
+from animatediff.model.grafts.low_rank import LowRankSet
 from animatediff.training.recipe import Recipe
 from animatediff.training.runs.meters import read_metrics
 from animatediff.training.runs.trainer import train

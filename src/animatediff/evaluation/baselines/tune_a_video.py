@@ -30,7 +30,7 @@ from animatediff.evaluation.baselines.frame_attention import (
     reading_other_frames,
 )
 from animatediff.model.clip import Clip
-from animatediff.model.graft import Graft, Grafts
+from animatediff.model.grafts.graft import Graft, Grafts
 from animatediff.model.norms import normalise_over_frames
 from animatediff.training.lessons.lesson import numbers_themselves
 from animatediff.training.lessons.objective import noised, velocity

@@ -19,7 +19,7 @@ from animatediff.model.clip import Clip
 from animatediff.model.control.controlnet import take_stem
 from animatediff.model.control.network import Embedded, Hints, Question, for_every_clip
 from animatediff.model.control.residuals import Residuals
-from animatediff.model.graft import Graft, Grafts
+from animatediff.model.grafts.graft import Graft, Grafts
 from animatediff.model.motion_module import MotionModule, NormScope
 
 if TYPE_CHECKING:

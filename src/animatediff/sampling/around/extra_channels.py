@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from animatediff.model.extra_channels import Extra, ExtraChannels
+from animatediff.model.grafts.extra_channels import Extra, ExtraChannels
 from animatediff.sampling.ask import Ask, Latents, PredictNoise
 
 

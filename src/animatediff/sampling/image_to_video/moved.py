@@ -13,8 +13,8 @@ from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
 
-from animatediff.model.added_features import AddedFeatures, last_down_layers
-from animatediff.model.extra_channels import Extra, graft_extra_channels
+from animatediff.model.grafts.added_features import AddedFeatures, last_down_layers
+from animatediff.model.grafts.extra_channels import Extra, graft_extra_channels
 from animatediff.model.motion_module import frame_positions
 from animatediff.sampling.around.extra_channels import with_extra_channels
 from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from animatediff.model.graft import Grafts
-from animatediff.model.low_rank import changes_of
-from animatediff.model.merging import Weights, exchanged, merged
-from animatediff.model.weight_delta import Change
+from animatediff.model.grafts.graft import Grafts
+from animatediff.model.grafts.low_rank import changes_of
+from animatediff.model.grafts.merging import Weights, exchanged, merged
+from animatediff.model.grafts.weight_delta import Change
 from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
 from animatediff.sampling.options.scale import Scale
 from animatediff.sampling.settled import Settled

@@ -17,8 +17,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from animatediff.model.added_features import AddedFeatures
 from animatediff.model.animated_unet import AnimatedUNet, motion_sites
+from animatediff.model.grafts.added_features import AddedFeatures
 from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
 from animatediff.sampling.camera.options import check_paths
 from animatediff.sampling.object_motion.paths import parse_path, points_of_frames

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from animatediff.data.footage import EncodedFootage, Footage
 from animatediff.errors import InputError
-from animatediff.model.low_rank import LowRankSet
+from animatediff.model.grafts.low_rank import LowRankSet
 from animatediff.runtime import seeded
 from animatediff.training.lessons.denoiser import Denoiser
 from animatediff.training.lessons.objective import (

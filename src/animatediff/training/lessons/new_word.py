@@ -15,7 +15,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from animatediff.errors import InputError
-from animatediff.model.graft import Graft
+from animatediff.model.grafts.graft import Graft
 
 
 class NewWord(nn.Module):

@@ -14,7 +14,7 @@ from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
 from animatediff.model.domain_adapter import attach_domain_adapter
 from animatediff.model.fast.choice import choose_fast_paths
-from animatediff.model.low_rank import LowRankSet
+from animatediff.model.grafts.low_rank import LowRankSet
 from animatediff.model.motion_lora import attach_motion_lora
 from animatediff.training.lessons.clips import ClipLesson, ReadBatch, ReadClips, TrainingData
 from animatediff.training.lessons.denoiser import Denoiser, frame_by_frame

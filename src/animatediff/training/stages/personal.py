@@ -16,7 +16,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from animatediff.errors import InputError, OutputError, reason_of
-from animatediff.model.low_rank import LowRankSet, attention_projections
+from animatediff.model.grafts.low_rank import LowRankSet, attention_projections
 from animatediff.training.lessons.clips import ClipBatch, ClipLesson, ReadBatch, ReadClips
 from animatediff.training.lessons.lesson import Lesson
 from animatediff.training.lessons.new_word import spelled, teach_word

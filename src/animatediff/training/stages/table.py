@@ -31,7 +31,7 @@ from torch import nn
 
 from animatediff.model.control.controlnet import Hinted
 from animatediff.model.control.sparse_control import SparseControl
-from animatediff.model.low_rank import LowRankSet
+from animatediff.model.grafts.low_rank import LowRankSet
 from animatediff.model.motion_module import MotionModule
 from animatediff.model.temporal_conv import TemporalConv
 from animatediff.training.lessons.new_word import NewWord

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from animatediff.data.shards import fingerprint_of, read_shards
 from animatediff.model.fast.choice import choose_fast_paths
+from animatediff.model.grafts.low_rank import LowRankSet, attention_projections
 from animatediff.model.latent_space import posterior_of
-from animatediff.model.low_rank import LowRankSet, attention_projections
 from animatediff.runtime import channels_last
 from animatediff.training.lessons.clips import ClipLesson, ReadClips
 from animatediff.training.lessons.denoiser import TextEmbedder, frame_by_frame

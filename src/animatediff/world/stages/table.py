@@ -15,7 +15,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from animatediff.config import nearest
 from animatediff.data.shards import fingerprint_of
 from animatediff.errors import InputError
-from animatediff.model.low_rank import LowRankSet
+from animatediff.model.grafts.low_rank import LowRankSet
 from animatediff.model.upscalers.compact import CompactUpscaler
 from animatediff.training.lessons.lesson import Lesson
 from animatediff.training.recipe import Recipe

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, cast
 from torch import Tensor, nn
 
 from animatediff.errors import InputError
-from animatediff.model.graft import Graft, Grafts
-from animatediff.model.weight_delta import Change, LowRankDelta
+from animatediff.model.grafts.graft import Graft, Grafts
+from animatediff.model.grafts.weight_delta import Change, LowRankDelta
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel

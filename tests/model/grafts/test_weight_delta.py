@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from animatediff.model.merging import exchanged, merged
-from animatediff.model.weight_delta import (
+from animatediff.model.grafts.merging import exchanged, merged
+from animatediff.model.grafts.weight_delta import (
     Change,
     DecomposedDelta,
     FullDelta,

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from animatediff.model.weight_delta import Change, shaped_like
+from animatediff.model.grafts.weight_delta import Change, shaped_like
 
 ScaledChanges = tuple[Iterable[Change], float]
 """Changes that belong together, such as a LoRA's, and how much of them."""

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from animatediff.errors import InputError
-from animatediff.model.graft import Graft
+from animatediff.model.grafts.graft import Graft
 
 Extra = Float[Tensor, "b e f h w"]
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from animatediff.errors import InputError
 from animatediff.model import Graft, LowRank, LowRankSet, attention_projections, exchanged, merged
-from animatediff.model.low_rank import changes_of
+from animatediff.model.grafts.low_rank import changes_of
 
 HOSTS = {
     "linear": (lambda: nn.Linear(6, 10), (4, 6)),
