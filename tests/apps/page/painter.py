@@ -47,7 +47,7 @@ class Painter:
 
     def _work(self) -> None:
         while not self._end.is_set():
-            job = self.queue.claim("painter")
+            job = self.queue.claims.take("painter")
             if job is None:
                 self._end.wait(0.05)
             else:
@@ -60,15 +60,17 @@ class Painter:
         video = Video(painted(request, blur=0), Fraction(request.rate))
         for step in range(1, steps + 1):
             time.sleep(self.step_seconds)
-            if self.queue.beat(job) or self._end.is_set():
-                self.queue.stopped(job)
+            if self.queue.claims.beat(job) or self._end.is_set():
+                self.queue.claims.stopped(job)
                 return
             sheet = Video(painted(request, blur=1 - step / steps), video.fps).contact_sheet()
-            self.queue.progress(job, stage="denoise", step=step, steps=steps, preview=jpeg(sheet))
+            self.queue.claims.progress(
+                job, stage="denoise", step=step, steps=steps, preview=jpeg(sheet)
+            )
         files = tuple(self._written(video, request, name) for name in job.formats)
         table = request.as_table()
         table.pop("schema")
-        self.queue.complete(
+        self.queue.claims.complete(
             job,
             Outcome(files=files, resolved=table, notes=("Painted, not denoised.",)),
             thumbnail=jpeg(Image.fromarray(video.frames[0])),

@@ -42,7 +42,7 @@ def submit(queue: JobQueue, **changes: object) -> Job:
 
 
 def claim(queue: JobQueue, owner: str = "worker") -> Job:
-    job = queue.claim(owner)
+    job = queue.claims.take(owner)
     assert job is not None
     return job
 
@@ -74,7 +74,7 @@ def test_ids_sort_by_time_and_never_repeat() -> None:
 def test_jobs_run_by_priority_and_then_in_the_order_of_arrival(queue: JobQueue) -> None:
     first, second, urgent = submit(queue), submit(queue), submit(queue, priority=5)
     assert [claim(queue).id for _ in range(3)] == [urgent.id, first.id, second.id]
-    assert queue.claim("worker") is None
+    assert queue.claims.take("worker") is None
 
 
 def test_a_waiting_job_can_be_moved_held_and_released(queue: JobQueue) -> None:
@@ -107,7 +107,7 @@ def test_many_moves_keep_the_order_exact(queue: JobQueue) -> None:
 def test_a_paused_queue_starts_nothing(queue: JobQueue) -> None:
     submit(queue)
     queue.pause(paused=True)
-    assert queue.claim("worker") is None
+    assert queue.claims.take("worker") is None
     assert queue.paused
     queue.pause(paused=False)
     assert claim(queue).state == "running"
@@ -137,14 +137,14 @@ def test_an_idempotency_key_names_one_job_of_one_client(queue: JobQueue) -> None
 def test_only_the_newest_claim_may_publish(queue: JobQueue) -> None:
     submit(queue)
     slow = claim(queue, "slow")
-    queue.crashed("slow", "it was thought dead")
+    queue.recovery.crashed("slow", "it was thought dead")
     quick = claim(queue, "quick")
-    assert not queue.complete(slow, OUTCOME, suffixes=SUFFIXES)
-    assert not queue.fail(slow, Failure("x", "y"))
-    assert not queue.progress(slow, stage="denoise", step=1, steps=2)
-    assert queue.beat(slow) is None
-    assert queue.complete(quick, OUTCOME, suffixes=SUFFIXES)
-    assert not queue.complete(quick, OUTCOME, suffixes=SUFFIXES)
+    assert not queue.claims.complete(slow, OUTCOME, suffixes=SUFFIXES)
+    assert not queue.claims.fail(slow, Failure("x", "y"))
+    assert not queue.claims.progress(slow, stage="denoise", step=1, steps=2)
+    assert queue.claims.beat(slow) is None
+    assert queue.claims.complete(quick, OUTCOME, suffixes=SUFFIXES)
+    assert not queue.claims.complete(quick, OUTCOME, suffixes=SUFFIXES)
     assert state(queue, slow) == "completed"
 
 
@@ -157,13 +157,13 @@ def test_a_lease_runs_out_by_the_monotonic_clock_alone(
     job = claim(queue)
     for day in (86_400.0, -86_400.0):  # somebody sets the date
         monkeypatch.setattr("animatediff.apps.server.queue.jobs.time.time", lambda d=day: 1e9 + d)
-        assert queue.expired() == []
+        assert queue.recovery.expired() == []
     clock.now += queue.endurance.lease_seconds - 1
-    assert queue.beat(job) is False
+    assert queue.claims.beat(job) is False
     clock.now += queue.endurance.lease_seconds - 1
-    assert queue.expired() == []
+    assert queue.recovery.expired() == []
     clock.now += 2
-    assert queue.expired() == [(job.id, "worker")]
+    assert queue.recovery.expired() == [(job.id, "worker")]
 
 
 def test_a_job_that_crashes_twice_is_failed_with_the_cause_and_the_next_runs(
@@ -172,7 +172,7 @@ def test_a_job_that_crashes_twice_is_failed_with_the_cause_and_the_next_runs(
     poison, next_one = submit(queue), submit(queue)
     for _ in range(2):
         assert claim(queue).id == poison.id
-        queue.crashed("worker", "ended by SIGSEGV")
+        queue.recovery.crashed("worker", "ended by SIGSEGV")
     found = queue.job(poison.id)
     assert found is not None
     assert found.failure is not None
@@ -186,10 +186,10 @@ def test_ends_of_the_whole_server_are_no_crashes_but_not_without_end(queue: JobQ
     job = submit(queue)
     for _ in range(4):
         claim(queue)
-        assert queue.interrupted() == 1
+        assert queue.recovery.interrupted() == 1
         assert state(queue, job) == "queued"
     claim(queue)
-    queue.interrupted()
+    queue.recovery.interrupted()
     assert state(queue, job) == "failed"
 
 
@@ -201,8 +201,8 @@ def test_cancelling_is_at_once_if_it_waits_and_asked_for_if_it_runs(queue: JobQu
     job = claim(queue)
     queue.cancel(running.id)
     assert state(queue, running) == "running"
-    assert queue.beat(job) is True
-    assert queue.stopped(job)
+    assert queue.claims.beat(job) is True
+    assert queue.claims.stopped(job)
     assert state(queue, running) == "cancelled"
     before = queue.newest_event()
     queue.cancel(running.id)
@@ -215,7 +215,7 @@ def test_a_crash_while_cancelling_is_a_cancelled_job(queue: JobQueue) -> None:
     job = submit(queue)
     claim(queue)
     queue.cancel(job.id)
-    queue.crashed("worker", "killed")
+    queue.recovery.crashed("worker", "killed")
     assert state(queue, job) == "cancelled"
 
 
@@ -239,11 +239,11 @@ def test_events_tell_every_change_and_only_the_newest_progress(queue: JobQueue) 
     job = submit(queue)
     claimed = claim(queue)
     for step in range(50):
-        queue.progress(claimed, stage="denoise", step=step, steps=50, preview=b"jpeg")
+        queue.claims.progress(claimed, stage="denoise", step=step, steps=50, preview=b"jpeg")
     kinds = [event.kind for event in queue.events(after=0)]
     assert kinds == ["state", "state", "progress", "preview"]
     assert queue.picture(job.id, "preview") == b"jpeg"
-    queue.complete(claimed, OUTCOME, suffixes=SUFFIXES)
+    queue.claims.complete(claimed, OUTCOME, suffixes=SUFFIXES)
     assert [event.kind for event in queue.events(after=0)] == ["state", "state", "preview", "state"]
     queue.remove(job.id)
     assert [event.kind for event in queue.events(after=0)] == ["removed"]
@@ -257,7 +257,7 @@ def test_workers_on_one_queue_claim_each_job_once(database: Database, queue: Job
 
     def work() -> None:
         own = JobQueue(database)
-        while (job := own.claim("one of many")) is not None:
+        while (job := own.claims.take("one of many")) is not None:
             with lock:
                 claimed.append(job.id)
         database.close()

@@ -144,7 +144,7 @@ def test_a_worker_that_lost_its_job_publishes_nothing(folder: Path) -> None:
         job = order(queue)
         assert maker.there.wait(30)
         queue.pause(paused=True)
-        queue.crashed("w", "somebody thought so")
+        queue.recovery.crashed("w", "somebody thought so")
         maker.go_on.set()
         time.sleep(0.3)
         found = queue.job(job.id)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from animatediff.apps.server.queue.job import Job
-from animatediff.apps.server.queue.jobs import fraction_of
+from animatediff.apps.server.queue.job import Job, fraction_of
 from animatediff.apps.server.sentences import without_paths
 
 API = "/api/v1"

@@ -77,7 +77,7 @@ class Supervisor:
     async def run(self) -> None:
         """Run until cancelled; then let the workers give their jobs back and end them."""
         service = self.service
-        taken = await service.write(service.queue.interrupted)
+        taken = await service.write(service.queue.recovery.interrupted)
         if taken:
             service.logs.event("taken back", {"jobs": taken})
         tasks = [asyncio.create_task(self._keep(device)) for device in self.devices]
@@ -142,7 +142,7 @@ class Supervisor:
 
         def take_back() -> int:
             service.workers.gone(name)
-            return len(service.queue.crashed(name, cause))
+            return len(service.queue.recovery.crashed(name, cause))
 
         jobs = await self._sure(take_back, default=0)
         if code or jobs:
@@ -157,14 +157,16 @@ class Supervisor:
         swept = time.monotonic()
         while True:
             await asyncio.sleep(UPKEEP_SECONDS)
-            for job, owner in await self._sure(self.service.queue.expired, default=[]):
+            for job, owner in await self._sure(self.service.queue.recovery.expired, default=[]):
                 process = self._processes.get(owner)
                 if process is not None:
                     self._hung.add(owner)
                     with contextlib.suppress(ProcessLookupError):
                         process.kill()  # its end is noticed where it is awaited
                     continue
-                await self._sure(partial(self.service.queue.crashed, owner, SILENT), default=[])
+                await self._sure(
+                    partial(self.service.queue.recovery.crashed, owner, SILENT), default=[]
+                )
                 self.service.logs.event("lease ended", {"job": job})
             await self._sure(self._expire, default=None)
             if time.monotonic() - swept > SWEEP_SECONDS:
@@ -175,13 +177,13 @@ class Supervisor:
         """Delete what is old, and the oldest results if the store is full."""
         service = self.service
         keep = service.settings.limits.keep_seconds
-        service.queue.prune(keep_seconds=keep)
+        service.queue.recovery.prune(keep_seconds=keep)
         service.store.expire(keep_seconds=keep)
         most = QUOTA_SHARE * service.store.quota
         for _ in range(100):
             if service.store.bytes_used() <= most:
                 break
-            oldest = service.queue.oldest_finished()
+            oldest = service.queue.recovery.oldest_finished()
             if oldest is None:
                 break
             service.queue.remove(oldest)

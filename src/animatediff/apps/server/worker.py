@@ -171,7 +171,7 @@ class Worker:
         said = -ALIVE_SECONDS
         while not self.stopping.is_set():
             try:
-                job = self.queue.claim(self.settings.name)
+                job = self.queue.claims.take(self.settings.name)
                 if job is None:
                     if time.monotonic() - said > ALIVE_SECONDS:
                         self._say("idle")
@@ -201,16 +201,16 @@ class Worker:
                 )
                 if should_stop():
                     raise Cancelled
-                self.queue.progress(job, stage="write", step=0, steps=len(job.formats))
+                self.queue.claims.progress(job, stage="write", step=0, steps=len(job.formats))
                 outcome, suffixes = self._written(job, made)
                 if heart.cancel.is_set():
                     raise Cancelled
             except Cancelled:
                 self._end(
                     lambda: (
-                        self.queue.stopped(job)
+                        self.queue.claims.stopped(job)
                         if heart.cancel.is_set()
-                        else self.queue.give_back(job)
+                        else self.queue.claims.give_back(job)
                     )
                 )
                 return
@@ -220,12 +220,12 @@ class Worker:
                 # Outside of the error's traceback, which holds the memory of what failed.
             else:
                 self._end(
-                    lambda: self.queue.complete(
+                    lambda: self.queue.claims.complete(
                         job, outcome, thumbnail=made.thumbnail, suffixes=suffixes
                     )
                 )
                 return
-        self._end(lambda: self.queue.fail(job, failure))
+        self._end(lambda: self.queue.claims.fail(job, failure))
 
     def _end(self, change: Callable[[], bool]) -> None:
         """Write how a job ended; a full disk is tried again, and then its lease runs out."""
@@ -308,7 +308,7 @@ class _Heart:
     def _beat(self) -> None:
         while not self._ended.wait(self.every):
             try:
-                answer = self.queue.beat(self.job)
+                answer = self.queue.claims.beat(self.job)
             except (OutputError, FileError):
                 continue  # the lease has time for some more tries
             if answer is None:
@@ -343,7 +343,7 @@ class _Reports:
             self._previewed = time.monotonic()
             self._cost = self._previewed - now
         with contextlib.suppress(OutputError):  # progress is not worth a job
-            self.queue.progress(
+            self.queue.claims.progress(
                 self.job, stage=step.stage, step=step.step, steps=step.steps, preview=preview
             )
         self._stage, self._reported = step.stage, now

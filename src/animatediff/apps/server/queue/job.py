@@ -179,3 +179,19 @@ def outcome_from_json(text: str) -> Outcome:
         notes=tuple(table["notes"]),
         seconds=table["seconds"],
     )
+
+
+SHARES = {
+    "load": (0.0, 0.05),
+    "denoise": (0.05, 0.85),
+    "decode": (0.85, 0.97),
+    "write": (0.97, 1.0),
+}
+"""The part of the whole that each stage is taken for, from where to where."""
+
+
+def fraction_of(stage: str, step: int, steps: int) -> float:
+    """How much of the whole job is done, from 0 to 1."""
+    start, end = SHARES.get(stage, (0.0, 0.0))
+    within = min(1.0, step / steps) if steps else 0.0
+    return round(start + (end - start) * within, 4)

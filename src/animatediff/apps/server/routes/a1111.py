@@ -25,8 +25,7 @@ from animatediff.apps.server.infotext import request_of, settings_of
 from animatediff.apps.server.openapi import body_of, file_body
 from animatediff.apps.server.outside import parse_object, read_request
 from animatediff.apps.server.problems import FieldError, Refused
-from animatediff.apps.server.queue.job import Job
-from animatediff.apps.server.queue.jobs import fraction_of
+from animatediff.apps.server.queue.job import Job, fraction_of
 from animatediff.apps.server.queue.store import writing
 from animatediff.apps.server.reading import INFOTEXT, own_request, texts_of
 from animatediff.apps.server.routes.videos import decoded, stored

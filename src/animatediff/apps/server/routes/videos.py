@@ -17,8 +17,8 @@ from fastapi.responses import Response
 from animatediff.apps.server.openapi import answers, body_of
 from animatediff.apps.server.outside import parse_object, read_request
 from animatediff.apps.server.problems import FieldError, Refused
-from animatediff.apps.server.queue.job import FINISHED, Job
-from animatediff.apps.server.queue.jobs import Conflict, fraction_of
+from animatediff.apps.server.queue.job import FINISHED, Job, fraction_of
+from animatediff.apps.server.queue.jobs import Conflict
 from animatediff.apps.server.queue.store import writing
 from animatediff.apps.server.routes.native import INLINE, file_answer
 from animatediff.apps.server.service import Service
