@@ -48,7 +48,7 @@ class Destination:
         """Find out, by writing, that the folder takes files, and under these names.
 
         Args:
-            labels: what tells apart the files that will be written.
+            labels: distinguish the files that will be written.
             frames: how many frames each will have; ``None`` if that is not known yet.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Where the process starts: nothing is imported before Ctrl-C is one sentence, as it is later on."""
+"""Start of the process: handles Ctrl-C before anything large is imported."""
 
 import sys
 

@@ -130,5 +130,5 @@ class Recipe:
 
 
 def warmup_steps(recipe: Recipe) -> int:
-    """Steps of warm-up: a tenth of all steps where more are asked for than there are steps."""
+    """Number of warm-up steps; a tenth of all steps if the warm-up is longer than the run."""
     return max(1, recipe.steps // 10) if recipe.warmup > recipe.steps else recipe.warmup

@@ -55,7 +55,7 @@ class Task:
     """Something for an actor to do.
 
     Attributes:
-        number: tells tasks apart; they are given out in its order.
+        number: identifies a task; tasks are assigned in its order.
         method: of the actor.
         argument: of the method.
     """

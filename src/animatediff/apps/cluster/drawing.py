@@ -104,7 +104,7 @@ def work_on_cluster(
         items: the plan's pending items.
         plan: says where files go.
         options: of the cluster.
-        progress: told of every file and every failure.
+        progress: called for every file and every failure.
         after: called after every item.
         make: the class of the actors.
 

@@ -39,7 +39,7 @@ class Emoji:
 
 @dataclass(frozen=True)
 class Check:
-    """Decode every clip and report problems; nothing is changed.
+    """Decode every clip and report problems, without changing anything.
 
     The exit code is 3 if too many clips are bad.
     """

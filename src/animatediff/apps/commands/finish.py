@@ -60,7 +60,7 @@ def finish(options: FinishOptions) -> None:
     """Write the finished video with the metadata of the file that it was made from.
 
     Raises:
-        InputError: nothing is to be done, or an option is out of range.
+        InputError: no operation is selected, or an option is out of range.
         FileError: the file is missing or broken.
         OutputError: the output cannot be written.
     """
@@ -114,7 +114,7 @@ def finish(options: FinishOptions) -> None:
 
 
 def _upscaler_of(options: FinishOptions) -> tuple[Path | None, int]:
-    """The file of the network that enlarges, and how much; nothing and 1 if none is asked for."""
+    """Return the file of the upscaler and its factor; ``None`` and 1 without one."""
     if (options.upscale is None and options.upscaler is None) or options.upscale == 1:
         return None, 1
     from animatediff.finishing.upscaling import MAX_FACTOR

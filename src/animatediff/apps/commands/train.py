@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from animatediff.training.steps.processes import Processes
 
 REFRESH = 15.0
-"""Seconds between two versions of the report while a run goes on, at least."""
+"""Minimum number of seconds between two updates of the report during a run."""
 
 
 def groups_for(words: Sequence[str]) -> tuple[type, ...]:

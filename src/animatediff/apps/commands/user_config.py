@@ -1,6 +1,6 @@
 """The user's defaults, in ``config.toml`` of the user's configuration folder.
 
-``animatediff config`` shows them, and sets one. They only decide where outputs go if nothing is said;
+``animatediff config`` shows them, and sets one. They only decide where outputs go by default;
 nothing in them changes what is drawn.
 """
 

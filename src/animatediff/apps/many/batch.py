@@ -1,4 +1,4 @@
-"""``animatediff batch FILE``: draw every request of a file; an interrupted batch goes on."""
+"""``animatediff batch FILE``: draw every request in a file; resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def batch(options: BatchOptions) -> int:
         0, or the exit code of the first request that failed.
 
     Raises:
-        InputError, FileError: the file or a row of it cannot be used; nothing is drawn.
+        InputError, FileError: the file or one of its rows is invalid; nothing is drawn.
         OutputError: the folder cannot be written.
     """
     from animatediff.apps.many.plan import plan_batch
@@ -189,7 +189,7 @@ def run_plan(
         plan: what to draw, and where files go.
         device: of this machine.
         threads: CPU threads of this machine.
-        progress: told of every file.
+        progress: called for every file.
         title: of the page.
         cluster: draws instead of this machine.
 

@@ -3,7 +3,7 @@
 A plan needs no model and no torch. A file carries the hash of the request that it was made from, and
 files are written under a temporary name and then renamed, so that a file under its own name is whole.
 Whoever draws asks ``pending()``, draws, and calls ``publish()``; after any interruption the same plan
-goes on where it stopped. ``locked()`` keeps a second process out of the folder.
+resumes where it stopped. ``locked()`` keeps a second process out of the folder.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def work_through(
         plan: says where files go.
         draw: draws one.
         pace: what was measured so far; every finished item adds to it.
-        progress: told of every file and of every failure, with the remaining time.
+        progress: called for every file and every failure, with the remaining time.
         after: called after every item.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The command line of a dataclass whose fields declare their ``Option``; only what is given counts.
+"""Parse the command line of a dataclass whose fields declare an ``Option``.
 
-tyro reads the words. What is left out is left to whoever uses the values, so that options of the
-command line can override those of a file.
+tyro reads the words. The result has only the options that were given, so that they can override those
+of a file.
 """
 
 from __future__ import annotations

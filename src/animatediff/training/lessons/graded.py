@@ -31,7 +31,7 @@ class ReadGraded:
     Attributes:
         read: reads the clips as filmed at scale 1.
         filmed: the clips as filmed at each scale.
-        scales: one of which is drawn for each batch.
+        scales: one is drawn for each batch.
     """
 
     read: ReadClips

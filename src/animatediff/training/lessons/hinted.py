@@ -201,7 +201,7 @@ class HintedLesson:
 
 @dataclass
 class SparseLesson:
-    """Train a SparseCtrl network on clips of which it sees a few frames.
+    """Train a SparseCtrl network on clips, with a few frames of each as hints.
 
     Attributes:
         denoising: the lesson of the animated image model, whose denoiser is ``steered``.

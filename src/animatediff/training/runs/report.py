@@ -40,7 +40,7 @@ def write_report(
         folder: the run's.
         title: of the page.
         facts: how it is trained.
-        running: whether the run goes on, so that an open page reloads itself.
+        running: whether the run continues, so that an open page reloads itself.
 
     Raises:
         OutputError: it cannot be written.

@@ -24,7 +24,7 @@ ENCODERS = ("vae", "text_encoder")
 
 
 def encoders_of(files: Mapping[str, Path]) -> dict[str, str]:
-    """What tells a model's autoencoder and text encoder from others: hashes of their files."""
+    """Identity of a model's autoencoder and text encoder: hashes of their files."""
     return {
         name: sha256_of(files[name] if name in files else files["model"])[:16] for name in ENCODERS
     }

@@ -91,7 +91,7 @@ class Processes:
         if self.is_first:
             try:
                 action()
-            except Exception as error:  # noqa: BLE001 - told to the others, then raised here
+            except Exception as error:  # noqa: BLE001 - sent to the others, then raised here
                 failure = error
         failed = self.gathered(torch.tensor([float(failure is not None)])).any()
         if failure is not None:

@@ -1,4 +1,4 @@
-"""Shard a frozen image model over the processes of a run, each of which holds a part.
+"""Shard a frozen image model over the processes of a run: each holds a part.
 
 PyTorch's FSDP2 (arXiv 2304.11277, ``fully_shard``) gathers the weights of one layer just before
 they are needed and then frees them. Trained parameters are small and stay complete in every
