@@ -1,6 +1,7 @@
 """Worlds small enough to draw in a blink: random models in the layout of the real ones."""
 
 import atexit
+import gc
 import json
 import os
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 # Every module is compiled once and kept: a command that a test starts needs 0.2 s instead of 3.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# What is imported stays. Looking for garbage in it, again and again as it grows, finds none.
+gc.disable()
 
 import hypothesis
 import pytest
@@ -42,6 +45,13 @@ hypothesis.settings.register_profile(
     "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any-machine")
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, and only in what the tests make."""
+    gc.freeze()
+    gc.enable()
+
 
 WIDTH = 32
 """Of the text encoder's states, and of the first block of the U-Net."""

@@ -175,8 +175,8 @@ def _continue_from(name: str, lora: LowRankSet) -> str:
     if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in own.items()}:
         ranks = ", ".join(map(str, sorted(set(file.ranks.values()))))
         raise InputError(
-            f"{path} has {len(file.names)} branches of rank {ranks}, and this run needs {len(own) // 2} "
-            f"of rank {lora.rank}; pass the --rank and --layers of the file."
+            f"{path} has {len(file.names)} branches of rank {ranks}, and this run needs "
+            f"{len(own) // 2} of rank {lora.rank}; pass the --rank and --layers of the file."
         )
     lora.load_state_dict(weights)
     return sha256_of(path)
