@@ -18,7 +18,7 @@ from animatediff.errors import InputError
 from animatediff.world.protocol.motion_lora import Move, Together, judge_motion_loras
 from animatediff.world.protocol.subjects import Subject
 
-SUBJECTS = [Subject.of(clip(number), seed=0) for number in range(4)]
+SUBJECTS = [Subject.of(clip(number), seed=0) for number in range(2)]
 AMOUNT = {"zoom": 1.5, "pan": 0.2, "tilt": 0.2, "roll": 0.6}
 NUM_FRAMES = 8
 
