@@ -15,11 +15,12 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from animatediff.model import AnimatedUNet, attach_domain_adapter
-from animatediff.model.fast import linear, winograd
+from animatediff.model.fast import linear
+from animatediff.model.fast.convolutions import winograd
+from animatediff.model.fast.convolutions.winograd import convolved
 from animatediff.model.fast.drawing import Drawing, decode_fast, plan_drawing
 from animatediff.model.fast.linear import by_onednn, by_torch
 from animatediff.model.fast.linear_library import fastest_library
-from animatediff.model.fast.winograd import convolved
 from animatediff.model.free_u import SD15, FreeU
 from animatediff.model.grafts.merging import exchanged
 from animatediff.model.image_prompts.attention import (

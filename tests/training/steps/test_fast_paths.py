@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from animatediff.model import AnimatedUNet, attach_domain_adapter, attach_motion_lora
 from animatediff.model.fast.choice import FastPaths, choose_fast_paths, plan_fast_paths
-from animatediff.model.fast.folded_upsampling import fold_upsampling, upsampled
-from animatediff.model.fast.frozen_convolution import forget_inputs
-from animatediff.model.fast.shared_text import ClipAttention
+from animatediff.model.fast.convolutions.folded_upsampling import fold_upsampling, upsampled
+from animatediff.model.fast.convolutions.frozen_convolution import forget_inputs
+from animatediff.model.fast.text.shared_text import ClipAttention
 from animatediff.runtime import Runtime
 from animatediff.training.lessons.lesson import Lesson
 from animatediff.training.recipe import Recipe

@@ -19,12 +19,12 @@ from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.fast.folded_upsampling import fold_upsampling
-from animatediff.model.fast.frozen_convolution import forget_inputs
+from animatediff.model.fast.convolutions.folded_upsampling import fold_upsampling
+from animatediff.model.fast.convolutions.frozen_convolution import forget_inputs
 from animatediff.model.fast.plain_norms import plain_norms
 from animatediff.model.fast.recompute import recompute_image_model
 from animatediff.model.fast.replaced import Replaced
-from animatediff.model.fast.shared_text import ClipAttention, takes_shared_text
+from animatediff.model.fast.text.shared_text import ClipAttention, takes_shared_text
 from animatediff.model.motion_module import MotionModule
 from animatediff.runtime import Runtime
 

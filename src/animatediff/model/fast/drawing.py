@@ -16,10 +16,9 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import nn
 
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.model.fast.cached_text import CachedText, caches_text
-from animatediff.model.fast.equal_halves import EqualHalves, share_first_layers
+from animatediff.model.fast.convolutions.folded_upsampling import fold_upsampling
+from animatediff.model.fast.convolutions.winograd import convolve_by_winograd
 from animatediff.model.fast.feed_forward import in_blocks
-from animatediff.model.fast.folded_upsampling import fold_upsampling
 from animatediff.model.fast.linear import (
     Product,
     by_onednn,
@@ -31,10 +30,11 @@ from animatediff.model.fast.linear import (
 from animatediff.model.fast.linear_library import fastest_library
 from animatediff.model.fast.plain_norms import plain_norms
 from animatediff.model.fast.replaced import Replaced
-from animatediff.model.fast.shared_text import takes_shared_text
 from animatediff.model.fast.temporal_attention import attend_in_single_precision
+from animatediff.model.fast.text.cached_text import CachedText, caches_text
+from animatediff.model.fast.text.equal_halves import EqualHalves, share_first_layers
+from animatediff.model.fast.text.shared_text import takes_shared_text
 from animatediff.model.fast.transformers import without_copies
-from animatediff.model.fast.winograd import convolve_by_winograd
 from animatediff.runtime import FAST_PATHS, FastPath, Runtime
 
 

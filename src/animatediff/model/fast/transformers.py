@@ -15,9 +15,9 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from animatediff.model.fast.cached_text import CachedText
-from animatediff.model.fast.equal_halves import EqualHalves
 from animatediff.model.fast.replaced import Replaced
+from animatediff.model.fast.text.cached_text import CachedText
+from animatediff.model.fast.text.equal_halves import EqualHalves
 
 
 def without_copies(model: nn.Module, *, halves: EqualHalves) -> Replaced:
