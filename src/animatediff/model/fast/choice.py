@@ -2,10 +2,10 @@
 
 A fast path computes a layer in another way, and equals the plain path within a tolerance that its test
 states. While a model draws, GroupNorms of small maps run in plain layout (``plain_norms.py``). While it
-learns, a step on clips computes the keys and values of the text once for a clip (``shared_text.py``),
-convolves before it upsamples (``folded_upsampling.py``), and stores little for the backward pass but
-what is expensive to compute again (``recompute.py``, ``frozen_convolution.py``): fp32 gradients differ
-by less than 1e-5 of their size.
+learns, a step on clips computes the keys and values of the text once for a clip
+(``text/shared_text.py``), convolves before it upsamples (``convolutions/folded_upsampling.py``), and
+stores little for the backward pass but what is expensive to compute again (``recompute.py``,
+``convolutions/frozen_convolution.py``): fp32 gradients differ by less than 1e-5 of their size.
 """
 
 from __future__ import annotations
