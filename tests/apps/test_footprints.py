@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tests.conftest import new_unet
+from tests.tiny_models import new_unet
 from tests.weights.tiny_ip_adapter import ip_adapter_weights, write_encoder
 
 from animatediff.apps.footprints import footprints, seconds_of, steers

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from tests.conftest import WIDTH, write_json
+from tests.tiny_models import WIDTH, write_json
 from tests.weights import synthetic
 from tests.weights.synthetic.tokenizer import write_tokenizer
 from transformers.models.clip.configuration_clip import CLIPTextConfig

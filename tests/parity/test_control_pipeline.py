@@ -22,9 +22,9 @@ from diffusers.pipelines.animatediff.pipeline_animatediff_video2video_controlnet
 )
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from PIL import Image
-from tests.conftest import WIDTH
 from tests.parity import control_reference as plain
 from tests.parity.reference import VERSIONS, Denoiser
+from tests.tiny_models import WIDTH
 from tests.weights import synthetic
 from tests.weights.synthetic.control import control_config, sparse_config
 from torch import Tensor, nn

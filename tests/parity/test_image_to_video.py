@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.controlnets.controlnet_sparsectrl import SparseControlNetModel
 from PIL import Image
-from tests.conftest import WIDTH
 from tests.parity.test_control_pipeline import randomised
+from tests.tiny_models import WIDTH
 from tests.weights import synthetic
 from tests.weights.synthetic.control import sparse_config
 from torch import Tensor

@@ -13,7 +13,7 @@ from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import
     StableDiffusionXLPipeline,
 )
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from tests.conftest import WIDTH, new_vae, write_json
+from tests.tiny_models import WIDTH, new_vae, write_json
 from tests.weights.synthetic.tokenizer import write_tokenizer
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection

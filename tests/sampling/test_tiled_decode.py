@@ -8,7 +8,7 @@ import hypothesis
 import numpy as np
 import torch
 from hypothesis import strategies
-from tests.conftest import new_vae
+from tests.tiny_models import new_vae
 from torch import Tensor
 
 from animatediff.sampling.animator import Animator

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tests.conftest import new_text_encoder, new_unet, new_vae
+from tests.tiny_models import new_text_encoder, new_unet, new_vae
 from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 

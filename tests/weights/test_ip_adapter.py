@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import WIDTH, new_unet
+from tests.tiny_models import WIDTH, new_unet
 from tests.weights.tiny_ip_adapter import ENCODER, FEATURES, ip_adapter_weights, new_projection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from tests.conftest import WIDTH
+from tests.tiny_models import WIDTH
 from torch import Tensor, nn
 from transformers.models.clip.configuration_clip import CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from tests.conftest import WIDTH, new_unet
+from tests.tiny_models import WIDTH, new_unet
 
 from animatediff.errors import Cancelled, InputError
 from animatediff.evaluation.baselines.text2video_zero import (

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.conftest import WIDTH, new_unet
+from tests.tiny_models import WIDTH, new_unet
 
 from animatediff.errors import Cancelled
 from animatediff.evaluation.baselines import tune_a_video

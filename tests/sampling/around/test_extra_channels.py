@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from einops import rearrange
-from tests.conftest import new_unet
+from tests.tiny_models import new_unet
 from torch import Tensor, nn
 
 from animatediff.errors import InputError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import new_unet
+from tests.tiny_models import new_unet
 from tests.weights.tiny_ip_adapter import ip_adapter_weights, write_encoder
 from torch import Tensor
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from PIL import Image
-from tests.conftest import new_unet
+from tests.tiny_models import new_unet
 from tests.weights.synthetic import unet_config
 
 from animatediff.errors import FileError, InputError

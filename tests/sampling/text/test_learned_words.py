@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.cases import an_embedding_in_the_folders as cases
-from tests.conftest import WIDTH
+from tests.tiny_models import WIDTH
 
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest

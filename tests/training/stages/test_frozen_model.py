@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import write_json
+from tests.tiny_models import write_json
 from tests.training.options import changed
 
 from animatediff.errors import FileError, InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import new_unet
+from tests.tiny_models import new_unet
 from tests.training.options import changed
 
 from animatediff.errors import FileError, InputError

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.conftest import new_unet
+from tests.tiny_models import new_unet
 from tests.training.options import changed, to_table
 
 from animatediff.apps.cli import main
