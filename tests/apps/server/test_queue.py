@@ -158,9 +158,9 @@ def test_a_lease_runs_out_by_the_monotonic_clock_alone(
     for day in (86_400.0, -86_400.0):  # somebody sets the date
         monkeypatch.setattr("animatediff.apps.server.queue.jobs.time.time", lambda d=day: 1e9 + d)
         assert queue.recovery.expired() == []
-    clock.now += queue.endurance.lease_seconds - 1
+    clock.now += queue.claims.endurance.lease_seconds - 1
     assert queue.claims.beat(job) is False
-    clock.now += queue.endurance.lease_seconds - 1
+    clock.now += queue.claims.endurance.lease_seconds - 1
     assert queue.recovery.expired() == []
     clock.now += 2
     assert queue.recovery.expired() == [(job.id, "worker")]
