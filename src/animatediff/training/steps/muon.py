@@ -29,7 +29,7 @@ class Fp32Muon(torch.optim.Optimizer):
         super().__init__(matrices, torch.optim.Muon(matrices, lr, weight_decay).defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every matrix along its orthogonalised momentum."""
         del closure
         for group in self.param_groups:
