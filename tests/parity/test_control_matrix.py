@@ -20,8 +20,8 @@ from PIL import Image
 from tests.weights import synthetic
 from tests.weights.tiny_ip_adapter import ip_adapter_weights, write_encoder
 
-from animatediff.apps.server.making import AnimationMaker, bytes_of
-from animatediff.apps.server.pool import Pool
+from animatediff.apps.server.working.making import AnimationMaker, bytes_of
+from animatediff.apps.server.working.pool import Pool
 from animatediff.errors import Cancelled
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator

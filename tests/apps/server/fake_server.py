@@ -9,7 +9,7 @@ from animatediff.apps.server.app import create_app
 from animatediff.apps.server.serve import bound, server_of
 from animatediff.apps.server.service import Service
 from animatediff.apps.server.settings import ServiceLimits, Settings
-from animatediff.apps.server.supervisor import WORKER, Supervisor
+from animatediff.apps.server.working.supervisor import WORKER, Supervisor
 
 FAKE_WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 

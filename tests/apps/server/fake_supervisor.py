@@ -8,7 +8,7 @@ from pathlib import Path
 
 from animatediff.apps.server.service import Service
 from animatediff.apps.server.settings import Endurance, Settings
-from animatediff.apps.server.supervisor import Lock, Supervisor
+from animatediff.apps.server.working.supervisor import Lock, Supervisor
 
 FAKE_WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 

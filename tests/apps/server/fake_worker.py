@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.apps.server.formats import RESULT_FORMATS
-from animatediff.apps.server.worker import Made, Step, WorkerSettings, run_worker
+from animatediff.apps.server.working.worker import Made, Step, WorkerSettings, run_worker
 from animatediff.errors import Cancelled, InputError
 
 TINY_JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")

@@ -16,7 +16,7 @@ from animatediff.apps.server.app import create_app
 from animatediff.apps.server.serve import Sweeper, bound, server_of
 from animatediff.apps.server.service import Service
 from animatediff.apps.server.settings import Endurance, ServiceLimits, Settings
-from animatediff.apps.server.supervisor import Supervisor
+from animatediff.apps.server.working.supervisor import Supervisor
 
 FAKE_WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 QUICK = Endurance(lease_seconds=2.0, heartbeat_seconds=0.1)

@@ -15,8 +15,8 @@ import pytest
 from tests.apps.server.served import Served, until
 
 from animatediff.apps.server.a1111 import ARGUMENTS, translate
-from animatediff.apps.server.infotext import request_of, settings_of
-from animatediff.apps.server.problems import Refused
+from animatediff.apps.server.answers.problems import Refused
+from animatediff.apps.server.incoming.infotext import request_of, settings_of
 from animatediff.video import Video
 
 MOTION = "mm_sd_v15_v2.ckpt"

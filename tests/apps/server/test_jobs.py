@@ -265,7 +265,7 @@ def test_the_server_does_not_import_torch() -> None:
     import sys
 
     code = (
-        "import sys, animatediff.apps.server.app, animatediff.apps.server.supervisor; "
+        "import sys, animatediff.apps.server.app, animatediff.apps.server.working.supervisor; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

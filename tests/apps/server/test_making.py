@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from animatediff.apps.server.making import AnimationMaker, bytes_of
-from animatediff.apps.server.pool import Pool
-from animatediff.apps.server.worker import Made, Step
+from animatediff.apps.server.working.making import AnimationMaker, bytes_of
+from animatediff.apps.server.working.pool import Pool
+from animatediff.apps.server.working.worker import Made, Step
 from animatediff.errors import Cancelled, InputError, MemoryLimitError
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator, load_request
@@ -235,7 +235,7 @@ def test_the_built_in_model_is_served(tmp_path: Path) -> None:
     from tests.apps.server.served import Served
 
     assert torch.get_num_threads() >= 1
-    command = (sys.executable, "-m", "animatediff.apps.server.worker")
+    command = (sys.executable, "-m", "animatediff.apps.server.working.worker")
     with Served(tmp_path / "real", command=command) as running:
         body = {"request": {"prompt": "a fox", "seed": 1, "steps": 1, "num_frames": 2}}
         job = running.client.post("/api/v1/jobs", json=body).json()

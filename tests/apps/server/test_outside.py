@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from animatediff.apps.commands.animate import AnimateOptions
-from animatediff.apps.server.form import form
+from animatediff.apps.server.answers.form import form
+from animatediff.apps.server.answers.problems import Refused
+from animatediff.apps.server.answers.sentences import without_paths
 from animatediff.apps.server.formats import FORMATS
-from animatediff.apps.server.outside import (
+from animatediff.apps.server.incoming.outside import (
     ELSEWHERE,
     FOLLOW_UPLOADS,
     Names,
@@ -20,8 +22,6 @@ from animatediff.apps.server.outside import (
     uploads_of,
     with_paths,
 )
-from animatediff.apps.server.problems import Refused
-from animatediff.apps.server.sentences import without_paths
 from animatediff.errors import InputError
 from animatediff.options.declaration import declared
 from animatediff.sampling.request import AnimationRequest

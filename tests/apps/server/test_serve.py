@@ -16,7 +16,7 @@ import pytest
 from animatediff.apps.cli import main
 from animatediff.apps.options.parsing import parse
 from animatediff.apps.server.serve import ServeOptions, bound, read_token, settings_of
-from animatediff.apps.server.supervisor import Lock, devices_of
+from animatediff.apps.server.working.supervisor import Lock, devices_of
 from animatediff.errors import FileError, InputError
 
 

@@ -21,7 +21,7 @@ from tests.apps.server.test_queue import ORDER
 from animatediff.apps.server.queue.job import Job
 from animatediff.apps.server.queue.jobs import JobQueue
 from animatediff.apps.server.settings import Endurance
-from animatediff.apps.server.worker import Made, Step, Worker, WorkerSettings
+from animatediff.apps.server.working.worker import Made, Step, Worker, WorkerSettings
 from animatediff.errors import Cancelled, MemoryLimitError
 
 QUICK = Endurance(lease_seconds=5.0, heartbeat_seconds=0.05)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from animatediff.apps.server.problems import FieldError, Refused
+from animatediff.apps.server.answers.problems import FieldError, Refused
 from animatediff.errors import InputError
 from animatediff.sampling.steps.sampler_kinds import SAMPLERS
 from animatediff.sampling.steps.sampler_names import SCHEDULER_NAMES, scheduler_named

@@ -16,10 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 from starlette.types import ASGIApp
 
+from animatediff.apps.server.answers.head import Head
+from animatediff.apps.server.answers.openapi import describe
+from animatediff.apps.server.answers.problems import FieldError, Refused, problem, refusal_of
 from animatediff.apps.server.gate import Gate
-from animatediff.apps.server.head import Head
-from animatediff.apps.server.openapi import describe
-from animatediff.apps.server.problems import FieldError, Refused, problem, refusal_of
 from animatediff.apps.server.queue.jobs import Conflict, Full
 from animatediff.apps.server.routes.a1111 import a1111_routes
 from animatediff.apps.server.routes.datasets import dataset_routes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from animatediff.apps.server.problems import Refused
+from animatediff.apps.server.answers.problems import Refused
 
 MOST_LISTED = 500
 

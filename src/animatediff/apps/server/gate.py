@@ -23,8 +23,8 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from animatediff.apps.server.answers.problems import Refused, problem, refusal_of
 from animatediff.apps.server.logs import Logs
-from animatediff.apps.server.problems import Refused, problem, refusal_of
 from animatediff.apps.server.settings import Settings
 
 COOKIE = "animatediff_token"

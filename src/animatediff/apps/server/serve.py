@@ -21,7 +21,7 @@ from animatediff.options.declaration import Option
 if TYPE_CHECKING:
     import uvicorn
 
-    from animatediff.apps.server.events import Broker
+    from animatediff.apps.server.answers.events import Broker
 
 PORT = 8188
 TOKEN_VARIABLE = "ANIMATEDIFF_TOKEN"  # noqa: S105 - the name of a variable
@@ -182,7 +182,7 @@ def serve(options: ServeOptions) -> int:
         raise InputError("The server needs more packages; pip install 'animatediff[serve]'.")
     from animatediff.apps.server.app import create_app
     from animatediff.apps.server.service import Service
-    from animatediff.apps.server.supervisor import Lock, Supervisor, devices_of
+    from animatediff.apps.server.working.supervisor import Lock, Supervisor, devices_of
 
     settings = settings_of(options)
     devices = devices_of(options.devices)

@@ -10,18 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from animatediff.apps.server.events import Broker
+from animatediff.apps.server.answers.events import Broker
+from animatediff.apps.server.answers.problems import Refused
+from animatediff.apps.server.incoming.outside import Names, uploads_of
+from animatediff.apps.server.incoming.uploads import Inspector
 from animatediff.apps.server.logs import Logs
 from animatediff.apps.server.metrics import Metrics
-from animatediff.apps.server.outside import Names, uploads_of
-from animatediff.apps.server.problems import Refused
 from animatediff.apps.server.queue.database import Database
 from animatediff.apps.server.queue.job import Job, Order
 from animatediff.apps.server.queue.jobs import JobQueue
 from animatediff.apps.server.queue.store import Store
 from animatediff.apps.server.queue.workers import Workers
 from animatediff.apps.server.settings import Settings
-from animatediff.apps.server.uploads import Inspector
 from animatediff.sampling.request import AnimationRequest
 
 T = TypeVar("T")

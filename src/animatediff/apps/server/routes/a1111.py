@@ -20,18 +20,18 @@ from animatediff.apps.server.a1111 import (
     numbered,
     translate,
 )
-from animatediff.apps.server.as_json import API, without_defaults
-from animatediff.apps.server.infotext import request_of, settings_of
-from animatediff.apps.server.openapi import body_of, file_body
-from animatediff.apps.server.outside import parse_object, read_request
-from animatediff.apps.server.problems import FieldError, Refused
+from animatediff.apps.server.answers.as_json import API, without_defaults
+from animatediff.apps.server.answers.openapi import body_of, file_body
+from animatediff.apps.server.answers.problems import FieldError, Refused
+from animatediff.apps.server.answers.waiting import check_completed, finished
+from animatediff.apps.server.incoming.infotext import request_of, settings_of
+from animatediff.apps.server.incoming.outside import parse_object, read_request
+from animatediff.apps.server.incoming.reading import INFOTEXT, own_request, texts_of
+from animatediff.apps.server.incoming.uploads import HEAD, kind_of, received
 from animatediff.apps.server.queue.job import Job, fraction_of
 from animatediff.apps.server.queue.store import writing
-from animatediff.apps.server.reading import INFOTEXT, own_request, texts_of
 from animatediff.apps.server.routes.videos import decoded, stored
 from animatediff.apps.server.service import Service
-from animatediff.apps.server.uploads import HEAD, kind_of, received
-from animatediff.apps.server.waiting import check_completed, finished
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.request import AnimationRequest
 

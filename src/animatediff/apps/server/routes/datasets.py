@@ -10,12 +10,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from animatediff.apps.server.as_json import API
+from animatediff.apps.server.answers.as_json import API
+from animatediff.apps.server.answers.openapi import body_of
+from animatediff.apps.server.answers.problems import Refused, without_paths
 from animatediff.apps.server.commands import CommandFailed, json_lines
 from animatediff.apps.server.folders import entries, entry_named
-from animatediff.apps.server.openapi import body_of
-from animatediff.apps.server.outside import parse_object
-from animatediff.apps.server.problems import Refused, without_paths
+from animatediff.apps.server.incoming.outside import parse_object
 from animatediff.apps.server.service import Service
 from animatediff.options.checks import check_integer, check_number
 

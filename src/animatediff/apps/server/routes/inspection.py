@@ -8,12 +8,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from animatediff.apps.server.as_json import API
+from animatediff.apps.server.answers.as_json import API
+from animatediff.apps.server.answers.openapi import file_body
+from animatediff.apps.server.answers.problems import Refused, without_paths
 from animatediff.apps.server.commands import CommandFailed, output_of
-from animatediff.apps.server.openapi import file_body
-from animatediff.apps.server.problems import Refused, without_paths
+from animatediff.apps.server.incoming.uploads import HEAD, kind_of, received
 from animatediff.apps.server.service import Service
-from animatediff.apps.server.uploads import HEAD, kind_of, received
 
 MOST_DECLARED = 1 << 40
 """The largest size of a file of which only the header is sent: the rest is a hole, not bytes."""

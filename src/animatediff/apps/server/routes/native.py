@@ -7,22 +7,22 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from animatediff.apps.server.as_json import API, job_as_json
-from animatediff.apps.server.events import as_stream
-from animatediff.apps.server.form import form_text
+from animatediff.apps.server.answers.as_json import API, job_as_json
+from animatediff.apps.server.answers.events import as_stream
+from animatediff.apps.server.answers.form import form_text
+from animatediff.apps.server.answers.openapi import answers, body_of, file_body
+from animatediff.apps.server.answers.problems import FieldError, Refused
 from animatediff.apps.server.gate import COOKIE
-from animatediff.apps.server.openapi import answers, body_of, file_body
-from animatediff.apps.server.outside import (
+from animatediff.apps.server.incoming.outside import (
     parse_object,
     read_formats,
     read_priority,
     read_request,
 )
-from animatediff.apps.server.problems import FieldError, Refused
+from animatediff.apps.server.incoming.uploads import received, store_upload
 from animatediff.apps.server.queue.job import STATES, Job, is_id
 from animatediff.apps.server.queue.store import Stored
 from animatediff.apps.server.service import Service
-from animatediff.apps.server.uploads import received, store_upload
 
 INLINE = ("image/png", "image/jpeg", "image/gif", "image/webp", "video/mp4", "video/webm")
 MAX_RANGES = 20

@@ -12,9 +12,9 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 
-from animatediff.apps.server.as_json import API
+from animatediff.apps.server.answers.as_json import API
+from animatediff.apps.server.answers.openapi import answers
 from animatediff.apps.server.folders import entries, entry_named
-from animatediff.apps.server.openapi import answers
 from animatediff.apps.server.service import Service
 
 METRICS = "metrics.jsonl"

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from animatediff.apps.server.openapi import answers
+from animatediff.apps.server.answers.openapi import answers
 from animatediff.apps.server.service import Service
 from animatediff.errors import FileError, OutputError
 

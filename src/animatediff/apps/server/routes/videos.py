@@ -14,16 +14,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from animatediff.apps.server.openapi import answers, body_of
-from animatediff.apps.server.outside import parse_object, read_request
-from animatediff.apps.server.problems import FieldError, Refused
+from animatediff.apps.server.answers.openapi import answers, body_of
+from animatediff.apps.server.answers.problems import FieldError, Refused
+from animatediff.apps.server.answers.waiting import check_completed, finished
+from animatediff.apps.server.incoming.outside import parse_object, read_request
+from animatediff.apps.server.incoming.uploads import store_upload
 from animatediff.apps.server.queue.job import FINISHED, Job, fraction_of
 from animatediff.apps.server.queue.jobs import Conflict
 from animatediff.apps.server.queue.store import writing
 from animatediff.apps.server.routes.native import INLINE, file_answer
 from animatediff.apps.server.service import Service
-from animatediff.apps.server.uploads import store_upload
-from animatediff.apps.server.waiting import check_completed, finished
 from animatediff.sampling.request import AnimationRequest
 
 SOURCE = "videos"

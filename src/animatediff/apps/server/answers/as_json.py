@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from animatediff.apps.server.answers.sentences import without_paths
 from animatediff.apps.server.queue.job import Job, fraction_of
-from animatediff.apps.server.sentences import without_paths
 
 API = "/api/v1"
 

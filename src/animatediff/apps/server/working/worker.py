@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from animatediff.apps.failures import EXIT_CODES, explain
+from animatediff.apps.server.answers.sentences import without_paths
 from animatediff.apps.server.formats import RESULT_FORMATS
 from animatediff.apps.server.queue.database import Database
 from animatediff.apps.server.queue.job import Failure, Job, Outcome, ResultFile
 from animatediff.apps.server.queue.jobs import JobQueue
 from animatediff.apps.server.queue.store import Store
 from animatediff.apps.server.queue.workers import Workers
-from animatediff.apps.server.sentences import without_paths
 from animatediff.apps.server.settings import Endurance
 from animatediff.errors import Cancelled, FileError, OutputError
 
@@ -386,7 +386,7 @@ def run_worker(make_maker: Callable[[WorkerSettings], Maker]) -> None:
 
 def main() -> None:
     """Be a worker process that has the real models."""
-    from animatediff.apps.server.making import AnimationMaker
+    from animatediff.apps.server.working.making import AnimationMaker
 
     run_worker(AnimationMaker.of)
 

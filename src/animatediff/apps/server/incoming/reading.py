@@ -34,7 +34,7 @@ def texts_of(path: Path) -> dict[str, str]:
     try:
         with _room:
             child = subprocess.run(
-                [sys.executable, "-m", "animatediff.apps.server.reading", str(path)],
+                [sys.executable, "-m", "animatediff.apps.server.incoming.reading", str(path)],
                 capture_output=True,
                 timeout=SECONDS,
                 check=False,

@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 from starlette.requests import Request
 
-from animatediff.apps.server.problems import Refused
+from animatediff.apps.server.answers.problems import Refused
 from animatediff.apps.server.queue.store import Store, writing
 from animatediff.apps.server.settings import ServiceLimits
 from animatediff.data.checking.clip_facts import ClipFacts

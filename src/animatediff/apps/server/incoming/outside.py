@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from animatediff.apps.server.answers.problems import FieldError, Refused
 from animatediff.apps.server.formats import FORMATS, SYNONYMS
-from animatediff.apps.server.problems import FieldError, Refused
 from animatediff.apps.server.queue.store import is_hash
 from animatediff.config import nearest
 from animatediff.errors import FileError, InputError

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
-from animatediff.apps.server.as_json import API, job_as_json
-from animatediff.apps.server.problems import Refused
+from animatediff.apps.server.answers.as_json import API, job_as_json
+from animatediff.apps.server.answers.problems import Refused
 from animatediff.apps.server.queue.job import FINISHED
 from animatediff.apps.server.queue.jobs import Event, JobQueue
 

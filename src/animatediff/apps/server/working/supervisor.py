@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from animatediff.apps.server.service import Service
-from animatediff.apps.server.worker import WorkerSettings
+from animatediff.apps.server.working.worker import WorkerSettings
 from animatediff.errors import FileError, InputError, OutputError
 
 T = TypeVar("T")
 
-WORKER = (sys.executable, "-m", "animatediff.apps.server.worker")
+WORKER = (sys.executable, "-m", "animatediff.apps.server.working.worker")
 STOP_SECONDS = 10.0
 UPKEEP_SECONDS = 2.0
 SWEEP_SECONDS = 600.0

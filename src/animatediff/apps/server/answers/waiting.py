@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from animatediff.apps.server.problems import Refused
+from animatediff.apps.server.answers.problems import Refused
 from animatediff.apps.server.queue.job import FINISHED, Job
 from animatediff.apps.server.service import Service
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from animatediff.apps.server.formats import FORMATS
-from animatediff.apps.server.outside import takes
+from animatediff.apps.server.incoming.outside import takes
 from animatediff.options.declaration import Declared, declared, in_groups
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.roles import usable_roles

@@ -14,9 +14,9 @@ import torch
 
 from animatediff.apps.destination import slug
 from animatediff.apps.server.formats import RESULT_FORMATS, zip_of
-from animatediff.apps.server.outside import FOLLOW_UPLOADS, takes, with_paths
-from animatediff.apps.server.pool import Pool
-from animatediff.apps.server.worker import Made, Step, WorkerSettings
+from animatediff.apps.server.incoming.outside import FOLLOW_UPLOADS, takes, with_paths
+from animatediff.apps.server.working.pool import Pool
+from animatediff.apps.server.working.worker import Made, Step, WorkerSettings
 from animatediff.errors import Cancelled, MemoryLimitError
 from animatediff.options.declaration import declared
 from animatediff.runtime import Runtime

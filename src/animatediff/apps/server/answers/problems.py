@@ -10,8 +10,8 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
+from animatediff.apps.server.answers.sentences import without_paths
 from animatediff.apps.server.queue.jobs import Conflict, Full
-from animatediff.apps.server.sentences import without_paths
 from animatediff.errors import FileError, InputError, MemoryLimitError, OutputError, reason_of
 
 MEDIA_TYPE = "application/problem+json"

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from animatediff.apps.server.formats import FORMATS
-from animatediff.apps.server.outside import MOST_PRIORITY
+from animatediff.apps.server.incoming.outside import MOST_PRIORITY
 from animatediff.options.schema import json_schema
 from animatediff.sampling.request import AnimationRequest
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from animatediff.apps.server.a1111 import sampler_of, travel_in
-from animatediff.apps.server.problems import Refused
+from animatediff.apps.server.answers.problems import Refused
 
 MAX_INFOTEXT = 1 << 20
 MAX_SETTINGS_LINE = 50_000

@@ -1,0 +1,1 @@
+"""What clients are answered: jobs as JSON, problems, events, forms and the OpenAPI document."""
