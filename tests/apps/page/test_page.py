@@ -493,3 +493,39 @@ def test_a_token_is_asked_for_once(browser: Any, tmp_path: Path) -> None:
         page.reload()
         page.wait_for_selector("#prompt", timeout=WAIT)
         context.close()
+
+
+def test_a_page_begins_at_its_top_and_its_link_is_in_sight(page: Any) -> None:
+    page.set_viewport_size({"width": 360, "height": 500})
+    page.evaluate("scrollTo(0, document.scrollingElement.scrollHeight)")
+    page.evaluate("location.hash = '#/training'")
+    until(page, "document.title.startsWith('Training')")
+    assert page.evaluate("scrollY") == 0
+    inside = """() => {
+      const link = document.querySelector('nav [aria-current]').getBoundingClientRect();
+      const nav = document.querySelector('nav').getBoundingClientRect();
+      return link.left >= nav.left && link.right <= nav.right + 1;
+    }"""
+    assert page.evaluate(inside)
+
+
+def test_uploads_are_shown_and_masks_are_areas_or_files(page: Any, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 24), "teal").save(tmp_path / "start.png")
+    unfold(page)
+    for title, shown in (("Image", True), ("Motion scale mask", True), ("Region", False)):
+        with page.expect_file_chooser() as chooser:
+            page.click(f"[aria-label='Upload for {title}']")
+        chooser.value.set_files(tmp_path / "start.png")
+        if shown:
+            field = {"Image": "image"}.get(title, "motion_scale_mask")
+            until(
+                page,
+                "f => document.querySelector(`[data-field=${f}] .thumb img`)?.naturalWidth === 32",
+                field,
+            )
+    until(page, "document.querySelector('[data-field=regions] textarea').value.includes('@')")
+    assert re.fullmatch(
+        r"a prompt @[0-9a-f]{64}", page.input_value("[data-field=regions] textarea")
+    )
+    page.fill("[data-field=motion_scale_mask] input[type=text]", "left")
+    assert page.locator("[data-field=motion_scale_mask] .thumb").is_hidden()

@@ -378,6 +378,9 @@ def test_a_full_disk_is_a_sentence_wherever_it_is_met(
                 "/v1/videos", files={"prompt": (None, "x"), "input_reference": samples["png"]}
             ),
         ]
+        ready = open_house.client.get("/readyz")
+    assert ready.status_code == 503
+    assert "no space left" in ready.json()["reason"]
     for answer in answers:
         assert answer.status_code == 507
         assert "no space left" in answer.json()["detail"]

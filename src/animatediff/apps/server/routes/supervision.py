@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from animatediff.apps.server.answers.openapi import answers
+from animatediff.apps.server.queue.store import writing
 from animatediff.apps.server.service import Service
 from animatediff.errors import FileError, OutputError
 
@@ -47,10 +48,12 @@ def supervision_routes(service: Service) -> APIRouter:
 
 
 def _touch(service: Service) -> None:
-    """Write something, to know that it can be done.
+    """Write into the queue and into the store, to know that it can be done.
 
     Raises:
         OutputError: it cannot.
     """
     with service.database.changing() as db:
         db.execute("INSERT OR REPLACE INTO switches VALUES ('probed', 1)")
+    with service.store.temporary() as path, writing(path) as file:
+        file.write(b"probed")

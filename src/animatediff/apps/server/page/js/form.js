@@ -1,7 +1,7 @@
 /** Controls for options: each is made from the option's declaration alone. */
 
-import { api } from "./api.js";
-import { announce, button, h, uid } from "./dom.js";
+import { api, uploadUrl } from "./api.js";
+import { announce, button, fill, h, uid } from "./dom.js";
 import { emptyText, helpOf, problemOf, titleOf } from "./options.js";
 import { draft } from "./store.js";
 
@@ -142,7 +142,7 @@ function seed(option, base) {
 }
 
 function text(option, base, names) {
-  if (option.takes === "upload") return upload(option, base);
+  if (option.takes === "upload" || option.takes === "mask") return upload(option, base);
   const listed = names.length > 0 && `${base.id}-names`;
   const field = h("input", {
     ...base,
@@ -175,9 +175,9 @@ function list(option, base, names) {
     },
     write: (value) => (field.value = (value ?? []).join("\n")),
   };
-  if (option.takes === "upload" || option.takes === "upload@frame") {
+  if (["upload", "upload@frame", "prompt@mask"].includes(option.takes)) {
     const add = uploading(option, (hash) => {
-      const line = option.takes === "upload@frame" ? `${hash}@0` : hash;
+      const line = { "upload@frame": `${hash}@0`, "prompt@mask": `a prompt @${hash}` }[option.takes] ?? hash;
       field.value = [field.value.trim(), line].filter(Boolean).join("\n");
       field.dispatchEvent(new Event("input", { bubbles: true }));
     });
@@ -194,18 +194,43 @@ function list(option, base, names) {
 }
 
 function upload(option, base) {
-  const field = h("input", { ...base, type: "text", autocomplete: "off", spellcheck: "false", placeholder: "Upload a file" });
+  const placeholder = option.takes === "mask" ? "left, 0,0,0.5,1 …" : "Upload a file";
+  const field = h("input", { ...base, type: "text", autocomplete: "off", spellcheck: "false", placeholder });
+  const shown = h("span", { class: "thumb upload", hidden: true });
+  const look = () => {
+    const hash = /^[0-9a-f]{64}$/.test(field.value.trim()) ? field.value.trim() : "";
+    if (shown.dataset.hash !== hash) picture(shown, hash);
+  };
   const put = (hash) => {
     field.value = hash;
     field.dispatchEvent(new Event("input", { bubbles: true }));
   };
+  field.addEventListener("input", look);
   return {
     field,
-    element: h("div", { class: "joined" }, field, uploading(option, put)),
+    element: h("div", { class: "joined" }, shown, field, uploading(option, put)),
     event: "input",
     read: () => field.value.trim() || undefined,
-    write: (value) => (field.value = value ?? ""),
+    write: (value) => {
+      field.value = value ?? "";
+      look();
+    },
   };
+}
+
+/** Show an upload small: a picture, or the first frame of a video; nothing if it has expired. */
+async function picture(place, hash) {
+  place.dataset.hash = hash;
+  place.hidden = true;
+  if (!hash) return fill(place);
+  const facts = await api.uploadInfo(hash).catch(() => null);
+  if (!facts || place.dataset.hash !== hash) return undefined;
+  const video = facts.media_type.startsWith("video/");
+  const src = uploadUrl(hash);
+  fill(place, video ? h("video", { src, preload: "metadata", muted: true, "aria-hidden": "true" }) : h("img", { src, alt: "" }));
+  place.title = `${facts.width}×${facts.height}${facts.frames > 1 ? `, ${facts.frames} frames` : ""}`;
+  place.hidden = false;
+  return undefined;
 }
 
 /** A button that uploads a file and gives back its hash. */
@@ -244,7 +269,7 @@ function naming(option, names, put) {
 }
 
 function table(option, base) {
-  const field = h("textarea", { ...base, rows: 2, spellcheck: "false", placeholder: "name: text, one per line" });
+  const field = h("textarea", { ...base, rows: 2, spellcheck: "false", placeholder: "8: what to draw from frame 8 on" });
   return {
     field,
     event: "input",

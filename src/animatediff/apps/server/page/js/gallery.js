@@ -74,7 +74,7 @@ export function detail(job) {
       h("div", { class: "detail-player" }, shown && player(job, shown).element, actionsOf(job)),
       h("div", { class: "detail-text" }, h("h2", {}, promptOf(job)), settingsTable(exactRequest(job))),
     ),
-    button("Close", { glyph: "close", iconOnly: true, quiet: true, class: "dialog-close", onclick: () => dialog.close() }),
+    button("Close", { glyph: "close", iconOnly: true, quiet: true, class: "dialog-close over-picture", onclick: () => dialog.close() }),
   );
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => dialog.remove());
@@ -87,7 +87,7 @@ export function detail(job) {
 /** Every setting of a request, the default ones folded. */
 export function settingsTable(request) {
   const rows = allOptions().filter((option) => option.field !== "prompt" && valueText(request[option.field]) !== "");
-  const changed = rows.filter((option) => valueText(request[option.field]) !== valueText(option.default));
+  const changed = rows.filter((option) => option.field === "seed" || valueText(request[option.field]) !== valueText(option.default));
   const rest = rows.filter((option) => !changed.includes(option));
   const list = (options) => h("dl", { class: "settings" }, options.map((option) => [h("dt", {}, titleOf(option)), h("dd", {}, valueText(request[option.field]))]));
   return h("div", {}, list(changed), rest.length ? h("details", {}, h("summary", {}, `${rest.length} defaults`), list(rest)) : null);

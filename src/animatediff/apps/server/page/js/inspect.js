@@ -1,7 +1,7 @@
 /** Inspect a weight file: what it is, why, and which option takes it. Only its header is sent. */
 
 import { api } from "./api.js";
-import { announce, button, fill, h } from "./dom.js";
+import { button, fill, h } from "./dom.js";
 
 /** The longest safetensors header that the server reads. */
 const MOST_HEADER = 16 * 2 ** 20;
@@ -62,17 +62,20 @@ async function part(file) {
   throw new Error(`${file.name} is not safetensors and is too large to send. Use animatediff inspect on the machine that has it.`);
 }
 
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 function described(file, found) {
   const rows = [
     ["Because", found.reasons.join("; ")],
     ["Holds", found.holds.join(", ")],
     ["Use", found.use],
   ].filter(([, text]) => text);
-  const copy = found.use && button("Copy", { quiet: true, onclick: () => navigator.clipboard?.writeText(found.use).then(() => announce("Copied.")) });
   return [
     h("h2", {}, file.name),
-    h("p", { class: "verdict" }, found.title),
-    h("dl", { class: "settings" }, rows.map(([name, text]) => [h("dt", {}, name), h("dd", {}, text, name === "Use" ? copy : null)])),
+    h("p", { class: "verdict" }, sentence(found.title)),
+    h("dl", { class: "settings" }, rows.map(([name, text]) => [h("dt", {}, name), h("dd", {}, sentence(text))])),
     found.warnings.map((warning) => h("p", { class: "problem" }, warning)),
   ];
 }

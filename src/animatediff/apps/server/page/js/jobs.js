@@ -194,9 +194,12 @@ export function playable(job) {
   return shown[0] ?? (job.thumbnail ? { url: job.thumbnail, format: "still", media_type: "image/jpeg" } : undefined);
 }
 
-/** The formats to order for a chosen one: an MP4 beside it if no browser shows it. */
+/** The formats that can be stepped through, frame by frame. */
+const STEPPED = ["mp4", "webm", "av1"];
+
+/** The formats to order for a chosen one: an MP4 beside it if it cannot be stepped through here. */
 export function ordered(format) {
-  return SHOWN.includes(format) ? [format] : ["mp4", format];
+  return STEPPED.includes(format) ? [format] : ["mp4", format];
 }
 
 /** What a job draws, in a line: its prompt, or its first keyframe. */

@@ -85,7 +85,12 @@ function build(server) {
     if (main.firstChild !== element) main.replaceChildren(element);
     element.dispatchEvent(new Event("shown"));
     document.title = `${title} · animatediff`;
-    if (!first) main.focus({ preventScroll: true });
+    // Within the row of links only: the page itself begins at its top.
+    const current = links.find((link) => link.hasAttribute("aria-current"));
+    current.parentElement.scrollLeft = current.offsetLeft - (current.parentElement.clientWidth - current.offsetWidth) / 2;
+    if (first) return;
+    scrollTo(0, 0);
+    main.focus({ preventScroll: true });
   };
   addEventListener("hashchange", () => show());
   addEventListener("signed-out", () => location.reload(), { once: true });

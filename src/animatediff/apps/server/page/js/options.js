@@ -37,7 +37,9 @@ export function optionOf(field) {
 
 /** A field's name as a label: `num_frames` reads "Frames". */
 export function titleOf(option) {
-  const words = (option.flag ?? `--${option.field}`).replace(/^--/, "").replaceAll("-", " ");
+  // What the command line takes without a flag is called by its field.
+  const flag = option.flag?.startsWith("--") ? option.flag.slice(2) : option.field;
+  const words = flag.replaceAll(/[-_]/g, " ");
   const names = { fps: "Frames per second", pag: "Perturbed-attention guidance", vae: "Autoencoder (VAE)", lora: "LoRA", "motion lora": "MotionLoRA" };
   const text = names[words] ?? words;
   return text.charAt(0).toUpperCase() + text.slice(1);

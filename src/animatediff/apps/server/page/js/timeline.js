@@ -165,7 +165,7 @@ export function timeline() {
       say();
       add(track);
     });
-    if (items.length === 0) lane.append(h("p", { class: "empty-lane" }, hints[track.kind]));
+    if (items.length === 0) lane.append(h("p", { class: "empty-lane" }, hints[track.id] ?? hints[track.kind]));
     const adding = button(`Add to ${track.title} at the playhead`, { glyph: "plus", iconOnly: true, quiet: true, class: "add", onclick: () => add(track) });
     return h(
       "div",
@@ -227,7 +227,9 @@ export function timeline() {
 
 const hints = {
   prompt: "What to draw from a frame on. Add one, or double-click.",
-  picture: "Pictures that single frames must match.",
+  picture: "Pictures for single frames.",
+  sparse: "Pictures that single frames must match, by a SparseCtrl network.",
+  ip_images: "Pictures that frames should resemble, by an IP-Adapter.",
   value: "The same in every frame.",
 };
 

@@ -92,13 +92,15 @@ function clipsOf(run) {
   );
 }
 
-const WIDTH = 720;
+/** Units of a chart: fewer on a narrow screen, so that its numbers stay readable. */
+const NARROW = matchMedia("(max-width: 40rem)");
 const HEIGHT = 240;
 const LEFT = 52;
 const BOTTOM = 24;
 
 /** The loss over the steps: each point faint, their moving mean strong. */
 export function chart(points) {
+  const width = NARROW.matches ? 380 : 720;
   if (points.length < 2) return h("p", { class: "empty" }, "The curve begins with the second line of metrics.jsonl.");
   const every = Math.ceil(points.length / MOST_POINTS);
   const kept = points.filter((_, index) => index % every === 0 || index === points.length - 1);
@@ -108,16 +110,16 @@ export function chart(points) {
   const high = sorted[Math.ceil((sorted.length - 1) * 0.99)] || low + 1;
   const first = kept[0].step;
   const last = kept.at(-1).step;
-  const x = (step) => LEFT + ((step - first) / Math.max(1, last - first)) * (WIDTH - LEFT - 8);
+  const x = (step) => LEFT + ((step - first) / Math.max(1, last - first)) * (width - LEFT - 8);
   const y = (loss) => 8 + (1 - (Math.min(loss, high) - low) / Math.max(1e-12, high - low)) * (HEIGHT - BOTTOM - 16);
   const path = (values) => kept.map(({ step }, index) => `${index ? "L" : "M"}${x(step).toFixed(1)} ${y(values[index]).toFixed(1)}`).join("");
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => low + share * (high - low));
   const name = `Loss from step ${first} to ${last}: from ${smooth[0].toPrecision(3)} to ${smooth.at(-1).toPrecision(3)}`;
   return svg(
     "svg",
-    { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": name },
+    { class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": name },
     ticks.map((value) => [
-      svg("line", { class: "gridline", x1: LEFT, x2: WIDTH - 8, y1: y(value), y2: y(value) }),
+      svg("line", { class: "gridline", x1: LEFT, x2: width - 8, y1: y(value), y2: y(value) }),
       svg("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, value.toPrecision(3)),
     ]),
     [first, Math.round((first + last) / 2), last].map((step, index) => svg("text", { x: x(step), y: HEIGHT - 6, "text-anchor": ["start", "middle", "end"][index] }, step.toLocaleString())),
@@ -126,11 +128,12 @@ export function chart(points) {
   );
 }
 
+/** The mean of the values around each, which neither lags nor leads. */
 function mean(values) {
-  const keep = 1 - Math.min(0.5, 8 / values.length);
-  let average = values[0];
-  return values.map((value) => {
-    average = keep * average + (1 - keep) * value;
-    return average;
+  const reach = Math.max(1, Math.round(values.length / 60));
+  return values.map((_, index) => {
+    const by = Math.min(reach, index, values.length - 1 - index);
+    const near = values.slice(index - by, index + by + 1);
+    return near.reduce((sum, value) => sum + value, 0) / near.length;
   });
 }
