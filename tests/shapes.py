@@ -3,16 +3,19 @@
 jaxtyping's import hook decorates every function and dataclass of the package. This module limits it
 to those whose annotations name an array, and to these annotations: the type checker checks all other
 types, tests pass stand-ins for them, and checking every call would double the time of the tests.
-Arrays in lists and the like are not checked, because beartype looks at one item, drawn at random.
+Whether a call is right depends on shapes and dtypes alone, so a call with those of a call before is
+looked up. Arrays in lists and the like are not checked, because beartype looks at one item, drawn at
+random.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
-from types import UnionType
+from types import FunctionType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 import jaxtyping
@@ -36,10 +39,59 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 def _where_an_array_is_named(*, typechecker: Any) -> Callable[[Any], Any]:
     """Apply ``jaxtyped`` to functions and dataclasses that name an array, and to nothing else."""
 
+    check = functools.partial(jaxtyped, typechecker=typechecker)
+
     def decorate(thing: Any) -> Any:
-        return jaxtyped(thing, typechecker=typechecker) if _names_array(thing) else thing
+        if not _names_array(thing):
+            return thing
+        by_value = not isinstance(thing, FunctionType) or "{" in str(thing.__annotations__)
+        return check(thing) if by_value else _looked_up(thing, check)
 
     return decorate
+
+
+def _looked_up(function: FunctionType, check: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Check calls with new shapes or dtypes; others are as right as those before."""
+    results: list[Any] = []
+
+    def returned(*_: Any, **__: Any) -> Any:
+        return results.pop()
+
+    given_back = FunctionType(
+        returned.__code__, function.__globals__, function.__name__, None, returned.__closure__
+    )
+    checked_call = check(function)
+    checked_result = check(functools.update_wrapper(given_back, function))
+    right: dict[Any, set[Any]] = {}
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        asked = (*map(_facts, args), *((name, _facts(value)) for name, value in kwargs.items()))
+        known = right.get(asked)
+        result = (checked_call if known is None else function)(*args, **kwargs)
+        facts = _facts(result)
+        if known is None:
+            right[asked] = {facts}
+        elif facts not in known:
+            results.append(result)
+            checked_result(*args, **kwargs)
+            known.add(facts)
+        return result
+
+    return call
+
+
+def _facts(value: Any) -> Any:
+    """What a check depends on: shape and dtype of an array, of each in a tuple, else the type."""
+    if isinstance(value, tuple):
+        return tuple(map(_facts, value))
+    kind = type(value)
+    return (kind, tuple(value.shape), value.dtype) if _is_array_type(kind) else kind
+
+
+@functools.cache
+def _is_array_type(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in ("torch", "numpy") and hasattr(kind, "shape")
 
 
 def _names_array(thing: Any) -> bool:

@@ -32,6 +32,30 @@ def test_what_is_returned_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> Non
         resized(frames, side=4)
 
 
+def test_a_call_like_one_before_is_checked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "animatediff_sums.py").write_text(
+        "from jaxtyping import Float\n"
+        "from torch import Tensor\n"
+        'def sums(frames: Float[Tensor, "f c"], *, axis: int) -> Float[Tensor, " f"]:\n'
+        "    return frames.sum(axis)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    check_shapes("animatediff_sums")
+    sums = importlib.import_module("animatediff_sums").sums
+    frames = torch.ones(2, 3)
+    for _ in range(2):
+        assert sums(frames, axis=1).tolist() == [3, 3]
+        with pytest.raises(TypeCheckError, match="return value"):
+            sums(frames, axis=0)
+        with pytest.raises(TypeCheckError, match="parameters"):
+            sums(frames[0], axis=0)
+        with pytest.raises(TypeCheckError, match="parameters"):
+            sums(frames.int(), axis=1)
+
+
 def test_fields_of_a_dataclass_agree_with_each_other() -> None:
     latents = torch.zeros(1, 4, 3, 2, 2)
     Ask(latents, torch.tensor(1), 0, WITH_PROMPT, torch.arange(3))
