@@ -38,7 +38,7 @@ STEPS, GUIDANCE = 20, 4.0
 def previewer(
     job: Job, folder: Path, prompts: Sequence[str], *, say: Callable[[str], None] | None = None
 ) -> OnSave | None:
-    """Draws each prompt into the run's folder whenever a checkpoint is saved, unless it is to stop.
+    """Return a function that draws every prompt into the run's folder when a checkpoint is saved.
 
     Stages that train the built-in world's other parts have nothing to draw with and draw nothing.
     """

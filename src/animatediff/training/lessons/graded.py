@@ -61,7 +61,7 @@ class ReadGraded:
 
 
 def graded(read: ReadClips, pattern: str | None, scales: Sequence[float]) -> ReadClips | ReadGraded:
-    """What reads the same clips with a camera that moves in proportion to each scale.
+    """Return a reader of the same clips, whose camera moves in proportion to each scale.
 
     Scale 1 alone changes nothing.
 

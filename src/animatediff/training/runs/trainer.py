@@ -35,7 +35,7 @@ _KINDS: Mapping[int, type[Exception]] = {signal.SIGINT: Cancelled, signal.SIGTER
 
 @dataclass(frozen=True)
 class StepDone:
-    """What there is to say of one optimizer step.
+    """Report of one optimizer step.
 
     Attributes:
         step: its number, from 1.
@@ -224,7 +224,7 @@ def _ignore_save(step: int, weights: dict[str, Tensor], stopping: Callable[[], b
 
 @contextmanager
 def _stop_signal() -> Generator[Callable[[], int]]:
-    """Tells which of SIGTERM and SIGINT arrived, or 0; a second one ends the process at once."""
+    """Record which of SIGTERM and SIGINT arrived, 0 for none; a second one ends the process at once."""
     received: list[int] = []
 
     def note(number: int, _frame: object) -> None:

@@ -161,7 +161,7 @@ def _continue(frozen: FrozenModel, network: nn.Module) -> None:
 
 
 def _hinted(frozen: FrozenModel) -> tuple[ReadClips, DrawHints]:
-    """What reads pictures, and what draws or reads their hints."""
+    """Return a reader of pictures, and one that draws or reads their hints."""
     options, asked = frozen.options, frozen.options.of(HintOptions)
     clips = options.of(ClipOptions)
     if asked.hints is not None:
@@ -200,7 +200,7 @@ def _hinted(frozen: FrozenModel) -> tuple[ReadClips, DrawHints]:
 
 
 def _as_stored(frozen: FrozenModel) -> bool:
-    """Whether the defaults' own pictures serve, all of them and at their size."""
+    """Whether all pictures of the defaults are used, at their own size."""
     clips = frozen.options.of(ClipOptions)
     return (
         frozen.options.defaults is not None

@@ -203,5 +203,5 @@ def read_frozen_model(options: StageOptions, *, device: torch.device | None = No
 
 
 def trainable(module: nn.Module) -> nn.Module:
-    """The module in full precision, with gradients, in training mode."""
+    """Return the module in fp32, with gradients, in training mode."""
     return module.float().requires_grad_(True).train()

@@ -16,7 +16,7 @@ from animatediff.weights.families import Betas
 
 @dataclass(frozen=True)
 class Job:
-    """A lesson and what becomes of it.
+    """A prepared stage: its lesson, and how its result is saved.
 
     Attributes:
         lesson: for the trainer.

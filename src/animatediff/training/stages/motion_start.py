@@ -41,7 +41,7 @@ class Start:
     facts: Mapping[str, str] = field(default_factory=lambda: cast(dict[str, str], {}))
 
     def save(self, path: Path, learned: Mapping[str, Tensor], *, recipe: Recipe) -> Path:
-        """Store them with what was learned, and what they are.
+        """Write the modules with the trained weights and their metadata.
 
         Raises:
             OutputError: the folder cannot be written or is full.

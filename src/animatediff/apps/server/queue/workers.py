@@ -48,7 +48,7 @@ class Workers:
             )
 
     def gone(self, name: str) -> None:
-        """Strike a worker off."""
+        """Remove a worker from the table."""
         with self.database.changing() as db:
             db.execute("DELETE FROM workers WHERE owner = ?", (name,))
 
