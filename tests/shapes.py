@@ -44,7 +44,8 @@ def _where_an_array_is_named(*, typechecker: Any) -> Callable[[Any], Any]:
     def decorate(thing: Any) -> Any:
         if not _names_array(thing):
             return thing
-        by_value = not isinstance(thing, FunctionType) or "{" in str(thing.__annotations__)
+        hints = str(list(getattr(thing, "__annotations__", {}).values()))
+        by_value = not isinstance(thing, FunctionType) or "{" in hints
         return check(thing) if by_value else _looked_up(thing, check)
 
     return decorate
