@@ -54,28 +54,33 @@ def _where_an_array_is_named(*, typechecker: Any) -> Callable[[Any], Any]:
 def _looked_up(function: FunctionType, check: Callable[[Any], Any]) -> Callable[..., Any]:
     """Check calls with new shapes or dtypes; others are as right as those before."""
     results: list[Any] = []
+    right: dict[Any, set[Any]] = {}
 
     def returned(*_: Any, **__: Any) -> Any:
         return results.pop()
 
-    given_back = FunctionType(
-        returned.__code__, function.__globals__, function.__name__, None, returned.__closure__
-    )
-    checked_call = check(function)
-    checked_result = check(functools.update_wrapper(given_back, function))
-    right: dict[Any, set[Any]] = {}
+    @functools.cache
+    def checked_call() -> Callable[..., Any]:
+        return check(function)
+
+    @functools.cache
+    def checked_result() -> Callable[..., Any]:
+        """A function that returns what was put into ``results``, with the same annotations."""
+        code, closure = returned.__code__, returned.__closure__
+        plain = FunctionType(code, function.__globals__, function.__name__, None, closure)
+        return check(functools.update_wrapper(plain, function))
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         asked = (*map(_facts, args), *((name, _facts(value)) for name, value in kwargs.items()))
         known = right.get(asked)
-        result = (checked_call if known is None else function)(*args, **kwargs)
+        result = (checked_call() if known is None else function)(*args, **kwargs)
         facts = _facts(result)
         if known is None:
             right[asked] = {facts}
         elif facts not in known:
             results.append(result)
-            checked_result(*args, **kwargs)
+            checked_result()(*args, **kwargs)
             known.add(facts)
         return result
 
