@@ -77,6 +77,28 @@ def test_a_script_for_the_openai_style_api_works_unchanged(
     assert found["gone"] == [404, "invalid_request_error"]
 
 
+def test_a_list_is_paged_from_either_end(tmp_path: Path) -> None:
+    with Served(tmp_path / "videos", devices=()) as running:
+        body = {"prompt": "a fox"}
+        made = [running.client.post("/v1/videos", json=body).json()["id"] for _ in range(5)]
+        for order, wanted in (("asc", made), ("desc", made[::-1])):
+            seen: list[str] = []
+            more, after = True, ""
+            while more:
+                query = {"order": order, "limit": "2", **({"after": after} if after else {})}
+                page = running.client.get("/v1/videos", params=query).json()
+                seen += [each["id"] for each in page["data"]]
+                more, after = page["has_more"], page["last_id"]
+            assert seen == wanted
+
+
+def test_an_address_that_is_not_there_is_an_error_for_their_clients_too(served: Served) -> None:
+    for method, path in (("POST", "/v1/videos/x/remix"), ("GET", "/v1/videos?limit=many")):
+        error = served.client.request(method, path).json()["error"]
+        assert error["message"]
+        assert error["type"] == "invalid_request_error"
+
+
 def test_openai_fields_size_and_seconds(served: Served) -> None:
     body = {"model": "emoji", "prompt": "a fox", "seconds": "4", "size": "128x96", "seed": 5}
     video = served.client.post("/v1/videos", json=body).json()

@@ -89,15 +89,16 @@ def create_app(service: Service, *, background: Sequence[Background] = ()) -> AS
             allowed = _allowed(app, request)
             status = 405 if allowed else status
             headers |= {"Allow": ", ".join(allowed or ["GET", "HEAD"])} if status == 405 else {}
-        return problem(Refused(status, _sentence(status), headers=headers))
+        return problem(Refused(status, _sentence(status), headers=headers), path=request.url.path)
 
     @app.exception_handler(RequestValidationError)
-    async def refused_by_type(_: Request, error: RequestValidationError) -> Response:
+    async def refused_by_type(request: Request, error: RequestValidationError) -> Response:
         errors = [
             FieldError(".".join(str(part) for part in each["loc"][1:]), f"{each['msg']}.")
             for each in error.errors()
         ]
-        return problem(Refused(422, "A value in the address cannot be used.", errors=errors))
+        refused = Refused(422, "A value in the address cannot be used.", errors=errors)
+        return problem(refused, path=request.url.path)
 
     @app.exception_handler(Refused)
     @app.exception_handler(Full)

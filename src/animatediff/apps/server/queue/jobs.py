@@ -156,18 +156,21 @@ class JobQueue:
         *,
         states: Sequence[str] = (),
         source: str = "",
-        before: str = "",
+        past: str = "",
         limit: int = 50,
         in_order: bool = False,
+        oldest_first: bool = False,
     ) -> list[Job]:
         """Jobs, the newest first, or the waiting ones in the order in which they will run.
 
         Args:
             states: only those in these states.
             source: only those that came by this API.
-            before: only those older than this id.
+            past: only those that come after this id in the list: older ones, or newer ones with
+                ``oldest_first``.
             limit: at most so many.
             in_order: the waiting ones, the next first.
+            oldest_first: the oldest first.
         """
         conditions, values = ["1"], list[Any]()
         if in_order:
@@ -178,10 +181,12 @@ class JobQueue:
         if source:
             conditions.append("source = ?")
             values.append(source)
-        if before:
-            conditions.append("id < ?")
-            values.append(before)
-        order = "priority DESC, place" if in_order else "id DESC"
+        if past:
+            conditions.append("id > ?" if oldest_first else "id < ?")
+            values.append(past)
+        order = "id" if oldest_first else "id DESC"
+        if in_order:
+            order = "priority DESC, place"
         with self.database.reading() as db:
             rows = db.execute(
                 f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?",  # noqa: S608 - no text of a client

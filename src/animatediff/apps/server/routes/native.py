@@ -87,7 +87,7 @@ def native_routes(service: Service) -> APIRouter:
             raise _bad("before", "before is the id of a job.")
         if order not in ("", "queue"):
             raise _bad("order", "order is queue, or left out.")
-        found = queue.jobs(states=states, before=before, limit=limit, in_order=order == "queue")
+        found = queue.jobs(states=states, past=before, limit=limit, in_order=order == "queue")
         more = len(found) == limit and order != "queue"
         return JSONResponse(
             {

@@ -114,9 +114,7 @@ def videos_routes(service: Service) -> APIRouter:
         """List videos."""
         if not 1 <= limit <= 100 or order not in ("desc", "asc"):
             raise Refused(422, "limit is 1 to 100, and order is desc or asc.")
-        found = queue.jobs(source=SOURCE, before=after, limit=limit)
-        if order == "asc":
-            found.reverse()
+        found = queue.jobs(source=SOURCE, past=after, limit=limit, oldest_first=order == "asc")
         return {
             "object": "list",
             "data": [video_as_json(job) for job in found],
