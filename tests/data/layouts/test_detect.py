@@ -16,6 +16,7 @@ from tests.cases import (
     folders_with_links,
     sd_scripts_settings,
     table_with_a_bad_quote,
+    tables_of_spreadsheets,
     unlisted_suffixes,
 )
 
@@ -413,3 +414,12 @@ def test_one_bad_quote_costs_one_row_and_is_told_by_its_line(clips: Path) -> Non
     for row, (line, words) in zip(listing.broken, table_with_a_bad_quote.BAD.items(), strict=True):
         assert row.reason.startswith(f"metadata.csv line {line} ")
         assert words in row.reason
+
+
+@pytest.mark.parametrize("seen", tables_of_spreadsheets.TABLES)
+def test_captions_are_found_however_a_table_was_saved(seen: str, clips: Path) -> None:
+    name, content = tables_of_spreadsheets.TABLES[seen]
+    (clips / name).write_text(content, encoding="utf-8", newline="")
+    listing = list_clips(clips)
+    assert [entry.caption for entry in listing.entries] == [tables_of_spreadsheets.CAPTION]
+    assert not listing.broken

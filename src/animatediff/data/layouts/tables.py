@@ -25,6 +25,10 @@ from animatediff.data.layouts.listing import (
 from animatediff.errors import FileError, InputError, reason_of
 
 
+_READ = frozenset(("file_name", "videoid", "name", "page_dir", "start", "end", *CAPTION_COLUMNS))
+"""Columns that mean something."""
+
+
 def read_metadata(source: Path, rows: Rows) -> None:
     """Read ``file_name`` and ``text``, as in Hugging Face's VideoFolder: CSV, JSON lines, Parquet."""
     readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
@@ -136,7 +140,13 @@ def _head(path: Path, records: Iterator[tuple[int, list[str] | csv.Error]]) -> l
         raise FileError(f"{path} line 1 is not the head of a table ({columns}).")
     if any(map(_is_no_text, columns)):
         raise FileError(f"{path} is not a table in UTF-8.")
-    return [column.strip() for column in columns]
+    return [_column(column) for column in columns]
+
+
+def _column(name: str) -> str:
+    """Return a column's name without blanks, and in lower case if it is then one that is read."""
+    name = name.strip()
+    return name.lower() if name.lower() in _READ else name
 
 
 def _csv_rows(path: Path, rows: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -170,11 +180,18 @@ def _csv_rows(path: Path, rows: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
 def _csv_records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | csv.Error]]:
     """Yield the number of each record's last line, and its fields or the error.
 
+    Fields are separated by what separates the names in the first line: a comma, or the semicolon or
+    tab of a spreadsheet. Blanks before a field do not count.
+
     After an error, reading continues with the second line of that record: otherwise a quotation mark
     that is never closed would swallow the rest of the table.
     """
     source = iter(lines)
-    waiting: deque[str] = deque()
+    first = next(source, None)
+    if first is None:
+        return
+    separator = next((mark for mark in ",;\t" if mark in first), ",")
+    waiting: deque[str] = deque([first])
     number = 0  # of the last line of the record before
     while True:
         taken: list[str] = []
@@ -187,7 +204,7 @@ def _csv_records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | csv.Er
                 taken.append(line)
                 yield line
 
-        reader = csv.reader(feed(), strict=True)
+        reader = csv.reader(feed(), strict=True, delimiter=separator, skipinitialspace=True)
         try:
             for row in reader:
                 number += len(taken)
@@ -217,7 +234,7 @@ def _jsonl_rows(path: Path, rows: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
             except FileError as error:
                 rows.broken.append(BrokenRow(where, str(error)))
                 continue
-            yield where, row
+            yield where, {_column(str(name)): value for name, value in row.items()}
 
 
 def _parquet_rows(path: Path, _: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -230,13 +247,14 @@ def _parquet_rows(path: Path, _: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
         ) from None
     try:
         table: Any = parquet.ParquetFile(path)
-        columns = table.schema_arrow.names
+        columns = [_column(name) for name in table.schema_arrow.names]
         if "file_name" not in columns:
             raise FileError(f"{path} has no column file_name.")
         numbers = itertools.count(1)
         for batch in table.iter_batches():
             for row in batch.to_pylist():
-                yield f"{path.name} row {next(numbers)}", row
+                named = dict(zip(columns, row.values(), strict=True))
+                yield f"{path.name} row {next(numbers)}", named
     except (OSError, ValueError) as error:  # includes pyarrow's own errors
         if isinstance(error, FileError):
             raise
