@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import pytest
 from tyro.conf import Positional, UseAppendAction, arg
 
+from animatediff.apps.cli import main
 from animatediff.apps.options.parsing import optional, parse
 from animatediff.errors import InputError
 
@@ -69,3 +70,28 @@ def test_help_goes_to_the_output_stream_with_code_zero(capsys):
         options("--help")
     assert stop.value.code == 0
     assert "--steps N" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("--lr", "--learning-rate X"),
+        ("--max_train_steps", "--steps N"),
+        ("--network_dim", "--rank N"),
+        ("--train_data_dir", "--data DATA"),
+        ("--resolution", "--size N"),
+        ("--output_dir", "--output FILE"),
+        ("--pretrained_model_name_or_path", "--model NAME"),
+        ("--mixed_precision", "--precision"),
+        ("--train_batch_size", "--batch-size N"),
+        ("--lr_warmup_steps", "--warmup"),
+        ("--gradient_checkpointing", "--checkpointing"),
+        ("--instance_prompt", "--caption TEXT"),
+    ],
+)
+def test_the_names_of_other_trainers_lead_to_the_right_option(
+    theirs: str, ours: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--resolution`` was said to be ``--precision``."""
+    assert main(["train", "motion-lora", theirs, "3"]) == 2
+    assert f"train has no option {theirs}; use {ours}" in capsys.readouterr().err

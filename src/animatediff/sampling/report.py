@@ -12,7 +12,7 @@ from animatediff.sampling.loaded.loading import Loaded
 from animatediff.sampling.metadata import Report, versions
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import Settled
-from animatediff.sampling.text.learned_words import unused_words
+from animatediff.sampling.text.learned_words import unknown_words, unused_words
 from animatediff.sampling.text.prompt_syntax import take_loras
 from animatediff.weights.families import Family
 from animatediff.weights.finding.builtin import resolve
@@ -99,9 +99,10 @@ def _notes_on_words(settled: Settled, words: Sequence[Word]) -> list[str]:
     request = settled.request
     texts = [request.prompt, *request.prompts.values(), *request.regions]
     negative = " ".join([request.negative_prompt, *request.negative_prompts.values()])
+    unknown = unknown_words(words, texts=[*texts, negative])
     if settled.is_guided:
-        return unused_words(words, texts=[*texts, negative], negative="")
-    return unused_words(words, texts=texts, negative=negative)
+        return [*unknown, *unused_words(words, texts=[*texts, negative], negative="")]
+    return [*unknown, *unused_words(words, texts=texts, negative=negative)]
 
 
 def _notes_on_size(settled: Settled) -> list[str]:

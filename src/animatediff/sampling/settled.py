@@ -26,6 +26,7 @@ from animatediff.sampling.request import AnimationRequest, check_request
 from animatediff.sampling.steps.sampler_kinds import SAMPLERS, SamplerKind
 from animatediff.sampling.steps.sampler_names import SchedulerName
 from animatediff.sampling.steps.schedulers import first_step
+from animatediff.sampling.text.typed_motion_loras import with_typed_motion_loras
 from animatediff.sampling.text.wildcards import resolve_wildcards
 from animatediff.sampling.video_to_video.options import STRENGTH
 from animatediff.sampling.video_to_video.source import Source
@@ -151,6 +152,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         InputError: a value cannot be used, or the request is for another model or precision.
     """
     check_request(request)
+    request = with_typed_motion_loras(request)
     family, unit = model.family, model.pixels_per_latent
     if source is not None:
         request = _like(request, source, side=model.side)

@@ -27,6 +27,12 @@ class Recipe:
             least=1,
             common=True,
             unset="the stage's own",
+            foreign=(
+                "max-train-steps",
+                "max-steps",
+                "num-steps",
+                "iterations",
+            ),
         ),
     ]
     batch_size: Annotated[
@@ -37,6 +43,11 @@ class Recipe:
             least=1,
             common=True,
             unset="the stage's own",
+            foreign=(
+                "train-batch-size",
+                "bs",
+                "batch",
+            ),
         ),
     ]
     learning_rate: Annotated[
@@ -46,10 +57,20 @@ class Recipe:
             group="Training",
             common=True,
             unset="the stage's own",
+            foreign=(
+                "lr",
+                "unet-lr",
+            ),
         ),
     ]
     accumulate: Annotated[
-        int, Option("Backward passes in one optimizer step.", group="Training", least=1)
+        int,
+        Option(
+            "Backward passes in one optimizer step.",
+            group="Training",
+            least=1,
+            foreign=("gradient-accumulation-steps",),
+        ),
     ] = 1
     warmup: Annotated[
         int,
@@ -57,6 +78,10 @@ class Recipe:
             "Steps of linear warm-up; a tenth of --steps where that is below --warmup.",
             group="Training",
             least=0,
+            foreign=(
+                "lr-warmup-steps",
+                "warmup-steps",
+            ),
         ),
     ] = 100
     schedule: Annotated[
@@ -64,6 +89,10 @@ class Recipe:
         Option(
             "Learning rate after the warm-up: constant, or cosine down to a twentieth.",
             group="Training",
+            foreign=(
+                "lr-scheduler",
+                "scheduler",
+            ),
         ),
     ] = "cosine"
     weight_decay: Annotated[float, Option("Decoupled weight decay.", group="Training", least=0)] = (
@@ -91,12 +120,26 @@ class Recipe:
             "Precision of the forward pass.",
             group="Machine",
             unset="bf16 where the device computes in it, else fp32",
+            foreign=(
+                "mixed-precision",
+                "fp16",
+                "bf16",
+            ),
         ),
     ] = "bf16"
     seed: Annotated[int, Option("Seed of everything that is drawn.", group="Training")] = 0
     save_every: Annotated[
         int,
-        Option("Steps between checkpoints, each with validation clips.", group="Output", least=1),
+        Option(
+            "Steps between checkpoints, each with validation clips.",
+            group="Output",
+            least=1,
+            foreign=(
+                "save-every-n-steps",
+                "checkpointing-steps",
+                "save-steps",
+            ),
+        ),
     ] = 200
     log_every: Annotated[
         int, Option("Steps between lines of metrics.jsonl.", group="Output", least=1)
@@ -104,7 +147,12 @@ class Recipe:
     optimizer: Annotated[
         OptimizerName,
         Option(
-            "AdamW, or Muon for weight matrices and AdamW for all other weights.", group="Training"
+            "AdamW, or Muon for weight matrices and AdamW for all other weights.",
+            group="Training",
+            foreign=(
+                "optimizer-type",
+                "use-8bit-adam",
+            ),
         ),
     ] = "adamw"
     num_workers: Annotated[

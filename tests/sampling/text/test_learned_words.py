@@ -72,3 +72,14 @@ def test_a_word_that_no_prompt_names_is_reported(
     assert any("only in the negative prompt, which a guidance of 1" in note for note in notes)
     used = replace(loaded, prompt="easynegative")
     assert not any("easynegative" in note for note in animator.animate(used).report.notes)
+
+
+def test_a_marked_word_that_is_nowhere_is_reported(
+    models: Path, request_of: AnimationRequest
+) -> None:
+    """ComfyUI's ``embedding:name`` was read as plain text, silently."""
+    named = replace(request_of, prompt="a fox, (embedding:nothere:1.2), embedding:EasyNegative")
+    notes = Animator.for_request(named).animate(named).report.notes
+    said = [note for note in notes if "read as plain text" in note]
+    assert len(said) == 1
+    assert said[0].startswith("The prompt's embedding:nothere is read as plain text")

@@ -87,7 +87,14 @@ class TrainOptions:
     validate: Annotated[
         tuple[str, ...],
         Option(
-            "Prompt to draw at every checkpoint, at a fixed seed.", group="Output", metavar="PROMPT"
+            "Prompt to draw at every checkpoint, at a fixed seed.",
+            group="Output",
+            metavar="PROMPT",
+            foreign=(
+                "validation-prompt",
+                "validation-prompts",
+                "sample-prompts",
+            ),
         ),
     ] = ()
     config: Annotated[

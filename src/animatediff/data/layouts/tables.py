@@ -24,7 +24,6 @@ from animatediff.data.layouts.listing import (
 )
 from animatediff.errors import FileError, InputError, reason_of
 
-
 _READ = frozenset(("file_name", "videoid", "name", "page_dir", "start", "end", *CAPTION_COLUMNS))
 """Columns that mean something."""
 

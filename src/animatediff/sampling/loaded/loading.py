@@ -22,6 +22,7 @@ from animatediff.sampling.loaded.motion_choice import check_motion
 from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.text.learned_words import named_in_folders, read_named
+from animatediff.sampling.text.typed_motion_loras import with_typed_motion_loras
 from animatediff.weights.families import Betas, Family, Numerics
 from animatediff.weights.finding.builtin import resolve, resolve_model, resolve_motion
 from animatediff.weights.image_model.base_model import BaseModel, plan_base_model
@@ -54,6 +55,7 @@ class Loaded:
     @classmethod
     def of(cls, request: AnimationRequest) -> Loaded:
         """Return the files of a request."""
+        request = with_typed_motion_loras(request)
         how = {"family": request.family, "numerics": request.numerics or "faithful"}
         values = {role.field: _value(role, getattr(request, role.field)) for role in _KEPT}
         names = {role.field: _names(role, values[role.field]) for role in _KEPT}

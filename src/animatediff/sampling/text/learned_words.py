@@ -22,6 +22,9 @@ from animatediff.weights.textual_inversion import (
     word_pattern,
 )
 
+_MARKED = re.compile(r"(?<!\w)embedding:([^\s,()\[\]:|<>]+)", re.IGNORECASE)
+"""A textual inversion as ComfyUI's users name it."""
+
 
 def named_in_folders(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the names of textual inversions in the model folders that any text contains."""
@@ -60,6 +63,19 @@ def read_named(names: Sequence[str], *, base: BaseModel) -> tuple[list[Embedding
         else:
             files.append(file)
     return files, notes
+
+
+def unknown_words(words: Sequence[Word], *, texts: Sequence[str]) -> list[str]:
+    """Return a note on each ``embedding:name`` in a text that is no loaded word."""
+    known = tuple(word.name.lower() for word in words)
+    named = dict.fromkeys(name for text in texts for name in _MARKED.findall(text))
+    return [
+        f"The prompt's embedding:{name:.80} is read as plain text: there is no textual inversion of "
+        "that name; give its file to --embedding, or put it into a model folder."
+        for name in named
+        # Names may contain blanks, at which the pattern ends.
+        if not any(word.startswith(name.lower()) for word in known)
+    ]
 
 
 def unused_words(words: Sequence[Word], *, texts: Sequence[str], negative: str) -> list[str]:

@@ -8,7 +8,7 @@ recursion, so that no prompt takes more than linear time or runs out of stack.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -189,6 +189,15 @@ def take_loras(prompt: str) -> tuple[str, tuple[str, ...]]:
             )
         found.append(f"{name.strip()}:{scale}")
     return (_LORA.sub("", prompt) if found else prompt), tuple(found)
+
+
+def without_loras(prompt: str, names: Container[str]) -> str:
+    """A prompt without the ``<lora:name:0.8>`` of these names."""
+
+    def left(match: re.Match[str]) -> str:
+        return "" if match[1].partition(":")[0].strip() in names else match[0]
+
+    return _LORA.sub(left, prompt)
 
 
 def parts_of(prompt: str) -> list[tuple[str, float]]:

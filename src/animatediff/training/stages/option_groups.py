@@ -30,6 +30,13 @@ class OutputOptions:
             aliases=("-o",),
             common=True,
             unset="its place in the folder --work",
+            foreign=(
+                "output-dir",
+                "output-name",
+                "save-path",
+                "outdir",
+                "out",
+            ),
         ),
     ] = None
 
@@ -46,6 +53,13 @@ class ImageModelOptions:
             metavar="NAME",
             common=True,
             unset="the one in the folder --work",
+            foreign=(
+                "pretrained-model-name-or-path",
+                "pretrained-model-path",
+                "ckpt",
+                "checkpoint",
+                "base-model",
+            ),
         ),
     ] = None
     size: Annotated[
@@ -57,6 +71,13 @@ class ImageModelOptions:
             least=8,
             most=8192,
             unset="the model's own",
+            foreign=(
+                "resolution",
+                "sample-size",
+                "width",
+                "height",
+                "image-size",
+            ),
         ),
     ] = None
     checkpointing: Annotated[
@@ -64,6 +85,10 @@ class ImageModelOptions:
         Option(
             "Recompute all activations in the backward pass: slower, in less memory.",
             group="Machine",
+            foreign=(
+                "gradient-checkpointing",
+                "enable-gradient-checkpointing",
+            ),
         ),
     ] = False
 
@@ -97,6 +122,17 @@ class ClipOptions:
             metavar="DATA",
             common=True,
             unset="the built-in world's",
+            foreign=(
+                "train-data-dir",
+                "train-data",
+                "instance-data-dir",
+                "dataset",
+                "dataset-config",
+                "dataset-name",
+                "csv-path",
+                "video-folder",
+                "data-dir",
+            ),
         ),
     ] = None
     layout: Annotated[
@@ -162,7 +198,11 @@ class ClipOptions:
     ] = False
     caption: Annotated[
         str | None,
-        Option("One caption for all clips, such as 'a photo of sks dog'.", group="Data"),
+        Option(
+            "One caption for all clips, such as 'a photo of sks dog'.",
+            group="Data",
+            foreign=("instance-prompt",),
+        ),
     ] = None
 
 
@@ -177,6 +217,10 @@ class LossOptions:
             group="Loss",
             least=0,
             most=1,
+            foreign=(
+                "cfg-random-null-text-ratio",
+                "caption-dropout-rate",
+            ),
         ),
     ] = 0.1
     min_snr: Annotated[
@@ -187,6 +231,10 @@ class LossOptions:
             metavar="GAMMA",
             least=0,
             unset="the plain mean square of the paper",
+            foreign=(
+                "min-snr-gamma",
+                "snr-gamma",
+            ),
         ),
     ] = None
     noise_offset: Annotated[
@@ -224,7 +272,19 @@ class MotionModuleOptions:
         ),
     ] = None
     frames: Annotated[
-        int, Option("Frames in a training clip.", group="Data", least=1, common=True)
+        int,
+        Option(
+            "Frames in a training clip.",
+            group="Data",
+            least=1,
+            common=True,
+            foreign=(
+                "sample-n-frames",
+                "num-frames",
+                "n-frames",
+                "video-length",
+            ),
+        ),
     ] = 16
     debias: Annotated[
         float,
@@ -303,6 +363,12 @@ class LowRankOptions:
             least=1,
             common=True,
             unset="128 for a domain adapter, 64 for a MotionLoRA, 16 otherwise",
+            foreign=(
+                "network-dim",
+                "lora-rank",
+                "network-rank",
+                "dim",
+            ),
         ),
     ] = None
 
@@ -355,11 +421,27 @@ class InversionOptions:
     """The word that textual inversion trains."""
 
     word: Annotated[
-        str | None, Option("New word of a textual inversion, such as <my-dog>.", group="Data")
+        str | None,
+        Option(
+            "New word of a textual inversion, such as <my-dog>.",
+            group="Data",
+            foreign=(
+                "placeholder-token",
+                "token-string",
+            ),
+        ),
     ] = None
-    like: Annotated[str | None, Option("Known word that the new one starts as.", group="Data")] = (
-        None
-    )
+    like: Annotated[
+        str | None,
+        Option(
+            "Known word that the new one starts as.",
+            group="Data",
+            foreign=(
+                "initializer-token",
+                "init-word",
+            ),
+        ),
+    ] = None
     words: Annotated[int, Option("Number of vectors of the new word.", group="Model", least=1)] = 1
 
 
@@ -373,12 +455,28 @@ class DreamBoothOptions:
             "Pictures of the class in general, for prior preservation.",
             group="Data",
             metavar="FOLDER",
+            foreign=(
+                "class-data-dir",
+                "reg-data-dir",
+            ),
         ),
     ] = None
     class_caption: Annotated[
-        str | None, Option("Their caption, such as 'a photo of a dog'.", group="Data")
+        str | None,
+        Option(
+            "Their caption, such as 'a photo of a dog'.",
+            group="Data",
+            foreign=("class-prompt",),
+        ),
     ] = None
-    prior: Annotated[float, Option("Weight of prior preservation.", group="Loss")] = 1.0
+    prior: Annotated[
+        float,
+        Option(
+            "Weight of prior preservation.",
+            group="Loss",
+            foreign=("prior-loss-weight",),
+        ),
+    ] = 1.0
 
 
 @dataclass(frozen=True)

@@ -173,9 +173,11 @@ def _check_weights(role: RoleName, path: Path) -> None:
     """Raise before anything is loaded if a file is none of weights by its first bytes."""
     try:
         with path.open("rb") as file:
-            foreign = foreign_file(file.read(START))
+            start = file.read(START)
     except OSError as error:
         raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
+    # An empty file is still where its name says; who reads it says so.
+    foreign = foreign_file(start) if start else None
     if foreign is not None:
         from animatediff.weights.inspection.kinds import KINDS
 
@@ -215,6 +217,16 @@ def _installed(kind: RoleName, name: str) -> Path:
     return path
 
 
+def _of_another_role(role: RoleName, name: str) -> RoleName | None:
+    """Return the first other role that has a file of exactly this name."""
+    for other in ROLES.values():
+        if other.name != role and other.option:
+            built_in = (listed.name for listed in list_models() if listed.kind == other.name)
+            if name in (*built_in, *(found.name for found in list_found(other.name))):
+                return other.name
+    return None
+
+
 def _unknown(role: RoleName, name: str) -> InputError:
     built_in = [listed.name for listed in list_models() if listed.kind == role]
     own = [found.name for found in list_found(role)]
@@ -222,6 +234,12 @@ def _unknown(role: RoleName, name: str) -> InputError:
     otherwise = "a .safetensors file" + (
         " or a diffusers folder" if ROLES[role].may_be_folder else ""
     )
+    elsewhere = _of_another_role(role, name)
+    if elsewhere:
+        option = ROLES[elsewhere].option
+        return InputError(
+            f"There is no {role} {name!r:.80}, but a {elsewhere} of that name; give it to {option}."
+        )
     close = nearest(name, [*built_in, *own, *published])
     if close:
         return InputError(f"There is no {role} {name!r:.80}; did you mean {close}?")
