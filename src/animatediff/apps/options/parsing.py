@@ -161,5 +161,6 @@ def _box_to_sentence(box: str, command: str) -> str:
         r"invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*?),?\)", sentence
     )
     if bad:
-        return f"{bad[2]} cannot be {bad[1]}; it is one of {bad[3]}."
+        listed = ", ".join(word for word in bad[3].split(", ") if word != "'None'")
+        return f"{bad[2]} cannot be {bad[1]}; it is one of {listed}."
     return sentence or f"The options are invalid; see animatediff {command} --help."
