@@ -70,9 +70,9 @@ def seams(animator: Animator, prompts: tuple[str, ...], *, lengths: tuple[int, .
     """Warp error at the borders of windows over that elsewhere, and the largest jump."""
     rows: list[dict[str, Any]] = []
     for number, prompt in enumerate(prompts):
-        short = animator.animate(prompt, seed=number).frames
+        short = animator.animate(prompt, seed=number, upscale=1).frames
         for length in lengths:
-            animation = animator.animate(prompt, seed=number, num_frames=length)
+            animation = animator.animate(prompt, seed=number, num_frames=length, upscale=1)
             plan = settle(animation.request, animator.model).windows
             errors = np.array([warp_error(animation.frames[i : i + 2]) for i in range(length - 1)])
             at = sorted(borders_of(plan))
@@ -106,7 +106,7 @@ def loops(animator: Animator, prompts: tuple[str, ...]) -> Any:
     """The change from last to first frame over the median between neighbours."""
     rows: list[dict[str, Any]] = []
     for number, prompt in enumerate(prompts):
-        frames = animator.animate(prompt, seed=number, loop=True).frames
+        frames = animator.animate(prompt, seed=number, loop=True, upscale=1).frames
         closing = float(np.abs(frames[0].astype(np.int16) - frames[-1]).mean())
         ratio = closing / float(np.median(changes(frames)))
         rows.append({"prompt": prompt, "closing over median": ratio})
@@ -147,12 +147,14 @@ def cost(lengths: tuple[int, ...], *, steps: int) -> Any:
 def one(length: int, *, steps: int) -> Any:
     """Draw one animation in this process and count."""
     animator = _animator()
-    animator.animate("a fox", num_frames=16, steps=1)
+    animator.animate("a fox", num_frames=16, steps=1, upscale=1)
     started = time.process_time()
-    animator.animate("a fox", num_frames=length, steps=steps)
+    animator.animate("a fox", num_frames=length, steps=steps, upscale=1)
     seconds = time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    request = animator.resolved(AnimationRequest("a fox", num_frames=length, steps=steps))
+    request = animator.resolved(
+        AnimationRequest("a fox", num_frames=length, steps=steps, upscale=1)
+    )
     windows = len(settle(request, animator.model).windows.at(0))
     return {
         "frames": length,

@@ -73,3 +73,34 @@ def test_an_enlargement_without_any_network_says_what_to_give(
     animator = Animator.load(str(tiny_world), motion=str(tiny_motion))
     with pytest.raises(InputError, match="needs --upscaler FILE"):
         animator.resolved(AnimationRequest("a fox", upscale=2))
+
+
+def test_the_built_in_model_is_enlarged_to_512_pixels_unless_a_size_is_asked() -> None:
+    animator = Animator.load("emoji")
+    enlarged = {
+        "nothing": animator.resolved(AnimationRequest("a fox")),
+        "factor": animator.resolved(AnimationRequest("a fox", upscale=1)),
+        "width": animator.resolved(AnimationRequest("a fox", width=128)),
+        "hires": animator.resolved(AnimationRequest("a fox", hires=2)),
+        "twice": animator.resolved(AnimationRequest("a fox", upscale=2, width=64)),
+    }
+    assert {why: (r.upscale, r.upscaler) for why, r in enlarged.items()} == {
+        "nothing": (4, "emoji"),
+        "factor": (1, ""),
+        "width": (1, ""),
+        "hires": (1, ""),
+        "twice": (2, "emoji"),
+    }
+
+
+def test_other_models_are_not_enlarged_unasked(tiny_world: Path, tiny_motion: Path) -> None:
+    animator = Animator.load(str(tiny_world), motion=str(tiny_motion))
+    assert animator.resolved(AnimationRequest("a fox")).upscale == 1
+
+
+def test_an_installation_without_the_upscaler_draws_128_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    animator = Animator.load("emoji")
+    monkeypatch.setattr("animatediff.sampling.finish_choice.own_upscaler", lambda model: "")
+    assert animator.resolved(AnimationRequest("a fox")).upscale == 1

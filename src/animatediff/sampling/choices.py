@@ -86,6 +86,7 @@ class Choices(Files, total=False):
     perturbed_attention: float
     free_u: FreeUName
     motion_guidance: float | None
+    from_still: float | None
     motion_scale: Sequence[str]
     motion_effect: Sequence[str]
     motion_scale_mask: str

@@ -10,8 +10,9 @@ from animatediff.finishing.finish import Finish
 from animatediff.sampling.options.output import MAX_UPSCALED_SIDE
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video.containers import MAX_PIXELS
-from animatediff.weights.finding.builtin import default_upscaler, resolve
+from animatediff.weights.finding.builtin import default_upscaler, own_upscaler, resolve
 from animatediff.weights.inspect import check_kind, inspect
+from animatediff.weights.roles import ROLES
 
 BUILT_IN = "emoji"
 """The built-in upscaler."""
@@ -36,13 +37,19 @@ def check_networks(request: AnimationRequest) -> None:
                 check_kind(found, role)
 
 
-def with_finish(request: AnimationRequest, *, width: int, height: int) -> AnimationRequest:
+def with_finish(
+    request: AnimationRequest, *, width: int, height: int, sized: bool
+) -> AnimationRequest:
     """The request with its enlargement chosen.
+
+    What the built-in model draws is enlarged by its own upscaler unless the request says something
+    of size: 128 pixels become 512.
 
     Args:
         request: a valid request.
         width: of the frames that are drawn.
         height: of the frames that are drawn.
+        sized: whether the request gave a width or a height.
 
     Raises:
         InputError: a network is missing, or the frames would become too large.
@@ -54,8 +61,10 @@ def with_finish(request: AnimationRequest, *, width: int, height: int) -> Animat
             "--interpolator needs --interpolate N, which says how many times the frame rate."
         )
     factor, name = request.upscale, request.upscaler
-    if factor is None and request.hires != 1:
+    if factor is None and (request.hires != 1 or (sized and not name)):
         factor = 1
+    if factor is None and not name:
+        name = own_upscaler(request.model or ROLES["model"].default)
     if factor is None and name:
         from animatediff.weights.upscalers import read_upscaler
 

@@ -14,6 +14,7 @@ from animatediff.sampling.attached import Attached, attached
 from animatediff.sampling.control.build import sparse_pictures
 from animatediff.sampling.control.colours import like_their_pictures
 from animatediff.sampling.finish_choice import finish_of
+from animatediff.sampling.from_still import latents_of_still
 from animatediff.sampling.loaded.loading import Parts
 from animatediff.sampling.loaded.memory import memory_named
 from animatediff.sampling.prediction import prediction_of
@@ -74,13 +75,15 @@ def _made(
         arounds=[*added.inner, added.weights.around, partial(over_windows, plan=settled.windows)],
     )
     clock.append(time.perf_counter())
+    still = latents_of_still(settled, parts, texts=texts, attached=added, watch=watch)
+    begun = (each for each in (still, beginning.latents, moved.latents) if each is not None)
     latents = draw_latents(
         settled,
         base=base,
         family=parts.family,
         predict_noise=predict_noise,
         watch=watch,
-        init=moved.latents if source is None else beginning.latents,
+        init=next(begun, None),
         unguided=beginning.unguided,
     )
     if settled.request.hires != 1:

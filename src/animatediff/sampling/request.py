@@ -97,6 +97,7 @@ from animatediff.sampling.options.guidance import (
 )
 from animatediff.sampling.options.hires import Hires, HiresMethod, HiresStrength
 from animatediff.sampling.options.motion import (
+    FromStill,
     MotionEffect,
     MotionEffectMask,
     MotionScale,
@@ -227,6 +228,7 @@ class AnimationRequest:
     perturbed_attention: PerturbedAttention = 0.0
     free_u: FreeU = "off"
     motion_guidance: MotionGuidance = None
+    from_still: FromStill = None
     motion_scale: MotionScale = ()
     motion_effect: MotionEffect = ()
     motion_scale_mask: MotionScaleMask = ""
@@ -447,8 +449,9 @@ class AnimationRequest:
             raise InputError(
                 f"The stored request has version {schema!r:.40}, and this program reads {SCHEMA}."
             )
-        # Requests from before frames could be enlarged were not.
+        # Requests from before there was a choice were not enlarged, and began from noise.
         fields.setdefault("upscale", 1)
+        fields.setdefault("from_still", 1.0)
         return from_table(fields, cls, source="The stored request").validated()
 
 

@@ -26,6 +26,7 @@ from animatediff.sampling.request import AnimationRequest, check_request
 from animatediff.sampling.steps.sampler_kinds import SAMPLERS, SamplerKind
 from animatediff.sampling.steps.sampler_names import SchedulerName
 from animatediff.sampling.steps.schedulers import first_step
+from animatediff.sampling.still_choice import chosen_from_still
 from animatediff.sampling.text.typed_motion_loras import with_typed_motion_loras
 from animatediff.sampling.text.wildcards import resolve_wildcards
 from animatediff.sampling.video_to_video.options import STRENGTH
@@ -154,6 +155,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     check_request(request)
     request = with_typed_motion_loras(request)
     family, unit = model.family, model.pixels_per_latent
+    sized = request.width is not None or request.height is not None
     if source is not None:
         request = _like(request, source, side=model.side)
     num_frames = family.num_frames if request.num_frames is None else request.num_frames
@@ -177,7 +179,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         scheduler=scheduler,  # pyright: ignore[reportArgumentType] - one of its own names
     ).validated()
     filled = model.loaded.complete(filled, words=model.words)
-    filled = with_finish(filled, width=width, height=height)
+    filled = with_finish(filled, width=width, height=height, sized=sized)
     if filled.precision not in ("auto", model.precision):
         raise InputError(
             f"The request is for precision {filled.precision}, and this animator runs in "
@@ -188,6 +190,10 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     check_multiple("height", height, of=unit)
     final = _without_wildcards(replace(filled, guidance=float(guidance), precision=model.precision))  # pyright: ignore[reportArgumentType] - one of its own names
     typed, found = _texts(filled), _texts(final)
+    still = chosen_from_still(
+        final, usual=family.from_still, moves=model.loaded.motion != NO_MOTION
+    )
+    final = replace(final, from_still=still)
     way = chosen_way(final, model.ways)
     sampler = SAMPLERS[cast(SchedulerName, final.scheduler)]
     plan = _windows(final, num_frames, family=family, loaded=model.loaded)
@@ -232,6 +238,8 @@ def _first(
     Raises:
         InputError: the sampler draws fresh noise, so that inverting makes no sense.
     """
+    if request.from_still is not None and request.from_still < 1:
+        return first_step(request.from_still, steps=steps)
     if not (request.init or request.image):
         return 0
     if request.invert and sampler.noisy:

@@ -47,6 +47,10 @@ class Watch:
         steps = self.settled.steps - self.settled.first
         self.on_step(Progress("invert", step, steps, lambda: self._sheet(latents)))
 
+    def still(self, step: int, guess: Float[Tensor, "1 c f h w"]) -> None:
+        """Report a denoising step of the still that an animation begins from."""
+        self.on_step(Progress("still", step, self.settled.steps, lambda: self._sheet(guess)))
+
     def denoised(self, step: int, guess: Float[Tensor, "1 c f h w"], *, number: int) -> None:
         """Report a denoising step of a FreeInit round, with the predicted clean latents."""
         first, rounds = self.settled.first, self.settled.request.free_init

@@ -74,6 +74,7 @@ class Family:
         steps: default number of steps.
         guidance: default guidance scale.
         companion: a file that it needs in addition, in users' words.
+        from_still: default of ``--from-still``; 1 begins from noise alone.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Family:
     steps: int = 25
     guidance: float = 7.5
     companion: str = ""
+    from_still: float = 1.0
 
     def with_numerics(self, numerics: Numerics) -> Family:
         """Return the family as it was trained, or as diffusers computes every family.
@@ -132,6 +134,7 @@ FAMILIES: Mapping[str, Family] = {
             scheduler="unipc",
             steps=10,
             guidance=3.0,
+            from_still=0.9,
         ),
         Family(name="v1", title="AnimateDiff v1", resnet_norm_scope="video", position_rows=24),
         Family(name="v2", title="AnimateDiff v2", mid=True),

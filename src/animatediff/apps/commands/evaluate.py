@@ -111,6 +111,8 @@ class Options:
     """Denoising steps; the default is the motion module's."""
     free_init: int = 1
     """FreeInit passes."""
+    from_still: Annotated[float | None, optional("X")] = None
+    """Begin from a still of the prompt, as `animate --from-still`; the default is the motion module's."""
     guidance: Annotated[float | None, optional("X")] = None
     """Guidance scale; the default is the model's."""
     guidance_from: float = 0.0

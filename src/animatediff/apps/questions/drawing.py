@@ -24,6 +24,7 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
     from animatediff.sampling.options.scaled_names import parse_lora
     from animatediff.sampling.request import AnimationRequest
     from animatediff.weights.finding.builtin import resolve, resolve_lora
+    from animatediff.weights.roles import NO_MOTION
     from animatediff.world.protocol.subjects import drawn_by
 
     first: dict[str, Any] = {
@@ -31,6 +32,7 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
         "motion": options.motion,
         "num_frames": options.frames,
     }
+    files = first | asked
     template = AnimationRequest(
         prompt="a template",
         scheduler=options.scheduler,
@@ -38,7 +40,9 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
         free_init=options.free_init,
         guidance=options.guidance,
         guidance_from=options.guidance_from,
-        **(first | asked),
+        upscale=1,
+        from_still=None if files["motion"] == NO_MOTION else options.from_still,
+        **files,
     ).validated()
     animator = Animator.for_request(
         template,

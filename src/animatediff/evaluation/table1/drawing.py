@@ -86,6 +86,7 @@ class PersonalModel:
             fps=settings.fps,
             steps=settings.steps or None,
             guidance=settings.guidance or None,
+            upscale=1,
         ).validated()
 
     @cached_property

@@ -20,6 +20,19 @@ MAX_MASK = 1000
 MOST = 10.0
 _BLOCK = re.compile(r"\s*((?:down|up)(?:_\d+){0,2}|mid(?:_0)?)\s*:(.*)", re.DOTALL)
 
+FromStill = Annotated[
+    float | None,
+    Option(
+        "First draw a still of the prompt without motion, and begin all frames from it. The number is "
+        "the share of the denoising steps that frames then take: 0.9 lets them move, 0.5 hardly; 1 "
+        "draws no still and begins from noise alone.",
+        group="Motion",
+        least=0.05,
+        most=1,
+        unset="what suits the motion module: 1 for published ones, 0.9 for the built-in one, unless "
+        "--init, --image, --control, --sparse, --motion-lora, --camera or --free-init is given",
+    ),
+]
 MotionScale = Annotated[
     tuple[str, ...],
     Option(

@@ -87,7 +87,7 @@ Upscale = Annotated[
         foreign=("upscale-factor", "upscale-by", "scale-factor", "resize", "hires-scale"),
         least=1,
         most=MAX_UPSCALE,
-        unset="1",
+        unset="1; 4 for the built-in model, unless a size, --upscaler or --hires is given",
     ),
 ]
 UpscalerFile = Annotated[

@@ -76,6 +76,19 @@ def list_models() -> list[Listed]:
     return [listed for listed in _LISTED if _builtin_path(listed.kind, listed.name).exists()]
 
 
+def own_upscaler(model: str) -> str:
+    """Return the upscaler that was trained on what an image model draws.
+
+    Args:
+        model: name or path of the image model.
+
+    Returns:
+        Its name; empty for models that are not built in, and where this installation lacks the file.
+    """
+    installed = _builtin_path("upscaler", "emoji").exists()
+    return "emoji" if installed and _is_listed("model", model) else ""
+
+
 def default_upscaler() -> Path:
     """Return the built-in upscaler, for enlargements that name none.
 
