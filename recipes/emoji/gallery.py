@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from animatediff.evaluation.figures import labelled_grid
 from animatediff.evaluation.kept_animations import KeptAnimations, fingerprint_of
@@ -57,6 +58,8 @@ SENTENCES = (
 STYLES = ("flat style", "twemoji style", "gradient style", "3d style")
 CAMERAS = ("zoom-in", "pan-left", "tilt-up", "roll-clockwise")
 FRAMES = (0, 5, 10, 15)
+SIDE = 192
+"""Pixels of a side of a frame in the gallery."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,9 @@ class Painter:
             print_of = fingerprint_of([*animator.files.values(), *loras])
             self._loaded = {key: (animator, KeptAnimations(self.kept, fingerprint=print_of))}
         animator, kept = self._loaded[key]
-        return kept.frames(animator, animator.resolved(one))
+        frames = kept.frames(animator, animator.resolved(one))
+        shown = [Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.LANCZOS) for frame in frames]
+        return np.stack([np.asarray(frame) for frame in shown])
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ for stage in text-encoder autoencoder decoder image image-longer motion; do
 done
 # Real clips are in one style; stills that stand still keep the other styles as the image model draws them.
 train motion-longer --mix clips:0.55 stills:0.45 --learning-rate 4e-4 --schedule constant --ema-decay 0.998
-for stage in motion-convolution noto-lora noto-full; do
+for stage in motion-convolution noto-lora noto-full upscaler; do
     train "$stage"
 done
 once pack "$animatediff" pack --work "$work"
