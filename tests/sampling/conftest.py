@@ -17,7 +17,8 @@ def animator(tiny_world: Path, tiny_motion: Path) -> Animator:
 
 @pytest.fixture
 def request_of(tiny_world: Path, tiny_motion: Path) -> AnimationRequest:
-    return AnimationRequest(
+    return AnimationRequest(  # from noise: a still has tests of its own
+        from_still=1.0,
         prompt="a fox",
         model=str(tiny_world),
         motion=str(tiny_motion),
