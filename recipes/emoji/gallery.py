@@ -132,7 +132,10 @@ class Painter:
             self._loaded = {key: (animator, KeptAnimations(self.kept, fingerprint=print_of))}
         animator, kept = self._loaded[key]
         frames = kept.frames(animator, animator.resolved(one))
-        shown = [Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.LANCZOS) for frame in frames]
+        shown = [
+            Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            for frame in frames
+        ]
         return np.stack([np.asarray(frame) for frame in shown])
 
 

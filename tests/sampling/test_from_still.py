@@ -34,7 +34,8 @@ def test_at_the_least_strength_every_frame_is_the_still(animator: Animator) -> N
     begun = animator.animate(replace(SHORT, from_still=0.25))
     from_noise = animator.animate(replace(SHORT, from_still=1))
     near, far = (
-        (each.latents - still.latents).square().mean(dim=(0, 1, 3, 4)) for each in (begun, from_noise)
+        (each.latents - still.latents).square().mean(dim=(0, 1, 3, 4))
+        for each in (begun, from_noise)
     )
     assert (near < far / 4).all()
 

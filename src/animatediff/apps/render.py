@@ -81,8 +81,13 @@ def choices(request: AnimationRequest) -> str:
     rounds = f" in {request.free_init} rounds" if request.free_init > 1 else ""
     travel = f", {len(request.prompts)} keyframes" if request.prompts else ""
     begun = f" from {request.init}" if request.init else ""
+    if request.from_still is not None and request.from_still < 1:
+        begun = f" from a still (strength {request.from_still:g})"
+    size = f"{request.width}x{request.height}"
+    if request.upscale is not None and request.upscale > 1:
+        size += f" enlarged {request.upscale} times"
     return (
-        f"{frames} of {request.width}x{request.height} at {request.rate} a second{begun}, "
+        f"{frames} of {size} at {request.rate} a second{begun}, "
         f"{steps} of {request.scheduler}{rounds}, guidance {request.guidance:g}{travel}"
     )
 
