@@ -112,7 +112,7 @@ class Options:
     free_init: int = 1
     """FreeInit passes."""
     from_still: Annotated[float | None, optional("X")] = None
-    """Begin from a still of the prompt, as `animate --from-still`; the default is the motion module's."""
+    """Begin from a still, as `animate --from-still`; the default is the motion module's."""
     guidance: Annotated[float | None, optional("X")] = None
     """Guidance scale; the default is the model's."""
     guidance_from: float = 0.0
