@@ -179,7 +179,7 @@ def test_a_motion_lora_goes_on_from_another(
         assert weight.requires_grad
     assert again.facts["start"] == hashlib.sha256(start.read_bytes()).hexdigest()
     for other in ({"rank": 3}, {"layers": "all"}):
-        with pytest.raises(InputError, match="give the --rank and --layers that it has"):
+        with pytest.raises(InputError, match="pass the --rank and --layers of the file"):
             STAGES["motion-lora"].prepare(changed(plain, start=str(start), **other), options, CPU)
 
 
