@@ -56,7 +56,10 @@ def test_choices_and_coverage_are_told_once(
         progress=listener,
         preview=None,
     )
-    assert "seed 3: 2 frames of 32x32 at 8 a second, 1 step of unipc, guidance 3" in listener.told
+    assert (
+        "seed 3: 2 frames of 32x32 at 8 a second from a still (strength 0.9), 1 step of unipc, guidance 3"
+        in listener.told
+    )
     assert listener.told[0] == (
         f"motion {tiny_motion.name}: the built-in motion module; "
         "the image model normalises each frame alone"

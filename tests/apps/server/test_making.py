@@ -127,8 +127,12 @@ def test_it_stops_between_two_steps(tiny_world: Path, tiny_motion: Path) -> None
             on_step=on_step,
             should_stop=lambda: any(step.stage == "denoise" and step.step >= 2 for step in steps),
         )
-    assert steps[-1].step == 2
-    assert len(previews) == 2
+    assert [(step.stage, step.step) for step in steps[-3:]] == [
+        ("still", 5),
+        ("denoise", 1),
+        ("denoise", 2),
+    ]
+    assert len(previews) == 7
     assert all(preview.startswith(b"\xff\xd8") for preview in previews)
 
 
