@@ -19,7 +19,7 @@ def test_a_file_is_named_with_its_reasons_and_its_option(
     printed = " ".join(capsys.readouterr().out.split())
     assert "is a MotionLoRA for AnimateDiff v2, for Stable Diffusion 1.5" in printed
     assert "because it has low-rank pairs on temporal attentions" in printed
-    assert "19,333,120 learned numbers, F16" in printed
+    assert "19,333,120 parameters, F16" in printed
     assert "rank 64" in printed
     assert "use give it to --motion-lora" in printed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from tests.apps.server.served import Served, until
 
-from animatediff.apps.server.a1111 import ARGUMENTS, translate
+from animatediff.apps.server.a1111 import ARGUMENTS, count_of, translate
 from animatediff.apps.server.answers.problems import Refused
 from animatediff.apps.server.incoming.infotext import request_of, settings_of
 from animatediff.video import Video
@@ -249,6 +250,25 @@ def test_every_argument_is_used_or_refused_by_its_name(name: str, listed: bool) 
         assert {field: found.fields[field] for field in wanted} == wanted
     if name == "format":
         assert found.formats == ["webm"]
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), float("inf"), 1e308])
+def test_no_number_is_too_large_to_be_refused(number: float) -> None:
+    names = (
+        "seed steps cfg_scale width height denoising_strength hr_scale n_iter batch_size".split()
+    )
+    bodies = [{"prompt": "a", "enable_hr": True, name: number} for name in names]
+    bodies += [
+        payload([{**DICT_ARGUMENTS, "freeinit_enable": True, "interp": "FILM", name: number}])
+        for name, default in ARGUMENTS
+        if isinstance(default, int | float) and not isinstance(default, bool)
+    ]
+    for body in bodies:
+        # Whatever is translated, the checks of the request's fields refuse.
+        with contextlib.suppress(Refused):
+            translate(body, picture="ab" * 32)
+        with contextlib.suppress(Refused):
+            count_of(body)
 
 
 def test_film_is_used_where_there_is_a_network_of_it() -> None:

@@ -77,6 +77,24 @@ def test_a_script_for_the_openai_style_api_works_unchanged(
     assert found["gone"] == [404, "invalid_request_error"]
 
 
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 40, "1e999", "-1e999", "1e308"])
+def test_no_number_of_json_is_too_large_to_be_refused(served: Served, number: str) -> None:
+    names = "width height num_frames fps num_inference_steps guidance_scale seconds".split()
+    for name in (*names, "frame_interpolation_exp", "seed"):
+        bodies = [f'{{"prompt": "a", "{name}": {number}}}']
+        bodies.append(f'{{"prompt": "a", "seconds": 2, "{name}": {number}}}')
+        for body in bodies:
+            answer = served.client.post(
+                "/v1/videos", content=body, headers={"Content-Type": "application/json"}
+            )
+            assert answer.status_code == 422, (body[:60], answer.text)
+    lora = f'{{"prompt": "a", "lora": {{"name": "noto", "scale": {number}}}}}'
+    answer = served.client.post(
+        "/v1/videos", content=lora, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code in (200, 422)
+
+
 def test_a_list_is_paged_from_either_end(tmp_path: Path) -> None:
     with Served(tmp_path / "videos", devices=()) as running:
         body = {"prompt": "a fox"}

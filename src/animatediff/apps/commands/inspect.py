@@ -81,7 +81,7 @@ def _wrapped(topic: str, text: str) -> Iterator[str]:
 
 def _content(found: Inspection) -> Iterator[str]:
     yield f"{found.num_tensors:,} tensor{'' if found.num_tensors == 1 else 's'}"
-    yield f"{found.parameters:,} learned numbers"
+    yield f"{found.parameters:,} parameters"
     if found.dtypes:
         yield " and ".join(found.dtypes)
     yield f"{found.num_bytes / 1e6:,.1f} MB {_STORED[found.container]}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from animatediff.apps.server.answers.problems import FieldError, Refused
+from animatediff.apps.server.incoming.outside import is_finite
 from animatediff.errors import InputError
 from animatediff.sampling.steps.sampler_kinds import SAMPLERS
 from animatediff.sampling.steps.sampler_names import SCHEDULER_NAMES, scheduler_named
@@ -442,7 +443,7 @@ def _number(payload: Mapping[str, Any], name: str, default: Any, *, whole: bool 
     if value is None:
         return default
     kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds):
+    if isinstance(value, bool) or not isinstance(value, kinds) or not is_finite(value):
         raise _bad(name, f"{name} = {value!r:.40} is not a {'whole ' if whole else ''}number.")
     return value
 
@@ -459,7 +460,7 @@ def _of_type(arguments: Mapping[str, Any], name: str, kind: type) -> Any:
 
 def _real_of(arguments: Mapping[str, Any], name: str) -> float:
     value = arguments[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
         raise _bad(f"{AT}.{name}", f"{name} = {value!r:.40} is not a number.")
     return value
 

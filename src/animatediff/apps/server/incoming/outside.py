@@ -201,6 +201,11 @@ def _looks_like_a_place(name: str) -> bool:
     )
 
 
+def is_finite(value: float) -> bool:
+    """Whether a number of JSON, which may have any number of digits, is one that a field can take."""
+    return math.isfinite(value) if isinstance(value, float) else abs(value) < MOST_NUMBER
+
+
 def takes(row: Declared) -> str:
     """What a field takes over the network: ``text``, ``prompt``, ``name:ROLE``, ``upload``, ...
 

@@ -17,7 +17,7 @@ from fastapi.responses import Response
 from animatediff.apps.server.answers.openapi import answers, body_of
 from animatediff.apps.server.answers.problems import FieldError, Refused
 from animatediff.apps.server.answers.waiting import check_completed, finished
-from animatediff.apps.server.incoming.outside import parse_object, read_request
+from animatediff.apps.server.incoming.outside import is_finite, parse_object, read_request
 from animatediff.apps.server.incoming.uploads import store_upload
 from animatediff.apps.server.queue.job import FINISHED, Job, fraction_of
 from animatediff.apps.server.queue.jobs import Conflict
@@ -61,6 +61,8 @@ OTHERS = (
     "frame_interpolation_exp",
 )
 MAX_FIELD = 1 << 20
+MOST_DOUBLINGS = 4
+"""The most that ``frame_interpolation_exp`` may be: sixteen frames for one."""
 
 
 def videos_routes(service: Service) -> APIRouter:
@@ -243,9 +245,12 @@ async def _request_of(given: Mapping[str, Any], service: Service) -> AnimationRe
     _size(given, fields)
     _lora(given, fields)
     if given.get("frame_interpolation_exp"):
-        fields["interpolate"] = 2 ** min(
-            4, _typed("frame_interpolation_exp", given["frame_interpolation_exp"], int)
-        )
+        power = _typed("frame_interpolation_exp", given["frame_interpolation_exp"], int)
+        if not 0 <= power <= MOST_DOUBLINGS:
+            raise _bad(
+                "frame_interpolation_exp", f"frame_interpolation_exp is 0 to {MOST_DOUBLINGS}."
+            )
+        fields["interpolate"] = 2**power
     fields |= _table("extra_params", given.get("extra_params"))
     reference = await _reference(given, service)
     if reference:
@@ -253,7 +258,7 @@ async def _request_of(given: Mapping[str, Any], service: Service) -> AnimationRe
     if given.get("seconds") and "num_frames" not in fields:
         seconds = _typed("seconds", given["seconds"], float)
         rate = fields.get("fps", RATE)
-        if not isinstance(rate, int | float) or not 0 < seconds <= 600:
+        if not isinstance(rate, int | float) or not 0 < rate <= 1000 or not 0 < seconds <= 600:
             raise _bad("seconds", "seconds is a number up to 600, with fps a plain number.")
         fields["num_frames"] = max(1, round(seconds * rate))
     if "seed" not in fields:
@@ -278,7 +283,7 @@ def _lora(given: Mapping[str, Any], fields: dict[str, Any]) -> None:
     if not isinstance(name, str) or lora.get("path") or lora.get("local_path"):
         raise _bad("lora", "A lora has a name and a scale; paths are not accepted.")
     scale = lora.get("scale", 1.0)
-    if isinstance(scale, bool) or not isinstance(scale, int | float):
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not is_finite(scale):
         raise _bad("lora", "The scale of a lora is a number.")
     fields["loras"] = [f"{name}:{scale:g}"]
 
@@ -356,10 +361,15 @@ def _typed(name: str, value: Any, kind: type) -> Any:
         if kind is float and re.fullmatch(r"-?\d{1,9}(\.\d{1,12})?", value.strip()):
             number = float(value)
             return int(number) if number.is_integer() else number
-    elif not isinstance(value, bool) and isinstance(value, (int,) if kind is int else (int, float)):
+    elif _is_number(value, whole=kind is int):
         return value
     what = {str: "text", int: "a whole number", float: "a number"}[kind]
     raise _bad(name, f"{name} = {value!r:.40} is not {what}.")
+
+
+def _is_number(value: Any, *, whole: bool) -> bool:
+    kinds = (int,) if whole else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool) and is_finite(value)
 
 
 def _bad(field: str, detail: str) -> Refused:

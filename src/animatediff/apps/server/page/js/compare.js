@@ -87,7 +87,12 @@ export function comparePage() {
       });
     });
     fill(stageArea, pair.map((shown, side) => h("figure", {}, shown.element, h("figcaption", {}, promptOf(both[side])))));
-    fill(differences, table(both.map(exactRequest)));
+    const loose = pair.some((shown) => !shown.video);
+    fill(
+      differences,
+      loose && h("p", { class: "help" }, "A picture that moves by itself (GIF, WebP, PNG) cannot be stepped through; order MP4 or WebM to compare frames."),
+      table(both.map(exactRequest)),
+    );
     scrub.max = String(frames() - 1);
     seek(0);
   };
