@@ -33,7 +33,7 @@ def test_the_same_request_gives_the_same_video_also_after_another(
 def test_every_scheduler_ends_with_numbers_and_repeats_itself(
     animator: Animator, request_of: AnimationRequest, scheduler: Any
 ) -> None:
-    asked = replace(request_of, scheduler=scheduler, steps=4)
+    asked = replace(request_of, scheduler=scheduler, steps=3)  # the third order, once
     first, again = animator.animate(asked), animator.animate(asked)
     assert first.latents.isfinite().all()
     assert torch.equal(first.latents, again.latents)
