@@ -64,6 +64,14 @@ def test_a_model_that_knows_the_picture_ends_there(name: str, prediction: str) -
     assert torch.allclose(latents, picture, atol=0.05)
 
 
+@pytest.mark.parametrize("name", ["ddim", "euler", "dpm2", "unipc"])
+def test_samplers_of_one_kind_share_nothing(name: str) -> None:
+    first, alone = sampler(name, steps=4), sampler(name, steps=4)
+    sampler(name, steps=7)
+    assert torch.equal(first.timesteps, alone.timesteps)
+    assert first.timesteps is not alone.timesteps
+
+
 @pytest.mark.parametrize("name", SCHEDULER_NAMES)
 def test_at_strength_one_a_clip_to_begin_with_does_not_count(name: str) -> None:
     noise, init = (torch.randn(1, 4, 2, 4, 4, generator=generator(seed)) for seed in (1, 2))
