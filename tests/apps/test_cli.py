@@ -104,6 +104,7 @@ def test_outputs_are_tried_before_anything_is_loaded(
         (["-o", "a.mp4", "--preview", "."], "--preview . is a folder"),
         (["-o", "a.mp4", "--preview", "nowhere/p.png"], "no folder nowhere for --preview"),
         (["-o", "a.mp4", "--preview", "a" * 300], "name too long"),
+        (["-o", "a.gif", "--preview", "./a.gif"], "is also the result"),
         (["-o", "taken.mp4", "--format", "mp4"], "taken.mp4 is a folder"),
         (["-o", "taken", "--format", "mp4"], "there is a folder of that name"),
         (["-o", f"{'a' * 300}.mp4"], "name too long"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.weights import synthetic
 
-from animatediff.errors import InputError
+from animatediff.errors import FileError, InputError
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.loaded.motion_choice import check_motion
 from animatediff.weights.finding.builtin import resolve, resolve_model
@@ -50,3 +50,18 @@ def test_what_may_fit_is_not_refused(folders: Path, tiny_world: Path, tiny_motio
     check_motion(model, tiny_motion)
     check_motion(resolve_model("emoji"), built_in)
     check_motion(resolve_model(str(tiny_world)), built_in)
+
+
+def test_another_models_motion_for_the_built_in_model_is_answered_too(folders: Path) -> None:
+    """It listed the shapes of 234 tensors, after the model was built."""
+    motion = synthetic.write_sparse(folders / "motion" / "mm_v3.safetensors", "motion-v3")
+    with pytest.raises(InputError, match=r"for Stable Diffusion 1\.5, and .* give an image model"):
+        check_motion(resolve_model("emoji"), motion)
+    ours = synthetic.write_sparse(folders / "trained.safetensors", "lora-sd15")
+    check_motion(resolve_model("emoji"), ours)  # its reader says that it is no motion module
+
+
+def test_a_file_of_another_kind_is_not_taken_for_an_image_model(folders: Path) -> None:
+    motion = synthetic.write_sparse(folders / "mm.safetensors", "motion-v3")
+    with pytest.raises(FileError, match="--model needs an image model: give it to --motion"):
+        Animator.load(str(motion))

@@ -206,6 +206,11 @@ def animate(options: AnimateOptions) -> None:
     destination.check(labels=labels, frames=requests[0].num_frames)
     if options.preview is not None:
         check_writable(options.preview, option="--preview")
+        results = [path for label in labels for path in destination.paths(label=label)]
+        if options.preview.resolve() in [path.resolve() for path in results]:
+            raise InputError(
+                f"--preview {options.preview} is also the result; give it another name."
+            )
     if options.save_config is not None:
         check_writable(options.save_config, option="--save-config")
         save_config(requests, options.save_config)

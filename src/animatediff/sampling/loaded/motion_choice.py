@@ -12,6 +12,7 @@ from animatediff.weights.inspect import inspect
 from animatediff.weights.inspection.kinds import BASE_TITLES
 
 MOST_NAMED = 3
+_KNOWN = ("sd15", "sd2", "sdxl")
 
 
 def check_motion(model: ModelFolder | ModelFile, motion: Path | None) -> None:
@@ -20,14 +21,20 @@ def check_motion(model: ModelFolder | ModelFile, motion: Path | None) -> None:
     Raises:
         InputError: they do not fit; the sentence names motion modules that would.
     """
-    if motion is None or not motion.is_relative_to(BUILTIN) or model.path.is_relative_to(BUILTIN):
+    if motion is None or motion.is_relative_to(BUILTIN) == model.path.is_relative_to(BUILTIN):
         return
+    own_model = model.path.is_relative_to(BUILTIN)
     try:
-        found = inspect(model.path)
+        found = inspect(motion if own_model else model.path)
     except FileError:
-        return  # the reader says what is wrong with it
-    if found.base not in ("sd15", "sd2", "sdxl"):
+        return  # the reader says what is wrong with it, or that it is of another kind
+    if found.kind != ("motion" if own_model else "checkpoint") or found.base not in _KNOWN:
         return
+    if own_model:
+        raise InputError(
+            f"{motion} is for {BASE_TITLES[found.base]}, and the built-in model {model.name} is of "
+            "another shape; give an image model that it fits with --model."
+        )
     fitting = motions_for(found.base)
     if fitting:
         more = " or another one" if len(fitting) > MOST_NAMED else ""
