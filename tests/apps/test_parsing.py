@@ -95,3 +95,15 @@ def test_the_names_of_other_trainers_lead_to_the_right_option(
     """``--resolution`` was said to be ``--precision``."""
     assert main(["train", "motion-lora", theirs, "3"]) == 2
     assert f"train has no option {theirs}; use {ours}" in capsys.readouterr().err
+
+
+def test_resuming_needs_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--resume`` was said to be ``--preset``."""
+    for word in ("--resume", "--resume_from_checkpoint"):
+        assert main(["train", "motion-lora", word, "x"]) == 2
+        assert "resumes by itself when the same command" in capsys.readouterr().err
+
+
+def test_a_seed_of_too_many_digits_is_out_of_range(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["animate", "a fox", "--seed", "9" * 30, "-o", "x.gif"]) == 2
+    assert "is out of range; choose 0 to 18446744073709551615" in capsys.readouterr().err

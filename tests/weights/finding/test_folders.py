@@ -235,3 +235,14 @@ def test_every_role_is_one_row_that_the_command_line_and_the_animator_agree_with
     waiting = {"control", "ip-adapter", "image-encoder", "upscaler", "interpolator"}
     assert {role.name for role in ROLES.values() if not role.field} <= waiting
     assert all(role.own for role in ROLES.values())
+
+
+def test_a_folder_where_a_file_is_needed_names_the_file_in_it(tmp_path: Path) -> None:
+    """As PEFT and diffusers write a LoRA."""
+    folder = tmp_path / "mystyle"
+    folder.mkdir()
+    with pytest.raises(InputError, match="is a folder, and --lora needs a file; give one of the"):
+        resolve("lora", str(folder))
+    (folder / "adapter_model.safetensors").write_bytes(bytes(8))
+    with pytest.raises(InputError, match=r"the file in it, .*adapter_model\.safetensors"):
+        resolve("lora", str(folder))

@@ -397,7 +397,7 @@ def parse_seeds(words: Sequence[str]) -> list[dict[str, Any]]:
     if len(parts) > MAX_SEEDS:
         raise InputError(f"{len(parts)} seeds were given, and at most {MAX_SEEDS} fit one command.")
     for part in parts:
-        if not re.fullmatch(r"-?\d{1,20}", part):
-            raise InputError(f"--seed {part!r} is not a whole number.")
+        if not re.fullmatch(r"-?\d{1,100}", part):
+            raise InputError(f"--seed {part!r:.60} is not a whole number.")
     seeds = [int(part) if part != "-1" else secrets.randbits(32) for part in parts]
     return [{"seed": seed} for seed in dict.fromkeys(seeds)] or [{}]

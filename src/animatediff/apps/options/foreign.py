@@ -1,4 +1,4 @@
-"""Options of other programs that ``animate`` has no counterpart for, each with what to do instead.
+"""Options of other programs that a command has no counterpart for, each with what to do instead.
 
 Options that have a counterpart under another name are listed with it, as ``Option.foreign``.
 """
@@ -18,6 +18,12 @@ _LOOP = (
 )
 _ATTENTION = "the fastest attention of torch is always used."
 
+_RESUME = "a run resumes by itself when the same command is given again."
+
+_TRAINING: Mapping[str, str] = {
+    **dict.fromkeys(("resume", "resume-from-checkpoint", "resume-from", "resume-path"), _RESUME),
+    **dict.fromkeys(("enable-xformers-memory-efficient-attention", "xformers", "sdpa"), _ATTENTION),
+}  # fmt: skip
 SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("medvram", "lowvram", "medvram-sdxl", "cpu-offload", "offload"), _MEMORY),
     **dict.fromkeys(("enable-model-cpu-offload", "vae-slicing"), _MEMORY),
@@ -33,4 +39,5 @@ SENTENCES: Mapping[str, str] = {
 
 def foreign_sentence(name: str, *, command: str) -> str:
     """What to do instead of an option without a counterpart, given without dashes; may be empty."""
-    return SENTENCES.get(name.lower(), "") if command == "animate" else ""
+    tables = {"animate": SENTENCES, "train": _TRAINING}
+    return tables.get(command, {}).get(name.lower(), "")

@@ -166,7 +166,7 @@ def resolve(role: RoleName, name_or_path: str) -> Path:
         found = published.path
     found = found or find_in_hub_cache(name_or_path)
     if found is None:
-        raise _unknown(role, name_or_path)
+        raise _folder(role, path) if path.is_dir() else _unknown(role, name_or_path)
     return _weights_of(role, found)
 
 
@@ -228,6 +228,13 @@ def _installed(kind: RoleName, name: str) -> Path:
     if not path.exists():
         raise FileError(f"The built-in {kind} {name} is not in this installation ({path}).")
     return path
+
+
+def _folder(role: RoleName, path: Path) -> InputError:
+    """Return the error for a folder where a file is needed; PEFT and diffusers write one into it."""
+    inside = sorted(path.glob("*.safetensors"))
+    what = f"the file in it, {inside[0]}" if len(inside) == 1 else "one of the files in it"
+    return InputError(f"{path} is a folder, and {ROLES[role].option} needs a file; give {what}.")
 
 
 def _of_another_role(role: RoleName, name: str) -> RoleName | None:
