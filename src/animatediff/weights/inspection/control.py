@@ -66,7 +66,7 @@ def t2i_adapter(found: Inspection, evidence: Evidence) -> Inspection:
         because = (
             "its first convolution reads movement (128 channels), as MotionCtrl's object module"
         )
-        return replace(found, kind="object-motion", reasons=(because,))
+        return replace(found, kind="object-motion", base="sd15", reasons=(because,))
     pixels = _UNSHUFFLED.get(channels, 0)
     base = {8: "sd15", 16: "sdxl"}.get(pixels, "")
     version = "light" if light else "full"
