@@ -73,6 +73,14 @@ function build(server) {
     themeButton(),
   );
 
+  // On a narrow screen the row of links scrolls by itself.
+  const reveal = () => {
+    const current = links.find((link) => link.hasAttribute("aria-current"));
+    const row = current.parentElement;
+    row.scrollLeft = current.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
+  };
+  addEventListener("resize", reveal);
+
   const show = ({ first = false } = {}) => {
     const name = location.hash.replace(/^#\//, "");
     const [page, title] = PAGES.find(([known]) => known === name) ?? PAGES[0];
@@ -85,9 +93,7 @@ function build(server) {
     if (main.firstChild !== element) main.replaceChildren(element);
     element.dispatchEvent(new Event("shown"));
     document.title = `${title} · animatediff`;
-    // Within the row of links only: the page itself begins at its top.
-    const current = links.find((link) => link.hasAttribute("aria-current"));
-    current.parentElement.scrollLeft = current.offsetLeft - (current.parentElement.clientWidth - current.offsetWidth) / 2;
+    reveal();
     if (first) return;
     scrollTo(0, 0);
     main.focus({ preventScroll: true });

@@ -228,8 +228,8 @@ export function timeline() {
 const hints = {
   prompt: "What to draw from a frame on. Add one, or double-click.",
   picture: "Pictures for single frames.",
-  sparse: "Pictures that single frames must match, by a SparseCtrl network.",
-  ip_images: "Pictures that frames should resemble, by an IP-Adapter.",
+  sparse: "Pictures that single frames must match (SparseCtrl).",
+  ip_images: "Pictures that frames should resemble (IP-Adapter).",
   value: "The same in every frame.",
 };
 
