@@ -42,9 +42,19 @@ def seeded(*keys: int | str) -> torch.Generator:
 
 def channels_last(module: Module) -> Module:
     """Change a module's convolutions to the memory layout that runs fastest; returns the module."""
-    to: Any = module.to  # torch's annotations know this argument only together with others
-    to(memory_format=torch.channels_last)
+    # torch's annotations know this argument only together with others. The method of diffusers' models
+    # does the same, and imports the code of offloading, which takes a second.
+    to: Any = nn.Module.to
+    to(module, memory_format=torch.channels_last)
     return module
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where a module's weights are.
+
+    The property ``device`` of diffusers' models imports the code of offloading, which takes a second.
+    """
+    return next(module.parameters()).device
 
 
 def computes_bf16(device: torch.device) -> bool:

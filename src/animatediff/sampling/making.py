@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from animatediff.finishing.finish import finished
-from animatediff.runtime import Runtime
+from animatediff.runtime import Runtime, device_of
 from animatediff.sampling.animation import Animation
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.attached import Attached, attached
@@ -119,7 +119,7 @@ def _made(
     request = settled.request
     video = finished(
         Video(frames, request.rate),
-        finish_of(request, device=str(base.unet.device)),
+        finish_of(request, device=str(device_of(base.unet))),
         on_frame=lambda stage, done, of: watch.finished(stage, done, of, latents),
     )
     clock.append(time.perf_counter())
@@ -131,7 +131,7 @@ def _made(
         styles={path: parts.loras.read(path) for path, _ in settled.styles},
         files=parts.files,
         words=words,
-        device=base.unet.device,
+        device=device_of(base.unet),
         clock=clock,
     )
     return Animation(video, settled.request, latents.cpu(), report, sound_of(settled.request))

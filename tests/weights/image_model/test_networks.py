@@ -71,6 +71,22 @@ assert all(weights.is_meta for weights in animator.base.pending_vae.part.module.
         "diffusers.pipelines.pipeline_utils",
         "scipy.integrate._quadpack_py",
         "scipy.stats._stats_py",
+        "accelerate.state",
+        "jinja2",
+        "matplotlib",
+        "onnx",
+        "requests",
+        "scipy.linalg",
+        "sklearn",
+        "sympy",
+        "torch._dynamo",
+        "torch._inductor",
+        "torch.distributed.tensor",
+        "torch.onnx",
+        "torch.utils.tensorboard",
+        "transformers.generation.utils",
+        "transformers.modeling_flash_attention_utils",
+        "transformers.quantizers.auto",
     }
     assert modules & unused == set()
 
@@ -80,12 +96,22 @@ def test_a_package_that_waited_has_everything_once_it_is_asked() -> None:
         """
 from animatediff.weights.image_model.networks import WAITING, import_networks
 import_networks()
-assert not any(type(finder).__module__.startswith("animatediff") for finder in sys.meta_path)
 from diffusers.models.unets import UNet1DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 import diffusers.models.unets as unets
 assert unets.UNet2DConditionModel is UNet2DConditionModel
 from diffusers import FluxTransformer2DModel, UNetMotionModel
+from transformers import BertModel, CLIPTextModel
+from transformers.models.clip.modeling_clip import CLIPTextModel as SameTextModel
+assert CLIPTextModel is SameTextModel
+from accelerate import Accelerator
+from accelerate.hooks import AlignDevicesHook
+import diffusers.loaders.lora_base
+assert not isinstance(3, diffusers.loaders.lora_base.AlignDevicesHook)
+import torch._dynamo
+from diffusers.models.attention import BasicTransformerBlock
+assert torch._dynamo.trace_rules.is_callable_allowed(BasicTransformerBlock)
+assert not any(type(finder).__module__.startswith("animatediff") for finder in sys.meta_path)
 assert not hasattr(unets, "no_such_name")
 try:
     from diffusers.models.unets import no_such_name

@@ -26,7 +26,7 @@ from animatediff.model.fast.recompute import recompute_image_model
 from animatediff.model.fast.replaced import Replaced
 from animatediff.model.fast.text.shared_text import ClipAttention, takes_shared_text
 from animatediff.model.motion_module import MotionModule
-from animatediff.runtime import Runtime
+from animatediff.runtime import Runtime, device_of
 
 WIDEST = 640
 """Channels of a motion module up to which the backward pass computes its projections again.
@@ -111,7 +111,7 @@ def choose_fast_paths(
         spares_memory: as for ``plan_fast_paths``.
         small: as for ``plan_fast_paths``.
     """
-    runtime = runtime or Runtime(device=str(unet.device))
+    runtime = runtime or Runtime(device=str(device_of(unet)))
     paths = plan_fast_paths(
         runtime, learns=learns, clips=clips, spares_memory=spares_memory, small=small
     )

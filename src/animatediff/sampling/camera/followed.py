@@ -17,6 +17,7 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.camera.pose_encoder import FRAMES, SQUARE, PoseEncoder
 from animatediff.model.camera.posed_attention import PosedAttention
 from animatediff.model.camera.projected_camera import ProjectedCamera
+from animatediff.runtime import device_of
 from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
 from animatediff.sampling.camera.moves import is_moves, poses_of
 from animatediff.sampling.camera.options import check_paths
@@ -59,7 +60,7 @@ def camera_of(
     else:
         path = Path(request.camera_path).expanduser()
         poses = read_poses(path, num_frames=settled.num_frames)
-    device = animated.unet.device
+    device = device_of(animated.unet)
     if camera.encoder is not None and camera.merges is not None:
         posed = PosedAttention(animated, camera.merges)
         features = _Features(poses, camera.encoder, tuple(camera.merges), device)

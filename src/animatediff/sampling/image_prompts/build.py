@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.model.image_prompts.attention import ImagePrompt
+from animatediff.runtime import device_of
 from animatediff.sampling.ask import Around
 from animatediff.sampling.control.frame_strengths import frame_strengths
 from animatediff.sampling.control.hints import as_unit, read_hints
@@ -149,4 +150,4 @@ def _mask(
     small = F.adaptive_avg_pool2d(grey, (settled.height // unit, settled.width // unit))
     rows = torch.tensor(hints.rows)
     given = rearrange((rows >= 0).float(), "f -> f 1 1 1")
-    return rearrange(small[rows.clamp(min=0)] * given, "f 1 h w -> f h w").to(base.unet.device)
+    return rearrange(small[rows.clamp(min=0)] * given, "f 1 h w -> f h w").to(device_of(base.unet))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from animatediff.runtime import device_of
 from animatediff.weights.image_model.base_model import BaseModel
 from animatediff.weights.lora import LoadedLora, fit_lora, read_lora
 
@@ -55,6 +56,6 @@ class LoraCache:
         style = self._held.pop(path, None)
         if style is None:
             plan = fit_lora(read_lora(path), self.base.networks)
-            style = plan.load(device=self.base.unet.device)
+            style = plan.load(device=device_of(self.base.unet))
         self._held[path] = style
         return style

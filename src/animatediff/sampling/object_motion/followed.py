@@ -19,6 +19,7 @@ from torch import Tensor
 
 from animatediff.model.animated_unet import AnimatedUNet, motion_sites
 from animatediff.model.grafts.added_features import AddedFeatures
+from animatediff.runtime import device_of
 from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
 from animatediff.sampling.camera.options import check_paths
 from animatediff.sampling.object_motion.paths import parse_path, points_of_frames
@@ -56,7 +57,7 @@ def object_motion_of(
     drawn = movement(list(request.object_paths), num_frames=settled.num_frames)
     layers = _layers(animated)
     added = AddedFeatures(layers, first=False)
-    planes = _Planes(drawn.to(animated.unet.device), motion, len(layers))
+    planes = _Planes(drawn.to(device_of(animated.unet)), motion, len(layers))
     until = request.object_until
     try:
         yield (

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from animatediff.errors import Cancelled
-from animatediff.runtime import Runtime
+from animatediff.runtime import Runtime, device_of
 from animatediff.sampling.steps.denoise import check_finite
 from animatediff.sampling.steps.tiled_decode import decoded_in_tiles
 
@@ -58,7 +58,7 @@ def decode(
     def whole(part: Any) -> Tensor:  # diffusers' annotation asks for a FloatTensor
         return vae.decode(part, return_dict=False)[0]
 
-    fast = decode_fast(vae.decoder, runtime or Runtime(device=str(vae.device)))
+    fast = decode_fast(vae.decoder, runtime or Runtime(device=str(device_of(vae))))
     try:
         for chunk in (scaled + shift).split(CHUNK):
             if should_stop is not None and should_stop():

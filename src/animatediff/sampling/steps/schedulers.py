@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from torch import Tensor
 from animatediff.sampling.steps.noise import step_generators
 from animatediff.sampling.steps.sampler_kinds import LCM_STEPS, SamplerKind
 from animatediff.weights.families import Betas, Spacing
+from animatediff.weights.image_model.networks import import_scheduler
 
 
 class Sampler:
@@ -180,7 +180,7 @@ def _new_scheduler(
 ) -> Any:
     """Return a scheduler of diffusers, to be copied: some take 0.2 s to make."""
     module, _, name = home.partition(":")
-    make = getattr(importlib.import_module(module), name)
+    make = getattr(import_scheduler(module), name)
     with _arrays_of_tensors():
         return make(
             num_train_timesteps=1000,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.runtime import device_of
 from animatediff.sampling.ask import Around, Latents, PredictNoise
 from animatediff.sampling.model_noise import model_noise
 from animatediff.sampling.settled import Settled
@@ -87,7 +88,7 @@ def begin_from(
         height=settled.height,
         fit=request.init_fit,
     )
-    latents = encoded(frames, vae=base.vae).to(base.unet.device)
+    latents = encoded(frames, vae=base.vae).to(device_of(base.unet))
     if not request.invert or settled.first == settled.steps:
         return Beginning(latents)
     shown = replace(request, prompt=request.init_prompt, prompts={})

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.model.latent_space import posterior_of
+from animatediff.runtime import device_of
 from animatediff.sampling.control.hints import as_unit
 from animatediff.video.containers import Frames
 
@@ -25,7 +26,7 @@ def encoded(frames: Frames, *, vae: AutoencoderKL) -> Float[Tensor, "1 c f h w"]
     """The likeliest latents of frames, in fp32, as the denoiser knows them; ``decode`` inverts it."""
     parts = [
         posterior_of(
-            vae, (2 * as_unit(frames[start : start + CHUNK]) - 1).to(vae.device, vae.dtype)
+            vae, (2 * as_unit(frames[start : start + CHUNK]) - 1).to(device_of(vae), vae.dtype)
         )
         .mode()
         .float()

@@ -1,33 +1,77 @@
-"""Import diffusers and transformers without the dozens of architectures that are not used.
+"""Import diffusers and transformers without the modules that no animation uses.
 
-A package of diffusers imports all its architectures. Here, the code of such a package runs only when
-somebody reads an attribute of the package itself (PEP 562 does the same for modules). Its content does
-not change, and submodules are imported as usual.
+Both import all their architectures, and with them torch's compiler, distributed training and libraries
+for downloads: more than twice what the networks themselves and torch take. These modules run their code
+when somebody uses them (``late_imports.py``).
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
-from threading import RLock
+from collections.abc import Iterable
 from types import ModuleType
+
+from animatediff.weights.image_model.late_imports import late_imports
 
 WAITING = frozenset(
     {
+        "accelerate",
+        "accelerate.hooks",
+        "accelerate.utils",
+        "accelerate.utils.modeling",
+        "diffusers.hooks",
+        "diffusers.hooks.group_offloading",
         "diffusers.models.autoencoders",
         "diffusers.models.controlnets",
         "diffusers.models.transformers",
         "diffusers.models.unets",
+        "requests",
         # Of schedulers that are imported with the others; where SciPy is installed, it takes seconds.
         "scipy.integrate",
         "scipy.stats",
+        # It imports torch's compiler, for a class that other masks than CLIP's need.
+        "torch._dynamo._trace_wrapped_higher_order_op",
+        "transformers",
+        "transformers.distributed.checkpoint",
+        "transformers.distributed.expert_parallel",
+        "transformers.distributed.fsdp",
+        "transformers.distributed.parallel_utils",
+        "transformers.distributed.sharding_utils",
+        "transformers.distributed.tensor_parallel",
+        "transformers.distributed.utils",
+        "transformers.dynamic_module_utils",
+        "transformers.generation",
+        "transformers.generation.continuous_batching",
+        "transformers.generation.continuous_batching.cache",
+        "transformers.integrations.deepgemm",
+        "transformers.integrations.eager_paged",
+        "transformers.integrations.flash_attention",
+        "transformers.integrations.flex_attention",
+        "transformers.integrations.sonicmoe",
+        "transformers.loss.loss_ctc",
+        "transformers.loss.loss_d_fine",
+        "transformers.loss.loss_deformable_detr",
+        "transformers.loss.loss_deimv2",
+        "transformers.loss.loss_for_object_detection",
+        "transformers.loss.loss_grounding_dino",
+        "transformers.loss.loss_lsd",
+        "transformers.loss.loss_lw_detr",
+        "transformers.loss.loss_rf_detr",
+        "transformers.loss.loss_rnnt",
+        "transformers.loss.loss_rt_detr",
+        "transformers.loss.loss_tdt",
+        "transformers.models",
+        "transformers.quantizers",
+        "transformers.quantizers.auto",
+        "transformers.quantizers.quantizers_utils",
+        "transformers.utils.chat_template_utils",
+        "transformers.utils.quantization_config",
     }
 )
-"""Packages whose own code is run only when it is needed."""
+"""Modules whose code is run only when it is needed."""
+DECORATORS = {"torch._dynamo": "allow_in_graph"}
+"""The compiler's one name that diffusers imports: classes that it need not look into."""
 _USED = (
     "diffusers.models.autoencoders.autoencoder_kl",
     "diffusers.models.unets.unet_2d_condition",
@@ -51,59 +95,13 @@ def import_control_networks() -> None:
     _import(_CONTROL)
 
 
+def import_scheduler(module: str) -> ModuleType:
+    """Import a module of diffusers' schedulers."""
+    _import((module,))
+    return sys.modules[module]
+
+
 def _import(names: Iterable[str]) -> None:
-    with _waiting():
+    with late_imports(WAITING, decorators=DECORATORS):
         for name in names:
             importlib.import_module(name)
-
-
-@contextmanager
-def _waiting() -> Generator[None]:
-    finder = _Finder()
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-
-
-class _Finder(MetaPathFinder):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname not in WAITING:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _WaitingLoader(spec.loader)
-        return spec
-
-
-class _WaitingLoader(Loader):
-    """Runs a package's code when a missing attribute is first read."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-        self._lock = RLock()
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-
-        def missing(name: str) -> object:
-            if name.startswith("__") and name != "__all__":  # questions of tools, not of users
-                raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-            with self._lock:
-                if vars(module).pop("__getattr__", None) is not None:
-                    try:
-                        self._loader.exec_module(module)
-                    except BaseException:
-                        vars(module)["__getattr__"] = missing
-                        raise
-            return getattr(module, name)
-
-        vars(module)["__getattr__"] = missing
