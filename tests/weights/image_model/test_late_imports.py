@@ -97,8 +97,10 @@ def test_a_name_that_waits_is_as_good_as_the_name() -> None:
 @pytest.mark.usefixtures("modules")
 def test_a_decorator_is_applied_when_its_package_is_imported() -> None:
     user = import_user()
+    with late_imports((), decorators={"late_marks": "mark"}):
+        assert importlib.import_module("late_marks").mark(import_user) is import_user
     marks = importlib.import_module("late_marks")
-    assert marks.marked == [user.marked_function]
+    assert marks.marked == [user.marked_function, import_user]
 
 
 @pytest.mark.usefixtures("modules")

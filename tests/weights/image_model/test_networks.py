@@ -85,7 +85,6 @@ assert all(weights.is_meta for weights in animator.base.pending_vae.part.module.
         "torch.onnx",
         "torch.utils.tensorboard",
         "transformers.generation.utils",
-        "transformers.modeling_flash_attention_utils",
         "transformers.quantizers.auto",
     }
     assert modules & unused == set()

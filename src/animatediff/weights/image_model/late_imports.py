@@ -35,7 +35,6 @@ def late_imports(
     """
     finder = _Finder(names, decorators or {})
     sys.meta_path.insert(0, finder)
-    afterwards = _Decorating()
     distributions = importlib.metadata.packages_distributions
     # diffusers lists the files of every installed distribution, and then looks up none of them.
     importlib.metadata.packages_distributions = lambda: _Distributions(distributions)  # pyright: ignore[reportAttributeAccessIssue]
@@ -45,7 +44,7 @@ def late_imports(
         importlib.metadata.packages_distributions = distributions
         sys.meta_path.remove(finder)
         for module, decorated in finder.forget():
-            afterwards.add(module, *decorated)
+            _DECORATING.add(module, *decorated)
 
 
 class Late:
@@ -253,7 +252,8 @@ class _Decorating(MetaPathFinder):
         self._waiting: dict[str, tuple[str, list[Any]]] = {}
 
     def add(self, module: str, decorator: str, values: list[Any]) -> None:
-        self._waiting[module] = (decorator, values)
+        earlier = self._waiting.get(module, (decorator, []))[1]
+        self._waiting[module] = (decorator, [*earlier, *values])
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
 
@@ -271,7 +271,12 @@ class _Decorating(MetaPathFinder):
         return spec
 
 
+_DECORATING = _Decorating()
+
+
 class _DecoratingLoader(Loader):
+    """Imports a module and applies a decorator of it."""
+
     def __init__(self, loader: Loader, decorator: str, values: list[Any]) -> None:
         self._loader, self._decorator, self._values = loader, decorator, values
 
