@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from animatediff.runtime import device_of
 from animatediff.sampling.ask import Latents
 from animatediff.sampling.attached import Attached
 from animatediff.sampling.loaded.loading import Parts
@@ -65,7 +66,7 @@ def latents_of_still(
         width=settled.width // unit,
     )
     sampler = new_sampler(settled, base=base, family=parts.family)
-    start = noise.to(base.unet.device).expand(-1, -1, frames, -1, -1).contiguous()
+    start = noise.to(device_of(base.unet)).expand(-1, -1, frames, -1, -1).contiguous()
     latents, _ = sampler.start(start, init=None, strength=1)
     with parts.animated.grafts.at(0):
         still = denoise(
