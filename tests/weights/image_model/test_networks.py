@@ -123,6 +123,18 @@ else:
     assert "diffusers.models.unets.unet_1d" in modules
 
 
+def test_other_versions_are_imported_without_a_list_of_their_modules() -> None:
+    modules = modules_after(
+        """
+from animatediff.weights.image_model import networks
+networks.KNOWN["transformers"] = "0.0"
+networks.import_networks()
+"""
+    )
+    assert "torch._dynamo" in modules
+    assert "diffusers.models.unets.unet_motion_model" not in modules
+
+
 def test_no_file_is_hashed_before_the_first_step(
     tiny_world: Path, tiny_motion: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterable
+from importlib.metadata import version
 from types import ModuleType
 
 from animatediff.weights.image_model.late_imports import late_imports
@@ -72,6 +73,19 @@ WAITING = frozenset(
 """Modules whose code is run only when it is needed."""
 DECORATORS = {"torch._dynamo": "allow_in_graph"}
 """The compiler's one name that diffusers imports: classes that it need not look into."""
+ALWAYS = frozenset(
+    {
+        "diffusers.models.autoencoders",
+        "diffusers.models.controlnets",
+        "diffusers.models.transformers",
+        "diffusers.models.unets",
+        "scipy.integrate",
+        "scipy.stats",
+    }
+)
+"""The part of them that only lists architectures, whatever the version."""
+KNOWN = {"diffusers": "0.42", "torch": "2.13", "transformers": "5.23"}
+"""The versions whose modules are listed above. With others, a module might use at once what waits."""
 _USED = (
     "diffusers.models.autoencoders.autoencoder_kl",
     "diffusers.models.unets.unet_2d_condition",
@@ -102,6 +116,7 @@ def import_scheduler(module: str) -> ModuleType:
 
 
 def _import(names: Iterable[str]) -> None:
-    with late_imports(WAITING, decorators=DECORATORS):
+    known = all(version(name).startswith(f"{number}.") for name, number in KNOWN.items())
+    with late_imports(WAITING if known else ALWAYS, decorators=DECORATORS if known else None):
         for name in names:
             importlib.import_module(name)
