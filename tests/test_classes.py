@@ -18,6 +18,7 @@ ABSTRACT = {
     "MetaPathFinder",
     "NamedTuple",
     "Protocol",
+    "TorchFunctionMode",
     "TypedDict",
     "nn.Module",
     "torch.autograd.Function",

@@ -47,7 +47,8 @@ def test_frames_that_are_not_asked_for_are_the_familys(
     chosen = animator.resolved(request)
     assert (chosen.num_frames, chosen.width, chosen.height) == (frames, 32, 32)
     assert chosen.steps == animator.family.steps
-    assert choices(chosen).startswith(f"{frames} frames of 32x32 at 8 a second, ")
+    begun = " from a still (strength 0.9)" if family == "emoji" else ""
+    assert choices(chosen).startswith(f"{frames} frames of 32x32 at 8 a second{begun}, ")
     asked = animator.resolved(AnimationRequest(**{**vars(request), "num_frames": 3}))
     assert asked.num_frames == 3
     assert AnimationRequest.from_json(chosen.to_json()) == chosen

@@ -26,7 +26,7 @@ def still(tiny_world: Path) -> Animator:
 def test_a_prompt_and_keywords_are_enough(
     animator: Animator, request_of: AnimationRequest, tmp_path: Path
 ) -> None:
-    made = animator.animate("a fox", num_frames=3, steps=2, guidance=3.0, seed=5)
+    made = animator.animate("a fox", num_frames=3, steps=2, guidance=3.0, seed=5, from_still=1)
     whole = animator.animate(request_of)
     assert made.request == whole.request
     assert torch.equal(made.latents, whole.latents)
