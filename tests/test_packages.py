@@ -58,4 +58,4 @@ def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_it_animates_a_prompt_with_the_built_in_model(installed: Path, tmp_path: Path) -> None:
     words = ["animate", "a fox", "-o", "fox.gif", "--frames", "2", "--steps", "1"]
     run(installed / "animatediff", *words, "--device", "cpu", "--precision", "fp32", at=tmp_path)
-    assert Video.load(tmp_path / "fox.gif").frames.shape == (2, 128, 128, 3)
+    assert Video.load(tmp_path / "fox.gif").frames.shape == (2, 512, 512, 3)
