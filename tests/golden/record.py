@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from tests.golden.golden_requests import golden_requests, write_files
 
+from animatediff.model.fast.linear_library import choices_here, take_over
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animation, Animator
 from animatediff.sampling.request import AnimationRequest
@@ -34,15 +35,20 @@ Table = dict[str, dict[str, str]]
 
 
 def recorded(requests: dict[str, AnimationRequest]) -> Table:
-    """The hashes of the frames and of the latents of each request, computed on one thread."""
-    threads = torch.get_num_threads()
+    """The hashes of the frames and of the latents of each request, computed on one thread.
+
+    Linear layers are computed by oneDNN, as what a busy machine measures to be faster may change.
+    """
+    threads, before = torch.get_num_threads(), choices_here()
     torch.set_num_threads(1)
+    take_over(dict.fromkeys(before, "onednn"))
     found: Table = {"frames": {}, "latents": {}}
     try:
         for name, animation in animated(requests):
             found["frames"][name] = hash_of(animation.video.frames)
             found["latents"][name] = hash_of(animation.latents.numpy())
     finally:
+        take_over(before)
         torch.set_num_threads(threads)
     return found
 
