@@ -89,9 +89,26 @@ def _order(column: str) -> Callable[[Content], Finding | None]:
             return None
         overall = content["report"]["overall"]
         parts = [f"{m} {estimate_text(overall[m][column], digits=2)}" for m in order["ours"]]
-        return Finding(" > ".join(parts), order["agrees"])
+        pairs = _compared(content["report"], column)
+        text = f"{' > '.join(parts)}; {_prompts(pairs)}"
+        # Of three methods, only ours is compared in pairs; the order of the other two is not tested.
+        signs = [_above(pair["result"]["difference"], 0) for pair in pairs]
+        expected = [order["paper"].index(OURS) < order["paper"].index(p["second"]) for p in pairs]
+        if any(s is not None and s != e for s, e in zip(signs, expected, strict=True)):
+            return Finding(text, False)
+        return Finding(text, True if order["agrees"] and signs == expected else None)
 
     return find
+
+
+def _compared(report: Content, column: str) -> list[Content]:
+    """Ours against each other method in one column, in pairs."""
+    return [c for c in report["comparisons"] if (c["column"], c["first"]) == (column, OURS)]
+
+
+def _prompts(pairs: Sequence[Content]) -> str:
+    totals = {pair["result"]["difference"]["total"] for pair in pairs}
+    return f"{', '.join(map(str, sorted(totals)))} prompts" if totals else "no pairs"
 
 
 def _smooth_and_moving(content: Content) -> Finding | None:
@@ -105,9 +122,17 @@ def _smooth_and_moving(content: Content) -> Finding | None:
     first = max(smooth, key=smooth.__getitem__)
     least = min(flow, key=flow.__getitem__)
     moved = ", ".join(f"{m} {estimate_text(overall[m]['flow'], digits=2)} px" for m in methods)
+    smoother, moving = (
+        [_above(pair["result"]["difference"], 0) for pair in _compared(report, column)]
+        for column in ("smooth", "flow")
+    )
+    # None of a pair is one whose interval includes no difference.
+    refuted = False in smoother or (bool(moving) and all(each is False for each in moving))
+    shown = bool(smoother) and all(smoother) and least != OURS
     return Finding(
-        f"first on smooth: {first}; least moving: {least}; flow: {moved}",
-        first == OURS and least != OURS,
+        f"first on smooth: {first}; least moving: {least}; flow: {moved}; "
+        f"{_prompts(_compared(report, 'smooth'))}",
+        True if shown else False if refuted else None,
     )
 
 
