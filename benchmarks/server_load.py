@@ -14,18 +14,12 @@ import argparse
 import asyncio
 import json
 import random
-import re
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
-from pathlib import Path
 
 import httpx
+from served import memory_of, served
 
-ROOT = Path(__file__).resolve().parents[1]
-SERVER = ROOT / "tests" / "apps" / "server" / "fake_server.py"
 CALLS = (
     ("GET", "/api/v1/jobs?limit=20", 6),
     ("GET", "/api/v1/queue", 3),
@@ -35,13 +29,6 @@ CALLS = (
     ("POST", "/api/v1/jobs", 2),
     ("STREAM", "", 1),
 )
-
-
-def memory_of(process: int) -> float:
-    """The resident memory of a process, in MiB."""
-    text = Path(f"/proc/{process}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+)", text)
-    return int(found[1]) / 1024 if found else 0.0
 
 
 async def client(
@@ -144,19 +131,8 @@ def main() -> None:
     )
     parser.add_argument("--real", action="store_true", help="make real animations meanwhile")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        server = subprocess.Popen(
-            [sys.executable, str(SERVER), folder, *(["real"] if arguments.real else [])],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        try:
-            asyncio.run(run(arguments, url, server.pid))
-        finally:
-            server.terminate()
-            server.wait()
+    with served(real=arguments.real) as (url, server):
+        asyncio.run(run(arguments, url, server))
 
 
 if __name__ == "__main__":

@@ -10,25 +10,14 @@ every twenty jobs it prints a row. Memory that grows from row to row is a leak.
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 
 import httpx
+from served import memory_of, served
 
-ROOT = Path(__file__).resolve().parents[1]
-SERVER = ROOT / "tests" / "apps" / "server" / "fake_server.py"
 EVERY = 20
 SMALL = {"steps": 1, "num_frames": 2, "width": 64, "height": 64}
-
-
-def memory_of(process: int) -> float:
-    """The resident memory of a process, in MiB."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
-    return int(found[1]) / 1024 if found else 0.0
 
 
 def files_of(process: int) -> int:
@@ -79,19 +68,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--real", action="store_true", help="with the built-in model")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        server = subprocess.Popen(
-            [sys.executable, str(SERVER), folder, *(["real"] if arguments.real else [])],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        try:
-            run(url, server.pid, jobs=arguments.jobs, real=arguments.real)
-        finally:
-            server.terminate()
-            server.wait()
+    with served(real=arguments.real) as (url, server):
+        run(url, server, jobs=arguments.jobs, real=arguments.real)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from animatediff.errors import Cancelled, InputError
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.still_choice import chosen_from_still
 
 SHORT = AnimationRequest("a fox", num_frames=3, steps=4, scheduler="ddim", upscale=1)
 
@@ -89,8 +90,6 @@ def test_it_is_reported_and_can_be_cancelled(animator: Animator) -> None:
     ],
 )
 def test_what_else_says_how_it_begins_is_left_alone(other: dict[str, object]) -> None:
-    from animatediff.sampling.still_choice import chosen_from_still
-
     request = replace(AnimationRequest("a fox"), **other)  # pyright: ignore[reportArgumentType] - by name
     assert chosen_from_still(request, usual=0.9, moves=True) == 1
 
@@ -98,6 +97,9 @@ def test_what_else_says_how_it_begins_is_left_alone(other: dict[str, object]) ->
 def test_two_beginnings_are_refused(animator: Animator) -> None:
     with pytest.raises(InputError, match="--free-init from something else"):
         animator.resolved(replace(SHORT, from_still=0.8, free_init=2))
+    both = replace(SHORT, from_still=0.8, free_init=2, sparse=("fox.png@0",))
+    with pytest.raises(InputError, match="--free-init from something else"):
+        chosen_from_still(both, usual=0.9, moves=True)
     with pytest.raises(InputError, match="needs a motion module"):
         Animator.load("emoji", motion="none").resolved(replace(SHORT, from_still=0.8))
 

@@ -10,12 +10,14 @@ from animatediff.finishing.finish import Finish
 from animatediff.sampling.options.output import MAX_UPSCALED_SIDE
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video.containers import MAX_PIXELS
-from animatediff.weights.finding.builtin import default_upscaler, own_upscaler, resolve
+from animatediff.weights.finding.builtin import (
+    OWN_UPSCALER,
+    default_upscaler,
+    own_upscaler,
+    resolve,
+)
 from animatediff.weights.inspect import check_kind, inspect
 from animatediff.weights.roles import ROLES
-
-BUILT_IN = "emoji"
-"""The built-in upscaler."""
 
 
 def check_networks(request: AnimationRequest) -> None:
@@ -78,7 +80,7 @@ def with_finish(
     )
     if not name:
         default_upscaler()
-    return replace(request, upscale=factor, upscaler=name or BUILT_IN)
+    return replace(request, upscale=factor, upscaler=name or OWN_UPSCALER)
 
 
 def _check_size(request: AnimationRequest, factor: int, *, width: int, height: int) -> None:

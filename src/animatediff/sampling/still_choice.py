@@ -20,29 +20,34 @@ def chosen_from_still(request: AnimationRequest, *, usual: float, moves: bool) -
     Raises:
         InputError: there is no motion module, or the animation begins from something else too.
     """
-    asked, otherwise = request.from_still, _begins_otherwise(request)
-    if asked is None or asked == 1:
-        return 1.0 if asked == 1 or not moves or otherwise or request.num_frames == 1 else usual
+    asked = request.from_still
+    beginnings = {
+        "--init": request.init,
+        "--image": request.image,
+        "--free-init": request.free_init > 1,
+    }
+    other = next((option for option, given in beginnings.items() if given), "")
+    if asked is None:
+        free = moves and not other and not _is_placed(request) and request.num_frames != 1
+        return usual if free else 1.0
+    if asked == 1:
+        return 1.0
     if not moves:
         raise InputError("--from-still needs a motion module that moves the still; give --motion.")
-    if request.init or request.image or request.free_init > 1:
+    if other:
         raise InputError(
-            f"--from-still {asked:g} begins from a still, and {otherwise} from something else; leave "
+            f"--from-still {asked:g} begins from a still, and {other} from something else; leave "
             "one of them out."
         )
     return asked
 
 
-def _begins_otherwise(request: AnimationRequest) -> str:
-    """The option that says how an animation begins or where things are; empty if there is none."""
-    given = {
-        "--init": request.init,
-        "--image": request.image,
-        "--sparse": request.sparse,
-        "--free-init": request.free_init > 1,
-        "--control": request.controls,
-        "--motion-lora": request.motion_loras,
-        "--camera": request.camera_path,
-        "--object-motion": request.object_paths,
-    }
-    return next((option for option, value in given.items() if value), "")
+def _is_placed(request: AnimationRequest) -> bool:
+    """Whether something says where things are: pictures, hints or a camera."""
+    return bool(
+        request.sparse
+        or request.controls
+        or request.motion_loras
+        or request.camera_path
+        or request.object_paths
+    )

@@ -76,6 +76,10 @@ def list_models() -> list[Listed]:
     return [listed for listed in _LISTED if _builtin_path(listed.kind, listed.name).exists()]
 
 
+OWN_UPSCALER = "emoji"
+"""The upscaler of the package, trained on what its image models draw."""
+
+
 def own_upscaler(model: str) -> str:
     """Return the upscaler that was trained on what an image model draws.
 
@@ -85,8 +89,8 @@ def own_upscaler(model: str) -> str:
     Returns:
         Its name; empty for models that are not built in, and where this installation lacks the file.
     """
-    installed = _builtin_path("upscaler", "emoji").exists()
-    return "emoji" if installed and _is_listed("model", model) else ""
+    installed = _builtin_path("upscaler", OWN_UPSCALER).exists()
+    return OWN_UPSCALER if installed and _is_listed("model", model) else ""
 
 
 def default_upscaler() -> Path:
@@ -95,7 +99,7 @@ def default_upscaler() -> Path:
     Raises:
         InputError: this installation has none.
     """
-    path = _builtin_path("upscaler", "emoji")
+    path = _builtin_path("upscaler", OWN_UPSCALER)
     if not path.exists():
         raise InputError(
             "--upscale needs --upscaler FILE, a network of ESRGAN, its compact form or RealPLKSR: this "
