@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SERVER = Path(__file__).resolve().parents[1] / "tests" / "apps" / "server" / "fa
 
 
 @contextmanager
-def served(*, real: bool) -> Iterator[tuple[str, int]]:
+def served(*, real: bool) -> Generator[tuple[str, int]]:
     """Run a server with an empty queue; yields its address and its process.
 
     Args:
