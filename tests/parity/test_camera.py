@@ -80,8 +80,6 @@ def animator_of(request: AnimationRequest, animators: dict[str, Animator]) -> An
 def test_scale_0_is_nothing_bit_for_bit_and_removal_restores(
     name: str, asked: AnimationRequest, folder: Path, animators: dict[str, Animator]
 ) -> None:
-    if name != "object-motion":
-        asked = replace(asked, steps=1)
     bare = animator_of(asked, animators).animate(asked).latents
     request = with_camera(asked, folder, name)
     animator = animator_of(request, animators)

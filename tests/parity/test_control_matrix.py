@@ -100,10 +100,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "plain": {},
     "windows": {"window_length": 3, "window_overlap": 1, "steps": 1},
     "looped windows": {"loop": True, "window_length": 3, "steps": 1},
-    "travel": {"prompts": {"0": "a fox", "3": "an ox"}, "steps": 1},
+    "travel": {"prompts": {"0": "a fox", "3": "an ox"}},
     "travel in windows": {"prompts": {"0": "a", "3": "b"}, "window_length": 3, "steps": 1},
-    "lcm": {"scheduler": "lcm", "guidance": 1.0, "steps": 1},
-    "without guidance": {"guidance": 1.0, "steps": 1},
+    "lcm": {"scheduler": "lcm", "guidance": 1.0},
+    "without guidance": {"guidance": 1.0},
     "perturbed attention": {"perturbed_attention": 1.0, "steps": 1},
     "free u": {"free_u": "v2", "steps": 1},
 }

@@ -19,7 +19,7 @@ from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.steps.noise import initial_noise
 from animatediff.weights.storage.files import write_weights
 
-SIDE, STEPS, GUIDANCE, SEED, SCALE = 64, 5, 5.0, 3, 0.7
+SIDE, STEPS, GUIDANCE, SEED, SCALE = 64, 10, 5.0, 3, 0.7
 
 
 def test_one_frame_is_what_diffusers_pipeline_draws(small_xl: Path, tmp_path: Path) -> None:

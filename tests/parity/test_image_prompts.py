@@ -22,11 +22,11 @@ from animatediff.sampling.text.prompts import encode_prompts
 from animatediff.weights.convert import convert
 from animatediff.weights.storage.files import write_weights
 
-FRAMES, STEPS, GUIDANCE, SEED, SIDE, SCALE = 3, 5, 7.5, 3, 64, 0.6
+FRAMES, STEPS, GUIDANCE, SEED, SIDE, SCALE = 3, 10, 7.5, 3, 64, 0.6
 
 
 @pytest.mark.parametrize("form", ["base", "plus"])
-def test_five_steps_with_an_image_prompt_end_as_in_diffusers_pipeline(
+def test_ten_steps_with_an_image_prompt_end_as_in_diffusers_pipeline(
     form: str, small_world: Path, tmp_path: Path
 ) -> None:
     motion = {name: tensor.float() for name, tensor in synthetic.tensors("motion-v3").items()}
