@@ -104,6 +104,7 @@ def _drawn(
         channels=cast(int, base.unet.config["in_channels"]),
         height=side,
         width=side,
+        share=lesson.shared_noise,
     )
     sampler = Sampler(
         SAMPLERS["ddim"],

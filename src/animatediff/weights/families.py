@@ -75,6 +75,7 @@ class Family:
         guidance: default guidance scale.
         companion: a file that it needs in addition, in users' words.
         from_still: default of ``--from-still``; 1 begins from noise alone.
+        shared_noise: share of the noise's variance that frames have in common (arXiv 2305.10474).
     """
 
     name: str
@@ -96,6 +97,7 @@ class Family:
     guidance: float = 7.5
     companion: str = ""
     from_still: float = 1.0
+    shared_noise: float = 0.0
 
     def with_numerics(self, numerics: Numerics) -> Family:
         """Return the family as it was trained, or as diffusers computes every family.

@@ -33,6 +33,7 @@ AUTO = "auto"
 """Determine the family from the names and shapes of the file."""
 
 PUBLISHED_HEADS = 8
+_SHARED_NOISE = "shared_noise"
 _OUR_FACTS = ("family", "branch", "mid", "norm_scope", "heads")
 
 
@@ -163,6 +164,7 @@ def _read_by_metadata(
             f"{header.path} is of the unknown family {own!r:.60}; known are {', '.join(FAMILIES)}."
         )
     used = (FAMILIES[own] if family == AUTO else family_of(family)).with_numerics(numerics)
+    used = replace(used, shared_noise=_shared_noise_in(header))
     scopes = get_args(NormScope)
     norm_scope = cast(NormScope, _one_of(header, "norm_scope", scopes))
     resnet_norm_scope = (
@@ -372,6 +374,7 @@ def motion_facts(
     heads: int,
 ) -> dict[str, str]:
     """Return the metadata of a motion module."""
+    shared = {_SHARED_NOISE: f"{family.shared_noise:g}"} if family.shared_noise else {}
     return {
         "kind": "motion",
         "family": family.name,
@@ -380,7 +383,26 @@ def motion_facts(
         "norm_scope": norm_scope,
         "resnet_norm_scope": resnet_norm_scope,
         "heads": str(heads),
+        **shared,
     }
+
+
+def _shared_noise_in(header: Header) -> float:
+    """Return the share of noise that frames had in common while these modules learned.
+
+    Raises:
+        FileError: what the file says is not a number from 0 to 1.
+    """
+    said = header.metadata.get(_SHARED_NOISE, "0")
+    try:
+        share = float(said)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise FileError(
+            f"{header.path} says {_SHARED_NOISE} = {said!r:.60}, and it must be a number from 0 to 1."
+        )
+    return share
 
 
 def _one_of(header: Header, key: str, choices: tuple[str, ...]) -> str:

@@ -19,6 +19,7 @@ from animatediff.model.grafts.low_rank import LowRankSet
 from animatediff.training.recipe import Recipe
 from animatediff.training.runs.meters import read_metrics
 from animatediff.training.runs.trainer import train
+from animatediff.training.stages.job import Job
 from animatediff.training.stages.stage_options import StageOptions
 from animatediff.weights.adapters import (
     fill_low_rank,
@@ -309,3 +310,24 @@ def test_a_fresh_motion_lora_starts_at_the_motion_modules_own_loss(
     without = lesson.losses(read, torch.Generator().manual_seed(0))
     assert torch.equal(fresh["loss"], without["loss"])
     assert ("motion" in fresh) == (debias > 0)
+
+
+def test_motion_learns_with_shared_noise_and_its_file_says_so(
+    setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
+) -> None:
+    def prepared(**values: object) -> Job:
+        return STAGES["motion"].prepare(
+            changed(setup_of("motion", tmp_path), **values), options_of("motion"), CPU
+        )
+
+    def loss(job: Job) -> torch.Tensor:
+        read = job.lesson.fetch(torch.arange(2), torch.Generator().manual_seed(0))
+        return job.lesson.losses(read, torch.Generator().manual_seed(0))["loss"]
+
+    shared = prepared(shared_noise=0.5)
+    assert not torch.equal(loss(shared), loss(prepared()))
+    path = shared.save(dict(shared.lesson.learns.state_dict()))
+    assert read_motion(path).family.shared_noise == 0.5
+    onwards = prepared(motion=str(path))
+    assert onwards.lesson.shared_noise == 0.5
+    assert prepared(motion=str(path), shared_noise=0.0).lesson.shared_noise == 0

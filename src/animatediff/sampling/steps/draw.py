@@ -67,6 +67,7 @@ def draw_latents(
             height=settled.height // unit,
             width=settled.width // unit,
             number=number,
+            share=family.shared_noise,
         )
         plan = settled.views or settled.windows
         if settled.request.noise == "freenoise" and not plan.is_whole:

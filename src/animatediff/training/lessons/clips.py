@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from animatediff.data.footage import EncodedFootage, Footage
 from animatediff.errors import InputError
 from animatediff.model.grafts.low_rank import LowRankSet
+from animatediff.model.shared_noise import with_shared
 from animatediff.runtime import seeded
 from animatediff.training.lessons.denoiser import Denoiser
 from animatediff.training.lessons.objective import (
@@ -183,6 +184,7 @@ class ClipLesson:
         prediction: what the denoiser predicts.
         min_snr: gamma of min-SNR weighting; ``None`` is the paper's plain mean square.
         noise_offset: size of a noise shift common to a clip; 0 is the paper's.
+        shared_noise: share of the noise's variance that frames have in common; 0 is the paper's.
         min_timestep: the first timestep of the training; 0 (all timesteps) is the paper's.
         debias: weight of the debiased loss (arXiv 2310.08465), which learns the motion of a single
             clip without its appearance; 0 is the paper's.
@@ -198,6 +200,7 @@ class ClipLesson:
     prediction: Prediction = "epsilon"
     min_snr: float | None = None
     noise_offset: float = 0.0
+    shared_noise: float = 0.0
     min_timestep: int = 0
     debias: float = 0.0
     _encoded: dict[tuple[int, int, float | None], Tensor] = field(
@@ -212,6 +215,9 @@ class ClipLesson:
         device = next(self.learns.parameters()).device
         latents = self.latents(batch, device)
         noise = torch.randn(latents.shape, generator=generator)
+        if self.shared_noise:
+            common = torch.randn(latents[:, :, :1].shape, generator=generator)
+            noise = with_shared(noise, common, share=self.shared_noise)
         if self.noise_offset:
             noise = offset_noise(noise, strength=self.noise_offset, generator=generator)
         timesteps = random_timesteps(

@@ -116,7 +116,16 @@ def prepare_sparse_control(options: StageOptions, recipe: Recipe, device: torch.
     steered = Steered(animated, network)
     read = read_clips(options, read_training_data(frozen))
     lesson = SparseLesson(
-        lesson_on(frozen, network, steered, read, family.betas, animated=animated), steered
+        lesson_on(
+            frozen,
+            network,
+            steered,
+            read,
+            family.betas,
+            animated=animated,
+            shared_noise=family.shared_noise,
+        ),
+        steered,
     )
     path = options.output or options.work / "world" / "control" / "pictures.safetensors"
     facts = {"family": family.name, "encoder": encoder}

@@ -251,6 +251,24 @@ class LossOptions:
 
 
 @dataclass(frozen=True)
+class NoiseOptions:
+    """The noise that new or further trained motion modules learn with."""
+
+    shared_noise: Annotated[
+        float | None,
+        Option(
+            "Share of the noise's variance that all frames of a clip have in common (arXiv "
+            "2305.10474, Sec. 4.1, which takes 0.5). It is stored in the file, and animations begin "
+            "with such noise.",
+            group="Loss",
+            least=0,
+            most=1,
+            unset="that of --motion, and 0 for new motion modules",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class MotionModuleOptions:
     """The motion modules to train, or to train on, and the clips that they see."""
 
@@ -533,6 +551,7 @@ GROUPS = (
     FamilyOptions,
     ClipOptions,
     LossOptions,
+    NoiseOptions,
     MotionModuleOptions,
     DegradedOptions,
     AppearanceOptions,

@@ -6,6 +6,8 @@ single frames or clips are trained on.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +34,7 @@ from animatediff.training.stages.option_groups import (
     LowRankOptions,
     MotionLoraOptions,
     MotionModuleOptions,
+    NoiseOptions,
 )
 from animatediff.training.stages.stage_options import StageOptions
 from animatediff.training.stages.training_data import read_training_data
@@ -88,6 +91,9 @@ def prepare_motion(
         frozen.new_motion(branch), frozen.motion_family()
     )
     frozen.facts.update(start.facts)
+    asked = options.of(NoiseOptions).shared_noise
+    if asked is not None:
+        start = replace(start, family=replace(start.family, shared_noise=asked))
     motion, family = trainable(start.animated.motion), start.family
     path = options.output or options.work / "world" / "motion" / MOTION_FILES[branch]
     data = read_clips(options, read_training_data(frozen))
@@ -193,7 +199,15 @@ def clip_lesson(
     """Eq. 5: clips, with the noise schedule of the motion modules' family."""
     if frozen.options.of(ImageModelOptions).checkpointing:
         animated.set_gradient_checkpointing(True)
-    return lesson_on(frozen, learns, animated, data, family.betas, animated=animated)
+    return lesson_on(
+        frozen,
+        learns,
+        animated,
+        data,
+        family.betas,
+        animated=animated,
+        shared_noise=family.shared_noise,
+    )
 
 
 def lesson_on(
@@ -204,6 +218,7 @@ def lesson_on(
     betas: Betas,
     *,
     animated: AnimatedUNet | None = None,
+    shared_noise: float = 0.0,
 ) -> ClipLesson:
     """The lesson of a stage, by the options of its loss.
 
@@ -214,6 +229,7 @@ def lesson_on(
         data: reads the clips.
         betas: the noise schedule.
         animated: the motion modules in ``predict``, if it has some.
+        shared_noise: share of the noise's variance that frames have in common, as those learned it.
     """
     options = frozen.options
     checkpointing = options.of(ImageModelOptions).checkpointing
@@ -243,6 +259,7 @@ def lesson_on(
         prediction=frozen.prediction,
         min_snr=loss.min_snr,
         noise_offset=loss.noise_offset,
+        shared_noise=shared_noise,
         min_timestep=loss.min_timestep,
         debias=options.of(MotionModuleOptions).debias,
     )

@@ -55,6 +55,7 @@ from animatediff.training.stages.option_groups import (
     MotionLoraOptions,
     MotionModuleOptions,
     MovingCameraOptions,
+    NoiseOptions,
     OutputOptions,
 )
 from animatediff.training.stages.stage_options import StageOptions
@@ -108,7 +109,7 @@ def stages(defaults: Defaults | None = None) -> dict[str, Stage]:
         "motion": Stage(
             "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
             MotionModule,
-            (*MOTION, MovingCameraOptions, MixOptions),
+            (*MOTION, NoiseOptions, MovingCameraOptions, MixOptions),
             paper.prepare_motion,
             Recipe(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
             defaults,
@@ -116,7 +117,7 @@ def stages(defaults: Defaults | None = None) -> dict[str, Stage]:
         "motion-convolution": Stage(
             "temporal convolutions of the same size in place of the motion modules (Sec. 5.3)",
             TemporalConv,
-            (*MOTION, MovingCameraOptions, MixOptions),
+            (*MOTION, NoiseOptions, MovingCameraOptions, MixOptions),
             partial(paper.prepare_motion, branch="convolution"),
             Recipe(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
             defaults,
