@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # One thread for each worker of pytest-xdist, and for every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Where a test asks for two, one that waits for the other on a busy machine does not spin meanwhile.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 # What is measured of this processor is remembered for these tests only.
 CACHE = tempfile.TemporaryDirectory(prefix="animatediff-tests-")
 os.environ["XDG_CACHE_HOME"] = CACHE.name

@@ -16,7 +16,7 @@ if sys.argv[1] == "keep":
     assert keep_freed_memory()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
-for _ in range(50):
+for _ in range(15):
     blocks = [ctypes.c_void_p(libc.malloc(8 << 20)) for _ in range(8)]
     for block in blocks:
         ctypes.memset(block, 1, 8 << 20)
@@ -29,7 +29,7 @@ on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's
 
 
 def faults(how: str) -> int:
-    """Pages that a process asks the system for while it takes and frees the same memory fifty times."""
+    """Pages that a process asks the system for as it takes and frees the same memory."""
     ran = subprocess.run(
         [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True, env={}
     )

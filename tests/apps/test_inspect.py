@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,20 @@ def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_no_file_at_all_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect"]) == 2
     assert "needs a file or folder" in capsys.readouterr().err
+
+
+def test_files_are_named_without_torch(tmp_path: Path) -> None:
+    """A server inspects every upload in a process of its own, which torch would keep for seconds."""
+    files = [
+        synthetic.write_sparse(tmp_path / "a.safetensors", "motion-v3"),
+        synthetic.write_sparse(tmp_path / "b.safetensors", "lora-sd15"),
+        synthetic.write_pickle(tmp_path / "c.ckpt", "motion-lora-v2"),
+        tmp_path / "d.safetensors",
+    ]
+    files[-1].write_bytes(b"no weights")
+    program = (
+        "import sys; from animatediff.apps.cli import main; "
+        "code = main(['inspect', *sys.argv[1:]]); sys.exit(100 if 'torch' in sys.modules else code)"
+    )
+    line = [sys.executable, "-c", program, *map(str, files)]
+    assert subprocess.run(line, capture_output=True, check=False).returncode == 3

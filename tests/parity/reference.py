@@ -7,6 +7,7 @@ sums for norms, explicit softmax for attention.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -225,6 +226,7 @@ def sinusoid(t: Tensor, width: int) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
+@functools.cache
 def positions(frames: int, channels: int) -> Tensor:
     table = torch.zeros(frames, channels)
     for p in range(frames):

@@ -110,13 +110,16 @@ def parse_declared(
         print(help_of(listed, command=command, summary=summary))
         raise SystemExit(0)
     assert len({row.field for row in rows}) == len(rows), "two options of one field name"
-    surface = dataclasses.make_dataclass(
-        cls.__name__, [part for row in rows for part in _surface_fields(row)], frozen=True
-    )
-    value, unknown = parse_surface(surface, arguments)
+    # tyro needs a millisecond for each option that it may meet: here only those that are named.
+    named = [row for row in rows if row.option.positional or _may_be_named(row, arguments)]
+    try:
+        value, unknown = parse_surface(_surface(cls, named), arguments)
+    except InputError:  # what is wrong is said with all options in sight
+        named = rows
+        value, unknown = parse_surface(_surface(cls, named), arguments)
     if unknown:
         raise InputError(_unknown(unknown[0], rows, command))
-    given = {row.field: found for row in rows if (found := _given(row, value)) is not None}
+    given = {row.field: found for row in named if (found := _given(row, value)) is not None}
     own = {row.field for row in declared(cls)}
     nested = {
         name: Given({row.field: given[row.field] for row in mark.rows if row.field in given})
@@ -134,6 +137,21 @@ def _nested(cls: type) -> dict[str, FieldsOf]:
         for mark in getattr(hint, "__metadata__", ())
         if isinstance(mark, FieldsOf)
     }
+
+
+def _may_be_named(row: Declared, words: Sequence[str]) -> bool:
+    """Whether one of the words is the option, or looks like it."""
+    name = row.flag.removeprefix("--")
+    spelled = {row.flag, f"--no-{name}", *row.option.aliases}
+    shown = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+    short = {word[:2] for word in words if word.startswith("-")}
+    return not spelled.isdisjoint(shown | short)
+
+
+def _surface(cls: type, rows: Iterable[Declared]) -> type[Any]:
+    """The class that tyro reads."""
+    fields = [part for row in rows for part in _surface_fields(row)]
+    return dataclasses.make_dataclass(cls.__name__, fields, frozen=True)
 
 
 def _surface_fields(row: Declared) -> Iterable[tuple[str, Any, Any]]:

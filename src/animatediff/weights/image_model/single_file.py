@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from animatediff.errors import FileError
 from animatediff.weights.storage.files import Header, read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Generation = Literal["sd15", "sd2", "sdxl"]
 """The kinds of image model whose single files are read."""

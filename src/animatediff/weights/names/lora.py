@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from animatediff.weights.image_model.single_file import UNET, unet_sources
 from animatediff.weights.names.low_rank import FACTOR_ENDINGS, adapter_in, without_adapter
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _PIECES = {
     **FACTOR_ENDINGS,

@@ -2,7 +2,8 @@
 
 A safetensors header is cheap to read and describes everything except the values. We parse it
 ourselves first, so that a broken, hostile or wrong file is reported before memory is spent on it:
-the library accepts duplicate names, and takes a gigabyte to open a million empty tensors.
+the library accepts duplicate names, and takes a gigabyte to open a million empty tensors. Headers are
+read without torch.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
 
 from animatediff.errors import FileError, OutputError, reason_of
 from animatediff.weights.storage.foreign_files import START, foreign_file, starts_as_pickle
-from animatediff.weights.storage.mapped import DTYPES, Mapped, is_finite
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 MAX_HEADER_BYTES = 16 << 20
 MAX_TENSORS = 50_000
@@ -133,6 +134,10 @@ def read_weights(
     Raises:
         FileError: the file has changed, or contains NaN or infinity and ``refuse_nan`` is set.
     """
+    import torch
+
+    from animatediff.weights.storage.mapped import DTYPES, Mapped, is_finite
+
     weights: dict[str, Tensor] = {}
     try:
         with header.path.open("rb") as file:
@@ -172,6 +177,8 @@ def write_weights(
     Raises:
         OutputError: the folder is read-only or full; an existing file is unchanged.
     """
+    from safetensors.torch import save_file
+
     temporary: str | None = None
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
