@@ -55,6 +55,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_finish() -> None:
     """Look for garbage from here on, and only in what the tests make."""
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # a model is made of more objects than the usual 700
     gc.enable()
 
 

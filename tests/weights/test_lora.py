@@ -18,6 +18,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelW
 
 from animatediff.errors import FileError
 from animatediff.model.grafts.merging import exchanged, merged
+from animatediff.model.without_values import without_values
 from animatediff.weights.inspect import inspect
 from animatediff.weights.lora import LoadedLora, fit_lora, read_lora
 from animatediff.weights.names.lora import layer_names
@@ -59,7 +60,7 @@ SAMPLES = (
 @functools.cache
 def networks(base: str, size: synthetic.Size = "small") -> dict[str, nn.Module]:
     """The parts of an image model that LoRAs change, without numbers."""
-    with torch.device("meta"):
+    with without_values():
         parts: dict[str, nn.Module] = {
             "unet": UNet2DConditionModel(**synthetic.unet_config(base, size))
         }

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from tests.weights import synthetic
 
 from animatediff.errors import FileError, InputError
+from animatediff.model.without_values import without_values
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.motion import fill_motion, inflate, read_motion
 from animatediff.weights.motion_picture import check_picture, load_picture
@@ -38,7 +39,7 @@ MOTION = {
 
 @functools.cache
 def unet_of(base: str, size: synthetic.Size) -> UNet2DConditionModel:
-    with torch.device("meta"):
+    with without_values():
         return UNet2DConditionModel(**synthetic.unet_config(base, size))
 
 

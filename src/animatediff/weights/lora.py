@@ -191,18 +191,25 @@ def fit_lora(lora: LoraFile, networks: Mapping[str, nn.Module]) -> LoraPlan:
             f"this model has 0 of its {len(absent)} modules, such as {absent[0]:.100}; choose a "
             "LoRA for this kind of model."
         )
+    tried: set[tuple[object, ...]] = set()
     for stem, layer in places.items():
-        _try(lora, stem, layer)
+        _try(lora, stem, layer, tried=tried)
     return LoraPlan(lora, places, tuple(absent))
 
 
-def _try(lora: LoraFile, stem: str, layer: nn.Module) -> None:
-    """Build one layer's changes without values."""
+def _try(lora: LoraFile, stem: str, layer: nn.Module, *, tried: set[tuple[object, ...]]) -> None:
+    """Build one layer's changes without values, unless they were ``tried`` on one just like it."""
     shapes = {piece: lora.header.shapes[key] for piece, key in lora.layers[stem].items()}
     try:
         with torch.device("meta"):
             pieces = {piece: torch.empty(shape) for piece, shape in shapes.items()}
-            for change in _changes(layer, pieces, said=_said(lora, stem, pieces)):
+            said = _said(lora, stem, pieces)
+            parameters = ((name, p.shape) for name, p in layer.named_parameters(recurse=False))
+            kind = (type(layer), layer.extra_repr(), *parameters, *shapes.items(), said)
+            if kind in tried:
+                return
+            tried.add(kind)
+            for change in _changes(layer, pieces, said=said):
                 weight = torch.empty(getattr(layer, change.parameter).shape)
                 shaped_like(weight, change.delta.of(weight, scale=0.5))
     except FileError:

@@ -17,6 +17,7 @@ import torch
 from animatediff.errors import FileError, InputError
 from animatediff.model.animated_unet import AnimatedUNet, Branch
 from animatediff.model.motion_module import NormScope, frame_positions
+from animatediff.model.without_values import without_values
 from animatediff.weights.families import BASES, FAMILIES, Base, Family, Numerics, family_of
 from animatediff.weights.inspect import Inspection, check_kind, inspect_header
 from animatediff.weights.motion_adapter import adapter_weights, check_config, config_beside
@@ -270,7 +271,11 @@ def unlike_sinusoids(header: Header, found: Recognised) -> list[str]:
         Header(header.path, {n: header.shapes[n] for n in found.positions}, header.metadata)
     )
     strangers: list[str] = []
+    right: dict[tuple[int, ...], torch.Tensor] = {}  # most tables of a width are equal
     for name, table in tables.items():
+        known = right.get(tuple(table.shape))
+        if known is not None and known.dtype == table.dtype and torch.equal(known, table):
+            continue
         if table.ndim != 3 or not table.is_floating_point():
             strangers.append(name)
             continue
@@ -279,6 +284,8 @@ def unlike_sinusoids(header: Header, found: Recognised) -> list[str]:
         ours = frame_positions(table.shape[1], table.shape[2])
         if not torch.allclose(table[0].float(), ours, rtol=0, atol=tolerance):
             strangers.append(name)
+        else:
+            right[tuple(table.shape)] = table
     return strangers
 
 
@@ -292,14 +299,16 @@ def inflate(unet: UNet2DConditionModel, motion: MotionFile) -> AnimatedUNet:
     if motion.picture is not None:
         check_picture(motion.picture, unet)
     try:
-        animated = AnimatedUNet(
-            unet,
-            branch=motion.branch,
-            mid=motion.mid,
-            norm_scope=motion.norm_scope,
-            resnet_norm_scope=motion.resnet_norm_scope,
-            heads=motion.heads,
-        )
+        with without_values():
+            animated = AnimatedUNet(
+                unet,
+                branch=motion.branch,
+                mid=motion.mid,
+                norm_scope=motion.norm_scope,
+                resnet_norm_scope=motion.resnet_norm_scope,
+                heads=motion.heads,
+                device="meta",
+            )
     except InputError as error:
         raise FileError(f"{motion.header.path} does not fit this model: {error}") from None
     wanted = {name: tuple(t.shape) for name, t in animated.motion_state_dict().items()}

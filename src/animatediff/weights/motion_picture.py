@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from animatediff.model.picture_pyramid import PicturePyramid
+from animatediff.model.without_values import without_values
 from animatediff.weights.names.layouts import unwrapped
 from animatediff.weights.storage.completeness import check_fit
 from animatediff.weights.storage.files import Header, read_weights
@@ -116,7 +117,7 @@ def load_picture(
 
 
 def _encoder_for(unet: UNet2DConditionModel) -> PicturePyramid:
-    with torch.device("meta"):
+    with without_values():
         return PicturePyramid(
             int(unet.conv_in.weight.shape[1]), widths=tuple(unet.config["block_out_channels"])
         )

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import tracemalloc
 from pathlib import Path
 
 import pytest
-import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from tests.weights import synthetic
 from tests.weights.synthetic import SAMPLES
 
 from animatediff.errors import FileError
+from animatediff.model.without_values import without_values
 from animatediff.weights.control.file import CONTROL_KINDS, read_control
 from animatediff.weights.control.plan import plan_control
 from animatediff.weights.inspection.control import REFUSED
 
 
+@functools.cache
 def unet(base: str) -> UNet2DConditionModel:
-    with torch.device("meta"):
+    with without_values():
         return UNet2DConditionModel(**synthetic.unet_config(base))
 
 
@@ -80,7 +82,7 @@ def test_a_net_that_lacks_a_tensor_is_refused(name: str, gone: str, tmp_path: Pa
     weights = load_file(path)
     del weights[gone]
     save_file(weights, path)
-    with torch.device("meta"):
+    with without_values():
         small = UNet2DConditionModel(**synthetic.unet_config(SAMPLES[name].base, "small"))
     with pytest.raises(FileError, match=f"lacks 1 tensor.*{gone}"):
         plan_control(read_control(path), small)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,43 @@ from animatediff.errors import Cancelled, FileError
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.storage import files
+
+FORKING = """
+import json, os, sys, torch
+for line in sys.stdin:
+    program, modules = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        exec(program, {"__name__": "__main__"})
+        with open(modules, "w") as file:
+            print(*sys.modules, file=file)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def after_torch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], set[str]]]:
+    """The modules after a program in a process that has imported torch and nothing else."""
+    path = tmp_path_factory.mktemp("modules") / "modules"
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "ignore"},
+    ) as process:
+        given, ended = process.stdin, process.stdout
+        assert given is not None
+        assert ended is not None
+
+        def run(program: str) -> set[str]:
+            given.write(json.dumps([program, str(path)]) + "\n")
+            given.flush()
+            assert ended.readline() == "0\n"
+            return set(path.read_text().split())
+
+        yield run
 
 
 def modules_after(program: str) -> set[str]:
@@ -27,10 +66,10 @@ def modules_after(program: str) -> set[str]:
     return set(ended.stdout.split())
 
 
-def test_the_public_names_come_without_the_libraries_of_networks() -> None:
-    modules = modules_after(
-        "from animatediff import Animation, AnimationRequest, Animator, Runtime"
-    )
+def test_the_public_names_come_without_the_libraries_of_networks(
+    after_torch: Callable[[str], set[str]],
+) -> None:
+    modules = after_torch("from animatediff import Animation, AnimationRequest, Animator, Runtime")
     heavy = {"accelerate", "cv2", "diffusers", "pandas", "scipy", "tokenizers", "transformers"}
     assert modules & heavy == set()
 
@@ -41,9 +80,9 @@ def test_the_command_line_comes_without_torch() -> None:
 
 
 def test_an_animation_begins_without_what_it_does_not_need(
-    tiny_world: Path, tiny_motion: Path
+    tiny_world: Path, tiny_motion: Path, after_torch: Callable[[str], set[str]]
 ) -> None:
-    modules = modules_after(
+    modules = after_torch(
         f"""
 from animatediff import AnimationRequest, Animator
 from animatediff.errors import Cancelled
@@ -90,8 +129,10 @@ assert all(weights.is_meta for weights in animator.base.pending_vae.part.module.
     assert modules & unused == set()
 
 
-def test_a_package_that_waited_has_everything_once_it_is_asked() -> None:
-    modules = modules_after(
+def test_a_package_that_waited_has_everything_once_it_is_asked(
+    after_torch: Callable[[str], set[str]],
+) -> None:
+    modules = after_torch(
         """
 from animatediff.weights.image_model.networks import WAITING, import_networks
 import_networks()
@@ -123,8 +164,10 @@ else:
     assert "diffusers.models.unets.unet_1d" in modules
 
 
-def test_other_versions_are_imported_without_a_list_of_their_modules() -> None:
-    modules = modules_after(
+def test_other_versions_are_imported_without_a_list_of_their_modules(
+    after_torch: Callable[[str], set[str]],
+) -> None:
+    modules = after_torch(
         """
 from animatediff.weights.image_model import networks
 networks.KNOWN["transformers"] = "0.0"

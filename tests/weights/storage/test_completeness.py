@@ -16,6 +16,7 @@ from torch import Tensor
 
 from animatediff.errors import FileError
 from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.without_values import without_values
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.adapters import (
@@ -36,7 +37,7 @@ Weights = Mapping[str, Tensor]
 
 
 def new_unet() -> UNet2DConditionModel:
-    with torch.device("meta"):
+    with without_values():
         return UNet2DConditionModel(**synthetic.unet_config("sd15", "small"))
 
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from animatediff.errors import InputError
+from animatediff.model.without_values import without_values
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
@@ -165,7 +166,7 @@ def load_branches(
     found: list[ImageAttention] = []
     for index, host in enumerate(cross_attentions(unet)):
         number = 2 * index + 1
-        with torch.device("meta"):
+        with without_values():
             branch = ImageAttention(host.cross_attention_dim, host.inner_dim)
         names = ("to_k_ip.weight", "to_v_ip.weight")
         branch.load_state_dict(

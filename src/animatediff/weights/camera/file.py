@@ -15,6 +15,7 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.camera.pose_encoder import PoseEncoder
 from animatediff.model.camera.posed_attention import posed_sites, temporal_block
 from animatediff.model.camera.projected_camera import POSE, REPLACED, CameraWeights
+from animatediff.model.without_values import without_values
 from animatediff.weights.inspect import check_kind, inspect_header
 from animatediff.weights.storage.completeness import check_fit
 from animatediff.weights.storage.files import Header, read_header, read_weights
@@ -182,13 +183,13 @@ def _width(animated: AnimatedUNet, site: str) -> int:
 
 
 def _encoder(animated: AnimatedUNet) -> PoseEncoder:
-    with torch.device("meta"):
+    with without_values():
         return PoseEncoder(widths=tuple(animated.unet.config["block_out_channels"]))
 
 
 def _linear(weights: Mapping[str, Tensor], prefix: str, dtype: torch.dtype) -> nn.Linear:
     weight, bias = weights[f"{prefix}weight"].to(dtype), weights[f"{prefix}bias"].to(dtype)
-    with torch.device("meta"):
+    with without_values():
         layer = nn.Linear(weight.shape[1], weight.shape[0])
     layer.load_state_dict({"weight": weight, "bias": bias}, strict=True, assign=True)
     return layer.requires_grad_(False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from animatediff.model.picture_pyramid import PicturePyramid
+from animatediff.model.without_values import without_values
 from animatediff.weights.inspect import check_kind, inspect_header
 from animatediff.weights.storage.completeness import check_fit
 from animatediff.weights.storage.files import Header, read_header, read_weights
@@ -97,5 +98,5 @@ def load_object_motion(
 
 
 def _encoder(unet: UNet2DConditionModel) -> PicturePyramid:
-    with torch.device("meta"):
+    with without_values():
         return PicturePyramid(CHANNELS, widths=tuple(unet.config["block_out_channels"]))

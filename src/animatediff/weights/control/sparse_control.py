@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from animatediff.model.control.sparse_control import SparseControl, SparseVersion
+from animatediff.model.without_values import without_values
 from animatediff.weights.control.encoder import build_encoder
 from animatediff.weights.control.file import ControlFile, ControlPlan
 from animatediff.weights.control.names import STEM
@@ -46,7 +47,7 @@ def plan_sparse_control(
     # Its own configuration names blocks of diffusers' that hold the motion modules as well.
     net = build_encoder(replace(file, config={}), unet, ControlNetModel)
     sites = file.header.metadata.get(SITES)
-    with torch.device("meta"):
+    with without_values():
         sparse = SparseControl(
             net,
             version=version,

@@ -166,8 +166,9 @@ class _Finder(MetaPathFinder):
         for name in sorted({*self._names, *self._decorators}, key=len, reverse=True):
             module = sys.modules.get(name)
             loader = getattr(module, "__loader__", None)
-            inside = any(other.startswith(f"{name}.") for other in tuple(sys.modules))
-            if not isinstance(loader, _LateLoader) or loader.finder is not self or inside:
+            if not isinstance(loader, _LateLoader) or loader.finder is not self:
+                continue
+            if any(other.startswith(f"{name}.") for other in tuple(sys.modules)):
                 continue
             del sys.modules[name]
             package, _, attribute = name.rpartition(".")

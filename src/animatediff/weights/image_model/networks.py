@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 from importlib.metadata import version
 from types import ModuleType
 
@@ -98,6 +98,8 @@ _CONTROL = (
     "diffusers.models.controlnets.controlnet_union",
 )
 
+_imported: set[str] = set()
+
 
 def import_networks() -> None:
     """Import the classes of image models; does nothing the second time."""
@@ -115,8 +117,11 @@ def import_scheduler(module: str) -> ModuleType:
     return sys.modules[module]
 
 
-def _import(names: Iterable[str]) -> None:
+def _import(names: Collection[str]) -> None:
+    if _imported.issuperset(names):
+        return
     known = all(version(name).startswith(f"{number}.") for name, number in KNOWN.items())
     with late_imports(WAITING if known else ALWAYS, decorators=DECORATORS if known else None):
         for name in names:
             importlib.import_module(name)
+    _imported.update(names)

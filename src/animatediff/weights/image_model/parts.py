@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
 from animatediff.errors import FileError
+from animatediff.model.without_values import without_values
 from animatediff.runtime import channels_last
 from animatediff.weights.image_model.single_file import Source
 from animatediff.weights.storage.completeness import check_fit
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=nn.Module)
 C = TypeVar("C", bound="CLIPTextModel | CLIPTextModelWithProjection")
 
-_DRAWS = (Tensor.normal_, Tensor.uniform_)
 _INERT = ("position_ids", "logit_scale")
 """Names that end so are in some files, and in no network."""
 
@@ -162,32 +161,11 @@ def build_from(path: Path, build: Callable[[], M]) -> M:
         FileError: the configuration is not valid.
     """
     try:
-        with torch.device("meta"), _NoValues():
+        with without_values():
             return build()
     except Exception as error:  # noqa: BLE001 - a constructor given foreign values may raise anything
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise FileError(f"{path} describes no network that can be built ({reason}).") from None
-
-
-class _NoValues(TorchFunctionMode):
-    """Leaves out the values of new tensors: on the meta device there are none.
-
-    torch would otherwise import its compiler, to find out that there is nothing to do.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        named = kwargs or {}
-        if func in _DRAWS or getattr(func, "__module__", "") == nn.init.__name__:
-            return args[0] if args else named["tensor"]
-        if func is torch.arange and not named and all(isinstance(arg, int) for arg in args):
-            return torch.empty(len(range(*args)), dtype=torch.int64)
-        return func(*args, **named)
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

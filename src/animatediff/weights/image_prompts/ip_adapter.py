@@ -26,6 +26,7 @@ from animatediff.model.image_prompts.projections import (
     PatchProjection,
     Resampler,
 )
+from animatediff.model.without_values import without_values
 from animatediff.weights.inspect import check_kind, inspect_header
 from animatediff.weights.storage.completeness import check_fit
 from animatediff.weights.storage.files import Header, read_header, read_weights
@@ -68,7 +69,7 @@ class IpAdapterFile:
     def projection(self) -> nn.Module:
         """The projection, on the meta device."""
         shapes = self.header.shapes
-        with torch.device("meta"):
+        with without_values():
             if self.form == "base":
                 return LinearProjection(self.features, cross=self.cross, tokens=self.num_tokens)
             if self.form == "full":
