@@ -62,35 +62,35 @@ COMMANDS = (
         "Check a dataset, encode it into shards, or render the built-in one.",
     ),
     Command("train", "commands.train:train_stage", "Run one training stage."),
-    Command("evaluate", "commands.evaluate:evaluate", "Measure a model."),
+    Command("evaluate", "commands.evaluation.evaluate:evaluate", "Measure a model."),
     Command(
         "evaluate table1",
-        "commands.table1:table1",
+        "commands.evaluation.table1:table1",
         "Compare AnimateDiff with its baselines on the same prompts (Table 1).",
     ),
     Command(
         "evaluate frechet",
-        "commands.frechet:frechet",
+        "commands.evaluation.frechet:frechet",
         "Fréchet video distance of given features.",
     ),
     Command(
         "study",
-        "commands.study:study",
+        "commands.evaluation.study:study",
         "Run a user study of Table 1: make its page, serve it, collect answers, report ranks.",
     ),
     Command(
         "ablation",
-        "commands.ablation:ablation",
+        "commands.evaluation.ablation:ablation",
         "Measure one ablation of the paper, with its page and plots.",
     ),
     Command(
         "paper",
-        "commands.paper:paper",
+        "commands.evaluation.paper:paper",
         "Write pages and plots of the paper's experiments from results.",
     ),
     Command(
         "baseline",
-        "commands.baseline:baseline",
+        "commands.evaluation.baseline:baseline",
         "Draw a video by Text2Video-Zero or Tune-A-Video.",
     ),
     Command(

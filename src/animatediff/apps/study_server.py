@@ -7,7 +7,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from animatediff.apps.commands.study import keep_answers
+from animatediff.apps.commands.evaluation.study import keep_answers
 from animatediff.errors import FileError, InputError, OutputError, reason_of
 from animatediff.evaluation.study.answers import MOST_BYTES, read_answers
 from animatediff.evaluation.study.design import ANSWERS, PAGE, Study, load_key

@@ -22,7 +22,7 @@ from animatediff.apps.questions.inputs import (
 from animatediff.apps.questions.motion_lora import motion_lora, single_clip
 
 if TYPE_CHECKING:
-    from animatediff.apps.commands.evaluate import Options, Question
+    from animatediff.apps.commands.evaluation.evaluate import Options, Question
     from animatediff.apps.progress import Progress
     from animatediff.evaluation.reports import Report
     from animatediff.world.protocol.subjects import Draw, Frames

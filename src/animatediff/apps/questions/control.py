@@ -11,7 +11,7 @@ from animatediff.apps.questions.drawing import draw_of, painter_of
 from animatediff.apps.questions.inputs import SHOWN, bar, chosen_clips, read_scorer, show
 
 if TYPE_CHECKING:
-    from animatediff.apps.commands.evaluate import Options
+    from animatediff.apps.commands.evaluation.evaluate import Options
     from animatediff.apps.progress import Progress
     from animatediff.evaluation.reports import Report
     from animatediff.world.protocol.control import DrawGuided

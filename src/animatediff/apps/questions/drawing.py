@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from animatediff.apps.commands.evaluate import Options
+    from animatediff.apps.commands.evaluation.evaluate import Options
     from animatediff.world.protocol.subjects import Draw
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from animatediff.apps.commands.evaluate import Options
+    from animatediff.apps.commands.evaluation.evaluate import Options
     from animatediff.apps.progress import Progress
     from animatediff.data.shards import Sample
     from animatediff.evaluation.figures import Frame

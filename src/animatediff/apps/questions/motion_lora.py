@@ -11,7 +11,7 @@ from animatediff.apps.questions.drawing import painter_of
 from animatediff.apps.questions.inputs import SHOWN, bar, chosen_subjects, scorer_if_trained, show
 
 if TYPE_CHECKING:
-    from animatediff.apps.commands.evaluate import Options
+    from animatediff.apps.commands.evaluation.evaluate import Options
     from animatediff.apps.progress import Progress
     from animatediff.evaluation.reports import Report
     from animatediff.world.protocol.subjects import Draw, Frames

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from animatediff.errors import InputError
 
 if TYPE_CHECKING:
-    from animatediff.apps.commands.ablation import AblationOptions
+    from animatediff.apps.commands.evaluation.ablation import AblationOptions
     from animatediff.apps.progress import Progress
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from animatediff.apps.commands.metrics import MetricOptions
+from animatediff.apps.commands.evaluation.metrics import MetricOptions
 from animatediff.apps.destination import check_room
 from animatediff.apps.options.parsing import optional
 from animatediff.apps.progress import Progress, ProgressStyle, open_progress

@@ -16,7 +16,7 @@ from animatediff.apps.progress import Progress, ProgressStyle, open_progress
 from animatediff.video.preprocess import PreprocessName
 
 if TYPE_CHECKING:
-    from animatediff.apps.commands.evaluate import Options, Question
+    from animatediff.apps.commands.evaluation.evaluate import Options, Question
     from animatediff.evaluation.reports import Report
 
 AblationName = Literal[
@@ -139,7 +139,7 @@ def _question(options: AblationOptions, question: Question, **changed: object) -
     """Return the options of ``animatediff evaluate`` that ask this ablation's question."""
     from dataclasses import replace
 
-    from animatediff.apps.commands.evaluate import Options
+    from animatediff.apps.commands.evaluation.evaluate import Options
 
     asked = Options(
         question=question,
