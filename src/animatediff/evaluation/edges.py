@@ -1,4 +1,4 @@
-"""Do drawn edges lie where edges were asked for? Precision and recall with a tolerance of a few pixels.
+"""Edge agreement: precision and recall of drawn edges against the hint's, within a few pixels.
 
 This is how boundary detectors are scored (Martin et al., 2004), but every pixel is matched with the
 nearest one, whatever else that one is matched with.
@@ -30,7 +30,7 @@ def lines_of(frames: UInt8[np.ndarray, "frames height width 3"], *, hint: Prepro
 
 
 def agreement(drawn: Lines, asked: Lines, *, tolerance: float = TOLERANCE) -> float:
-    """The mean F-score of drawn lines against those that were asked for, frame by frame.
+    """The mean F-score of drawn lines against those of the hints, frame by frame.
 
     Precision is the share of drawn pixels within ``tolerance`` of one that was asked for, recall the
     share of asked ones within it of a drawn one. A frame without lines on one side scores 0, and one

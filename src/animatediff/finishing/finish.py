@@ -16,7 +16,7 @@ OnFrame = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Finish:
-    """What is to be done.
+    """The steps of finishing, and their settings.
 
     Attributes:
         interpolate: how many times the frame rate; 1 leaves the frames as they are.

@@ -97,7 +97,7 @@ def _filled(
 
 
 def held(first: Frame, second: Frame) -> Between:
-    """The first frame, until the second comes."""
+    """Repeat the first frame instead of drawing one between."""
     del second
     return lambda _t: first
 

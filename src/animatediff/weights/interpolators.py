@@ -1,4 +1,4 @@
-"""Read a user's frame interpolator: RIFE 4.25 or 4.26, or FILM, told apart by their names."""
+"""Read a user's frame interpolator: RIFE 4.25 or 4.26, or FILM, recognised by their tensors' names."""
 
 from __future__ import annotations
 

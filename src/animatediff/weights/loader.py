@@ -65,7 +65,7 @@ class Loader(Protocol[File, Fitted, Added]):
         ...
 
     def move(self, added: Added, device: torch.device) -> None:
-        """Move what is not part of the model's networks to another device."""
+        """Move the loaded values that are outside of the model's networks to another device."""
         ...
 
     def notes(self, added: Added) -> Sequence[str]:

@@ -29,7 +29,7 @@ _ENCODERS = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
 
 @dataclass(frozen=True)
 class EmbeddingFile:
-    """A learned word of which everything but the numbers is known.
+    """A textual inversion's file: its shapes are known, its values not yet read.
 
     Attributes:
         header: its file's.

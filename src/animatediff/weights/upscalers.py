@@ -1,4 +1,4 @@
-"""Read an upscaler of a user: ESRGAN, its compact form or RealPLKSR, told apart by their names.
+"""Read a user's upscaler: ESRGAN, its compact form or RealPLKSR, recognised by tensor names.
 
 ESRGAN has three sets of names: that of the first code (``model.1.sub.0.RDB1...``), of the authors'
 repository (``RRDB_trunk.0.RDB1...``), and of Real-ESRGAN (``body.0.rdb1...``). All are read into one
@@ -257,7 +257,7 @@ def network_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _by_spandrel(weights: Mapping[str, Tensor]) -> Upscaler | None:
-    """What spandrel makes of tensors that were read here; ``None`` without it, or if it knows none."""
+    """Return spandrel's network for these tensors; ``None`` if it is not installed or knows none."""
     if importlib.util.find_spec("spandrel") is None:
         return None
     try:

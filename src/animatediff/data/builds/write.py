@@ -81,7 +81,7 @@ class Labour(Protocol):
     def look(
         self, entries: Sequence[ClipEntry], known: FactsCache
     ) -> Iterator[tuple[ClipEntry, Looked | FileError]]:
-        """Hash and measure clips, in order; what is known is not measured again."""
+        """Hash and measure clips, in order; clips with cached measurements are skipped."""
         ...
 
     def make(
@@ -139,7 +139,7 @@ def window_of(entry: ClipEntry, source: str) -> str:
 
 
 def measured(decoder: Decoder, entry: ClipEntry) -> ClipFacts:
-    """What a clip is.
+    """Measure a clip.
 
     Raises:
         FileError: it cannot be decoded.
@@ -148,7 +148,7 @@ def measured(decoder: Decoder, entry: ClipEntry) -> ClipFacts:
 
 
 def decoded(decoder: Decoder, plan: Planned, options: BuildOptions) -> Frames:
-    """The frames of a sample.
+    """Decode the frames of a sample.
 
     Raises:
         FileError: the clip cannot be decoded, or has fewer frames than it had.

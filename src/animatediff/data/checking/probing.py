@@ -28,7 +28,7 @@ CLIPS_A_WORKER = 16
 
 @dataclass(frozen=True)
 class Probed:
-    """What is known of a dataset's clips.
+    """The good and bad clips of a dataset.
 
     Attributes:
         good: clips that were decoded to their end, with their properties.

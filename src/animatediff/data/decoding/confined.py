@@ -239,7 +239,7 @@ def serve(requests: IO[bytes], answers: IO[bytes], limits: Limits) -> None:
 
 @contextlib.contextmanager
 def _alone_no_longer_than(seconds: float) -> Generator[None]:
-    """End this process if nobody else does: one that hangs may outlive its parent."""
+    """End this process after a time limit: a hanging decoder may outlive its parent."""
     if not hasattr(signal, "alarm"):  # Windows
         yield
         return

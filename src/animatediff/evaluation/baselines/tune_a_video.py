@@ -148,7 +148,7 @@ class InflatedUNet:
 
 @dataclass
 class TuneLesson:
-    """Predict the noise in one video, told its prompt (Sec. 4.2).
+    """Predict the noise in one video, given its prompt (Sec. 4.2).
 
     Attributes:
         inflated: the model; what of it learns is ``learns``.

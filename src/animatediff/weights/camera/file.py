@@ -1,4 +1,4 @@
-"""Camera control files: CameraCtrl's and MotionCtrl's, told by their names, and their modules."""
+"""Camera control files: CameraCtrl's and MotionCtrl's, recognised by their tensors' names."""
 
 from __future__ import annotations
 

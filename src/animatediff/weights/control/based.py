@@ -43,7 +43,7 @@ class _Origin:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is read from the file."""
+        """The names of the tensors that are read from the file."""
         return self.pair or ((self.whole,) if self.whole else ())
 
 
@@ -132,7 +132,7 @@ def _numel(shape: Shape) -> int:
 def _completed(
     origin: _Origin, stored: dict[str, Tensor], base: Tensor | None, *, shape: Shape
 ) -> Tensor:
-    """W = W_base + up · down for a ControlLoRA, W_base + difference, or what is stored whole."""
+    """W = W_base + up · down for a ControlLoRA, W_base + difference, or the stored weight."""
     if origin.pair is not None:
         assert base is not None
         up, down = (stored[name].float().flatten(1) for name in origin.pair)

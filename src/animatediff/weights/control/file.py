@@ -23,7 +23,7 @@ CONTROL_KINDS: tuple[Kind, ...] = ("controlnet", "t2i-adapter", "sparse-control"
 
 @dataclass(frozen=True)
 class ControlFile:
-    """A control network of which everything but the numbers is known.
+    """A control network's file: its kind and shapes are known, its values not yet read.
 
     Attributes:
         header: its file's.

@@ -42,7 +42,7 @@ class Hub(Protocol):
     """A place with published models."""
 
     def offer(self, repository: str, file: str, *, revision: str) -> Offer:
-        """Return what is known about a file.
+        """Return the name, size and hash of a file.
 
         Raises:
             InputError: it does not exist, or the hub cannot be reached.

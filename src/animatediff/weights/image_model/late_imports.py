@@ -1,4 +1,4 @@
-"""Import libraries without the modules that nobody uses: their code runs at the first use.
+"""Import libraries without their unused modules, whose code runs at the first use.
 
 A package of diffusers or transformers imports everything that it has, and the modules that every
 network needs import names that no animation uses: compilers, servers, quantizers. Here such a module

@@ -43,7 +43,7 @@ _FACE_MARKS = ("image_proj.perceiver_resampler.proj_in.weight", "image_proj.proj
 
 @dataclass(frozen=True)
 class IpAdapterFile:
-    """An IP-Adapter of which everything but the numbers is known.
+    """An IP-Adapter's file: its kind and shapes are known, its values not yet read.
 
     Attributes:
         header: its file's.

@@ -1,4 +1,4 @@
-"""Say what a file is that was given as weights and is something else, from its first bytes."""
+"""Recognise files without weights by their first bytes, to name them in errors."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class StyleHead(nn.Module):
 
 
 class Scorer(nn.Module):
-    """Frozen features and two heads: concept, and style, whatever is shown."""
+    """A frozen feature network with two heads: one for the concept, one for the style."""
 
     mean: Tensor
     deviation: Tensor

@@ -1,4 +1,4 @@
-"""Whether frames show what was asked for: the text score, and the concept in each frame."""
+"""Whether frames show their prompt: the text score, and the concept recognised in each frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Frames = UInt8[np.ndarray, "frames height width 3"]
 
 
 class Asked(Protocol):
-    """What was asked for."""
+    """The content that a prompt names."""
 
     @property
     def hexcode(self) -> str:

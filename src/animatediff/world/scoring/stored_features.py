@@ -22,7 +22,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Still:
-    """What is known of a still: all that the scorer learns from, besides its picture."""
+    """The labels of a still, from which the scorer learns together with its picture."""
 
     key: str
     hexcode: str

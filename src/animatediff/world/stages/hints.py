@@ -50,7 +50,7 @@ class HintClips:
         return Footage(np.repeat(grey[..., None], 3, axis=3), "")
 
     def fingerprint(self) -> str:
-        """A hash of the clips and of what is drawn from them."""
+        """A hash of the clips and of the hints drawn from them."""
         return hashlib.sha256(f"{self.clips.fingerprint()} {self.name}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Find the table of tensors in whatever a trainer saved."""
+"""Find the table of tensors among the other things that a trainer saved."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Found:
 
 
 def find_tensors(root: Any) -> Found:
-    """Find the table of tensors inside whatever was saved around it."""
+    """Find the table of tensors inside the tables saved around it."""
     if isinstance(root, TensorRef):
         raise Refused("contains a single tensor without a name, and no table of weights")
     if not isinstance(root, dict):
