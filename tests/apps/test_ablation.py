@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="plots need matplotlib")
 
 from animatediff.apps.cli import main
-from animatediff.apps.commands import ablation as ablations
+from animatediff.apps.commands.evaluation import ablation as ablations
 from animatediff.apps.commands.evaluation.ablation import AblationOptions
 from animatediff.apps.commands.train import TrainOptions
 from animatediff.apps.options.parsing import parse

@@ -22,7 +22,7 @@ for line in sys.stdin:
     program, modules = json.loads(line)
     child = os.fork()
     if child == 0:
-        exec(program, {"__name__": "__main__"})
+        exec(program, {"__name__": "__main__", "sys": sys})
         with open(modules, "w") as file:
             print(*sys.modules, file=file)
         os._exit(0)
