@@ -44,11 +44,16 @@ def render(
     for network in footprints(animator):
         progress.tell("memory", str(network), asdict(network))
     shown_notes: set[str] = set()
+    told = 0
     animations: list[Animation] = []
     labels = labels_of([request.seed for request in requests]) if len(requests) > 1 else [""]
     for request, label in zip(requests, labels, strict=True):
         asked = animator.resolved(request)
         progress.tell("seed", f"seed {request.seed}: {choices(asked)}", {"seed": request.seed})
+        need = animator.memory_need(asked)
+        if need.peak != told:
+            told = need.peak
+            progress.tell("memory", f"memory: {need}", {**asdict(need), "peak": need.peak})
         animation = animator.animate(request, on_step=_watch(progress, preview))
         coverage = [f"LoRA {n}: {c}" for n, c in animation.report.coverage.items()]
         for note in (*coverage, *animation.report.notes):

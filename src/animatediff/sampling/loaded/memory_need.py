@@ -1,0 +1,278 @@
+"""How much memory an animation will need at its peak, known before it begins.
+
+Weights are counted. What the U-Net holds while it predicts is measured: the loaded model predicts a few
+latent pixels of a few frames, and the tensors that are alive together are counted. That grows in
+proportion to pixels and frames, since spatial attention never stores its scores. The
+decoder's share follows from its channels. ``HIDDEN`` allows for what operations use inside themselves,
+where it cannot be seen.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from animatediff.errors import MemoryLimitError
+from animatediff.runtime import device_of
+from animatediff.sampling.settled import Settled
+from animatediff.sampling.steps.decode import CHUNK
+from animatediff.weights.roles import RoleName
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from animatediff.model.animated_unet import AnimatedUNet
+    from animatediff.sampling.loaded.loading import Parts
+
+GIB = 2**30
+HIDDEN = 1.2
+"""What operations use inside themselves, as a factor of the tensors that are alive."""
+LIBRARIES = int(0.38 * GIB)
+"""The process with torch and diffusers, before anything is loaded (a CPU build on Linux)."""
+SPARE = 0.97
+"""The share of the free memory that an animation may take."""
+STEERED = 1.3
+"""With control networks: their residuals are as large as what the U-Net keeps for its way up."""
+OF_SAMPLER = 8
+"""Clips in fp32 that a sampler holds: latents, predictions with and without the prompt, older ones."""
+UPSCALING = 64
+"""Channels of a compact upscaler, for one enlarged frame."""
+FP32 = 4
+PROBE = 8
+"""Latent pixels along a side of the small prediction: the least that three halvings allow."""
+PROBE_FRAMES = 4
+"""Its frames. Temporal attention stores scores, so more frames need a little more each; it is hardly
+anything beside the channels."""
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """The memory of an animation, in bytes.
+
+    Attributes:
+        weights: of everything that is loaded.
+        steps: what denoising needs beside the weights.
+        decode: what decoding and finishing need beside the weights.
+        on_cpu: whether it is the process's memory; the libraries then count.
+    """
+
+    weights: int
+    steps: int
+    decode: int
+    on_cpu: bool = True
+
+    @property
+    def peak(self) -> int:
+        """The most at any time."""
+        return self.weights + self.beside + (LIBRARIES if self.on_cpu else 0)
+
+    @property
+    def beside(self) -> int:
+        """The most at any time that is not there yet once everything is loaded."""
+        return max(self.steps, self.decode)
+
+    def __str__(self) -> str:
+        return (
+            f"at most about {self.peak / GIB:.1f} GiB: {self.weights / GIB:.2f} of weights, "
+            f"{self.steps / GIB:.2f} to denoise, {self.decode / GIB:.2f} to decode"
+        )
+
+
+def memory_need(settled: Settled, parts: Parts) -> MemoryNeed:
+    """Predict the memory of a request with a loaded model.
+
+    Args:
+        settled: the request.
+        parts: the loaded model; it predicts once, at a size of few pixels.
+    """
+    base, request = parts.base, settled.request
+    unit, hires = base.pixels_per_latent, request.hires**2
+    area = settled.height * settled.width * hires
+    latents = area / unit**2
+    rows = 1 + settled.is_guided + (request.perturbed_attention > 0) + len(request.regions)
+    together = min(settled.num_frames, settled.windows.length)
+    predicting = _per_latent_pixel(parts.animated) * rows * together * latents
+    if request.controls or request.sparse:
+        predicting *= STEERED
+    clip = FP32 * base.unet.config["in_channels"] * settled.num_frames * latents
+    enlarged = (request.upscale or 1) ** 2
+    frames = 3 * settled.num_frames * area
+    tile = request.vae_tile**2 or area
+    decoding = HIDDEN * FP32 * _per_pixel(base.pending_vae.part.module) * CHUNK * min(tile, area)
+    finishing = FP32 * UPSCALING * area * enlarged if enlarged > 1 else 0
+    written = frames * (1 + enlarged * request.interpolate)
+    return MemoryNeed(
+        weights=_weights(parts),
+        steps=int(HIDDEN * predicting + OF_SAMPLER * clip),
+        decode=int(clip + max(decoding, finishing) + written),
+        on_cpu=device_of(base.unet).type == "cpu",
+    )
+
+
+def check_memory(need: MemoryNeed, *, device: torch.device) -> None:
+    """Refuse an animation that cannot fit into the memory that is free.
+
+    Raises:
+        MemoryLimitError: it cannot.
+    """
+    free = free_memory(device)
+    if free is None or need.beside <= free * SPARE:
+        return
+    raise MemoryLimitError(
+        f"The animation needs about {need.beside / GIB:.1f} GiB beside what is loaded, and "
+        f"{free / GIB:.1f} GiB are free; ask for fewer frames or a smaller size, or for a shorter "
+        "--window-length, which bounds the frames that are denoised together."
+    )
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that may still be taken on a device; ``None`` where that cannot be known.
+
+    On a processor it is what the system can give, or what a container's limit (cgroup v2) leaves if
+    that is less.
+    """
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    if device.type != "cpu":
+        return None
+    found = [available(Path("/proc/meminfo")), left_in_container(Path("/sys/fs/cgroup"))]
+    return min((each for each in found if each is not None), default=None)
+
+
+def available(meminfo: Path) -> int | None:
+    """What Linux can give without swapping, in bytes; ``None`` on other systems."""
+    try:
+        lines = meminfo.read_text().splitlines()
+    except OSError:
+        return None
+    kibibytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return kibibytes[0] * 1024 if kibibytes else None
+
+
+def left_in_container(group: Path) -> int | None:
+    """What the limit of a container leaves; cached files are given up first, so they are free."""
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        used = int((group / "memory.current").read_text())
+        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    cached = int(kept.get("inactive_file", 0)) + int(kept.get("active_file", 0))
+    return None if limit == "max" else max(int(limit) - used + cached, 0)
+
+
+def _weights(parts: Parts) -> int:
+    """Bytes of every tensor that is loaded, or will be, each once."""
+    base = parts.base
+    decoder = base.pending_vae.part.module
+    loaded = [*base.networks.values(), parts.animated, *_networks(parts.added)]
+    found = {id(tensor): tensor for each in loaded for tensor in _tensors(each)}
+    later = FP32 * sum(tensor.numel() for tensor in _tensors(decoder))
+    return later + sum(tensor.numel() * tensor.element_size() for tensor in found.values())
+
+
+def _networks(added: Mapping[RoleName, Sequence[Any]]) -> list[nn.Module]:
+    """The networks among what was added to the model."""
+    values = [
+        value for several in added.values() for each in several for value in vars(each).values()
+    ]
+    return [value for value in values if isinstance(value, nn.Module)]
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
+
+
+def _per_pixel(vae: nn.Module) -> int:
+    """Floats for each pixel of a frame while the decoder is at its full size.
+
+    Its last upsampling still has the channels of the level below; a normalised copy and a convolution's
+    input and output are alive together.
+    """
+    channels = cast("AutoencoderKL", vae).config["block_out_channels"]
+    return 3 * channels[min(1, len(channels) - 1)]
+
+
+_known: weakref.WeakKeyDictionary[nn.Module, float] = weakref.WeakKeyDictionary()
+
+
+@torch.inference_mode()
+def _per_latent_pixel(animated: AnimatedUNet) -> float:
+    """Bytes alive at once for each latent pixel of a frame in the U-Net, by a small trial."""
+    if animated not in _known:
+        unet = animated.unet
+        dtype, device = unet.dtype, device_of(unet)
+        shape = (1, unet.config["in_channels"], PROBE_FRAMES, PROBE, PROBE)
+        text = torch.zeros(1, 77, unet.config["cross_attention_dim"], dtype=dtype, device=device)
+        clip = torch.zeros(shape, dtype=dtype, device=device)
+        time = torch.tensor(500, device=device)
+        with Alive() as alive:
+            animated(clip, time, text, added_cond_kwargs=_added(unet, text))
+        _known[animated] = alive.most / (PROBE_FRAMES * PROBE**2)
+    return _known[animated]
+
+
+def _added(unet: UNet2DConditionModel, text: Tensor) -> dict[str, Tensor] | None:
+    """SDXL's second text and sizes, as zeros."""
+    if unet.config["addition_embed_type"] != "text_time":
+        return None
+    width = unet.config["projection_class_embeddings_input_dim"]
+    width -= 6 * unet.config["addition_time_embed_dim"]
+    return {
+        "text_embeds": text.new_zeros(len(text), width),
+        "time_ids": text.new_zeros(len(text), 6),
+    }
+
+
+class Alive(TorchFunctionMode):
+    """Counts the bytes of tensors that operations make, while they are alive.
+
+    Attributes:
+        now: bytes alive.
+        most: the most so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._alive: set[int] = set()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run an operation and count what it made."""
+        made = func(*args, **(kwargs or {}))
+        given = {_place(each) for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)}
+        for each in tree_leaves(made):
+            if isinstance(each, Tensor) and _place(each) not in given | self._alive:
+                self._count(each.untyped_storage())
+        return made
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        place, size = storage.data_ptr(), storage.nbytes()
+        self._alive.add(place)
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._free, place, size)
+
+    def _free(self, place: int, size: int) -> None:
+        self._alive.discard(place)
+        self.now -= size
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

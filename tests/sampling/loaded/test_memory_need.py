@@ -1,0 +1,128 @@
+"""The memory of an animation is known before it begins, and refused where there is too little."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from animatediff.errors import MemoryLimitError
+from animatediff.sampling.animator import Animator
+from animatediff.sampling.loaded import memory_need as memory
+from animatediff.sampling.loaded.memory_need import GIB, Alive, MemoryNeed, check_memory
+from animatediff.sampling.request import AnimationRequest
+
+CPU = torch.device("cpu")
+NEED = MemoryNeed(weights=GIB, steps=3 * GIB, decode=2 * GIB)
+
+
+def test_tensors_are_counted_while_they_are_alive() -> None:
+    with Alive() as alive:
+        first = torch.zeros(1000) + 1  # 4,000 bytes each, the zeros for a moment
+        view = first[:500]
+        view.mul_(2)
+        del first, view
+        second = torch.ones(250)
+    assert alive.most == 8000
+    assert alive.now == second.nbytes
+
+
+def test_it_grows_with_pixels_frames_and_guidance(
+    animator: Animator, request_of: AnimationRequest
+) -> None:
+    def steps(**changes: object) -> int:
+        return animator.memory_need(replace(request_of, **changes)).steps
+
+    one = steps(num_frames=4)
+    assert steps(num_frames=8) == pytest.approx(2 * one, rel=1e-3)
+    assert steps(num_frames=4, width=64, height=64) > one
+    assert steps(num_frames=4, guidance=1.0) < 0.7 * one
+
+
+def test_windows_keep_it_from_growing_with_length(
+    animator: Animator, request_of: AnimationRequest
+) -> None:
+    window = replace(request_of, num_frames=16)
+    long = animator.memory_need(replace(request_of, num_frames=256, window_length=16))
+    whole = animator.memory_need(window)
+    latents = 256 * 4 * 8 * 4 * (request_of.width or 32) ** 2
+    assert long.steps < whole.steps + latents
+
+
+def test_weights_are_counted_once(animator: Animator, request_of: AnimationRequest) -> None:
+    base = animator.base
+    networks = (*base.networks.values(), base.vae, animator.animated)
+    tensors = {
+        id(t): t for network in networks for t in network.state_dict(keep_vars=True).values()
+    }
+    assert animator.memory_need(request_of).weights == sum(t.nbytes for t in tensors.values())
+
+
+def test_what_cannot_fit_is_refused_before_the_first_step(
+    animator: Animator, request_of: AnimationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda device: 1000)
+    seen: list[object] = []
+    with pytest.raises(MemoryLimitError, match=r"GiB beside what is loaded.*fewer frames"):
+        animator.animate(request_of, on_step=seen.append)
+    assert not seen
+
+
+def test_it_is_refused_only_where_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for free in (4 * GIB, None):
+        monkeypatch.setattr(memory, "free_memory", lambda device, free=free: free)
+        check_memory(NEED, device=CPU)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 3 * GIB)
+    with pytest.raises(MemoryLimitError, match=r"3\.0 GiB beside what is loaded, and 3\.0 GiB"):
+        check_memory(NEED, device=CPU)
+
+
+def test_a_container_leaves_what_its_limit_leaves(tmp_path: Path) -> None:
+    group = tmp_path / "cgroup"
+    group.mkdir()
+    (group / "memory.current").write_text("3000\n")
+    (group / "memory.stat").write_text("anon 2000\nactive_file 300\ninactive_file 700\n")
+    (group / "memory.max").write_text("max\n")
+    assert memory.left_in_container(group) is None
+    (group / "memory.max").write_text("5000\n")
+    assert memory.left_in_container(group) == 3000
+    assert memory.left_in_container(tmp_path / "none") is None
+    info = tmp_path / "meminfo"
+    info.write_text("MemTotal: 9 kB\nMemAvailable:      7 kB\n")
+    assert memory.available(info) == 7 * 1024
+    assert memory.available(tmp_path / "none") is None
+
+
+CHILD = """
+import sys
+from animatediff.runtime import Runtime
+from animatediff.sampling.animator import Animator
+animator = Animator.load("emoji", runtime=Runtime(precision="fp32", threads=1))
+size, frames = map(int, sys.argv[1:])
+from animatediff.sampling.request import AnimationRequest
+asked = AnimationRequest(
+    prompt="a fox", num_frames=frames, width=size, height=size, steps=1, from_still=1.0
+)
+print(animator.memory_need(asked).peak)
+animator.animate(asked)
+lines = open("/proc/self/status").read().splitlines()
+print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.weights
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(("size", "frames"), [(128, 16), (256, 16), (512, 2)])
+def test_the_prediction_is_near_what_a_process_takes(size: int, frames: int) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", CHILD, str(size), str(frames)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    predicted, taken = map(int, run.stdout.split())
+    assert 0.8 < predicted / taken < 1.35
