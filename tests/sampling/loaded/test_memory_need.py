@@ -56,9 +56,7 @@ def test_windows_keep_it_from_growing_with_length(
 def test_weights_are_counted_once(animator: Animator, request_of: AnimationRequest) -> None:
     base = animator.base
     networks = (*base.networks.values(), base.vae, animator.animated)
-    tensors = {
-        id(t): t for network in networks for t in network.state_dict(keep_vars=True).values()
-    }
+    tensors = {id(t): t for each in networks for t in (*each.parameters(), *each.buffers())}
     assert animator.memory_need(request_of).weights == sum(t.nbytes for t in tensors.values())
 
 

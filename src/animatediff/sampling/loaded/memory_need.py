@@ -174,10 +174,10 @@ def left_in_container(group: Path) -> int | None:
 def _weights(parts: Parts) -> int:
     """Bytes of every tensor that is loaded, or will be, each once."""
     base = parts.base
-    decoder = base.pending_vae.part.module
+    vae = base.pending_vae
     loaded = [*base.networks.values(), parts.animated, *_networks(parts.added)]
     found = {id(tensor): tensor for each in loaded for tensor in _tensors(each)}
-    later = FP32 * sum(tensor.numel() for tensor in _tensors(decoder))
+    later = vae.dtype.itemsize * sum(tensor.numel() for tensor in _tensors(vae.part.module))
     return later + sum(tensor.numel() * tensor.element_size() for tensor in found.values())
 
 
