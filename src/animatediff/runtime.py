@@ -79,12 +79,15 @@ class Runtime:
         precision: ``auto`` is fp16 on a GPU, bf16 on a CPU that computes in it natively, else fp32.
         threads: CPU threads; ``None`` keeps torch's choice.
         without: fast paths that are not taken, to measure what each gains.
+        compile: predict by ``torch.compile`` instead of the fast paths: minutes at the first step,
+            less in later processes. On a GPU with CUDA graphs.
     """
 
     device: str = "auto"
     precision: Precision = "auto"
     threads: int | None = None
     without: frozenset[FastPath] = frozenset()
+    compile: bool = False
 
     def torch_device(self) -> torch.device:
         """The torch device.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,8 +11,12 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, fx
 
-from animatediff.model import AnimatedUNet
-from animatediff.model.grafts.merging import exchanged
+from animatediff.model import AnimatedUNet, attach_domain_adapter
+from animatediff.model.control.residuals import Residuals
+from animatediff.model.fast.compiled import Backend, Compiled
+from animatediff.model.grafts.merging import exchanged, merged
+from animatediff.model.grafts.weight_delta import Change, FullDelta
+from animatediff.model.motion_strength import Factors, MotionStrength
 
 torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -24,6 +29,7 @@ UNET = UNet2DConditionModel(
     cross_attention_dim=32,
     attention_head_dim=4,
 )
+FRAMES = 3
 
 
 class Counting:
@@ -37,36 +43,93 @@ class Counting:
         return graph.forward
 
 
-def main() -> None:
-    """Print how many graphs there are after the first call, after scales, and at the end."""
+def residuals(strength: float) -> Residuals:
+    """What a control network adds to the skip connections and in the middle."""
+    sizes = ((32, 4), (32, 4), (32, 2), (64, 2))
+    skips = tuple(strength * torch.ones(2 * FRAMES, c, s, s) for c, s in sizes)
+    return Residuals(skips, mid=strength * torch.ones(2 * FRAMES, 64, 2, 2))
+
+
+def first_motion(animated: AnimatedUNet) -> torch.nn.Linear:
+    """The first projection of the first motion module."""
+    return next(x for x in animated.motion.modules() if isinstance(x, torch.nn.Linear))
+
+
+def main(name: str) -> None:
+    """Print how many graphs there are after each kind of change; other backends than eager do less."""
     animated = AnimatedUNet(UNET.eval(), mid=True).eval().requires_grad_(False)
     for weights in animated.motion.parameters():
         torch.nn.init.normal_(weights, std=0.1)
-    latents, text = torch.randn(2, 4, 3, 4, 4), torch.randn(2, 5, 32)
+    latents, text = torch.randn(2, 4, FRAMES, 4, 4), torch.randn(2, 5, 32)
     counting = Counting()
-    # Without a break: fullgraph raises at the first one.
-    compiled = torch.compile(animated.forward, backend=counting, fullgraph=True)
+    backend: Backend = counting if name == "eager" else name
+    tolerance = 0.0 if name == "eager" else 1e-4
+    counts: dict[str, int] = {}
 
-    def check(timestep: int = 500) -> None:
+    def check(timestep: int = 500, added: Residuals | None = None) -> None:
         given = (latents, torch.tensor(timestep), text)
-        found: Tensor = compiled(*given)
-        assert torch.equal(found, animated(*given))
+        plain: Tensor = animated(*given, residuals=added)
+        # Another one for each animation, which must not compile again.
+        compiled = Compiled(animated, backend=backend, whole=True)
+        found: Tensor = animated(*given, residuals=added)
+        again: Tensor = animated(*given, residuals=added)
+        compiled.remove()
+        assert float((found - plain).abs().max()) <= tolerance
+        assert torch.equal(found, again)
+        assert torch.equal(animated(*given, residuals=added), plain)
 
-    counts: list[int] = []
-    with torch.no_grad():
+    with torch.inference_mode():
         check()
-        counts.append(counting.graphs)
-        for scale in (0.5, 0.7, 1.3, 1.0):
+        counts["first"] = counting.graphs
+        for scale in (0.5, 0.7, 0.0, 1.3, 1.0):
             animated.set_motion_scale(scale)
             check()
-        counts.append(counting.graphs)
-        weight = next(animated.unet.parameters())
-        with exchanged({weight: weight.data * 2}):
-            check()
+        counts["motion scales"] = counting.graphs
+        layers = {
+            animated.unet.conv_in: animated.unet.conv_in.weight,
+            first_motion(animated): first_motion(animated).weight,
+        }
+        changes = [
+            Change(layer, "weight", FullDelta(torch.randn_like(weight)))
+            for layer, weight in layers.items()
+        ]
+        for scale in (0.5, 1.0, -2.0):  # a LoRA and a MotionLoRA
+            with exchanged(merged([(changes, scale)])):
+                check()
         check(timestep=20)
-        counts.append(counting.graphs)
+        counts["weights and timesteps"] = counting.graphs
+        if name != "eager":
+            print(json.dumps(counts))
+            return
+        check(added=residuals(1.0))
+        counts["control"] = counting.graphs
+        for strength in (0.3, 0.6, 2.0):
+            check(added=residuals(strength))
+        counts["control strengths"] = counting.graphs
+        adapter = attach_domain_adapter(animated.unet, rank=2)
+        for branch in adapter.parameters():
+            torch.nn.init.normal_(branch, std=0.1)
+        with adapter.grafts.over_frames(torch.tensor([0.0, 0.5, 1.0])):
+            check()
+        counts["adapter"] = counting.graphs
+        for scales in ([1.0, 0.5, 0.0], [0.2, 0.2, 0.2]):
+            with adapter.grafts.over_frames(torch.tensor(scales)):
+                check()
+        counts["adapter scales"] = counting.graphs
+        adapter.remove()
+        strength = MotionStrength(animated)
+        for number, value in enumerate((0.5, 1.5, 2.0)):
+            factor = torch.full((FRAMES, 1, 1), value)
+            strength.factors = {site: Factors(factor, factor) for site in animated.motion}
+            check()
+            if number == 0:
+                counts["motion strength"] = counting.graphs
+        counts["motion strengths"] = counting.graphs
+        strength.remove()
+        check()
+        counts["end"] = counting.graphs
     print(json.dumps(counts))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -16,6 +16,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import nn
 
 from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.fast.compiled import Compiled, compile_unet
 from animatediff.model.fast.convolutions.folded_upsampling import fold_upsampling
 from animatediff.model.fast.convolutions.winograd import convolve_by_winograd
 from animatediff.model.fast.feed_forward import in_blocks
@@ -129,6 +130,12 @@ def _are_own(processors: Mapping[str, Any]) -> bool:
     return all(type(processor) is AttnProcessor2_0 for processor in processors.values())
 
 
-def draw_fast(animated: AnimatedUNet, runtime: Runtime) -> Drawing:
-    """Let a model take the fast paths that pay off, until the result's ``remove``."""
+def draw_fast(animated: AnimatedUNet, runtime: Runtime) -> Drawing | Compiled:
+    """Let a model take the fast paths that pay off, until the result's ``remove``.
+
+    Raises:
+        InputError: it has to be compiled, and there is no compiler.
+    """
+    if runtime.compile:
+        return compile_unet(animated)
     return Drawing(animated, plan_drawing(runtime))

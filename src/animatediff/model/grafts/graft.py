@@ -34,7 +34,8 @@ class Graft(nn.Module):
     def __init__(self, branch: nn.Module, *, scale: float = 1.0) -> None:
         super().__init__()
         self.branch = branch
-        self.scale = scale
+        self._scale = scale
+        self._factor: Tensor | None = None
         self.frame_scales: Tensor | None = None
         """How much of the branch is added to each frame of a clip, besides ``scale``."""
         self.checkpointed = False
@@ -52,6 +53,26 @@ class Graft(nn.Module):
         if not self._host:
             raise InputError("This graft has no host; attach() it first.")
         return self._host[0]
+
+    @property
+    def scale(self) -> float:
+        """Factor of the branch; a change takes effect at the next forward pass."""
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale: float) -> None:
+        self._scale = scale
+        if self._factor is not None:
+            self._factor.fill_(scale)
+
+    def hold_scale(self, device: torch.device | None) -> None:
+        """Keep the scale as a tensor on ``device``, for a compiled model; ``None`` ends that.
+
+        The branch is then computed at a scale of zero too.
+        """
+        # Not an inference tensor, so that the scale may change inside and outside of inference mode.
+        with torch.inference_mode(False):
+            self._factor = None if device is None else torch.tensor(self._scale, device=device)
 
     @property
     def attached(self) -> bool:
@@ -80,7 +101,7 @@ class Graft(nn.Module):
             self._host = ()
 
     def _add(self, host: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
-        if self.scale == 0:
+        if self._factor is None and self._scale == 0:
             return output
         if isinstance(output, tuple):  # diffusers' transformers return (sample,)
             return (self._add(host, inputs, output[0]), *output[1:])
@@ -89,8 +110,9 @@ class Graft(nn.Module):
         residual = self._residual(inputs[0], output)
         if self.frame_scales is not None:
             residual = residual * _row_of_each(self.frame_scales, residual)
+        scale = self._scale if self._factor is None else self._factor
         # An fp32 branch on a bf16 host must not change the precision of what follows.
-        return output + (self.scale * residual).to(output.dtype)
+        return output + (scale * residual).to(output.dtype)
 
     def _residual(self, inputs: Tensor, output: Tensor) -> Tensor:
         if self.checkpointed and torch.is_grad_enabled():

@@ -37,7 +37,8 @@ def merged(sets: Iterable[ScaledChanges]) -> dict[nn.Parameter, Tensor]:
         for change in changes:
             weight = cast(nn.Parameter, getattr(change.layer, change.parameter))
             wanted.setdefault(weight, []).append((change, scale))
-    with torch.no_grad():
+    # Tensors of inference mode would have a compiled model compiled again.
+    with torch.inference_mode(False), torch.no_grad():
         return {weight: _merged(weight.data, changes) for weight, changes in wanted.items()}
 
 
