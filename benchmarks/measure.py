@@ -11,8 +11,11 @@ with random weights (5.1 GB in fp32; ``--width 0.2`` for a quick try)::
 
     python benchmarks/measure.py --size 256 --frames 8 --threads 2 --rounds 5 --guidance
 
-``--gains`` also runs ours without each fast path in turn, ``--compiled`` diffusers' model by
+``--gains`` also runs ours without each fast path in turn, ``--compiled`` both models by
 ``torch.compile``, and ``--openvino`` the same network by OpenVINO where it is installed.
+
+On a GPU (``--device cuda``), every time includes waiting for it, ceilings are measured on it, and
+``peak_mib`` is the memory that torch allocated on it at most, weights included.
 
 The other benchmarks use ``interleaved`` and ``Report``.
 """
@@ -171,29 +174,43 @@ def interleaved(
 
 
 def timed(function: Callable[[], Tensor]) -> Sample:
-    """Run a function once: wall-clock and processor seconds, and its output."""
+    """Run a function once: wall-clock and processor seconds, a GPU's peak memory, and the output."""
+    _wait()
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
     wall, cpu = time.perf_counter(), time.process_time()
     output = function()
-    if output.is_cuda:
-        torch.cuda.synchronize()
+    _wait()
     numbers = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+    if output.is_cuda:
+        numbers["peak_mib"] = torch.cuda.max_memory_allocated() / 2**20
     return Sample(numbers, {"output": {"output": output.detach()}})
 
 
-def ceilings(dtype: torch.dtype, *, seconds: float = 0.3) -> dict[Kind, float]:
+def _wait() -> None:
+    """Wait for the GPU, if this process uses one; its work is queued."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def ceilings(dtype: torch.dtype, *, seconds: float = 0.3, device: str = "cpu") -> dict[Kind, float]:
     """The FLOP/s that this machine reaches now, by kind of layer, in shapes of Stable Diffusion 1.5.
 
     Args:
         dtype: of the arithmetic.
         seconds: to spend on each kind.
+        device: where; a GPU gets 16 times as many rows, as few do not fill it.
     """
     draw = torch.Generator().manual_seed(0)
-    maps = torch.randn(2, 320, 32, 32, generator=draw).to(dtype)
-    maps = maps.contiguous(memory_format=torch.channels_last)
-    kernel = torch.randn(320, 320, 3, 3, generator=draw).to(dtype)
-    tokens = torch.randn(1024, 1280, generator=draw).to(dtype)
-    weight = torch.randn(1280, 1280, generator=draw).to(dtype)
-    query = torch.randn(2, 8, 1024, 40, generator=draw).to(dtype)
+    rows = 2 if device == "cpu" else 32
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw).to(device, dtype)
+
+    maps = drawn(rows, 320, 32, 32).contiguous(memory_format=torch.channels_last)
+    kernel = drawn(320, 320, 3, 3)
+    tokens, weight = drawn(512 * rows, 1280), drawn(1280, 1280)
+    query = drawn(rows, 8, 1024, 40)
     layers: dict[Kind, tuple[Callable[[], Tensor], float]] = {
         "convolution": (
             lambda: F.conv2d(maps, kernel, padding=1),
@@ -209,10 +226,12 @@ def ceilings(dtype: torch.dtype, *, seconds: float = 0.3) -> dict[Kind, float]:
     with torch.inference_mode():
         for kind, (layer, flops) in layers.items():
             layer()
+            _wait()
             best, end = float("inf"), time.perf_counter() + seconds
             while best == float("inf") or time.perf_counter() < end:
                 began = time.perf_counter()
                 layer()
+                _wait()
                 best = min(best, time.perf_counter() - began)
             found[kind] = flops / best
     return found
@@ -423,7 +442,7 @@ def compare_steps(options: argparse.Namespace) -> Report:
     dtype = DTYPES[options.precision]
     ours = make("ours", width=options.width)
     fill(ours, dtype)
-    channels_last(ours)
+    channels_last(ours.to(options.device))
     theirs = make("diffusers", width=options.width)
     share_weights(theirs, ours)
     models = {"ours": ours, "diffusers": theirs}
@@ -444,7 +463,7 @@ def compare_steps(options: argparse.Namespace) -> Report:
         ways,
         rounds=options.rounds,
         warmup=options.warmup,
-        ceilings=lambda: ceilings(dtype, seconds=options.ceiling_seconds),
+        ceilings=lambda: ceilings(dtype, seconds=options.ceiling_seconds, device=options.device),
         on_run=_tell,
     )
     passes = "one batch of two, as classifier-free guidance needs," if options.guidance else "one"
@@ -467,10 +486,11 @@ def _ways(
     options: argparse.Namespace, ours: Any, theirs: Any, steps: Mapping[str, Callable[[], Tensor]]
 ) -> dict[str, Way]:
     """What to run: diffusers first, so that outputs are compared with its own."""
+    from animatediff.model.fast.compiled import compile_unet
     from animatediff.model.fast.drawing import Drawing, plan_drawing
     from animatediff.runtime import FastPath, Runtime
 
-    runtime = Runtime(device="cpu", precision=options.precision)
+    runtime = Runtime(device=options.device, precision=options.precision)
     every = plan_drawing(runtime)
 
     def drawn(paths: frozenset[FastPath]) -> Sample:
@@ -499,6 +519,15 @@ def _ways(
         compiled = torch.compile(theirs)
         step = _step_of(steps["diffusers"], theirs, compiled)
         ways["diffusers, compiled"] = lambda: plainly(step)
+
+        def by_graph() -> Sample:
+            graph = compile_unet(ours)
+            try:
+                return plainly(steps["ours"])
+            finally:
+                graph.remove()
+
+        ways["ours, compiled"] = by_graph
     if options.openvino:
         ways["diffusers, OpenVINO"] = _openvino(theirs, steps["diffusers"])
     return ways
@@ -557,7 +586,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="pixels of a side")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--width", type=float, default=1.0, help="of Stable Diffusion's channels")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=1, help="runs of each way that do not count")
@@ -567,7 +597,7 @@ def main() -> None:
     parser.add_argument("--guidance", action="store_true", help="a batch of two, as guidance needs")
     parser.add_argument("--plain", action="store_true", help="also ours without fast paths")
     parser.add_argument("--gains", action="store_true", help="also ours without each fast path")
-    parser.add_argument("--compiled", action="store_true", help="also diffusers, compiled")
+    parser.add_argument("--compiled", action="store_true", help="also both, compiled")
     parser.add_argument("--openvino", action="store_true", help="also OpenVINO, if installed")
     parser.add_argument("--ceiling-seconds", type=float, default=0.3, help="for each kind, a round")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the report")

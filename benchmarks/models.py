@@ -22,7 +22,7 @@ from animatediff.runtime import seeded
 from animatediff.weights.names.layouts import motion_name
 
 CONFIG = Path(__file__).parents[1] / "tests" / "model" / "configs" / "sd15_unet.json"
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Implementation = Literal["ours", "diffusers"]
 
 
@@ -79,8 +79,9 @@ def share_weights(model: nn.Module, source: nn.Module) -> None:
     dtype = next(source.parameters()).dtype
     weights = {our_name(name): parameter for name, parameter in source.named_parameters()}
     shared = {name: weights[our_name(name)] for name, _ in model.named_parameters()}
+    device = next(source.parameters()).device
     tables = {
-        name: frame_positions(table.shape[1], table.shape[2])[None].to(dtype)
+        name: frame_positions(table.shape[1], table.shape[2])[None].to(device, dtype)
         for name, table in model.named_buffers()
     }
     model.load_state_dict(shared | tables, assign=True)
@@ -89,7 +90,7 @@ def share_weights(model: nn.Module, source: nn.Module) -> None:
 def predict(
     model: nn.Module, *, size: int, frames: int, dtype: torch.dtype, guidance: bool = False
 ) -> Callable[[], Tensor]:
-    """The forward pass of one clip of random latents.
+    """The forward pass of one clip of random latents, on the model's device.
 
     Args:
         model: of either implementation.
@@ -99,10 +100,11 @@ def predict(
         guidance: predict twice in one batch, with and without a prompt.
     """
     rows = 2 if guidance else 1
-    latents = torch.randn(1, 4, frames, size // 8, size // 8, generator=seeded("latents")).to(dtype)
-    latents = latents.repeat(rows, 1, 1, 1, 1)
-    text = torch.randn(rows, 77, 768, generator=seeded("text")).to(dtype)
-    timestep = torch.tensor([500])
+    device = next(model.parameters()).device
+    latents = torch.randn(1, 4, frames, size // 8, size // 8, generator=seeded("latents"))
+    latents = latents.to(device, dtype).repeat(rows, 1, 1, 1, 1)
+    text = torch.randn(rows, 77, 768, generator=seeded("text")).to(device, dtype)
+    timestep = torch.tensor([500], device=device)
     if isinstance(model, AnimatedUNet):
         return lambda: model(latents, timestep, text)
     texts = text.repeat_interleave(frames, dim=0)
