@@ -11,7 +11,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from animatediff.errors import Cancelled
@@ -24,6 +26,7 @@ from animatediff.sampling.steps.noise import initial_noise
 from animatediff.sampling.steps.sampler_kinds import SAMPLERS
 from animatediff.sampling.steps.schedulers import Sampler
 from animatediff.training.lessons.clips import ClipLesson
+from animatediff.training.lessons.hinted import HintedLesson, SparseLesson
 from animatediff.training.runs.report import CLIPS
 from animatediff.training.runs.trainer import OnSave
 from animatediff.training.stages.frozen_model import FrozenModel
@@ -40,11 +43,15 @@ def previewer(
 ) -> OnSave | None:
     """Return a function that draws every prompt into the run's folder when a checkpoint is saved.
 
-    Stages that train the built-in world's other parts have nothing to draw with and draw nothing.
+    Control networks get hints of the training clips, clip 0 with the first prompt and so on, and hints
+    are shown at the left. Stages that train the built-in world's other parts have nothing to draw with
+    and draw nothing.
     """
-    lesson = job.lesson
+    lesson, hinted = job.lesson, None
     if isinstance(lesson, PriorLesson):
         lesson = lesson.own
+    elif isinstance(lesson, HintedLesson | SparseLesson):
+        lesson, hinted = lesson.denoising, lesson
     frozen = job.frozen
     if frozen is None or not isinstance(lesson, ClipLesson):
         return None
@@ -59,7 +66,10 @@ def previewer(
         try:
             _take(now, weights)
             for seed, prompt in enumerate(prompts):
+                with torch.no_grad():
+                    hints = hinted.show(seed, rows=2) if hinted is not None else None
                 video = _drawn(lesson, frozen, job, prompt=prompt, seed=seed, stopping=stopping)
+                video = video if hints is None else _beside(hints[0].numpy(), video)
                 path = clips / f"step-{step:08d}-{seed}.webp"
                 video.save(path, metadata={"prompt": prompt})
                 if say is not None:
@@ -70,6 +80,11 @@ def previewer(
             _take(now, kept)
 
     return draw
+
+
+def _beside(hints: UInt8[np.ndarray, "f height width 3"], video: Video) -> Video:
+    """The hints at the left of the frames that were drawn from them."""
+    return Video(np.concatenate([hints, video.frames], axis=2), video.fps)
 
 
 @torch.no_grad()

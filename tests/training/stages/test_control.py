@@ -13,6 +13,7 @@ import torch
 from tests.training.options import changed
 from torch import Tensor
 
+from animatediff.apps.train_preview import previewer
 from animatediff.data.shards import on_white, read_shards
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
@@ -22,9 +23,11 @@ from animatediff.runtime import seeded
 from animatediff.training.lessons.denoiser import frame_by_frame
 from animatediff.training.lessons.hinted import HintedLesson, SparseLesson, drawn_marks
 from animatediff.training.recipe import Recipe
+from animatediff.training.runs.report import CLIPS
 from animatediff.training.runs.trainer import train
 from animatediff.training.stages.job import Job
 from animatediff.training.stages.stage_options import StageOptions
+from animatediff.video.containers import read_video
 from animatediff.video.preprocess import preprocessed
 from animatediff.weights.control.file import read_control
 from animatediff.weights.control.plan import plan_control
@@ -51,6 +54,30 @@ def batch_of(lesson: HintedLesson | SparseLesson) -> Tensor:
 def of(job: Job) -> HintedLesson | SparseLesson:
     assert isinstance(job.lesson, HintedLesson | SparseLesson)
     return job.lesson
+
+
+@pytest.mark.parametrize(("name", "pictures"), [("control", 2), ("sparse-control", 1)])
+def test_validation_clips_are_drawn_under_hints_which_stand_beside_them(
+    name: str, pictures: int, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
+) -> None:
+    job = prepared(setup_of(name, tmp_path), options_of(name), name)
+    draw = previewer(job, tmp_path, ["a fox"])
+    assert draw is not None
+    assert job.frozen is not None
+    weights = {n: p.detach().clone() for n, p in of(job).learns.named_parameters()}
+
+    def drawn(step: int, weights: dict[str, Tensor]) -> np.ndarray:
+        draw(step, weights, lambda: False)
+        return read_video(tmp_path / CLIPS / f"step-{step:08d}-0.webp", max_pixels=10**6)[0]
+
+    side = job.frozen.size
+    without = drawn(1, weights)
+    assert without.shape[1:] == (side, side * pictures, 3)
+    steered = drawn(2, {n: w + 0.3 if w.ndim else w for n, w in weights.items()})
+    assert not np.array_equal(without[:, :, -side:], steered[:, :, -side:])
+    assert np.array_equal(without[:, :, :-side], steered[:, :, :-side])
+    kept = dict(of(job).learns.named_parameters())
+    assert all(torch.equal(kept[name], weight) for name, weight in weights.items())
 
 
 @pytest.mark.parametrize("encoder", ["full", "small"])

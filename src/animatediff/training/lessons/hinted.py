@@ -194,9 +194,25 @@ class HintedLesson:
         network = self.steered.network
         assert isinstance(network, Hinted)
         device = next(self.learns.parameters()).device
-        hints = rearrange(batch.hints, "b f h w c -> (b f) c h w").to(device).float() / 255
-        self.steered.embedded = network.embed(hints)
+        self.steered.embedded = network.embed(_rows(batch.hints).to(device))
         return self.denoising.losses(batch.clips, generator)
+
+    def show(self, number: int, *, rows: int) -> Pictures | None:
+        """Show the network the hints of one training clip, for a validation clip.
+
+        Args:
+            number: of the clip; counted from the first again after the last.
+            rows: predictions made together, which all get these hints.
+
+        Returns:
+            The hints.
+        """
+        network = self.steered.network
+        assert isinstance(network, Hinted)
+        device = next(self.learns.parameters()).device
+        hints = self.fetch(torch.tensor([number % self.size]), seeded("validation", number)).hints
+        self.steered.embedded = network.embed(_rows(hints.expand(rows, -1, -1, -1, -1)).to(device))
+        return hints
 
 
 @dataclass
@@ -218,16 +234,45 @@ class SparseLesson:
 
     def losses(self, batch: ClipBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """The denoising loss, with the latents of some frames as hints."""
-        network = self.steered.network
-        assert isinstance(network, SparseControl)
         device = next(self.learns.parameters()).device
         latents = self.denoising.latents(batch, device)
-        clips, _, frames, height, width = latents.shape
-        shown = drawn_marks(clips, frames, generator).to(device)
-        marks = rearrange(shown, "b f -> (b f) 1 1 1").expand(-1, 1, height, width)
+        self._show(latents, drawn_marks(len(latents), latents.shape[2], generator))
+        return self.denoising.losses(encoded_once(batch, latents), generator)
+
+    def show(self, number: int, *, rows: int) -> Pictures | None:
+        """Show the network the first frame of one training clip, for a validation clip.
+
+        Args:
+            number: of the clip; counted from the first again after the last.
+            rows: predictions made together, which all get this hint.
+
+        Returns:
+            Nothing: the validation clip begins with the hint.
+        """
+        generator = seeded("validation", number)
+        batch = self.fetch(torch.tensor([number % self.size]), generator)
+        latents = self.denoising.latents(batch, next(self.learns.parameters()).device)
+        marks = torch.zeros(rows, latents.shape[2])
+        marks[:, 0] = 1
+        self._show(latents.expand(rows, -1, -1, -1, -1), marks)
+        return None
+
+    def _show(
+        self, latents: Float[Tensor, "batch c f h w"], shown: Float[Tensor, "batch f"]
+    ) -> None:
+        """Show the network the latents of the frames that are marked with 1."""
+        network = self.steered.network
+        assert isinstance(network, SparseControl)
+        height, width = latents.shape[-2:]
+        marks = rearrange(shown.to(latents.device), "b f -> (b f) 1 1 1")
+        marks = marks.expand(-1, 1, height, width)
         hints = rearrange(latents, "b c f h w -> (b f) c h w") * marks
         self.steered.embedded = network.embed_marked(hints, marks)
-        return self.denoising.losses(encoded_once(batch, latents), generator)
+
+
+def _rows(hints: Pictures) -> Float[Tensor, "rows 3 height width"]:
+    """Hints as networks read them, a row for each frame of each clip, from 0 to 1."""
+    return rearrange(hints, "b f h w c -> (b f) c h w").float() / 255
 
 
 def drawn_marks(clips: int, frames: int, generator: torch.Generator) -> Float[Tensor, "clips f"]:
