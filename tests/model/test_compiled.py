@@ -58,6 +58,7 @@ def test_compiled_code_predicts_what_the_model_does(tmp_path: Path) -> None:
         },
     )
     assert run.returncode == 0, run.stderr[-3000:]
+    assert set(json.loads(run.stdout).values()) == {1}
     assert any(tmp_path.iterdir())
 
 
