@@ -216,6 +216,21 @@ def test_prompts_are_placed_on_the_timeline_by_keyboard_alone(page: Any) -> None
     assert items.count() == 1
 
 
+def test_negative_prompts_have_a_track_of_their_own(page: Any) -> None:
+    page.fill("#prompt", "a fox")
+    page.fill(".playhead", "4")
+    page.click("[aria-label='Add to Negative prompts at the playhead']")
+    page.keyboard.type("a tree")
+    page.fill(".playhead", "9")
+    page.click("[aria-label='Add to Negative prompts at the playhead']")  # left empty
+    item = page.locator(".track[data-track=negative_prompts] .item").first
+    assert item.get_attribute("aria-label") == "Negative prompts: a tree at frame 4"
+    assert page.locator(".track[data-track=prompts] .item").count() == 0
+    page.press("#prompt", "Control+Enter")
+    finished(page)
+    assert newest(page)["request"]["negative_prompts"] == {"4": "a tree"}
+
+
 def test_prompts_are_dragged_along_the_timeline(page: Any) -> None:
     page.dblclick(".track[data-track=prompts] .lane", position={"x": 3, "y": 20})
     page.keyboard.type("a fox")

@@ -88,10 +88,11 @@ function composing({ models, formats }, onsubmit) {
 /** The draft as the server takes it: keyframes without text are left out. */
 export function requestOf(fields) {
   const request = { prompt: "", ...fields };
-  if (request.prompts) {
-    const written = Object.entries(request.prompts).filter(([, text]) => text.trim());
-    if (written.length) request.prompts = Object.fromEntries(written);
-    else delete request.prompts;
+  for (const field of ["prompts", "negative_prompts"]) {
+    if (!request[field]) continue;
+    const written = Object.entries(request[field]).filter(([, text]) => text.trim());
+    if (written.length) request[field] = Object.fromEntries(written);
+    else delete request[field];
   }
   return request;
 }

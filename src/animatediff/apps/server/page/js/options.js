@@ -15,7 +15,7 @@ export const ESSENTIAL = [
 ];
 
 /** Fields with a place of their own on the page. */
-export const PLACED = ["prompt", "negative_prompt", "prompts"];
+export const PLACED = ["prompt", "negative_prompt", "prompts", "negative_prompts"];
 
 let known = [];
 

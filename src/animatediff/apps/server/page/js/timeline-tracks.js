@@ -28,21 +28,28 @@ import { allOptions, optionOf, titleOf } from "./options.js";
  * @returns {Track[]}
  */
 export function tracksOf(fields, clock) {
-  return [promptTrack(clock), ...pictureTracks(clock), ...strengthTracks(fields, clock), ...scaleTracks(fields)];
+  return [
+    promptTrack("prompts", "Prompts", clock),
+    promptTrack("negative_prompts", "Negative prompts", clock),
+    ...pictureTracks(clock),
+    ...strengthTracks(fields, clock),
+    ...scaleTracks(fields),
+  ];
 }
 
-function promptTrack(clock) {
+/** A track for the keyframes of the prompt or of the negative prompt. */
+function promptTrack(field, title, clock) {
   return {
-    id: "prompts",
+    id: field,
     kind: "prompt",
-    title: "Prompts",
+    title,
     colour: "prompt",
     read: (fields) =>
-      Object.entries(fields.prompts ?? {})
+      Object.entries(fields[field] ?? {})
         .map(([key, text]) => ({ key, text, frame: frameOf(key, clock) }))
         .sort(byFrame),
     write: (items) => ({
-      prompts: Object.fromEntries(items.map((item) => [item.key ?? String(item.frame), item.text])),
+      [field]: Object.fromEntries(items.map((item) => [item.key ?? String(item.frame), item.text])),
     }),
   };
 }

@@ -227,6 +227,7 @@ export function timeline() {
 
 const hints = {
   prompt: "What to draw from a frame on. Add one, or double-click.",
+  negative_prompts: "What not to draw from a frame on.",
   picture: "Pictures for single frames.",
   sparse: "Pictures that single frames must match (SparseCtrl).",
   ip_images: "Pictures that frames should resemble (IP-Adapter).",
