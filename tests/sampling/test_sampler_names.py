@@ -107,7 +107,8 @@ def model(x: Tensor, sigma: float) -> Tensor:
 def drawn(walk: Sampler, levels: list[float], noise: Tensor) -> Tensor:
     """The sampler's result; ``levels`` are those at which it asks the model."""
     latents, _ = walk.start(noise)
-    variance = "solver_order" not in walk.scheduler.config
+    # Some schedulers keep latents of variance 1, others the picture plus noise.
+    variance = hasattr(walk.scheduler, "sigmas") and "solver_order" not in walk.scheduler.config
     for index, time in enumerate(walk.timesteps):
         sigma = levels[index]
         walk.seen(latents, time)  # as the loop does; some schedulers look at the step here
@@ -166,8 +167,8 @@ def multistep(sigmas: list[float], x: Tensor, *, noises: list[Tensor] | None = N
     return x
 
 
-def fresh_noises() -> list[Tensor]:
-    """The fresh noise of every step, as samplers draw it."""
+def fresh_noises(evaluations: int = STEPS) -> list[Tensor]:
+    """The fresh noise of every evaluation, as samplers draw it."""
     return [
         torch.stack(
             [
@@ -176,7 +177,7 @@ def fresh_noises() -> list[Tensor]:
             ],
             dim=1,
         )[None]
-        for step in range(STEPS)
+        for step in range(evaluations)
     ]
 
 
@@ -301,3 +302,84 @@ def test_multistep_samplers_are_what_they_are_called(name: str) -> None:
     noises = fresh_noises() if walk.kind.noisy else None
     expected = multistep(sigmas, begun(sigmas, noise), noises=noises)
     assert torch.allclose(made, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dpm2-a", "dpm2-a-karras"])
+def test_ancestral_midpoints_are_what_they_are_called(name: str) -> None:
+    """DPM2 a: a step by the slope at its geometric middle, down further than asked, and up by noise."""
+    walk = sampler(name)
+    noise = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    sigmas = list(dict.fromkeys(float(sigma) for sigma in walk.scheduler.sigmas))
+    noises = fresh_noises(2 * STEPS)
+    x, asked = noise * walk.scheduler.init_noise_sigma, []
+    for index, (now, then) in enumerate(pairwise(sigmas)):
+        up = then * math.sqrt(now**2 - then**2) / now
+        down = math.sqrt(then**2 - up**2)
+        middle = math.sqrt(now * down)
+        slope = model(x, now)
+        asked.append(now)
+        if then:
+            slope = model(x + (middle - now) * slope, middle)
+            asked.append(middle)
+        x = x + (down - now) * slope + up * noises[2 * index + 1]
+    assert len(asked) == len(walk.timesteps) == 2 * STEPS - 1
+    assert torch.allclose(drawn(walk, asked, noise), x, atol=1e-5, rtol=1e-5)
+
+
+def test_ddpm_is_the_posterior_of_its_noise_levels() -> None:
+    """arXiv 2006.11239, Eq. 6 and 7, from a step to the next one taken."""
+    walk = sampler("ddpm")
+    noise = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    kept = [float(walk.kept_at(time)) for time in walk.timesteps]
+    x = noise
+    levels = [math.sqrt((1 - share) / share) for share in kept]
+    for share, level, after, fresh in zip(
+        kept, levels, [*kept[1:], 1.0], fresh_noises(), strict=True
+    ):
+        predicted = model(x / math.sqrt(share), level)
+        picture = (x - math.sqrt(1 - share) * predicted) / math.sqrt(share)
+        alpha = share / after
+        mean = (math.sqrt(after) * (1 - alpha) * picture + math.sqrt(alpha) * (1 - after) * x) / (
+            1 - share
+        )
+        x = mean + math.sqrt((1 - after) / (1 - share) * (1 - alpha)) * fresh
+    assert torch.allclose(drawn(walk, levels, noise), x, atol=1e-5, rtol=1e-5)
+
+
+def third_order(sigmas: list[float], x: Tensor, noises: list[Tensor]) -> Tensor:
+    """DPM++ 3M SDE: the integral of the polynomial through the last three predicted pictures.
+
+    With the half log-SNR as the time, the SDE is ``dx = -2 (x - picture) dt`` plus noise, so the weight
+    of the power p of the time since now is the integral of ``2 exp(2 (t - h)) t^p`` from 0 to h; of the
+    square, k-diffusion takes half, as the authors of DPM-Solver do.
+    """
+    pictures: list[Tensor] = []
+    times = [-math.log(sigma) for sigma in sigmas[:-1]]
+    for index, (now, then) in enumerate(pairwise(sigmas)):
+        pictures.append(x - now * model(x, now))
+        if not then:
+            return pictures[-1]
+        h = times[index + 1] - times[index]
+        e = math.exp(-2 * h)
+        flat, slope, curve = 1 - e, h - (1 - e) / 2, (h**2 - h + (1 - e) / 2) / 2
+        step = flat * pictures[-1]
+        if 2 <= index < STEPS - 2:  # few steps end at lower order
+            a, b = times[index - 1] - times[index], times[index - 2] - times[index]
+            one, two = pictures[-2] - pictures[-1], pictures[-3] - pictures[-1]
+            square = (two / b - one / a) / (b - a)
+            step = step + slope * (one / a - a * square) + curve * square
+        elif index:
+            a = times[index - 1] - times[index]
+            # The second-order step weighs the slope by half a step, as DPM++ 2M SDE.
+            step = step + flat * h / 2 * (pictures[-2] - pictures[-1]) / a
+        x = then / now * math.exp(-h) * x + step + then * math.sqrt(1 - e) * noises[index]
+    return x
+
+
+@pytest.mark.parametrize("name", ["dpm++3m-sde", "dpm++3m-sde-karras", "dpm++3m-sde-exponential"])
+def test_the_third_order_is_what_it_is_called(name: str) -> None:
+    walk = sampler(name)
+    noise = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    sigmas = [float(sigma) for sigma in walk.scheduler.sigmas]
+    expected = third_order(sigmas, begun(sigmas, noise), fresh_noises())
+    assert torch.allclose(drawn(walk, sigmas, noise), expected, atol=1e-5, rtol=1e-5)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from animatediff.sampling.steps.noise import step_generators
 from animatediff.sampling.steps.sampler_kinds import LCM_STEPS, SamplerKind
+from animatediff.sampling.steps.third_order import mend_third_order
 from animatediff.weights.families import Betas, Spacing
 from animatediff.weights.image_model.networks import import_scheduler
 
@@ -182,7 +183,7 @@ def _new_scheduler(
     module, _, name = home.partition(":")
     make = getattr(import_scheduler(module), name)
     with _arrays_of_tensors():
-        return make(
+        made = make(
             num_train_timesteps=1000,
             beta_schedule=betas.schedule,
             beta_start=betas.start,
@@ -190,6 +191,9 @@ def _new_scheduler(
             prediction_type=prediction,
             **dict(options),
         )
+    if ("algorithm_type", "sde-dpmsolver++") in options and ("solver_order", 3) in options:
+        mend_third_order(made)
+    return made
 
 
 @contextmanager
