@@ -18,8 +18,8 @@ NAMES = [listed.name for listed in list_models() if listed.kind == "control"]
 MOST_BYTES = 6_000_000
 
 
-def test_edges_are_among_them() -> None:
-    assert "edges" in NAMES
+def test_edges_and_shapes_are_among_them() -> None:
+    assert {"edges", "shape"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -67,6 +67,9 @@ _LISTED = (
     ),
     Listed("embedding", "noto", "a word for the Noto style, <noto>"),
     Listed("control", "edges", "a ControlNet: every frame follows edges, for the model emoji"),
+    Listed(
+        "control", "shape", "a ControlNet: every frame follows silhouettes, for the model emoji"
+    ),
     Listed("upscaler", "emoji", "from 128 to 512 px, for the flat art of the built-in world"),
 )
 
