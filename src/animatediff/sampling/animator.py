@@ -20,7 +20,7 @@ from animatediff.sampling.image_to_video.way import ways_of
 from animatediff.sampling.inputs import check_input_files
 from animatediff.sampling.loaded.loading import Loaded, Parts, load_parts, move
 from animatediff.sampling.loaded.lora_cache import MOST_LORAS, LoraCache
-from animatediff.sampling.loaded.memory_need import MemoryNeed, check_memory, memory_need
+from animatediff.sampling.loaded.memory_need import MemoryNeed, memory_need
 from animatediff.sampling.making import make
 from animatediff.sampling.metadata import load_request
 from animatediff.sampling.request import AnimationRequest, check_request
@@ -179,7 +179,6 @@ class Animator:
         source = read_source(asked, frames_in(choices))
         settled = settle(asked, self.model, source=source or picture_source(asked))
         self.loras.make_room([path for path, _ in settled.styles])
-        check_memory(memory_need(settled, self.parts), device=self.runtime.torch_device())
         watch = Watch(settled, self.base, on_step, should_stop)
         return make(settled, self.parts, runtime=self.runtime, source=source, watch=watch)
 
@@ -194,7 +193,7 @@ class Animator:
         return settle(asked, self.model, source=source).request
 
     def memory_need(self, request: AnimationRequest | str) -> MemoryNeed:
-        """How much memory a request will need at its peak.
+        """How much memory a request will need at its peak; ``check_memory`` refuses what cannot fit.
 
         Raises:
             InputError: the request cannot be, or is for another model or precision.

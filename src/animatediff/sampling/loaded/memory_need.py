@@ -217,7 +217,8 @@ def _per_latent_pixel(animated: AnimatedUNet) -> float:
         clip = torch.zeros(shape, dtype=dtype, device=device)
         time = torch.tensor(500, device=device)
         with Alive() as alive:
-            animated(clip, time, text, added_cond_kwargs=_added(unet, text))
+            # Not what may stand in its place: that would be compiled for a size that is never drawn.
+            type(animated).forward(animated, clip, time, text, added_cond_kwargs=_added(unet, text))
         _known[animated] = alive.most / (PROBE_FRAMES * PROBE**2)
     return _known[animated]
 

@@ -96,6 +96,7 @@ ELSEWHERE: Mapping[str, str] = {
     "save_config": "every job lists its request; no file of options is written.",
     "device": "the server decides where a job runs; see animatediff serve --help.",
     "threads": "the server decides how a job runs; see animatediff serve --help.",
+    "compile": "the server decides how a job runs; see animatediff serve --help.",
 }
 """What to do instead of each option of the command line that is no field of a request."""
 NO_UPLOAD = "none"
