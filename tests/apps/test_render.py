@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from animatediff.apps.destination import plan_destination
 from animatediff.apps.render import _watch, render
+from animatediff.errors import MemoryLimitError
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Progress as Step
+from animatediff.sampling.loaded import memory_need
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import FORMATS, Video
 
@@ -69,6 +72,27 @@ def test_choices_and_coverage_are_told_once(
     have, of = coverage[0].removeprefix("LoRA style: ").removesuffix(" modules").split("/")
     assert int(have) == int(of) > 0
     assert len(Video.load(tmp_path / "x-3.gif").frames) == 2
+
+
+def test_what_cannot_fit_into_memory_is_refused_before_anything_is_drawn(
+    tiny_world: Path, tiny_motion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = AnimationRequest(
+        prompt="a fox", model=str(tiny_world), motion=str(tiny_motion), num_frames=2, steps=1
+    )
+    destination = plan_destination(
+        tmp_path / "x.gif", formats=None, known=FORMATS, name="x", labels=[""]
+    )
+    monkeypatch.setattr(memory_need, "free_memory", lambda device: 1000)
+    with pytest.raises(MemoryLimitError, match=r"GiB beside what is loaded.*fewer frames"):
+        render(
+            [request],
+            destination=destination,
+            runtime=Runtime(device="cpu"),
+            progress=Listener(),
+            preview=None,
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_preview_that_cannot_be_written_any_more_is_a_warning(tmp_path: Path) -> None:
