@@ -12,7 +12,7 @@ from animatediff.apps.render import _watch, render
 from animatediff.errors import MemoryLimitError
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Progress as Step
-from animatediff.sampling.loaded import memory_need
+from animatediff.sampling.loaded import free_memory
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import FORMATS, Video
 
@@ -83,7 +83,7 @@ def test_what_cannot_fit_into_memory_is_refused_before_anything_is_drawn(
     destination = plan_destination(
         tmp_path / "x.gif", formats=None, known=FORMATS, name="x", labels=[""]
     )
-    monkeypatch.setattr(memory_need, "free_memory", lambda device: 1000)
+    monkeypatch.setattr(free_memory, "free_memory", lambda device: 1000)
     with pytest.raises(MemoryLimitError, match=r"GiB beside what is loaded.*fewer frames"):
         render(
             [request],

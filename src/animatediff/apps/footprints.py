@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
 from animatediff.sampling.animator import Animation, Animator
+from animatediff.sampling.loaded.tensors import tensors_in
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.roles import ROLES, RoleName
 
@@ -54,7 +51,7 @@ def footprints(animator: Animator) -> list[Footprint]:
             if key == role or key.startswith(f"{role}:")
         ]
         for added, name in zip(_distinct(animator.added.get(role, ())), named, strict=False):
-            tensors = {id(tensor): tensor for tensor in _tensors(added)}.values()
+            tensors = {id(tensor): tensor for tensor in tensors_in(added)}.values()
             found[role, name] = Footprint(
                 role,
                 name,
@@ -83,21 +80,3 @@ def seconds_of(animation: Animation) -> str:
 
 def _distinct(several: tuple[Any, ...]) -> list[Any]:
     return list({id(each): each for each in several}.values())
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in a loaded file, wherever it is kept."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, nn.Module):
-        yield from value.parameters()
-        yield from value.buffers()
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _tensors(each)
-    elif isinstance(value, tuple | list):
-        for each in value:
-            yield from _tensors(each)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, Path | type):
-        for field in dataclasses.fields(value):
-            yield from _tensors(getattr(value, field.name))

@@ -15,7 +15,8 @@ from animatediff.errors import reason_of
 from animatediff.runtime import Runtime, device_of
 from animatediff.sampling.animator import Animation, Animator
 from animatediff.sampling.animator import Progress as Step
-from animatediff.sampling.loaded.memory_need import check_memory
+from animatediff.sampling.loaded.free_memory import check_memory
+from animatediff.sampling.loaded.memory_need import memory_need
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.video_to_video.sound import lost_sound
 from animatediff.video import grid
@@ -49,12 +50,14 @@ def render(
     animations: list[Animation] = []
     labels = labels_of([request.seed for request in requests]) if len(requests) > 1 else [""]
     for request, label in zip(requests, labels, strict=True):
-        asked = animator.resolved(request)
-        progress.tell("seed", f"seed {request.seed}: {choices(asked)}", {"seed": request.seed})
-        need = animator.memory_need(asked)
+        settled = animator.settled(request)
+        progress.tell(
+            "seed", f"seed {request.seed}: {choices(settled.request)}", {"seed": request.seed}
+        )
+        need = memory_need(settled, animator.parts)
         if need.peak != told:
             told = need.peak
-            progress.tell("memory", f"memory: {need}", {**asdict(need), "peak": need.peak})
+            progress.tell("peak", f"memory: {need}", {**asdict(need), "peak": need.peak})
         check_memory(need, device=device_of(animator.base.unet))
         animation = animator.animate(request, on_step=_watch(progress, preview))
         coverage = [f"LoRA {n}: {c}" for n, c in animation.report.coverage.items()]

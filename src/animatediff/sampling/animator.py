@@ -24,7 +24,7 @@ from animatediff.sampling.loaded.memory_need import MemoryNeed, memory_need
 from animatediff.sampling.making import make
 from animatediff.sampling.metadata import load_request
 from animatediff.sampling.request import AnimationRequest, check_request
-from animatediff.sampling.settled import Model, settle
+from animatediff.sampling.settled import Model, Settled, settle
 from animatediff.sampling.video_to_video.begin import read_source
 from animatediff.sampling.watch import Watch, ignore, never
 from animatediff.weights.adapters import LoadedLowRank
@@ -182,25 +182,23 @@ class Animator:
         watch = Watch(settled, self.base, on_step, should_stop)
         return make(settled, self.parts, runtime=self.runtime, source=source, watch=watch)
 
-    def resolved(self, request: AnimationRequest | str) -> AnimationRequest:
-        """The request with every choice that was left to the model filled in.
+    def settled(self, request: AnimationRequest | str) -> Settled:
+        """The request with every choice made, as ``animate`` would make it.
 
         Raises:
             InputError: the request cannot be, or is for another model or precision.
         """
         asked = chosen(request, {}, loras=self.own_loras)
         source = read_source(asked, None) or picture_source(asked)
-        return settle(asked, self.model, source=source).request
+        return settle(asked, self.model, source=source)
+
+    def resolved(self, request: AnimationRequest | str) -> AnimationRequest:
+        """The request with every choice that was left to the model filled in; raises as ``settled``."""
+        return self.settled(request).request
 
     def memory_need(self, request: AnimationRequest | str) -> MemoryNeed:
-        """How much memory a request will need at its peak; ``check_memory`` refuses what cannot fit.
-
-        Raises:
-            InputError: the request cannot be, or is for another model or precision.
-        """
-        asked = chosen(request, {}, loras=self.own_loras)
-        source = read_source(asked, None) or picture_source(asked)
-        return memory_need(settle(asked, self.model, source=source), self.parts)
+        """How much memory a request will need at its peak; raises as ``settled``."""
+        return memory_need(self.settled(request), self.parts)
 
     @property
     def model(self) -> Model:

@@ -12,8 +12,9 @@ import torch
 
 from animatediff.errors import MemoryLimitError
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.loaded import memory_need as memory
-from animatediff.sampling.loaded.memory_need import GIB, Alive, MemoryNeed, check_memory
+from animatediff.sampling.loaded import free_memory as memory
+from animatediff.sampling.loaded.free_memory import check_memory
+from animatediff.sampling.loaded.memory_need import GIB, Alive, MemoryNeed
 from animatediff.sampling.request import AnimationRequest
 
 CPU = torch.device("cpu")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -20,11 +19,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from animatediff.errors import MemoryLimitError
 from animatediff.runtime import device_of
+from animatediff.sampling.loaded.tensors import tensors_in
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.steps.decode import CHUNK
-from animatediff.weights.roles import RoleName
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -38,8 +36,6 @@ HIDDEN = 1.2
 """What operations use inside themselves, as a factor of the tensors that are alive."""
 LIBRARIES = int(0.38 * GIB)
 """The process with torch and diffusers, before anything is loaded (a CPU build on Linux)."""
-SPARE = 0.97
-"""The share of the free memory that an animation may take."""
 STEERED = 1.3
 """With control networks: their residuals are as large as what the U-Net keeps for its way up."""
 OF_SAMPLER = 8
@@ -47,9 +43,9 @@ OF_SAMPLER = 8
 UPSCALING = 64
 """Channels of a compact upscaler, for one enlarged frame."""
 FP32 = 4
-PROBE = 8
-"""Latent pixels along a side of the small prediction: the least that three halvings allow."""
-PROBE_FRAMES = 4
+TRIAL_SIDE = 8
+"""Latent pixels along a side of the trial: the least that three halvings allow."""
+TRIAL_FRAMES = 4
 """Its frames. Temporal attention stores scores, so more frames need a little more each; it is hardly
 anything beside the channels."""
 
@@ -118,79 +114,13 @@ def memory_need(settled: Settled, parts: Parts) -> MemoryNeed:
     )
 
 
-def check_memory(need: MemoryNeed, *, device: torch.device) -> None:
-    """Refuse an animation that cannot fit into the memory that is free.
-
-    Raises:
-        MemoryLimitError: it cannot.
-    """
-    free = free_memory(device)
-    if free is None or need.beside <= free * SPARE:
-        return
-    raise MemoryLimitError(
-        f"The animation needs about {need.beside / GIB:.1f} GiB beside what is loaded, and "
-        f"{free / GIB:.1f} GiB are free; ask for fewer frames or a smaller size, or for a shorter "
-        "--window-length, which bounds the frames that are denoised together."
-    )
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that may still be taken on a device; ``None`` where that cannot be known.
-
-    On a processor it is what the system can give, or what a container's limit (cgroup v2) leaves if
-    that is less.
-    """
-    if device.type == "cuda":
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + held
-    if device.type != "cpu":
-        return None
-    found = [available(Path("/proc/meminfo")), left_in_container(Path("/sys/fs/cgroup"))]
-    return min((each for each in found if each is not None), default=None)
-
-
-def available(meminfo: Path) -> int | None:
-    """What Linux can give without swapping, in bytes; ``None`` on other systems."""
-    try:
-        lines = meminfo.read_text().splitlines()
-    except OSError:
-        return None
-    kibibytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return kibibytes[0] * 1024 if kibibytes else None
-
-
-def left_in_container(group: Path) -> int | None:
-    """What the limit of a container leaves; cached files are given up first, so they are free."""
-    try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):
-        return None
-    cached = int(kept.get("inactive_file", 0)) + int(kept.get("active_file", 0))
-    return None if limit == "max" else max(int(limit) - used + cached, 0)
-
-
 def _weights(parts: Parts) -> int:
     """Bytes of every tensor that is loaded, or will be, each once."""
-    base = parts.base
-    vae = base.pending_vae
-    loaded = [*base.networks.values(), parts.animated, *_networks(parts.added)]
-    found = {id(tensor): tensor for each in loaded for tensor in _tensors(each)}
-    later = vae.dtype.itemsize * sum(tensor.numel() for tensor in _tensors(vae.part.module))
-    return later + sum(tensor.numel() * tensor.element_size() for tensor in found.values())
-
-
-def _networks(added: Mapping[RoleName, Sequence[Any]]) -> list[nn.Module]:
-    """The networks among what was added to the model."""
-    values = [
-        value for several in added.values() for each in several for value in vars(each).values()
-    ]
-    return [value for value in values if isinstance(value, nn.Module)]
-
-
-def _tensors(network: nn.Module) -> list[Tensor]:
-    return [*network.parameters(), *network.buffers()]
+    loaded = (*parts.base.networks.values(), parts.animated, parts.added, parts.picture)
+    found = {id(tensor): tensor for tensor in tensors_in(loaded)}
+    vae = parts.base.pending_vae
+    later = vae.dtype.itemsize * sum(tensor.numel() for tensor in tensors_in(vae.part.module))
+    return later + sum(tensor.nbytes for tensor in found.values())
 
 
 def _per_pixel(vae: nn.Module) -> int:
@@ -212,14 +142,14 @@ def _per_latent_pixel(animated: AnimatedUNet) -> float:
     if animated not in _known:
         unet = animated.unet
         dtype, device = unet.dtype, device_of(unet)
-        shape = (1, unet.config["in_channels"], PROBE_FRAMES, PROBE, PROBE)
+        shape = (1, unet.config["in_channels"], TRIAL_FRAMES, TRIAL_SIDE, TRIAL_SIDE)
         text = torch.zeros(1, 77, unet.config["cross_attention_dim"], dtype=dtype, device=device)
         clip = torch.zeros(shape, dtype=dtype, device=device)
         time = torch.tensor(500, device=device)
         with Alive() as alive:
             # Not what may stand in its place: that would be compiled for a size that is never drawn.
             type(animated).forward(animated, clip, time, text, added_cond_kwargs=_added(unet, text))
-        _known[animated] = alive.most / (PROBE_FRAMES * PROBE**2)
+        _known[animated] = alive.most / (TRIAL_FRAMES * TRIAL_SIDE**2)
     return _known[animated]
 
 

@@ -25,18 +25,22 @@ def mend_third_order(scheduler: Any) -> None:
 
 
 def _third_order(
-    scheduler: Any, pictures: Sequence[Tensor], *, sample: Tensor, noise: Tensor | None = None
+    scheduler: Any, pictures: Sequence[Tensor], *, sample: Tensor, noise: Tensor
 ) -> Tensor:
     """The latents after one step; ``pictures`` are the last three predictions of clean latents."""
-    theirs = getattr(type(scheduler), _NAME)(scheduler, pictures, sample=sample, noise=noise)
     step = scheduler.step_index
-    # Minus the logarithm of the noise level is the half log-SNR; the next step first.
-    after, now, before, first = (
-        -torch.log(scheduler.sigmas[step + place]) for place in (1, 0, -1, -2)
-    )
+    level, level_after = scheduler.sigmas[step], scheduler.sigmas[step + 1]
+    signal, signal_after = ((1 / torch.sqrt(each**2 + 1)) for each in (level, level_after))
+    # Minus the logarithm of the noise level is the half log-SNR.
+    first, before, now, after = (-torch.log(scheduler.sigmas[step + n]) for n in (-2, -1, 0, 1))
     length = after - now
     last, earlier = (now - before) / length, (before - first) / length
     slopes = (pictures[-1] - pictures[-2]) / last, (pictures[-2] - pictures[-3]) / earlier
     curve = (slopes[0] - slopes[1]) / (last + earlier)
-    signal = 1 / torch.sqrt(scheduler.sigmas[step + 1] ** 2 + 1)
-    return theirs + signal * curve
+    slope = slopes[0] + last * curve
+    left = torch.exp(-2 * length)
+    of_slope = (left - 1) / (2 * length) + 1
+    of_curve = 0.5 - of_slope / (2 * length)
+    picture = (1 - left) * pictures[-1] + of_slope * slope + of_curve * curve
+    fresh = level_after * torch.sqrt(1 - left) * noise
+    return signal_after * (left * sample / signal + picture + fresh)
