@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from animatediff.video.preprocess import PreprocessName, opencv, preprocessed
+from animatediff.video.opencv import opencv
+from animatediff.video.preprocess import PreprocessName, preprocessed
 
 TOLERANCE = 2.0
 """Pixels that an edge may be off."""

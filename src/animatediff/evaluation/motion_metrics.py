@@ -6,17 +6,15 @@ pixels that differ from white. Flow is DIS (Kroeger et al., arXiv 1603.03590), b
 
 from __future__ import annotations
 
-import importlib
 import itertools
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from animatediff.errors import InputError
+from animatediff.video.opencv import opencv
 
 SIZE = 128
 FLOW_RATE = 8
@@ -32,15 +30,6 @@ FlowBetween = Callable[
 
 DYNAMIC_PIXELS, DYNAMIC_LENGTH, DYNAMIC_PAIRS = 0.05, 6 / 256, 4 / 16
 """VBench's dynamic degree: the fastest 5 % of pixels, 6 px at 256 px, 4 pairs of 16 frames."""
-
-
-def _cv2() -> Any:
-    try:
-        return importlib.import_module("cv2")
-    except ImportError:
-        raise InputError(
-            "Optical flow needs the package opencv-python-headless; install the extra `evaluate`."
-        ) from None
 
 
 def foreground_of(frames: Frames) -> Bool[np.ndarray, "frames height width"]:
@@ -83,7 +72,7 @@ def flow_between(
     Raises:
         InputError: OpenCV is not installed.
     """
-    cv2 = _cv2()
+    cv2 = opencv()
     dense = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
     return dense.calc(grey[0], grey[1], None)
@@ -102,7 +91,7 @@ def warp_error(frames: Frames, *, flow: FlowBetween | None = None) -> float:
     Returns:
         The mean absolute difference as a share of full scale; 0 where there is no foreground.
     """
-    cv2 = _cv2()
+    cv2 = opencv()
     small = resized(frames, side=SIZE)
     ink = foreground_of(small)
     columns, rows = np.meshgrid(
@@ -171,7 +160,7 @@ def carried(
     Raises:
         InputError: OpenCV is not installed.
     """
-    cv2 = _cv2()
+    cv2 = opencv()
     return cv2.warpAffine(
         frame, matrix, frame.shape[1::-1], borderMode=cv2.BORDER_CONSTANT, borderValue=(255,) * 3
     )

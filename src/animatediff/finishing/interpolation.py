@@ -10,16 +10,16 @@ the frame that shows the place decides.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from animatediff.errors import InputError
 from animatediff.video import Video
+from animatediff.video.opencv import opencv
 
 MAX_FACTOR = 16
 CONSISTENCY = 1.0
@@ -150,7 +150,7 @@ _METHODS: dict[str, Callable[[Frame, Frame], Between]] = {
 
 def _flow(first: Frame, second: Frame) -> Flow:
     """Where each pixel of the first frame goes, in pixels (x, y)."""
-    cv2 = _cv2()
+    cv2 = opencv()
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     first_gray, second_gray = (
         cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in (first, second)
@@ -162,7 +162,7 @@ def _read_along(
     picture: Float[np.ndarray, "height width channels"] | Frame, flow: Flow
 ) -> Float[np.ndarray, "height width channels"]:
     """The picture at each pixel's place plus the flow there, cubic between pixels."""
-    cv2 = _cv2()
+    cv2 = opencv()
     y, x = _grid(flow)
     return cv2.remap(
         picture.astype(np.float32),
@@ -224,13 +224,3 @@ def _grid(flow: Flow) -> tuple[Float[np.ndarray, "height width"], ...]:
 
 def _as_bytes(picture: Float[np.ndarray, "height width 3"]) -> Frame:
     return np.clip(np.round(picture), 0, 255).astype(np.uint8)
-
-
-def _cv2() -> Any:
-    try:
-        return importlib.import_module("cv2")
-    except ImportError:
-        raise InputError(
-            "Interpolation needs the package opencv-python-headless; "
-            "install it with the extra `evaluate`, or use --interpolation-method blend."
-        ) from None

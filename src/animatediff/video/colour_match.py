@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from animatediff.video.preprocess import opencv
+from animatediff.video.opencv import opencv
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 _LEAST_SPREAD = 1e-3

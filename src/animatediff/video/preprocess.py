@@ -6,14 +6,13 @@ that were made elsewhere, as they are.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
 
-from animatediff.errors import InputError
+from animatediff.video.opencv import opencv
 
 PreprocessName = Literal["none", "canny", "lineart", "softedge", "tile", "shape"]
 Pixels = UInt8[np.ndarray, "h w 3"]
@@ -48,21 +47,6 @@ def preprocessed(
         return frames
     cv2 = opencv()
     return np.stack([_METHODS[name](frame, cv2) for frame in frames])
-
-
-def opencv() -> Any:
-    """OpenCV, which is an extra.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        return importlib.import_module("cv2")
-    except ImportError:
-        raise InputError(
-            "This needs the package opencv-python-headless; "
-            "install it with the extra `evaluate`, or do without it."
-        ) from None
 
 
 def _canny(frame: Pixels, cv2: Any) -> Pixels:
