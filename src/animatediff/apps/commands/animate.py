@@ -172,8 +172,8 @@ class AnimateOptions:
     compile: Annotated[
         bool,
         Option(
-            "Compile the model with torch.compile: the first step takes minutes, later ones less "
-            "than before on a GPU. Compiled code is kept for later runs.",
+            "Compile the model with torch.compile. The first step then takes minutes, and no gain "
+            "has been measured yet. Compiled code is kept for later runs.",
             group="Machine",
             foreign=("torch-compile",),
         ),
