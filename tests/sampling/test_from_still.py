@@ -10,8 +10,8 @@ import torch
 
 from animatediff.errors import Cancelled, InputError
 from animatediff.sampling.animator import Animator
+from animatediff.sampling.choosing.still import chosen_from_still
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.still_choice import chosen_from_still
 
 SHORT = AnimationRequest("a fox", num_frames=3, steps=4, scheduler="ddim", upscale=1)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import animatediff
 from animatediff import AnimationRequest, Animator, InputError, load_request
-from animatediff.sampling.choices import Choices
+from animatediff.sampling.choosing.keywords import Choices
 from animatediff.sampling.loaded.lora_cache import LoraCache
 
 

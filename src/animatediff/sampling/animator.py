@@ -14,7 +14,7 @@ from typing import Any, Unpack
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
-from animatediff.sampling.choices import Choices, Files, chosen, frames_in
+from animatediff.sampling.choosing.keywords import Choices, Files, chosen, frames_in
 from animatediff.sampling.image_to_video.picture import picture_source
 from animatediff.sampling.image_to_video.way import ways_of
 from animatediff.sampling.inputs import check_input_files

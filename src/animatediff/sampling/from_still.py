@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from animatediff.runtime import device_of
 from animatediff.sampling.ask import Latents
-from animatediff.sampling.attached import Attached
 from animatediff.sampling.loaded.loading import Parts
-from animatediff.sampling.prediction import prediction_of
+from animatediff.sampling.predicting.attached import Attached
+from animatediff.sampling.predicting.prediction import prediction_of
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.steps.denoise import denoise
 from animatediff.sampling.steps.draw import new_sampler

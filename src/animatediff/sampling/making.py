@@ -10,14 +10,14 @@ from animatediff.finishing.finish import finished
 from animatediff.runtime import Runtime, device_of
 from animatediff.sampling.animation import Animation
 from animatediff.sampling.around.windows import over_windows
-from animatediff.sampling.attached import Attached, attached
+from animatediff.sampling.choosing.finish import finish_of
 from animatediff.sampling.control.build import sparse_pictures
 from animatediff.sampling.control.colours import like_their_pictures
-from animatediff.sampling.finish_choice import finish_of
 from animatediff.sampling.from_still import latents_of_still
 from animatediff.sampling.loaded.loading import Parts
 from animatediff.sampling.loaded.memory import memory_named
-from animatediff.sampling.prediction import prediction_of
+from animatediff.sampling.predicting.attached import Attached, attached
+from animatediff.sampling.predicting.prediction import prediction_of
 from animatediff.sampling.report import report_on
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.steps.decode import decode

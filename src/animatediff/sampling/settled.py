@@ -14,7 +14,8 @@ import torch
 
 from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
-from animatediff.sampling.finish_choice import with_finish
+from animatediff.sampling.choosing.finish import with_finish
+from animatediff.sampling.choosing.still import chosen_from_still
 from animatediff.sampling.image_to_video.options import BLEND_STRENGTH, WayName
 from animatediff.sampling.image_to_video.way import chosen_way
 from animatediff.sampling.loaded.loading import Loaded
@@ -26,7 +27,6 @@ from animatediff.sampling.request import AnimationRequest, check_request
 from animatediff.sampling.steps.sampler_kinds import SAMPLERS, SamplerKind
 from animatediff.sampling.steps.sampler_names import SchedulerName
 from animatediff.sampling.steps.schedulers import first_step
-from animatediff.sampling.still_choice import chosen_from_still
 from animatediff.sampling.text.typed_motion_loras import with_typed_motion_loras
 from animatediff.sampling.text.wildcards import resolve_wildcards
 from animatediff.sampling.video_to_video.options import STRENGTH

@@ -235,7 +235,7 @@ def animate(options: AnimateOptions) -> None:
         read_ahead(first_read(resolve_model(model), resolve_motion(motion)))
         from animatediff.apps.render import render
         from animatediff.runtime import Runtime
-        from animatediff.sampling.finish_choice import check_networks
+        from animatediff.sampling.choosing.finish import check_networks
 
         check_networks(first)
 

@@ -10,7 +10,7 @@ from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.runtime import device_of
 from animatediff.sampling.ask import Around, Latents, PredictNoise
-from animatediff.sampling.model_noise import model_noise
+from animatediff.sampling.predicting.model_noise import model_noise
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.text.conditions import read_texts
 from animatediff.sampling.video_to_video.encode import encoded

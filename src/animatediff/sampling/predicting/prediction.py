@@ -12,11 +12,11 @@ from animatediff.sampling.around.perturbed_attention import away_from_perturbed
 from animatediff.sampling.around.regional import regional
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import Around, PredictNoise
-from animatediff.sampling.attached import Attached
 from animatediff.sampling.control.build import build_controls
 from animatediff.sampling.loaded.changed_weights import ChangedWeights
 from animatediff.sampling.loaded.loading import Parts
-from animatediff.sampling.model_noise import model_noise
+from animatediff.sampling.predicting.attached import Attached
+from animatediff.sampling.predicting.model_noise import model_noise
 from animatediff.sampling.regions.shares import region_shares
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.steps.draw import new_sampler

@@ -12,7 +12,7 @@ from animatediff.errors import InputError
 from animatediff.model.control.residuals import Residuals
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.ask import BOTH, WITH_PROMPT, WITHOUT_PROMPT, Ask, Control
-from animatediff.sampling.model_noise import model_noise
+from animatediff.sampling.predicting.model_noise import model_noise
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import settle
 from animatediff.sampling.text.conditions import Conditions, Texts, read_texts

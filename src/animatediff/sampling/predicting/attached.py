@@ -16,10 +16,10 @@ from animatediff.sampling.image_prompts.build import image_prompts_of
 from animatediff.sampling.image_to_video.moved import Moved, moved_picture
 from animatediff.sampling.loaded.changed_weights import ChangedWeights, changed_weights
 from animatediff.sampling.loaded.loading import Parts
-from animatediff.sampling.motion_strength import motion_strength_of
 from animatediff.sampling.object_motion.followed import object_motion_of
+from animatediff.sampling.predicting.motion_strength import motion_strength_of
+from animatediff.sampling.predicting.views import views_in
 from animatediff.sampling.settled import Settled
-from animatediff.sampling.views import views_in
 
 
 @dataclass(frozen=True)

@@ -102,5 +102,5 @@ def test_an_installation_without_the_upscaler_draws_128_pixels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     animator = Animator.load("emoji")
-    monkeypatch.setattr("animatediff.sampling.finish_choice.own_upscaler", lambda model: "")
+    monkeypatch.setattr("animatediff.sampling.choosing.finish.own_upscaler", lambda model: "")
     assert animator.resolved(AnimationRequest("a fox")).upscale == 1

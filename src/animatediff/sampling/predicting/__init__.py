@@ -1,0 +1,1 @@
+"""What noise the model predicts: with all that a request attaches to it, and every wrapper in order."""
