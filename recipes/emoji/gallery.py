@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from animatediff.evaluation.figures import labelled_grid
-from animatediff.evaluation.kept_animations import KeptAnimations, fingerprint_of
+from animatediff.evaluation.kept.animations import KeptAnimations, fingerprint_of
+from animatediff.evaluation.presenting.figures import labelled_grid
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.options.scaled_names import parse_lora

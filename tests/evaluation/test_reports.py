@@ -6,8 +6,8 @@ import pytest
 
 from animatediff.errors import OutputError
 from animatediff.evaluation.intervals import Share
+from animatediff.evaluation.presenting.tables import render_rows
 from animatediff.evaluation.reports import Row, as_json, write_report
-from animatediff.evaluation.tables import render_rows
 
 
 @dataclass(frozen=True)

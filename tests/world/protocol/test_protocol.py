@@ -13,7 +13,7 @@ pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
 
 from animatediff.data.shards import Sample
 from animatediff.errors import InputError
-from animatediff.evaluation.kept_animations import KeptAnimations, fingerprint_of
+from animatediff.evaluation.kept.animations import KeptAnimations, fingerprint_of
 from animatediff.evaluation.reports import as_json
 from animatediff.world.protocol.autoencoder import judge_autoencoder, mean_squared_error, psnr
 from animatediff.world.protocol.motion import choose_clips, judge_motion, real_frames

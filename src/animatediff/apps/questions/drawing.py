@@ -18,7 +18,7 @@ def draw_of(options: Options, **asked: Any) -> Draw:
 
 def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
     """A loaded model whose LoRA scales are set before it draws."""
-    from animatediff.evaluation.kept_animations import KeptAnimations, fingerprint_of
+    from animatediff.evaluation.kept.animations import KeptAnimations, fingerprint_of
     from animatediff.runtime import Runtime
     from animatediff.sampling.animator import Animator
     from animatediff.sampling.options.scaled_names import parse_lora

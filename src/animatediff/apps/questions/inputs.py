@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from animatediff.apps.commands.evaluation.evaluate import Options
     from animatediff.apps.progress import Progress
     from animatediff.data.shards import Sample
-    from animatediff.evaluation.figures import Frame
+    from animatediff.evaluation.presenting.figures import Frame
     from animatediff.world.protocol.subjects import Subject, Watch
     from animatediff.world.scoring.scorer import Scorer
 
@@ -74,7 +74,7 @@ def chosen_subjects(options: Options) -> tuple[Subject, ...]:
 def show(options: Options, rows: Mapping[str, Sequence[Frame]], *, columns: Sequence[str]) -> None:
     """Write a picture with some of the judged drawings beside the numbers."""
     from animatediff.errors import OutputError, reason_of
-    from animatediff.evaluation.figures import labelled_grid
+    from animatediff.evaluation.presenting.figures import labelled_grid
 
     path = options.results / f"{options.question}.png"
     try:

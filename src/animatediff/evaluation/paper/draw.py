@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from animatediff.errors import InputError
-from animatediff.evaluation.html_page import write_text
 from animatediff.evaluation.paper.chart import Chart, Panel, Series
+from animatediff.evaluation.presenting.html_page import write_text
 
 Theme = Literal["light", "dark"]
 THEMES: Mapping[Theme, Mapping[str, str]] = {

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.errors import FileError
-from animatediff.evaluation.html_page import write_text
 from animatediff.evaluation.paper.charts import CHARTS
 from animatediff.evaluation.paper.claims import CLAIMS, Claim, Finding
 from animatediff.evaluation.paper.draw import write_chart
@@ -19,9 +18,10 @@ from animatediff.evaluation.paper.experiments import (
     find_result,
     read_result,
 )
+from animatediff.evaluation.presenting.html_page import write_text
+from animatediff.evaluation.presenting.tables import render_rows
 from animatediff.evaluation.reports import Row
 from animatediff.evaluation.table1.page import paper_table
-from animatediff.evaluation.tables import render_rows
 
 VERDICTS = {True: "agrees", False: "differs", None: "open"}
 NOT_MEASURED = "not measured"

@@ -12,7 +12,7 @@ from typing import Any
 
 from animatediff.config import from_table
 from animatediff.errors import FileError, InputError
-from animatediff.evaluation.html_page import write_text
+from animatediff.evaluation.presenting.html_page import write_text
 from animatediff.evaluation.reports import as_json
 from animatediff.evaluation.table1.page import media_name
 from animatediff.evaluation.table1.report import FROZEN, REAL

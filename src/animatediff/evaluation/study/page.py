@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from animatediff.errors import FileError, reason_of
-from animatediff.evaluation.html_page import html_page, write_text
+from animatediff.evaluation.presenting.html_page import html_page, write_text
 from animatediff.evaluation.study.design import ASPECTS, CHECK, PAGE, QUESTIONS, Study, StudyItem
 
 MOST_BYTES = 256 << 20

@@ -21,8 +21,8 @@ from animatediff.evaluation.baselines.tune_a_video import (
     invert,
     tune,
 )
-from animatediff.evaluation.kept_animations import fingerprint_of
-from animatediff.evaluation.kept_frames import Frames, KeptFrames
+from animatediff.evaluation.kept.animations import fingerprint_of
+from animatediff.evaluation.kept.frames import Frames, KeptFrames
 from animatediff.evaluation.table1.plan import OURS, TUNE, ZERO, Driving, Item, Personal, Settings
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from animatediff.evaluation.html_page import html_page, html_table, write_text
+from animatediff.evaluation.presenting.html_page import html_page, html_table, write_text
 from animatediff.evaluation.table1.plan import METHODS
 from animatediff.evaluation.table1.report import FROZEN, REAL, SIGNIFICANT
 

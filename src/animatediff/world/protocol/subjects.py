@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from animatediff.data.shards import Sample
 from animatediff.errors import InputError
-from animatediff.evaluation.kept_animations import KeptAnimations
+from animatediff.evaluation.kept.animations import KeptAnimations
 from animatediff.evaluation.motion_metrics import FLOW_RATE
 from animatediff.runtime import seeded
 

@@ -106,8 +106,8 @@ def ablation(options: AblationOptions) -> int:
     from animatediff.evaluation.paper.draw import require_matplotlib
     from animatediff.evaluation.paper.experiments import EXPERIMENTS, read_result
     from animatediff.evaluation.paper.pages import write_experiment
+    from animatediff.evaluation.presenting.tables import render_rows
     from animatediff.evaluation.reports import write_report
-    from animatediff.evaluation.tables import render_rows
     from animatediff.runtime import Runtime
 
     require_matplotlib()

@@ -138,8 +138,8 @@ def evaluate(options: Options) -> int:
         OutputError: the results cannot be written.
     """
     from animatediff.apps.questions.answers import ANSWERS
+    from animatediff.evaluation.presenting.tables import render_rows
     from animatediff.evaluation.reports import write_report
-    from animatediff.evaluation.tables import render_rows
     from animatediff.runtime import Runtime
 
     Runtime(device=options.device, threads=options.threads).apply()

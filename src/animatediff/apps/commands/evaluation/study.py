@@ -164,17 +164,17 @@ def keep_answers(text: bytes, path: Path) -> None:
     Raises:
         OutputError: they cannot be written.
     """
-    from animatediff.evaluation.html_page import write_text
+    from animatediff.evaluation.presenting.html_page import write_text
 
     write_text(text.decode("utf-8"), path)
 
 
 def _report(options: ReportOptions) -> int:
+    from animatediff.evaluation.presenting.tables import render_rows
     from animatediff.evaluation.reports import write_report
     from animatediff.evaluation.study.answers import collected
     from animatediff.evaluation.study.design import load_key
     from animatediff.evaluation.study.report import report_study
-    from animatediff.evaluation.tables import render_rows
 
     path = options.results / "study.json"
     check_room(path, option="--results")

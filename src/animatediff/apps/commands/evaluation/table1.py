@@ -86,12 +86,12 @@ def table1(options: Table1Options) -> int:
     Raises:
         InputError, FileError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
     """
+    from animatediff.evaluation.presenting.tables import render_rows
     from animatediff.evaluation.reports import write_report
     from animatediff.evaluation.table1.brought import match_clips, parse_brought
     from animatediff.evaluation.table1.page import write_table1_page
     from animatediff.evaluation.table1.plan import METHODS
     from animatediff.evaluation.table1.run import run_table1
-    from animatediff.evaluation.tables import render_rows
     from animatediff.runtime import Runtime
 
     runtime = Runtime(device=options.device, precision=options.precision, threads=options.threads)

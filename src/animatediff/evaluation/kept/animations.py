@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animatediff.evaluation.kept_frames import Frames, KeptFrames
+from animatediff.evaluation.kept.frames import Frames, KeptFrames
 
 if TYPE_CHECKING:
     from animatediff.sampling.animator import Animator

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from animatediff.errors import InputError
-from animatediff.evaluation.figures import LABEL, MARGIN, labelled_grid
+from animatediff.evaluation.presenting.figures import LABEL, MARGIN, labelled_grid
 
 
 def flat(value: int, *, size: int = 20) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""How results are shown: Markdown tables, labelled pictures and self-contained HTML pages."""
