@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from torch import Tensor
 from animatediff.data.builds.read import BUILD, BuiltClip, read_built
 from animatediff.data.builds.samples import BuildOptions, Encoder
 from animatediff.data.builds.write import build_shards
-from animatediff.data.checking.facts_cache import CACHE_FILE
+from animatediff.data.checking.clip_facts import MARKED_ABOVE
+from animatediff.data.checking.facts_cache import CACHE_FILE, read_facts_cache
 from animatediff.data.decoding.frames import decode
 from animatediff.data.layouts.detect import list_clips
 from animatediff.errors import FileError, InputError, OutputError
@@ -28,11 +30,11 @@ WriteClip = Callable[..., Path]
 OPTIONS = BuildOptions(size=(32, 32), fps=Fraction(12), frames=8, longest=12)
 
 
-def drift(seed: int, count: int) -> np.ndarray:
-    """A coarse random picture that drifts by two px a frame."""
+def drift(seed: int, count: int, *, step: int = 2) -> np.ndarray:
+    """A coarse random picture that drifts by some px a frame."""
     draw = np.random.default_rng(seed)
     wide = np.kron(draw.integers(0, 256, (6, 40, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    return np.stack([wide[:, 2 * i : 2 * i + 64] for i in range(count)])
+    return np.stack([wide[:, step * i : step * i + 64] for i in range(count)])
 
 
 @pytest.fixture
@@ -203,6 +205,61 @@ def test_other_options_need_another_folder(dataset: Path, tmp_path: Path) -> Non
     (out / BUILD).unlink()
     with pytest.raises(InputError, match="shards of something else"):
         build_shards(list_clips(dataset), out, OPTIONS, encoder=encoder())
+
+
+def test_clips_are_chosen_by_their_motion_and_overlays(
+    tmp_path: Path, write_clip: WriteClip
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    clips = {
+        "slow": drift(1, 100, step=1),
+        "quick": drift(2, 100),
+        "marked": drift(3, 100),
+    }
+    # Thin bars across the middle, as the strokes of letters are.
+    clips["marked"][:, 16:30, 8:56:6] = clips["marked"][:, 16:30, 9:56:6] = 255
+    for name, frames in clips.items():
+        write_clip(folder / f"{name}.mp4", frames)
+        (folder / f"{name}.txt").write_text(name)
+
+    def left(name: str, options: BuildOptions) -> tuple[set[str], Mapping[str, int]]:
+        out = tmp_path / name
+        report = build_shards(list_clips(folder), out, options)
+        return {str(clip.facts["clip"]) for clip in read_built(out)}, report.left_out
+
+    assert left("all", OPTIONS) == ({"slow", "quick", "marked"}, {})
+    motion = {
+        key: facts.motion for key, facts in read_facts_cache(tmp_path / "all" / CACHE_FILE).items()
+    }
+    slow, *quick = sorted(motion.values())
+    assert quick[0] > 1.5 * slow
+    found = left("moving", replace(OPTIONS, least_motion=1.5 * slow))
+    assert found == ({"quick", "marked"}, {"too little motion": 1})
+    found = left("calm", replace(OPTIONS, most_motion=1.5 * slow))
+    assert found == ({"slow"}, {"too much motion": 2})
+    found = left("clean", replace(OPTIONS, most_overlay=MARKED_ABOVE))
+    assert found == ({"slow", "quick"}, {"overlay": 1})
+    # Options that came later do not change what a build of the others is.
+    assert (
+        not {"least_motion", "most_motion", "most_overlay"}
+        & json.loads((tmp_path / "all" / BUILD).read_text()).keys()
+    )
+    with pytest.raises(InputError, match=r"built with least_motion = .*, not None"):
+        build_shards(list_clips(folder), tmp_path / "moving", OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"least_motion": -0.1}, "from 0"),
+        ({"least_motion": 0.5, "most_motion": 0.1}, "at least 0.5 and at most 0.1"),
+        ({"most_overlay": 1.5}, "not a share of the picture"),
+    ],
+)
+def test_bounds_that_no_clip_can_meet_are_refused(wrong: dict[str, float], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        replace(OPTIONS, **wrong)
 
 
 def test_bad_clips_are_set_aside_or_stop_the_build(

@@ -83,6 +83,8 @@ def test_the_report_names_every_clip_to_look_at(dataset: Path, tmp_path: Path) -
         "left or right": ["other"],
     }
     assert found["cuts"] == {"cut": [1.25]}
+    assert found["motion"]["static"] < 0.001 < found["motion"]["plain"]
+    assert found["overlay"] == {}
     assert found["fps"] == {"24": 5, "12": 1}
     assert found["sizes"] == {"96x72": 5, "48x36": 1}
     assert found["frames"] == 48 * 3 + 60 + 50 + 5

@@ -101,6 +101,13 @@ class Build:
     """Cut clips at scene changes."""
     keep_static: bool = False
     """Keep clips without any motion."""
+    least_motion: float = 0.0
+    """Leave out clips that change less, as a share of full scale a second."""
+    most_motion: Annotated[float | None, optional("FLOAT", default="any")] = None
+    """Leave out clips that change more, as a share of full scale a second."""
+    most_overlay: Annotated[float | None, optional("SHARE", default="any")] = None
+    """Leave out clips with a watermark or logo: edges that stay in place while the picture moves take
+    more than this share of it. Try 0.015."""
     pixels: bool = True
     """Store the frames too, losslessly, beside the encoded form."""
     max_bad: float = 0.1
@@ -212,6 +219,9 @@ def _build(options: Build) -> int:
         longest=max(options.longest, options.frames),
         cut_scenes=options.cut_scenes,
         keep_static=options.keep_static,
+        least_motion=options.least_motion,
+        most_motion=options.most_motion,
+        most_overlay=options.most_overlay,
         pixels=options.pixels,
         max_bad=options.max_bad,
     )

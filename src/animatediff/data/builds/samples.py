@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -34,6 +35,10 @@ class BuildOptions:
         longest: the most frames; a longer scene becomes several samples.
         cut_scenes: whether clips are cut at scene changes.
         keep_static: whether clips without any motion are kept.
+        least_motion: the least mean change, as a share of full scale a second; 0 for any.
+        most_motion: the largest; ``None`` for any.
+        most_overlay: the largest share of the picture that may be edges of marks which stay in place;
+            ``None`` for any.
         pixels: whether the frames are stored losslessly beside the encoded form.
         max_bad: the share of clips that may be bad.
     """
@@ -44,6 +49,9 @@ class BuildOptions:
     longest: int = 64
     cut_scenes: bool = True
     keep_static: bool = False
+    least_motion: float = 0.0
+    most_motion: float | None = None
+    most_overlay: float | None = None
     pixels: bool = True
     max_bad: float = MAX_BAD
 
@@ -57,6 +65,16 @@ class BuildOptions:
             raise InputError(
                 f"A sample needs at least {self.frames} frames, but at most {self.longest} are "
                 "allowed."
+            )
+        most = math.inf if self.most_motion is None else self.most_motion
+        if not 0 <= self.least_motion <= most:
+            raise InputError(
+                f"No clip moves at least {self.least_motion:g} and at most {most:g}; both are shares "
+                "of full scale a second, from 0."
+            )
+        if self.most_overlay is not None and not 0 <= self.most_overlay <= 1:
+            raise InputError(
+                f"The overlay {self.most_overlay:g} is not a share of the picture, from 0 to 1."
             )
 
 
@@ -107,6 +125,12 @@ def plan_samples(
     left_out: Counter[str] = Counter()
     if options.frames > 1 and facts.still and not options.keep_static:
         return [], Counter({"static": 1})
+    if options.frames > 1 and facts.motion < options.least_motion:
+        return [], Counter({"too little motion": 1})
+    if options.most_motion is not None and facts.motion > options.most_motion:
+        return [], Counter({"too much motion": 1})
+    if options.most_overlay is not None and facts.overlay > options.most_overlay:
+        return [], Counter({"overlay": 1})
     samples: list[tuple[float, int]] = []
     cuts = facts.cuts if options.cut_scenes else ()
     for begin, end in zip((0.0, *cuts), (*cuts, facts.seconds), strict=True):
@@ -164,6 +188,10 @@ def kind_of_shards(options: BuildOptions, encoder: Encoder | None) -> dict[str, 
     """Return the options that must be equal within a folder of shards."""
     table = asdict(dataclasses.replace(options, max_bad=MAX_BAD))
     del table["max_bad"]
+    # Options that came later: a folder that was built before them is of the same kind.
+    for name, default in (("least_motion", 0.0), ("most_motion", None), ("most_overlay", None)):
+        if table[name] == default:
+            del table[name]
     return table | {
         "size": list(options.size),
         "fps": str(options.fps),

@@ -265,11 +265,11 @@ def _claim(folder: Path, options: BuildOptions, encoder: Encoder | None) -> None
         folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
             before = json.loads(path.read_text(encoding="utf-8"))
-            differing = [key for key in said if before.get(key) != said[key]]
+            differing = [key for key in before | said if before.get(key) != said.get(key)]
             if differing:
                 key = differing[0]
                 raise InputError(
-                    f"{folder} was built with {key} = {before.get(key)}, not {said[key]}; "
+                    f"{folder} was built with {key} = {before.get(key)}, not {said.get(key)}; "
                     "choose another folder."
                 )
         elif shards_in(folder):

@@ -95,6 +95,7 @@ class CheckReport:
         moving = self.options.frames > 1
         found = {
             "static": self._where(lambda f: moving and f.frames > 1 and f.still),
+            "overlay": self._where(lambda f: moving and f.marked),
             "short": self._where(lambda f: moving and frames_within(f.seconds, fps) < needed),
             "cuts": self._where(lambda f: bool(f.cuts)),
             "varying rate": self._where(lambda f: f.varying_rate),
@@ -123,6 +124,8 @@ class CheckReport:
             "sizes": _counted(f"{f.width}x{f.height}" for f in self.facts.values()),
             "kinds": _counted(f.kind for f in self.facts.values()),
             "duplicates": [list(group) for group in self.duplicates],
+            "motion": {key: f.motion for key, f in self.facts.items()},
+            "overlay": {key: f.overlay for key, f in self.facts.items() if f.overlay},
             "cuts": {key: list(f.cuts) for key, f in self.facts.items() if f.cuts},
             "concerns": {name: list(keys) for name, keys in self.concerns().items()},
             "notes": list(self.listing.notes),

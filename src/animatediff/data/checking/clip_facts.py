@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from animatediff.data.checking.overlays import Grey, grey_size, overlay_share
 from animatediff.data.decoding.frames import opened
 from animatediff.data.decoding.media import Frame, Limits, Media, Picture
 
@@ -30,6 +31,10 @@ OUTLINE = 16
 """Patches along a side by which the shapes of two clips are compared."""
 _MOMENTS = (0.125, 0.375, 0.625, 0.875)
 THUMBNAILS, THUMBNAIL_HEIGHT = 4, 72
+MARKED_ABOVE = 0.015
+"""A clip is reported as marked if the edges of its overlay take more than this share of the picture."""
+_GREYS = 32
+"""The most grey frames that are kept to find an overlay."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class ClipFacts:
         turned: rotation in degrees that the file asks a player for.
         hdr: ``PQ`` or ``HLG`` for HDR video; otherwise empty.
         change: largest mean change of a frame from the first, as a share of full scale.
+        motion: mean change between one frame and the next, without cuts, as a share of full scale a
+            second.
+        overlay: share of the picture that is edges of marks which stay in place (watermark, logo).
         cuts: times of scene changes, in seconds.
         looks: 256 bits, similar for clips that look alike.
         colours: 4 x 4 colour patches at four moments, as bytes in hexadecimal.
@@ -63,6 +71,8 @@ class ClipFacts:
     turned: int
     hdr: str
     change: float
+    motion: float
+    overlay: float
     cuts: tuple[float, ...]
     looks: str
     colours: str
@@ -72,6 +82,11 @@ class ClipFacts:
     def still(self) -> bool:
         """Whether nothing moves."""
         return self.change < STILL_BELOW
+
+    @property
+    def marked(self) -> bool:
+        """Whether marks stay in place while the picture behind them moves."""
+        return self.overlay > MARKED_ABOVE
 
 
 def measure_clip(
@@ -107,6 +122,8 @@ class _Seen:
         self._patches: list[UInt8[np.ndarray, " bytes"]] = []
         self._kept: list[Picture] = []
         self._every = 1
+        self._greys: list[Grey] = []
+        self._greys_every = 1
 
     def look(self, frame: Frame) -> None:
         small = frame.drawn(_SIDE, _SIDE)
@@ -125,6 +142,11 @@ class _Seen:
             self._kept.append(frame.drawn(width, height))
             if len(self._kept) > 8 * THUMBNAILS:
                 self._kept, self._every = self._kept[::2], 2 * self._every
+        if (len(self._times) - 1) % self._greys_every == 0:
+            grey = frame.drawn(*grey_size(self._first.width, self._first.height)).mean(2)
+            self._greys.append(grey.astype(np.uint8))
+            if len(self._greys) > _GREYS:
+                self._greys, self._greys_every = self._greys[::2], 2 * self._greys_every
         self._last = frame
 
     def facts(self, *, kind: str, fps: float, hdr: str | None) -> ClipFacts:
@@ -136,10 +158,13 @@ class _Seen:
             VARYING_ABOVE * float(intervals.mean()), 0.003
         )
         moments = [int(moment * count) for moment in _MOMENTS]
+        seconds = self._last.time + self._last.length - self._first.time
+        cuts = cuts_in(self._changes)
+        moved = sum(self._changes) - sum(self._changes[cut] for cut in cuts)
         return ClipFacts(
             kind=kind,
             frames=count,
-            seconds=round(self._last.time + self._last.length - self._first.time, 3),
+            seconds=round(seconds, 3),
             fps=round(fps, 3),
             width=self._first.width,
             height=self._first.height,
@@ -147,7 +172,9 @@ class _Seen:
             turned=self._first.turned,
             hdr=hdr or "",
             change=round(self._largest, 4),
-            cuts=tuple(round(self._times[i] - self._times[0], 3) for i in cuts_in(self._changes)),
+            motion=round(moved / seconds, 4) if seconds > 0 else 0.0,
+            overlay=round(overlay_share(self._greys), 4),
+            cuts=tuple(round(self._times[i] - self._times[0], 3) for i in cuts),
             looks=b"".join(self._hashes[i].tobytes() for i in moments).hex(),
             colours=b"".join(self._patches[i].tobytes() for i in moments).hex(),
             outline=_patches_of(self._small[0], count=OUTLINE).tobytes().hex(),
