@@ -3,51 +3,16 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.cases import files_that_are_no_weights
 from tests.weights import synthetic
 
 from animatediff.apps.cli import main
 from animatediff.weights.inspection.kinds import KINDS as FACTS
-from animatediff.weights.roles import RoleName, usable_roles
+from animatediff.weights.roles import ROLES, Kind, Role, RoleName, usable_roles
 
-WANTED = {
-    "--model": "checkpoint",
-    "--motion": "motion",
-    "--lora": "lora",
-    "--vae": "vae",
-    "--embedding": "embedding",
-    "--adapter": "adapter",
-    "--motion-lora": "motion-lora",
-}
 KINDS = {sample.kind: name for name, sample in reversed(synthetic.SAMPLES.items())}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("option", WANTED)
-def test_each_wrong_file_is_named_in_one_sentence(option: str, tmp_path, capsys):
-    for kind, name in KINDS.items():
-        if kind == WANTED[option]:
-            continue
-        path = synthetic.write_sparse(tmp_path / f"{kind}.safetensors", name)
-        code = main(
-            [
-                "animate",
-                "a fox",
-                option,
-                str(path),
-                "-o",
-                str(tmp_path / "x.mp4"),
-                "--progress",
-                "none",
-            ]
-        )
-        said = capsys.readouterr().err.strip()
-        assert code == 3, (option, kind, said)
-        assert "\n" not in said, said
-        assert path.name in said, said
-        path.unlink()
-    assert list(tmp_path.iterdir()) == []
-
+"""A sample of each kind of file."""
 
 NEEDS: dict[RoleName, list[str]] = {
     "control": ["--control-input", "preview.png"],
@@ -58,6 +23,47 @@ NEEDS: dict[RoleName, list[str]] = {
     "interpolator": ["--interpolate", "2"],
 }
 """What an option needs besides."""
+
+
+def wrong_kinds(role: Role) -> list[Kind]:
+    """The kinds that its option refuses, in an order of its own."""
+    found = [kind for kind in KINDS if kind not in role.kinds]
+    start = list(ROLES).index(role.name) % len(found)
+    return found[start:] + found[:start]
+
+
+def refused(role: Role, kind: Kind, folder: Path, capsys) -> None:
+    """Give the role's option a file of another kind, at its real size, and check the sentence."""
+    Image.new("RGB", (8, 8)).save(folder / "preview.png")
+    path = synthetic.write_sparse(folder / f"{kind}.safetensors", KINDS[kind])
+    rest = ["--progress", "none", "-o", "x.mp4", *NEEDS.get(role.name, [])]
+    code = main(["animate", "a fox", role.option, path.name, *rest])
+    said = capsys.readouterr().err.strip()
+    assert code == 3, said
+    assert "\n" not in said, said
+    assert path.name in said, said
+    assert FACTS[kind].title in said, said
+    if (role.name, kind) != ("lora", "adapter"):  # low-rank layers too, so only their sizes differ
+        assert any(FACTS[right].title in said for right in role.kinds), said
+        assert role.option in said, said
+        assert FACTS[kind].use in said, said
+    path.unlink()
+    assert [left.name for left in folder.iterdir()] == ["preview.png"]
+
+
+@pytest.mark.parametrize("role", usable_roles(), ids=lambda role: role.name)
+def test_a_wrong_file_is_named_for_every_role(role: Role, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    refused(role, wrong_kinds(role)[0], tmp_path, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", usable_roles(), ids=lambda role: role.name)
+def test_each_wrong_file_is_named_in_one_sentence(role: Role, tmp_path, monkeypatch, capsys):
+    """All pairs."""
+    monkeypatch.chdir(tmp_path)
+    for kind in wrong_kinds(role):
+        refused(role, kind, tmp_path, capsys)
 
 
 def no_weights(folder: Path) -> dict[str, str]:
