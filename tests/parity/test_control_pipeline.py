@@ -250,11 +250,12 @@ def test_strength_zero_is_no_control_bit_for_bit(
     plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator]
 ) -> None:
     bare = latents(plain_request, animators)
-    off = with_nets(plain_request, folder, "net1:0", "adapter:0")
+    sparse = (f"{folder / 'a' / '000.png'}@0",)
+    off = with_nets(plain_request, folder, "net1:0", "adapter:0", "sparse:0", sparse=sparse)
     assert torch.equal(latents(off, animators), bare)
     nowhere = with_nets(plain_request, folder, "net1:1", "adapter:1", control_strengths=("0:3=0",))
     assert torch.equal(latents(nowhere, animators), bare)
-    on = with_nets(plain_request, folder, "net1:1", "adapter:1")
+    on = with_nets(plain_request, folder, "net1:1", "adapter:1", "sparse:1", sparse=sparse)
     assert not torch.equal(latents(on, animators), bare)
     # The network stays loaded, and leaves no trace in a request without it.
     animator = animators[tuple(c.rpartition(":")[0] for c in on.controls)]
@@ -264,12 +265,17 @@ def test_strength_zero_is_no_control_bit_for_bit(
 def test_the_order_of_several_networks_does_not_matter(
     plain_request: AnimationRequest, folder: Path
 ) -> None:
-    one = with_nets(plain_request, folder, "net1:0.7", "net2:0.4", "adapter:0.5",
-                    control_inputs=tuple(str(folder / n) for n in "aba"))  # fmt: skip
-    other = with_nets(plain_request, folder, "adapter:0.5", "net2:0.4", "net1:0.7",
-                      control_inputs=tuple(str(folder / n) for n in "aba"))  # fmt: skip
+    given: dict[str, Any] = {
+        "control_inputs": tuple(str(folder / name) for name in "aba"),
+        "sparse": (f"{folder / 'b' / '001.png'}@1",),
+    }
+    nets = ("net1:0.7", "net2:0.4", "adapter:0.5", "sparse:0.6")
+    one = with_nets(plain_request, folder, *nets, **given)
+    other = with_nets(plain_request, folder, *(nets[i] for i in (3, 2, 1, 0)), **given)
     first = Animator.for_request(one).animate(one).latents
     assert torch.equal(first, Animator.for_request(other).animate(other).latents)
+    less = with_nets(plain_request, folder, *nets[:3], control_inputs=given["control_inputs"])
+    assert not torch.equal(first, Animator.for_request(less).animate(less).latents)
 
 
 def test_every_frame_follows_its_own_hint(
