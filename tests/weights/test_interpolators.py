@@ -112,6 +112,121 @@ def test_rife_equals_its_layers_written_out() -> None:
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
+def small_film() -> Weights:
+    """Random weights of a narrow FILM, whose flow is some pixels long."""
+    generator = torch.Generator().manual_seed(0)
+    network = Film(width=4, widths=(4, 6, 8, 10), convolutions=(1, 2, 2, 3))
+    return {
+        name: torch.randn(value.shape, generator=generator)
+        * (1.4 / (value[0].numel() ** 0.5) if value.ndim > 1 else 0.1)
+        for name, value in network.state_dict().items()
+    }
+
+
+def halved(x: Tensor) -> Tensor:
+    return (x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 4
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Bilinear enlargement by two: each new pixel lies a quarter beside an old one."""
+    for axis in (2, 3):
+        padded = torch.cat([x.narrow(axis, 0, 1), x, x.narrow(axis, -1, 1)], axis)
+        before, after = padded.narrow(axis, 0, x.shape[axis]), padded.narrow(axis, 2, x.shape[axis])
+        x = torch.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
+        x = x.flatten(axis, axis + 1)
+    return x
+
+
+def film_reference(w: Weights, first: Tensor, second: Tensor, t: float) -> Tensor:
+    """FILM (arXiv 2202.04901) as its authors' code computes it, written out.
+
+    Residual flows are predicted first, and summed to flows afterwards. There, time is always one half;
+    the published PyTorch weights are called with any time.
+    """
+
+    def conv(name: str, x: Tensor) -> Tensor:
+        kernel = w[f"{name}.conv.weight"]
+        if kernel.shape[-1] == 2:
+            x = F.pad(x, (0, 1, 0, 1))
+        pad = {1: 0, 2: 0, 3: 1}[kernel.shape[-1]]
+        return F.conv2d(x, kernel, w[f"{name}.conv.bias"], padding=pad)
+
+    def pyramid(x: Tensor) -> list[Tensor]:
+        levels = [x]
+        for _ in range(6):
+            levels.append(halved(levels[-1]))
+        return levels
+
+    def features(levels: list[Tensor]) -> list[Tensor]:
+        subtrees = []
+        for level, picture in enumerate(levels):
+            subtree, head = [], picture
+            for deep in range(min(7 - level, 4)):
+                at = f"extract.extract_sublevels.convs.{deep}"
+                head = act(
+                    conv(f"{at}.1", act(conv(f"{at}.0", head if deep == 0 else halved(head))))
+                )
+                subtree.append(head)
+            subtrees.append(subtree)
+        joined = []
+        for level in range(7):
+            parts = [subtrees[level - deep][deep] for deep in range(4) if deep <= level]
+            joined.append(torch.cat(parts, 1))
+        return joined
+
+    def predicted(level: int, a: Tensor, b: Tensor) -> Tensor:
+        at = "predict_flow." + (f"_predictors.{2 - level}" if level < 3 else "_predictor")
+        count = len([n for n in w if n.startswith(f"{at}._convs.") and n.endswith("weight")])
+        x = torch.cat([a, b], 1)
+        for number in range(count):
+            x = conv(f"{at}._convs.{number}", x)
+            x = act(x) if number < count - 1 else x
+        return x
+
+    def flows(a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
+        flow = predicted(6, a[6], b[6])
+        residuals = [flow]
+        for level in (5, 4, 3, 2, 1, 0):
+            flow = doubled(2 * flow)
+            residual = predicted(level, a[level], sample(b[level], flow))
+            residuals.append(residual)
+            flow = residual + flow
+        summed = [residuals[0]]
+        for residual in residuals[1:]:
+            summed.append(residual + doubled(2 * summed[-1]))
+        return summed[::-1]
+
+    pictures = [pyramid(first), pyramid(second)]
+    feats = [features(pictures[0]), features(pictures[1])]
+    forward, backward = flows(feats[0], feats[1]), flows(feats[1], feats[0])
+    aligned = []
+    for level in range(5):
+        to_first, to_second = t * backward[level], (1 - t) * forward[level]
+        seen = [torch.cat([pictures[i][level], feats[i][level]], 1) for i in (0, 1)]
+        warped_first, warped_second = sample(seen[0], to_first), sample(seen[1], to_second)
+        aligned.append(torch.cat([warped_first, warped_second, to_first, to_second], 1))
+    x = aligned[4]
+    for number, level in enumerate((3, 2, 1, 0)):
+        at = f"fuse.convs.{number}"
+        x = conv(f"{at}.0", x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        x = act(conv(f"{at}.2", act(conv(f"{at}.1", torch.cat([aligned[level], x], 1)))))
+    return F.conv2d(x, w["fuse.output_conv.weight"], w["fuse.output_conv.bias"])
+
+
+@pytest.mark.parametrize(("size", "t"), [((64, 64), 0.5), ((64, 128), 0.3)])
+def test_film_equals_its_layers_written_out(size: tuple[int, int], t: float) -> None:
+    weights = small_film()
+    found = interpolator_of(weights)
+    assert found.architecture == "film"
+    first, second = torch.rand(2, 1, 3, *size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        ours = found.network(first, second, t)
+        expected = film_reference(weights, first, second, t)
+        still = film_reference(weights, first, second, 0.0)
+    assert (expected - still).abs().max() > 0.1, "the moment matters"
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_film_reads_both_frames_along_a_share_of_the_flow() -> None:
     """With a constant flow and a fusion that takes the first warped picture, it is that picture."""
     torch.manual_seed(0)

@@ -248,6 +248,20 @@ def test_other_networks_are_refused_by_name(tmp_path, change, words: str) -> Non
         read_upscaler(path)
 
 
+@pytest.mark.parametrize("names", [dict, as_repository, as_first_code])
+def test_esrgan_plus_is_refused_by_name(
+    tmp_path, names: Callable[[Weights], Weights], monkeypatch
+) -> None:
+    """Its dense blocks add a convolution of size 1, named ``conv1x1``."""
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    weights = names(real_esrgan())
+    block = next(n for n in weights if re.search(r"(rdb|RDB)1\.conv1\.", n))
+    weights[f"{block[: block.index('conv1.')]}conv1x1.weight"] = torch.zeros(4, 8, 1, 1)
+    path = write_weights(tmp_path / "a.safetensors", weights, metadata={})
+    with pytest.raises(FileError, match=r"a\.safetensors .* ESRGAN\+"):
+        read_upscaler(path)
+
+
 def test_other_architectures_are_left_to_spandrel_where_it_can_be_imported(
     tmp_path, monkeypatch
 ) -> None:
