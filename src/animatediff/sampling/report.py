@@ -141,6 +141,11 @@ def _notes_on_motion(settled: Settled, *, family: Family, loaded: Loaded) -> lis
             f"{settled.num_frames} frames {done} in {len(plan.at(0))} windows of "
             f"{plan.length} frames that overlap by {plan.overlap} or more."
         )
+        notes.extend(
+            f"From step {first + 1} on, they {done} in {len(later.at(first))} {later.schedule} windows "
+            f"of {later.length} frames that overlap by {later.overlap} or more."
+            for first, later in plan.later
+        )
     elif family.num_frames < settled.num_frames:
         notes.append(
             f"The motion module was trained on clips of {family.num_frames} frames, "

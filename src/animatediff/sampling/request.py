@@ -152,6 +152,7 @@ from animatediff.sampling.video_to_video.options import (
     Strength,
     check_video_to_video,
 )
+from animatediff.sampling.windows.changes import parse_window_change
 from animatediff.sampling.windows.options import (
     ContextLength,
     ContextOverlap,
@@ -160,6 +161,7 @@ from animatediff.sampling.windows.options import (
     ContextWeights,
     Loop,
     Noise,
+    WindowChanges,
     WindowsIn,
 )
 
@@ -208,6 +210,7 @@ class AnimationRequest:
     windows_in: WindowsIn = "model"
     noise: Noise = "independent"
     window_weights: ContextWeights = "pyramid"
+    window_changes: WindowChanges = ()
     hires: Hires = 1.0
     hires_strength: HiresStrength = 0.5
     hires_by: HiresMethod = "pixels"
@@ -374,6 +377,8 @@ class AnimationRequest:
         check_video_to_video(self)
         check_regions(self)
         check_motion_strength(self)
+        for change in self.window_changes:
+            parse_window_change(change)
         check_list("LoRA", self.styles, most=MAX_LORAS)
         check_number("fps", float(self.rate), least=MIN_FPS, most=MAX_FPS)
         if self.closed_loop and not prompts:

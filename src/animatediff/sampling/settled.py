@@ -31,6 +31,7 @@ from animatediff.sampling.text.typed_motion_loras import with_typed_motion_loras
 from animatediff.sampling.text.wildcards import resolve_wildcards
 from animatediff.sampling.video_to_video.options import STRENGTH
 from animatediff.sampling.video_to_video.source import Source
+from animatediff.sampling.windows.changes import with_changes
 from animatediff.sampling.windows.plan import WindowPlan
 from animatediff.weights.adapters import LoadedLowRank
 from animatediff.weights.families import Family
@@ -197,6 +198,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     way = chosen_way(final, model.ways)
     sampler = SAMPLERS[cast(SchedulerName, final.scheduler)]
     plan = _windows(final, num_frames, family=family, loaded=model.loaded)
+    plan = with_changes(plan, final.window_changes, steps=steps, closed=final.loop)
     inside = final.windows_in == "attention"
     pull = request.motion_guidance
     return Settled(

@@ -128,6 +128,14 @@ def test_a_loop_has_no_first_frame(animator: Animator, long: AnimationRequest) -
     [
         ({"loop": True, "window_schedule": "static"}, "leave one of them out"),
         ({"window_length": 4, "window_overlap": 4}, "at most 3"),
+        ({"window_changes": ("0.5: length=4, overlap=4",)}, "at most 3"),
+        ({"window_changes": ("0.5: uniform", "0.4: static")}, "in the order of the steps"),
+        ({"loop": True, "window_changes": ("0.5: uniform",)}, "opens the loop"),
+        ({"window_changes": ("0.5: circular",)}, "neither a schedule"),
+        ({"window_changes": ("0.5: length=1",)}, "neither a schedule"),
+        ({"window_changes": ("uniform",)}, "is no window change"),
+        ({"window_changes": ("1.5: uniform",)}, "is no window change"),
+        ({"window_changes": ("0.5:",)}, "is no window change"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(
@@ -150,6 +158,38 @@ def test_windows_may_be_chosen_for_a_clip_that_needs_none(
     chosen = replace(long, num_frames=12, window_length=8, window_overlap=2)
     plan = settle(chosen, animator.model).windows
     assert [window.frames[0] for window in plan.at(0)] == [0, 4]
+
+
+def test_windows_change_during_the_steps(animator: Animator, long: AnimationRequest) -> None:
+    changed = replace(
+        long,
+        steps=4,
+        window_changes=("0.25: uniform, overlap=8", "0.6: weights=flat, length=10, overlap=2"),
+    )
+    plan = settle(changed, animator.model).windows
+    assert [len(window.frames) for window in plan.at(0)] == [16, 16]
+    assert plan.at(1) == WindowPlan(20, 16, 8, "uniform").at(1)
+    assert plan.at(2) == WindowPlan(20, 16, 8, "uniform").at(2)
+    assert plan.at(3) == WindowPlan(20, 10, 2, "uniform", weights="flat").at(3)
+    assert plan.longest == 16
+    made = animator.animate(changed)
+    alike = animator.animate(replace(long, steps=4))
+    assert not torch.equal(made.latents, alike.latents)
+    assert [note for note in made.report.notes if note.startswith("From step 2 on")]
+    assert AnimationRequest.from_json(made.request.to_json()) == made.request
+
+
+def test_a_clip_of_one_window_may_be_parted_later(
+    animator: Animator, long: AnimationRequest
+) -> None:
+    given: list[int] = []
+    hook = animator.base.unet.conv_in.register_forward_pre_hook(
+        lambda module, inputs: given.append(len(inputs[0]))
+    )
+    parted = replace(long, num_frames=12, steps=2, window_changes=("0.5: length=8, overlap=4",))
+    animator.animate(parted)
+    hook.remove()
+    assert given == [12, 8, 8]
 
 
 def test_the_frames_are_played_as_asked(animator: Animator, long: AnimationRequest) -> None:

@@ -62,6 +62,7 @@ class Choices(Files, total=False):
     windows_in: WindowPlace
     noise: NoiseName
     window_weights: WindowWeights
+    window_changes: Sequence[str]
     hires: float
     hires_strength: float
     hires_by: HiresBy

@@ -95,7 +95,7 @@ def memory_need(settled: Settled, parts: Parts) -> MemoryNeed:
     area = settled.height * settled.width * hires
     latents = area / unit**2
     rows = 1 + settled.is_guided + (request.perturbed_attention > 0) + len(request.regions)
-    together = min(settled.num_frames, settled.windows.length)
+    together = min(settled.num_frames, settled.windows.longest)
     predicting = _per_latent_pixel(parts.animated) * rows * together * latents
     if request.controls or request.sparse:
         predicting *= STEERED

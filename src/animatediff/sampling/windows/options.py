@@ -11,6 +11,8 @@ from animatediff.sampling.windows.weights import WindowWeights
 
 WindowPlace = Literal["model", "attention"]
 NoiseName = Literal["independent", "freenoise"]
+MAX_CHANGES = 16
+MAX_CHANGE = 200
 
 Loop = Annotated[
     bool,
@@ -92,5 +94,19 @@ ContextWeights = Annotated[
         group="Motion",
         metavar="NAME",
         foreign=("fuse-method", "context-fuse"),
+    ),
+]
+WindowChanges = Annotated[
+    tuple[str, ...],
+    Option(
+        "Other windows from a share of the denoising steps on, such as '0.5: uniform, overlap=8': a "
+        "schedule, length=N, overlap=N, stride=N and weights=NAME; what is left out stays as before.",
+        group="Motion",
+        name="window-change",
+        metavar="START:WINDOWS",
+        foreign=("context-options-group", "context-group"),
+        most_items=MAX_CHANGES,
+        most_characters=MAX_CHANGE,
+        item="window change",
     ),
 ]

@@ -50,6 +50,7 @@ class WindowPlan:
         stride: with ``uniform`` and ``looped``, frames 1, 2, 4, ... apart up to 2^(stride - 1) are seen
             together as well.
         weights: how windows are averaged.
+        later: plans that replace this one during the denoising steps, each after its first step.
     """
 
     num_frames: int
@@ -58,14 +59,27 @@ class WindowPlan:
     schedule: WindowSchedule = "static"
     stride: int = 1
     weights: WindowWeights = "pyramid"
+    later: tuple[tuple[int, WindowPlan], ...] = ()
 
     @property
     def is_whole(self) -> bool:
         """Whether the one window of every step is the clip itself."""
+        return self._is_one and all(plan.is_whole for _, plan in self.later)
+
+    @property
+    def longest(self) -> int:
+        """Frames of the longest window."""
+        return max((self.length, *(plan.length for _, plan in self.later)))
+
+    @property
+    def _is_one(self) -> bool:
         return self.num_frames <= self.length and self.schedule != "looped"
 
     def at(self, step: int) -> tuple[Window, ...]:
         """The windows of a denoising step, from 0; together they cover every frame."""
+        for first, plan in reversed(self.later):
+            if step >= first:
+                return plan.at(step)
         weigh = WEIGH[self.weights]
         found = dict.fromkeys(self._frames(step))
         return tuple(
@@ -73,7 +87,7 @@ class WindowPlan:
         )
 
     def _frames(self, step: int) -> Iterator[Frames]:
-        if self.is_whole:
+        if self._is_one:
             yield tuple(range(self.num_frames))
         elif self.schedule == "static":
             yield from self._static()
