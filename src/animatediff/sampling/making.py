@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from animatediff.finishing.finish import finished
 from animatediff.runtime import Runtime, device_of
 from animatediff.sampling.animation import Animation
@@ -29,6 +31,7 @@ from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.sampling.video_to_video.sound import sound_of
 from animatediff.sampling.video_to_video.source import Source
 from animatediff.sampling.watch import Watch
+from animatediff.sampling.windows.loop_start import calmest_start, may_begin_anywhere
 from animatediff.video import Video
 
 
@@ -115,6 +118,8 @@ def _made(
         frames = like_their_pictures(frames, sparse_pictures(settled))
     if settled.request.image_colours and moved.picture is not None:
         frames = like_their_pictures(frames, {0: moved.picture})
+    begins = calmest_start(frames) if may_begin_anywhere(settled.request) else 0
+    frames, latents = np.roll(frames, -begins, axis=0), latents.roll(-begins, dims=2)
     clock.append(time.perf_counter())
     request = settled.request
     video = finished(
@@ -127,7 +132,7 @@ def _made(
         settled,
         loaded=parts.loaded,
         family=parts.family,
-        notes=(*parts.notes, *moved.notes(frames[0])),
+        notes=(*parts.notes, *moved.notes(frames[0]), *_turned(begins)),
         styles={path: parts.loras.read(path) for path, _ in settled.styles},
         files=parts.files,
         words=words,
@@ -135,3 +140,8 @@ def _made(
         clock=clock,
     )
     return Animation(video, settled.request, latents.cpu(), report, sound_of(settled.request))
+
+
+def _turned(begins: int) -> list[str]:
+    """A note if a loop was begun elsewhere than at its first window."""
+    return [f"The loop begins at frame {begins}, where neighbours differ least."] if begins else []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +18,7 @@ from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import WITH_PROMPT, Ask
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import settle
+from animatediff.sampling.windows.loop_start import may_begin_anywhere
 from animatediff.sampling.windows.plan import WindowPlan
 
 
@@ -121,6 +125,40 @@ def test_a_loop_has_no_first_frame(animator: Animator, long: AnimationRequest) -
     made = animator.animate(replace(long, num_frames=16, steps=2, loop=True))
     plain = animator.animate(replace(long, num_frames=16, steps=2))
     assert not torch.equal(made.latents, plain.latents)
+
+
+def test_a_loop_begins_at_its_calmest_moment(animator: Animator, long: AnimationRequest) -> None:
+    loop = replace(long, num_frames=10, steps=2, loop=True)
+    made = animator.animate(loop)
+    around = np.concatenate([made.frames, made.frames[:1]]).astype(np.int16)
+    changes = np.abs(np.diff(around, axis=0)).mean((1, 2, 3))
+    assert changes[-1] == changes.min() <= np.median(changes[:-1])
+    # With keyframes, frames stay where their numbers say.
+    tied = animator.animate(replace(loop, prompts={"0": ""}))
+    begins = int(re.findall(r"loop begins at frame (\d+)", " ".join(made.report.notes))[0])
+    assert begins > 0
+    assert (made.frames == np.roll(tied.frames, -begins, axis=0)).all()
+    assert torch.equal(made.latents, tied.latents.roll(-begins, dims=2))
+    assert not [note for note in tied.report.notes if "loop begins" in note]
+
+
+@pytest.mark.parametrize(
+    "tied",
+    [
+        {"prompts": {"0": "a fox"}},
+        {"image": "a.png"},
+        {"init": "a.mp4"},
+        {"motion_scale": ("frames (0=1, 5=2)",)},
+        {"camera_path": "pan-left"},
+        {"pingpong": True},
+        {"loop": False},
+    ],
+    ids=str,
+)
+def test_a_loop_with_places_begins_at_frame_0(tied: dict[str, Any]) -> None:
+    loop = AnimationRequest("a fox", loop=True, motion_scale=("1.2",))
+    assert may_begin_anywhere(loop)
+    assert not may_begin_anywhere(replace(loop, **tied))
 
 
 @pytest.mark.parametrize(
