@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from animatediff.errors import InputError
+
+ITEMS_AT_ONCE = 1_000_000
+"""How many resampled items are in memory together."""
 
 
 def wilson_interval(count: int, *, total: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -76,13 +78,13 @@ class Estimate:
 def median_of(values: Iterable[float], *, seed: int = 0) -> Estimate:
     """Return the median, with an interval from resampling the items."""
     items = np.asarray(list(values), dtype=np.float64)
-    return _estimate(np.median, items[None], seed=seed)
+    return _estimate(lambda rows: np.median(rows[0], axis=-1), items[None], seed=seed)
 
 
 def mean_of(values: Iterable[float], *, seed: int = 0) -> Estimate:
     """Return the mean, with an interval from resampling the items."""
     items = np.asarray(list(values), dtype=np.float64)
-    return _estimate(np.mean, items[None], seed=seed)
+    return _estimate(lambda rows: np.mean(rows[0], axis=-1), items[None], seed=seed)
 
 
 def ratio_of_medians(
@@ -90,12 +92,7 @@ def ratio_of_medians(
 ) -> Estimate:
     """Return the ratio of two medians, resampled in pairs (same prompt)."""
     pairs = np.stack([np.fromiter(values, np.float64), np.fromiter(reference, np.float64)])
-
-    def ratio(rows: Float[np.ndarray, "2 items"], axis: int) -> Float[np.ndarray, ""]:
-        top, bottom = np.median(rows, axis=axis)
-        return np.asarray(top / bottom if bottom > 0 else np.nan)
-
-    return _estimate(ratio, pairs, seed=seed)
+    return _estimate(lambda rows: _ratio(*np.median(rows, axis=-1)), pairs, seed=seed)
 
 
 def ratio_of_means(
@@ -103,23 +100,36 @@ def ratio_of_means(
 ) -> Estimate:
     """Mean of ``values`` over mean of ``reference``, resampled in pairs (same prompt)."""
     pairs = np.stack([np.fromiter(values, np.float64), np.fromiter(reference, np.float64)])
+    return _estimate(lambda rows: _ratio(*np.mean(rows, axis=-1)), pairs, seed=seed)
 
-    def ratio(rows: Float[np.ndarray, "2 items"], axis: int) -> Float[np.ndarray, ""]:
-        top, bottom = np.mean(rows, axis=axis)
-        return np.asarray(top / bottom if bottom > 0 else np.nan)
 
-    return _estimate(ratio, pairs, seed=seed)
+def _ratio(
+    top: Float[np.ndarray, " samples"], bottom: Float[np.ndarray, " samples"]
+) -> Float[np.ndarray, " samples"]:
+    """Return the ratios; NaN where there is nothing to compare with."""
+    return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
 
 
 def _estimate(
-    statistic: Callable[..., Any], rows: np.ndarray, *, seed: int, resamples: int = 1000
+    statistic: Callable[[Float[np.ndarray, "rows samples items"]], Float[np.ndarray, " samples"]],
+    rows: Float[np.ndarray, "rows items"],
+    *,
+    seed: int,
+    resamples: int = 1000,
 ) -> Estimate:
     total = rows.shape[1]
     if total == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)
     generator = np.random.default_rng(seed)
-    draws = (rows[:, generator.integers(total, size=total)] for _ in range(resamples))
-    values = np.asarray([float(np.squeeze(statistic(drawn, axis=1))) for drawn in draws])
+    # Many resamples at once are quick, and a bounded number of them is small.
+    at_once = max(1, ITEMS_AT_ONCE // total)
+    values = np.concatenate(
+        [
+            statistic(rows[:, generator.integers(total, size=(count, total))])
+            for start in range(0, resamples, at_once)
+            if (count := min(at_once, resamples - start))
+        ]
+    )
     known = values[~np.isnan(values)]
     low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (math.nan, math.nan)
-    return Estimate(float(np.squeeze(statistic(rows, axis=1))), float(low), float(high), total)
+    return Estimate(float(statistic(rows[:, None])[0]), float(low), float(high), total)
