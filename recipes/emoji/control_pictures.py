@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from animatediff.evaluation.figures import labelled_grid
+from animatediff.evaluation.presenting.figures import labelled_grid
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video.preprocess import PreprocessName, preprocessed
