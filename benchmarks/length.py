@@ -1,18 +1,23 @@
 """Long animations and loops of the built-in model: seams, cost and closure.
 
     python benchmarks/length.py seams --prompts 4
-    python benchmarks/length.py cost --frames 32 64 128 256
+    python benchmarks/length.py cost --rounds 3
+    python benchmarks/length.py memory
     python benchmarks/length.py loops --prompts 20
 
-``seams``: 48 and 64 frames. Warp error (the change that is left after optical flow) between the frames
-where a window begins or ends, over that elsewhere; and the largest change between neighbours over
-that of 16 frames of the same prompt and seed.
+``seams``: 48, 64 and 256 frames. Warp error (the change that is left after optical flow) between the
+frames where a window begins or ends, over that elsewhere; and the largest change between neighbours
+over that of 16 frames of the same prompt and seed.
 
-``cost``: processor seconds and peak memory by length, each in a fresh process; a straight line through
-the times, and how far the times are from it.
+``cost``: processor seconds by length, measured in turn in one process; a straight line through them,
+and how far they are from it. The lengths fill whole windows; any other needs one more for its rest.
+
+``memory``: peak memory by length, each in a fresh process.
 
 ``loops``: with ``--loop``, the mean absolute change from the last frame to the first over the median
-change between neighbours.
+change between neighbours. Loops begin where neighbours differ least; the pair that would be the last
+and first without that is given as well, with how many of the other pairs differ less: half of them, if
+nothing tells the pair from others.
 
 Each writes ``results/length/NAME.json`` with its command.
 """
@@ -21,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -35,7 +41,7 @@ from jaxtyping import Float, UInt8
 from animatediff.evaluation.motion_metrics import warp_error
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
-from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.choosing.keywords import Choices
 from animatediff.sampling.settled import settle
 from animatediff.sampling.windows.plan import WindowPlan
 
@@ -50,6 +56,8 @@ PROMPTS = (
 )
 """Fixed before anything was measured."""
 MARGIN = 1.2
+QUICK: Choices = {"steps": 1, "from_still": 1.0, "upscale": 1}
+"""One step, without a still and without the upscaler."""
 
 
 def borders_of(plan: WindowPlan) -> set[int]:
@@ -103,65 +111,86 @@ def seams(animator: Animator, prompts: tuple[str, ...], *, lengths: tuple[int, .
 
 
 def loops(animator: Animator, prompts: tuple[str, ...]) -> Any:
-    """The change from last to first frame over the median between neighbours."""
+    """The change from last to first frame over the median between neighbours.
+
+    Also of the pair that was last and first before the loop was turned to its calmest moment.
+    """
     rows: list[dict[str, Any]] = []
     for number, prompt in enumerate(prompts):
-        frames = animator.animate(prompt, seed=number, loop=True, upscale=1).frames
-        closing = float(np.abs(frames[0].astype(np.int16) - frames[-1]).mean())
-        ratio = closing / float(np.median(changes(frames)))
-        rows.append({"prompt": prompt, "closing over median": ratio})
+        animation = animator.animate(prompt, seed=number, loop=True, upscale=1)
+        frames = animation.frames
+        around = changes(np.concatenate([frames, frames[:1]]))
+        found = re.search(r"begins at frame (\d+)", " ".join(animation.report.notes))
+        begins = int(found[1]) if found else 0
+        before = np.roll(around, begins)
+        rows.append(
+            {
+                "prompt": prompt,
+                "closing over median": float(around[-1] / np.median(around[:-1])),
+                "before turning": float(before[-1] / np.median(before[:-1])),
+                "smaller pairs before turning": int((before[:-1] < before[-1]).sum()),
+                "largest over median": float(around.max() / np.median(around)),
+            }
+        )
         print(json.dumps(rows[-1]), flush=True)
-    ratios = [row["closing over median"] for row in rows]
+
+    def mean(name: str) -> float:
+        return float(np.mean([row[name] for row in rows]))
+
     return {
-        "mean closing over median": float(np.mean(ratios)),
-        "median closing over median": float(np.median(ratios)),
-        "animations at most 1": [sum(ratio <= 1 for ratio in ratios), len(ratios)],
+        "mean closing over median": mean("closing over median"),
+        "animations at most 1": [
+            sum(row["closing over median"] <= 1 for row in rows),
+            sum(row["before turning"] <= 1 for row in rows),
+            len(rows),
+        ],
+        "mean before turning": mean("before turning"),
+        "mean smaller pairs before turning": mean("smaller pairs before turning"),
+        "mean largest over median": mean("largest over median"),
         "rows": rows,
     }
 
 
-def cost(lengths: tuple[int, ...], *, steps: int) -> Any:
-    """Processor seconds and peak memory by length."""
+def cost(lengths: tuple[int, ...], *, rounds: int) -> Any:
+    """Processor seconds of one step by length, in turn in one process; the least of the rounds."""
+    animator = _animator()
+    animator.animate("a fox", num_frames=16, **QUICK)
+    taken: dict[int, list[float]] = {length: [] for length in lengths}
+    for _ in range(rounds):
+        for length in lengths:
+            started = time.process_time()
+            animator.animate("a fox", num_frames=length, **QUICK)
+            taken[length].append(round(time.process_time() - started, 2))
+            print(json.dumps({"frames": length, "seconds": taken[length][-1]}), flush=True)
+    counts = np.array(lengths)
+    seconds = np.array([min(each) for each in taken.values()])
+    slope, start = np.polyfit(counts, seconds, 1)
+    return {
+        "seconds for a frame": float(slope),
+        "largest distance from the line": float(
+            np.abs(seconds / (slope * counts + start) - 1).max()
+        ),
+        "seconds by length": taken,
+    }
+
+
+def memory(lengths: tuple[int, ...]) -> Any:
+    """Peak memory by length, each in a fresh process."""
     rows: list[dict[str, float]] = []
     for length in lengths:
-        command = [sys.executable, __file__, "one", "--frames", str(length), "--steps", str(steps)]
+        command = [sys.executable, __file__, "one", "--frames", str(length)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
         print(json.dumps(rows[-1]), flush=True)
-    counts = np.array([row["frames"] for row in rows])
-    seconds = np.array([row["seconds"] for row in rows])
-    slope, start = np.polyfit(counts, seconds, 1)
-    line = slope * counts + start
-    memory = [row["peak MiB"] for row in rows]
-    each = seconds / np.array([row["windows"] for row in rows])
-    return {
-        "seconds for a window, by length": [round(float(value), 3) for value in each],
-        "largest distance from their mean": float(np.abs(each / each.mean() - 1).max()),
-        "seconds for a frame": float(slope),
-        "largest distance from the line": float(np.abs(seconds / line - 1).max()),
-        "memory of the longest over that of the shortest": memory[-1] / memory[0],
-        "rows": rows,
-    }
+    peaks = [row["peak MiB"] for row in rows]
+    return {"longest over shortest": peaks[-1] / peaks[0], "rows": rows}
 
 
-def one(length: int, *, steps: int) -> Any:
-    """Draw one animation in this process and count."""
-    animator = _animator()
-    animator.animate("a fox", num_frames=16, steps=1, upscale=1)
-    started = time.process_time()
-    animator.animate("a fox", num_frames=length, steps=steps, upscale=1)
-    seconds = time.process_time() - started
+def one(length: int) -> Any:
+    """Draw one animation in this process and return the peak of its memory."""
+    _animator().animate("a fox", num_frames=length, **QUICK)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    request = animator.resolved(
-        AnimationRequest("a fox", num_frames=length, steps=steps, upscale=1)
-    )
-    windows = len(settle(request, animator.model).windows.at(0))
-    return {
-        "frames": length,
-        "windows": windows,
-        "seconds": round(seconds, 2),
-        "peak MiB": round(peak),
-    }
+    return {"frames": length, "peak MiB": round(peak)}
 
 
 def _animator() -> Animator:
@@ -171,23 +200,25 @@ def _animator() -> Animator:
 def main() -> None:
     """Measure what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("seams", "cost", "loops", "one"))
+    parser.add_argument("what", choices=("seams", "cost", "memory", "loops", "one"))
     parser.add_argument("--prompts", type=int, default=20)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--frames", type=int, nargs="+", default=[])
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
     prompts = PROMPTS[options.first : options.first + options.prompts]
     if options.what == "one":
-        print(json.dumps(one(options.frames[0], steps=options.steps)))
+        print(json.dumps(one(options.frames[0])))
         return
     if options.what == "seams":
-        report = seams(_animator(), prompts, lengths=tuple(options.frames or (48, 64)))
+        report = seams(_animator(), prompts, lengths=tuple(options.frames or (48, 64, 256)))
     elif options.what == "loops":
         report = loops(_animator(), prompts)
+    elif options.what == "memory":
+        report = memory(tuple(options.frames or (32, 256)))
     else:
-        report = cost(tuple(options.frames or (32, 64, 128, 256)), steps=options.steps)
+        report = cost(tuple(options.frames or (40, 64, 136, 256)), rounds=options.rounds)
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{options.what}.json"
     facts = {"command": ["python", *sys.argv], "report": report}
