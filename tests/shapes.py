@@ -72,7 +72,7 @@ def _looked_up(function: FunctionType, check: Callable[[Any], Any]) -> Callable[
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        asked = (*map(_facts, args), *((name, _facts(value)) for name, value in kwargs.items()))
+        asked = (*map(_facts, args), *kwargs, *map(_facts, kwargs.values()))
         known = right.get(asked)
         result = (checked_call() if known is None else function)(*args, **kwargs)
         facts = _facts(result)
@@ -88,14 +88,23 @@ def _looked_up(function: FunctionType, check: Callable[[Any], Any]) -> Callable[
 
 
 def _facts(value: Any) -> Any:
-    """What a check depends on: shape and dtype of an array, of each in a tuple, else the type."""
-    if isinstance(value, tuple):
-        return tuple(map(_facts, value))
+    """What a check depends on: shape and dtype of an array, of each in a tuple, else the type.
+
+    Every call of an annotated function comes here, so what is most often needed is found first.
+    """
     kind = type(value)
-    return (kind, tuple(value.shape), value.dtype) if _is_array_type(kind) else kind
+    is_array = _ARRAYS.get(kind)
+    if is_array is None:
+        is_array = _ARRAYS[kind] = _is_array_type(kind)
+    if is_array:
+        return kind, value.shape, value.dtype
+    return tuple(map(_facts, value)) if isinstance(value, tuple) else kind
 
 
-@functools.cache
+_ARRAYS: dict[type, bool] = {}
+"""Whether a type that was seen is one of arrays."""
+
+
 def _is_array_type(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in ("torch", "numpy") and hasattr(kind, "shape")
 
