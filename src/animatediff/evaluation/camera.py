@@ -148,31 +148,30 @@ def similarity_of(flow: Flow, *, weight: Float[np.ndarray, "height width"]) -> S
     motion.
     """
     height, width = flow.shape[:2]
-    y, x = np.mgrid[:height, :width].astype(np.float64)
-    x, y = x.ravel() - (width - 1) / 2, y.ravel() - (height - 1) / 2
-    u, v = flow[..., 0].ravel().astype(np.float64), flow[..., 1].ravel().astype(np.float64)
-    own = weight.ravel().astype(np.float64)
-    keep = own > 0
+    weights = weight.ravel().astype(np.float64)
+    keep = weights > 0
     if keep.sum() < 16:
         return NOWHERE
-    x, y, u, v, own = (values[keep] for values in (x, y, u, v, own))
-    ones, zeros = np.ones_like(x), np.zeros_like(x)
-    # u = a x - b y + s, v = b x + a y + t.
-    matrix = np.concatenate(
-        [np.stack([x, -y, ones, zeros], axis=1), np.stack([y, x, zeros, ones], axis=1)]
-    )
-    target = np.concatenate([u, v])
-    weights = own
-    solution = np.zeros(4)
+    own = weights = weights[keep]
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    # As complex numbers, places move by factor * place + shift.
+    place = (x - (width - 1) / 2 + 1j * (y - (height - 1) / 2)).ravel()[keep]
+    moved = (flow[..., 0] + 1j * flow[..., 1].astype(np.float64)).ravel()[keep]
+    factor = shift = 0j
     for _ in range(ROUNDS):
-        weighted = matrix.T * np.concatenate([weights, weights])
-        solution = np.linalg.lstsq(weighted @ matrix, weighted @ target, rcond=None)[0]
-        error = target - matrix @ solution
-        length = np.hypot(error[: len(x)], error[len(x) :])
+        total = weights.sum()
+        centre, mean = weights @ place / total, weights @ moved / total
+        around = place - centre
+        weighted = weights * around.conj()
+        factor = weighted @ (moved - mean) / (weighted @ around).real
+        shift = mean - factor * centre
+        length = np.abs(moved - factor * place - shift)
         scale = max(1e-3, 1.5 * float(np.median(length)))
         weights = own / (1 + (length / scale) ** 2)
-    a, b, right, down = solution
-    return Similarity(float(np.log(np.hypot(1 + a, b))), right, down, float(np.arctan2(b, 1 + a)))
+    grown = 1 + factor
+    return Similarity(
+        float(np.log(abs(grown))), float(shift.real), float(shift.imag), float(np.angle(grown))
+    )
 
 
 def texture(frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width"]:
