@@ -46,7 +46,17 @@ def main() -> None:
     open_, closed = (
         small(animator.animate(LOOPED, loop=loop).video, side=192) for loop in (False, True)
     )
-    grid([open_, closed], ["without --loop", "with --loop"]).save(media / "loop.webp")
+    both = grid([open_, closed], ["without --loop", "with --loop"])
+    first, *others = [Image.fromarray(frame) for frame in both.frames]
+    first.save(
+        media / "loop.webp",
+        save_all=True,
+        append_images=others,
+        duration=round(1000 / both.fps),
+        loop=0,
+        quality=70,
+        method=6,
+    )
 
 
 if __name__ == "__main__":
