@@ -7,14 +7,16 @@
 ARG PYTHON=3.12
 FROM python:${PYTHON}-slim-bookworm AS build
 ARG TORCH=cpu
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv /opt/animatediff
 ENV PATH=/opt/animatediff/bin:$PATH
 WORKDIR /source
 COPY constraints.txt ./
-# Of torch, PyPI has the CUDA build; the CPU build has an index of its own.
+# Of torch, PyPI has the CUDA build; the CPU build has an index of its own, which does not have the
+# pinned versions of what torch needs.
 RUN if [ "$TORCH" = cpu ]; then \
-        pip install -c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch; \
+        pip install -c constraints.txt --extra-index-url "$TORCH_INDEX" torch; \
     else pip install -c constraints.txt torch; fi
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY src src

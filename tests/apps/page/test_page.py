@@ -358,7 +358,7 @@ def test_every_option_of_a_request_has_a_control(page: Any) -> None:
     groups = page.evaluate("fetch('/api/v1/options').then((a) => a.json())")["groups"]
     options = [option for group in groups for option in group["options"]]
     wanted = {option["field"] for option in options if option["takes"] != "refused"}
-    assert wanted - shown == {"prompts"}, "prompts are on the timeline"
+    assert wanted - shown == {"prompts", "negative_prompts"}, "prompts are on the timeline"
 
 
 def test_every_control_is_reached_by_keyboard(page: Any) -> None:
