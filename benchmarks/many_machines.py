@@ -48,14 +48,14 @@ def cost(do: Callable[[], Any], times: int) -> float:
     return (cpu_seconds() - before) / times
 
 
-def footage(seed: int) -> np.ndarray:
+def footage(seed: int, *, grain: float = 3) -> np.ndarray:
     noise = np.random.default_rng(seed)
     coarse = noise.uniform(0, 255, (HEIGHT // 16 + 2, WIDTH // 16 + 40, 3))
     cloud = coarse.repeat(16, axis=0).repeat(16, axis=1)
     frames = np.empty((SECONDS * RATE, HEIGHT, WIDTH, 3), np.uint8)
     for number in range(len(frames)):
-        grain = noise.normal(0, 3, (HEIGHT, WIDTH, 1))
-        frames[number] = np.clip(cloud[:HEIGHT, number : number + WIDTH] + grain, 0, 255)
+        grains = noise.normal(0, grain, (HEIGHT, WIDTH, 1))
+        frames[number] = np.clip(cloud[:HEIGHT, number : number + WIDTH] + grains, 0, 255)
     return frames
 
 
