@@ -16,7 +16,13 @@ import pytest
 from tests.apps.cluster.nodes import OldWorker, StubWorker
 
 from animatediff.apps.cli import main
-from animatediff.apps.cluster.crew import ClusterOptions, Failed, connected, packed
+from animatediff.apps.cluster.crew import (
+    ClusterOptions,
+    Failed,
+    connected,
+    packed,
+    share_of_gpu,
+)
 from animatediff.apps.cluster.drawing import packed_drawing, unpacked_drawing, work_on_cluster
 from animatediff.apps.many.entries import Entry
 from animatediff.apps.many.plan import Plan, plan_batch
@@ -174,6 +180,14 @@ def test_a_cluster_without_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(InputError, match="without a token"):
         connected(ClusterOptions("auto"))
+
+
+@pytest.mark.parametrize(
+    ("actors", "gpus", "share"),
+    [(8, 8, 1), (3, 8, 1), (64, 8, 1 / 8), (10, 8, 1 / 2), (2, 1, 1 / 2)],
+)
+def test_more_actors_than_gpus_share_them(actors: int, gpus: int, share: float) -> None:
+    assert share_of_gpu(actors, gpus) == share
 
 
 def test_workers_need_a_cluster(

@@ -39,7 +39,8 @@ class ClusterOptions:
 
     Attributes:
         address: of the cluster; ``auto`` for the one of this machine, ``local`` to start one.
-        workers: actors; 0 for one for each GPU of the cluster, or for each node without GPUs.
+        workers: actors; 0 for one for each GPU of the cluster, or for each node without GPUs. If
+            there are more than GPUs, they share them.
         device: of an actor: ``auto``, ``cpu`` or ``cuda``.
         threads: CPU threads of an actor; all that it was given if ``None``.
     """
@@ -220,7 +221,7 @@ class Crew:
     @property
     def has_gpus(self) -> bool:
         """Whether the actors have GPUs."""
-        return self.options.device != "cpu" and self.ray.cluster_resources().get("GPU", 0) >= 1
+        return self.options.device != "cpu" and self._gpus() >= 1
 
     def close(self) -> None:
         """End the actors."""
@@ -232,15 +233,20 @@ class Crew:
     def _count(self) -> int:
         if self.options.workers:
             return self.options.workers
+        if self.has_gpus:
+            return self._gpus()
         nodes = [node for node in self.ray.nodes() if node["Alive"]]
-        gpus = sum(int(node["Resources"].get("GPU", 0)) for node in nodes)
-        if gpus and self.options.device != "cpu":
-            return gpus
         return max(1, sum(1 for node in nodes if node["Resources"].get("CPU", 0) >= 1))
+
+    def _gpus(self) -> int:
+        nodes = [node for node in self.ray.nodes() if node["Alive"]]
+        return sum(int(node["Resources"].get("GPU", 0)) for node in nodes)
 
     def _start(self) -> None:
         remote = self.ray.remote(self.make).options(
-            num_cpus=1, num_gpus=1 if self.has_gpus else 0, scheduling_strategy="SPREAD"
+            num_cpus=1,
+            num_gpus=share_of_gpu(self._count(), self._gpus()) if self.has_gpus else 0,
+            scheduling_strategy="SPREAD",
         )
         actor = _Actor(remote.remote(*self.arguments))
         self._actors.append(actor)
@@ -302,6 +308,11 @@ class Crew:
 
 
 _NONE_LEFT: Any = object()
+
+
+def share_of_gpu(actors: int, gpus: int) -> float:
+    """Return the part of a GPU that each actor takes: a whole one, or 1/2, 1/3, ... if all must fit."""
+    return 1 / max(1, -(-actors // gpus))
 
 
 def _compare(theirs: Mapping[str, str]) -> None:

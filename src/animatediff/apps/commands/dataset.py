@@ -129,7 +129,8 @@ class Build:
     """Where the model runs: auto, cpu, cuda, cuda:1 or mps."""
     ray: Annotated[str | None, optional("ADDRESS", default="this machine")] = None
     """Build on a Ray cluster: its address, auto for this machine's, or local to start one. With it,
-    --workers is the number of actors; by default one for each GPU, or for each node."""
+    --workers is the number of actors; by default one for each GPU, or for each node. More actors than
+    GPUs share them, so that some decode while others encode."""
     threads: Annotated[int | None, optional("N")] = None
     """CPU threads of the model."""
     progress: ProgressStyle = "auto"

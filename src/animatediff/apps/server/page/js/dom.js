@@ -22,7 +22,7 @@ const ICONS = {
   keyboard: "M3 7h18v11H3zM7 11h.01M11 11h.01M15 11h.01M8 15h8",
   file: "M6 3h8l4 4v14H6zM14 3v4h4",
   picture: "M4 5h16v14H4zM4 16l5-5 4 4 2-2 5 5M15 9h.01",
-  swap: "M7 4v14M3 14l4 4 4-4M17 20V6M13 10l4-4 4 4",
+  swap: "M4 8h15M15 4l4 4-4 4M20 16H5M9 12l-4 4 4 4",
 };
 
 /**

@@ -58,8 +58,15 @@ function card(job) {
 
 function facts(job) {
   const request = exactRequest(job);
-  const size = request.width && request.height ? `${request.width}×${request.height}` : "";
+  const size = sizeOf(request);
   return [size, request.num_frames && `${request.num_frames} frames`, `seed ${request.seed ?? 0}`].filter(Boolean).join(" · ");
+}
+
+/** The size of the files: what was drawn, enlarged. */
+function sizeOf({ width, height, hires, upscale }) {
+  if (!width || !height) return "";
+  const [wide, high] = [width, height].map((side) => Math.round(side * (hires ?? 1)) * (upscale ?? 1));
+  return `${wide}×${high}`;
 }
 
 /** Open one animation with all its settings. */
