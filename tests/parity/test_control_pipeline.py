@@ -227,7 +227,7 @@ def test_video_to_video_with_two_controlnets_ends_as_in_diffusers_pipeline(
     video = np.stack([np.asarray(picture) for picture in hints[1]])
     noise = initial_noise(SEED, num_frames=FRAMES, channels=4, height=SIDE // 8, width=SIDE // 8)
     pipeline.scheduler.set_timesteps(STEPS)
-    clean = encoded(video, vae=animator.base.vae)
+    clean = encoded(video, vae=animator.base.vae, device=animator.base.device)
     begun = pipeline.scheduler.add_noise(clean, noise, pipeline.scheduler.timesteps[4:5])
     theirs = pipeline(
         latents=begun,

@@ -78,7 +78,7 @@ def test_pia_reads_noisy_latents_affinity_and_picture_in_this_order(
     kernel = small("motion-pia")["conv_in.weight"]
     whole = torch.cat([conv.weight, kernel[:, 4:]], dim=1)
     pixels = np.asarray(Image.open(folder / "a.png"))[None]
-    picture = encoded(pixels, vae=animator.base.vae)[:, :, 0]
+    picture = encoded(pixels, vae=animator.base.vae, device=animator.base.device)[:, :, 0]
     mask = torch.tensor(affinities("large", num_frames=FRAMES))[:, None, None, None]
     clips = len(latents[0]) // FRAMES
     nine = torch.cat(
@@ -146,7 +146,8 @@ def test_animatelcm_adds_features_before_the_last_motion_module_of_each_down_blo
         handle.remove()
     weights = small("motion-lcm-i2v")
     pixels = np.asarray(Image.open(folder / "a.png"))[None]
-    picture = encoded(pixels, vae=animator.base.vae)[0].transpose(0, 1).expand(FRAMES, -1, -1, -1)
+    picture = encoded(pixels, vae=animator.base.vae, device=animator.base.device)[0]
+    picture = picture.transpose(0, 1).expand(FRAMES, -1, -1, -1)
     expected = plain_features(weights, picture, scale=0.8)
     # Up to the first of these layers both runs are equal: the features are the difference there.
     difference = heard["down_0_1"][0] - heard["down_0_1"][2]

@@ -93,4 +93,5 @@ def _without_unet(plan: BaseModelPlan, *, device: torch.device) -> BaseModel:
         tokenizer=plan.tokenizer,
         scheduler_config=plan.scheduler_config,
         files=plan.files,
+        device=device,
     )

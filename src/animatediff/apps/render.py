@@ -12,7 +12,7 @@ from animatediff.apps.destination import GRID, Destination, labels_of
 from animatediff.apps.footprints import footprints, seconds_of, steers
 from animatediff.apps.progress import Progress
 from animatediff.errors import reason_of
-from animatediff.runtime import Runtime, device_of
+from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animation, Animator
 from animatediff.sampling.animator import Progress as Step
 from animatediff.sampling.loaded.free_memory import check_memory
@@ -58,7 +58,7 @@ def render(
         if need.peak != told:
             told = need.peak
             progress.tell("peak", f"memory: {need}", {**asdict(need), "peak": need.peak})
-        check_memory(need, device=device_of(animator.base.unet))
+        check_memory(need, device=animator.base.device)
         animation = animator.animate(request, on_step=_watch(progress, preview))
         coverage = [f"LoRA {n}: {c}" for n, c in animation.report.coverage.items()]
         for note in (*coverage, *animation.report.notes):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from animatediff.runtime import device_of
 from animatediff.sampling.ask import Latents
 from animatediff.sampling.loaded.loading import Parts
 from animatediff.sampling.predicting.attached import Attached
@@ -66,7 +65,7 @@ def latents_of_still(
         width=settled.width // unit,
     )
     sampler = new_sampler(settled, base=base, family=parts.family)
-    start = noise.to(device_of(base.unet)).expand(-1, -1, frames, -1, -1).contiguous()
+    start = noise.to(base.device).expand(-1, -1, frames, -1, -1).contiguous()
     latents, _ = sampler.start(start, init=None, strength=1)
     with parts.animated.grafts.at(0):
         still = denoise(

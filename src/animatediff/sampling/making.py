@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from animatediff.finishing.finish import finished
-from animatediff.runtime import Runtime, device_of
+from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.choosing.finish import finish_of
@@ -102,7 +102,7 @@ def _made(
                 large,
                 base=base,
                 decode=lambda small: decode(small, vae=base.vae, runtime=runtime),
-                encode=lambda frames: encoded(frames, vae=base.vae),
+                encode=lambda frames: encoded(frames, vae=base.vae, device=base.device),
             ),
         )
     clock.append(time.perf_counter())
@@ -124,7 +124,7 @@ def _made(
     request = settled.request
     video = finished(
         Video(frames, request.rate),
-        finish_of(request, device=str(device_of(base.unet))),
+        finish_of(request, device=str(base.device)),
         on_frame=lambda stage, done, of: watch.finished(stage, done, of, latents),
     )
     clock.append(time.perf_counter())
@@ -136,7 +136,7 @@ def _made(
         styles={path: parts.loras.read(path) for path, _ in settled.styles},
         files=parts.files,
         words=words,
-        device=device_of(base.unet),
+        device=base.device,
         clock=clock,
     )
     return Animation(video, settled.request, latents.cpu(), report, sound_of(settled.request))

@@ -73,7 +73,7 @@ def test_strength_0_gives_the_video_back_within_the_autoencoder(
 ) -> None:
     made = animator.animate(plain, init=str(video), strength=0.0)
     vae = animator.base.vae
-    latents = encoded(frames, vae=vae)
+    latents = encoded(frames, vae=vae, device=torch.device("cpu"))
     assert torch.equal(made.latents, latents)
     assert np.array_equal(made.frames, decode(latents, vae=vae))
 
@@ -175,7 +175,7 @@ def test_inverted_noise_leads_back_to_the_video(
     animator: Animator, plain: AnimationRequest, video: Path, frames: Frames
 ) -> None:
     """The same prompt, without guidance: only the error of the steps is left."""
-    latents = encoded(frames, vae=animator.base.vae)
+    latents = encoded(frames, vae=animator.base.vae, device=animator.base.device)
     asked = replace(plain, guidance=1.0, init=str(video), steps=20, scheduler="ddim")
     errors = {}
     for strength in (1.0, 0.5):

@@ -49,7 +49,7 @@ class ExtraChannels(nn.Module):
     def given(self, extra: Extra) -> Generator[None]:
         """Use these values of the extra channels, inside this context."""
         before = self._planes
-        self._planes = (rearrange(extra, "b e f h w -> (b f) e h w").to(self.weight),)
+        self._planes = (rearrange(extra, "b e f h w -> (b f) e h w").to(self.weight.dtype),)
         try:
             yield
         finally:

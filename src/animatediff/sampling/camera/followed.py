@@ -17,7 +17,6 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.camera.pose_encoder import FRAMES, SQUARE, PoseEncoder
 from animatediff.model.camera.posed_attention import PosedAttention
 from animatediff.model.camera.projected_camera import ProjectedCamera
-from animatediff.runtime import device_of
 from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
 from animatediff.sampling.camera.moves import is_moves, poses_of
 from animatediff.sampling.camera.options import check_paths
@@ -31,7 +30,11 @@ from animatediff.weights.camera.file import LoadedCamera
 
 @contextmanager
 def camera_of(
-    settled: Settled, *, camera: LoadedCamera | None, animated: AnimatedUNet
+    settled: Settled,
+    *,
+    camera: LoadedCamera | None,
+    animated: AnimatedUNet,
+    device: torch.device,
 ) -> Generator[tuple[Around, ...]]:
     """Put the camera path of a request in place; yields the wrappers that feed it.
 
@@ -42,6 +45,7 @@ def camera_of(
         settled: the request.
         camera: what is loaded.
         animated: the U-Net with its motion modules.
+        device: where they compute.
 
     Raises:
         FileError: the file of poses cannot be read.
@@ -60,7 +64,6 @@ def camera_of(
     else:
         path = Path(request.camera_path).expanduser()
         poses = read_poses(path, num_frames=settled.num_frames)
-    device = device_of(animated.unet)
     if camera.encoder is not None and camera.merges is not None:
         posed = PosedAttention(animated, camera.merges)
         features = _Features(poses, camera.encoder, tuple(camera.merges), device)

@@ -17,7 +17,7 @@ from animatediff.model.control.sparse_control import SparseControl
 from animatediff.model.control.t2i_adapter import Adapted
 from animatediff.model.control.union import HintedUnion
 from animatediff.model.latent_space import posterior_of
-from animatediff.runtime import device_of, seeded
+from animatediff.runtime import seeded
 from animatediff.sampling.ask import Control
 from animatediff.sampling.control.counted import Counted
 from animatediff.sampling.control.dense import DenseControl
@@ -82,7 +82,7 @@ class _Builder:
         self.request = settled.request
         self.texts = texts
         self.base = base
-        self.device = device_of(base.unet)
+        self.device = base.device
         self.dtype = base.unet.dtype
 
     def dense(
@@ -189,7 +189,7 @@ class _Builder:
         """Latents of pictures in [0, 1]: the likeliest, or drawn with the request's seed."""
         vae = self.base.vae
         with torch.inference_mode():
-            posterior = posterior_of(vae, (2 * pictures - 1).to(device_of(vae), vae.dtype))
+            posterior = posterior_of(vae, (2 * pictures - 1).to(self.device, vae.dtype))
             if self.request.sparse_latents == "mode":
                 latents = posterior.mode()
             else:

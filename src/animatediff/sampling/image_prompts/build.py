@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.model.image_prompts.attention import ImagePrompt
-from animatediff.runtime import device_of
 from animatediff.sampling.ask import Around
 from animatediff.sampling.control.frame_strengths import frame_strengths
 from animatediff.sampling.control.hints import as_unit, read_hints
@@ -93,10 +92,10 @@ def _followed(
     )
     weights = prompt_layer_weights(setting.weights, base.unet)
     strengths = torch.tensor(frame_strengths(setting.strengths, num_frames=num_frames))
-    nothing = _nothing(adapter, encoder)
+    nothing = _nothing(adapter, encoder, device=base.device)
     found = [
         TokenTrack(
-            _tokens(track.pictures, adapter, encoder),
+            _tokens(track.pictures, adapter, encoder, device=base.device),
             torch.tensor(track.before),
             torch.tensor(track.after),
             torch.tensor(track.share),
@@ -118,18 +117,24 @@ def _followed(
 
 
 def _tokens(
-    pictures: Sequence[Pixels], adapter: LoadedIpAdapter, encoder: ImageEncoder
+    pictures: Sequence[Pixels],
+    adapter: LoadedIpAdapter,
+    encoder: ImageEncoder,
+    *,
+    device: torch.device,
 ) -> Float[Tensor, "i t cross"]:
     read = encoder.patches if adapter.file.reads_patches else encoder.pooled
     parts = [list(pictures[at : at + CHUNK]) for at in range(0, len(pictures), CHUNK)]
-    return torch.cat([adapter.projection(read(part)) for part in parts])
+    return torch.cat([adapter.projection(read(part, device=device)) for part in parts])
 
 
-def _nothing(adapter: LoadedIpAdapter, encoder: ImageEncoder) -> Float[Tensor, "1 t cross"]:
+def _nothing(
+    adapter: LoadedIpAdapter, encoder: ImageEncoder, *, device: torch.device
+) -> Float[Tensor, "1 t cross"]:
     """The tokens of no picture: of an embedding of zeros, or of a picture of zeros."""
     if adapter.file.reads_patches:
-        return adapter.projection(encoder.no_patches())
-    return adapter.projection(torch.zeros(1, adapter.file.features, device=encoder.device))
+        return adapter.projection(encoder.no_patches(device=device))
+    return adapter.projection(torch.zeros(1, adapter.file.features, device=device))
 
 
 def _mask(
@@ -150,4 +155,4 @@ def _mask(
     small = F.adaptive_avg_pool2d(grey, (settled.height // unit, settled.width // unit))
     rows = torch.tensor(hints.rows)
     given = rearrange((rows >= 0).float(), "f -> f 1 1 1")
-    return rearrange(small[rows.clamp(min=0)] * given, "f 1 h w -> f h w").to(device_of(base.unet))
+    return rearrange(small[rows.clamp(min=0)] * given, "f 1 h w -> f h w").to(base.device)

@@ -11,7 +11,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from animatediff.errors import FileError
-from animatediff.runtime import device_of
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.sampling.video_to_video.source import Source
@@ -54,7 +53,7 @@ def picture_of(settled: Settled) -> Pixels:
 
 def picture_latents(picture: Pixels, *, base: BaseModel) -> Float[Tensor, "1 c 1 h w"]:
     """The likeliest latents of a picture, in fp32."""
-    return encoded(picture[None], vae=base.vae).to(device_of(base.unet))
+    return encoded(picture[None], vae=base.vae, device=base.device)
 
 
 def agreement(picture: Pixels, frame: Pixels) -> float:

@@ -110,7 +110,7 @@ def memory_need(settled: Settled, parts: Parts) -> MemoryNeed:
         weights=_weights(parts),
         steps=int(HIDDEN * predicting + OF_SAMPLER * clip),
         decode=int(clip + max(decoding, finishing) + written),
-        on_cpu=device_of(base.unet).type == "cpu",
+        on_cpu=base.device.type == "cpu",
     )
 
 

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from animatediff.model.animated_unet import AnimatedUNet, motion_sites
 from animatediff.model.grafts.added_features import AddedFeatures
-from animatediff.runtime import device_of
 from animatediff.sampling.ask import Around, Ask, Latents, PredictNoise
 from animatediff.sampling.camera.options import check_paths
 from animatediff.sampling.object_motion.paths import parse_path, points_of_frames
@@ -36,7 +35,11 @@ CHUNK = 8
 
 @contextmanager
 def object_motion_of(
-    settled: Settled, *, motion: LoadedObjectMotion | None, animated: AnimatedUNet
+    settled: Settled,
+    *,
+    motion: LoadedObjectMotion | None,
+    animated: AnimatedUNet,
+    device: torch.device,
 ) -> Generator[tuple[Around, ...]]:
     """Put the object paths of a request in place; yields the wrappers that feed them.
 
@@ -44,6 +47,7 @@ def object_motion_of(
         settled: the request.
         motion: what is loaded.
         animated: the U-Net with its motion modules.
+        device: where they compute.
 
     Raises:
         InputError: there is no path, or it is for no network.
@@ -57,7 +61,7 @@ def object_motion_of(
     drawn = movement(list(request.object_paths), num_frames=settled.num_frames)
     layers = _layers(animated)
     added = AddedFeatures(layers, first=False)
-    planes = _Planes(drawn.to(device_of(animated.unet)), motion, len(layers))
+    planes = _Planes(drawn.to(device), motion, len(layers))
     until = request.object_until
     try:
         yield (

@@ -51,7 +51,7 @@ def attached(settled: Settled, parts: Parts, *, runtime: Runtime) -> Generator[A
     base, animated, added = parts.base, parts.animated, parts.added
     with ExitStack() as stack:
         camera = stack.enter_context(
-            camera_of(settled, camera=parts.only("camera"), animated=animated)
+            camera_of(settled, camera=parts.only("camera"), animated=animated, device=base.device)
         )
         weights = stack.enter_context(
             changed_weights(
@@ -81,6 +81,7 @@ def attached(settled: Settled, parts: Parts, *, runtime: Runtime) -> Generator[A
                 settled,
                 motion=parts.only("object-motion"),
                 animated=animated,
+                device=base.device,
             )
         )
         moved = stack.enter_context(

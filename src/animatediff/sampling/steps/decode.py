@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from animatediff.errors import Cancelled
-from animatediff.runtime import Runtime, device_of
+from animatediff.runtime import Runtime
 from animatediff.sampling.steps.denoise import check_finite
 from animatediff.sampling.steps.tiled_decode import decoded_in_tiles
 
@@ -36,7 +36,7 @@ def decode(
     """The frames that latents stand for.
 
     Args:
-        latents: of an animation.
+        latents: of an animation, where the autoencoder computes.
         vae: the autoencoder.
         runtime: which fast paths it takes; all that pay off, if ``None``.
         tile: side of the tiles in pixels, in which large frames are decoded; 0 for whole frames.
@@ -58,7 +58,7 @@ def decode(
     def whole(part: Any) -> Tensor:  # diffusers' annotation asks for a FloatTensor
         return vae.decode(part, return_dict=False)[0]
 
-    fast = decode_fast(vae.decoder, runtime or Runtime(device=str(device_of(vae))))
+    fast = decode_fast(vae.decoder, runtime or Runtime(device=str(latents.device)))
     try:
         for chunk in (scaled + shift).split(CHUNK):
             if should_stop is not None and should_stop():

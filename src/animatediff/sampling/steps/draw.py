@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from animatediff.runtime import device_of
 from animatediff.sampling.ask import Latents, PredictNoise
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.steps.denoise import denoise
@@ -26,7 +25,7 @@ def new_sampler(settled: Settled, *, base: BaseModel, family: Family) -> Sampler
         prediction=str(base.scheduler_config.get("prediction_type", "epsilon")),
         steps=settled.steps,
         seed=settled.request.seed,
-        device=device_of(base.unet),
+        device=base.device,
         spacing=family.spacing,
         lcm_steps=family.lcm_steps,
     )
@@ -73,7 +72,7 @@ def draw_latents(
         if settled.request.noise == "freenoise" and not plan.is_whole:
             stride = max(1, plan.length - plan.overlap)
             drawn = rescheduled(drawn, window=plan.length, stride=stride, seed=settled.request.seed)
-        return drawn.to(device_of(base.unet))
+        return drawn.to(base.device)
 
     def sampler() -> Sampler:
         return new_sampler(settled, base=base, family=family)

@@ -71,7 +71,7 @@ def enlarged(
         larger = F.interpolate(flat, size=size, mode="bilinear", antialias=False)
         return rearrange(larger, "f c h w -> 1 c f h w")
     frames = _larger_frames(decode(latents), large)
-    return encode(frames).to(latents.device)
+    return encode(frames)
 
 
 def _larger_frames(frames: Frames, large: Settled) -> Frames:

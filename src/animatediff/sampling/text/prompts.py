@@ -77,10 +77,13 @@ def encode_prompts(
     """
     read = [weighted(text) if emphasis != "none" else plain(text) for text in texts]
     is_xl = base.text_encoder_2 is not None
-    first = _Encoder(base.text_encoder, base.tokenizer, words, is_xl=is_xl)
+    first = _Encoder(base.text_encoder, base.tokenizer, words, is_xl=is_xl, device=base.device)
     encoders = [first]
     if is_xl:
-        encoders.append(_Encoder(base.text_encoder_2, base.tokenizer_2, words, is_xl=True))
+        second = _Encoder(
+            base.text_encoder_2, base.tokenizer_2, words, is_xl=True, device=base.device
+        )
+        encoders.append(second)
     chunked = [[encoder.chunks(sections) for encoder in encoders] for sections in read]
     longest = max(len(chunks) for of_text in chunked for chunks in of_text)
     if longest > MAX_CHUNKS:
@@ -111,8 +114,17 @@ def encode_prompts(
 class _Encoder:
     """A text encoder with its tokenizer and textual inversions."""
 
-    def __init__(self, module: Any, tokenizer: Any, words: Sequence[Word], *, is_xl: bool) -> None:
+    def __init__(
+        self,
+        module: Any,
+        tokenizer: Any,
+        words: Sequence[Word],
+        *,
+        is_xl: bool,
+        device: torch.device,
+    ) -> None:
         self.module = module
+        self.device = device
         self.is_xl = is_xl
         self.tokenizer = tokenizer
         self.words = {word.name.lower(): word.rows for word in words}
@@ -188,7 +200,7 @@ class _Encoder:
         # As Stable Diffusion was trained: padding is attended to like any token.
         rows = [[start, *chunk.ids, end] for chunk in chunks]
         rows = [row + [pad] * (self.length - len(row)) for row in rows]
-        ids = torch.tensor(rows, device=self.module.device)
+        ids = torch.tensor(rows, device=self.device)
         skip = (2 if self.is_xl else 1) if clip_skip is None else clip_skip
         layers: int = self.module.config.num_hidden_layers
         if not 1 <= skip <= layers:

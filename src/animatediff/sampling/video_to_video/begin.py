@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.runtime import device_of
 from animatediff.sampling.ask import Around, Latents, PredictNoise
 from animatediff.sampling.predicting.model_noise import model_noise
 from animatediff.sampling.settled import Settled
@@ -88,7 +87,7 @@ def begin_from(
         height=settled.height,
         fit=request.init_fit,
     )
-    latents = encoded(frames, vae=base.vae).to(device_of(base.unet))
+    latents = encoded(frames, vae=base.vae, device=base.device)
     if not request.invert or settled.first == settled.steps:
         return Beginning(latents)
     shown = replace(request, prompt=request.init_prompt, prompts={})

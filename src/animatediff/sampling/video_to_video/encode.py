@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from animatediff.model.latent_space import posterior_of
-from animatediff.runtime import device_of
 from animatediff.sampling.control.hints import as_unit
 from animatediff.video.containers import Frames
 
@@ -22,12 +21,18 @@ CHUNK = 2
 
 
 @torch.inference_mode()
-def encoded(frames: Frames, *, vae: AutoencoderKL) -> Float[Tensor, "1 c f h w"]:
-    """The likeliest latents of frames, in fp32, as the denoiser knows them; ``decode`` inverts it."""
+def encoded(
+    frames: Frames, *, vae: AutoencoderKL, device: torch.device
+) -> Float[Tensor, "1 c f h w"]:
+    """The likeliest latents of frames, in fp32, as the denoiser knows them; ``decode`` inverts it.
+
+    Args:
+        frames: to encode.
+        vae: the autoencoder.
+        device: where it computes.
+    """
     parts = [
-        posterior_of(
-            vae, (2 * as_unit(frames[start : start + CHUNK]) - 1).to(device_of(vae), vae.dtype)
-        )
+        posterior_of(vae, (2 * as_unit(frames[start : start + CHUNK]) - 1).to(device, vae.dtype))
         .mode()
         .float()
         for start in range(0, len(frames), CHUNK)

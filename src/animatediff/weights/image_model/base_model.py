@@ -72,6 +72,7 @@ class BaseModel:
         tokenizer: of the text encoder.
         scheduler_config: the training noise schedule, with diffusers' keys.
         files: the weight file of each part, or of the whole ``model``.
+        device: where it computes; latents, texts and pictures are there.
         text_encoder_2: SDXL's second text encoder, in fp32.
         tokenizer_2: of the second text encoder.
         empty_is_zero: whether an empty text means zeros, as SDXL was trained.
@@ -85,6 +86,7 @@ class BaseModel:
     tokenizer: CLIPTokenizer
     scheduler_config: Mapping[str, Any]
     files: Mapping[str, Path]
+    device: torch.device
     text_encoder_2: CLIPTextModelWithProjection | None = None
     tokenizer_2: CLIPTokenizer | None = None
     empty_is_zero: bool = False
@@ -114,7 +116,7 @@ class BaseModel:
         """Move the networks to another device, in place, and return the model there."""
         for network in self.networks.values():
             network.to(device)
-        return replace(self, pending_vae=self.pending_vae.to(device))
+        return replace(self, pending_vae=self.pending_vae.to(device), device=device)
 
     @property
     def pixels_per_latent(self) -> int:
@@ -166,6 +168,7 @@ class BaseModelPlan:
             tokenizer=self.tokenizer,
             scheduler_config=self.scheduler_config,
             files=self.files,
+            device=device,
             text_encoder_2=self.text_encoder_2,
             tokenizer_2=self.tokenizer_2,
             empty_is_zero=self.empty_is_zero,

@@ -44,7 +44,7 @@ class ImageEncoder:
 
     Attributes:
         part: the network and its file.
-        device: where it runs, in fp32.
+        device: where its weights are, in fp32.
     """
 
     part: Part
@@ -70,7 +70,7 @@ class ImageEncoder:
         return cast("CLIPVisionModelWithProjection", self.part.module).config.to_dict()
 
     def move(self, device: torch.device) -> None:
-        """Run it on another device from now on."""
+        """Have its weights on another device from now on."""
         self.device = device
         if not any(parameter.is_meta for parameter in self.part.module.parameters()):
             self.part.module.to(device)
@@ -81,29 +81,31 @@ class ImageEncoder:
         return cast("CLIPVisionModelWithProjection", self.part.module)
 
     @torch.inference_mode()
-    def pooled(self, pictures: list[UInt8[ndarray, "h w 3"]]) -> Float[Tensor, "i e"]:
-        """The embedding of each picture: what the base form of IP-Adapter reads."""
-        return self._network(self._pixels(pictures)).image_embeds
+    def pooled(
+        self, pictures: list[UInt8[ndarray, "h w 3"]], *, device: torch.device
+    ) -> Float[Tensor, "i e"]:
+        """The embedding of each picture, on ``device``: what the base form of IP-Adapter reads."""
+        return self._network(self._pixels(pictures).to(device)).image_embeds
 
     @torch.inference_mode()
-    def patches(self, pictures: list[UInt8[ndarray, "h w 3"]]) -> Float[Tensor, "i p e"]:
+    def patches(
+        self, pictures: list[UInt8[ndarray, "h w 3"]], *, device: torch.device
+    ) -> Float[Tensor, "i p e"]:
         """The hidden states before the last layer: what plus and full forms read."""
-        return self._hidden(self._pixels(pictures))
+        return self._hidden(self._pixels(pictures).to(device))
 
     @torch.inference_mode()
-    def no_patches(self) -> Float[Tensor, "1 p e"]:
+    def no_patches(self, *, device: torch.device) -> Float[Tensor, "1 p e"]:
         """The hidden states of a picture of zeros, which stand for no picture."""
         side = int(self._config["image_size"])
-        return self._hidden(torch.zeros(1, 3, side, side, device=self.device))
+        return self._hidden(torch.zeros(1, 3, side, side, device=device))
 
     def _hidden(self, pixels: Float[Tensor, "i 3 h w"]) -> Float[Tensor, "i p e"]:
         return self._network(pixels, output_hidden_states=True).hidden_states[-2]
 
     def _pixels(self, pictures: list[UInt8[ndarray, "h w 3"]]) -> Float[Tensor, "i 3 s s"]:
         side = int(self._config["image_size"])
-        return torch.stack([clip_pixels(picture, side=side) for picture in pictures]).to(
-            self.device
-        )
+        return torch.stack([clip_pixels(picture, side=side) for picture in pictures])
 
 
 def clip_pixels(picture: UInt8[ndarray, "h w 3"], *, side: int = 224) -> Float[Tensor, "3 s s"]:

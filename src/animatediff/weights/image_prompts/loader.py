@@ -79,7 +79,7 @@ class ImageEncoders:
         dtype: torch.dtype,
         device: torch.device,
     ) -> Sequence[ImageEncoder]:
-        """Say where it will run, in fp32."""
+        """Say where its weights will be, in fp32."""
         del base, dtype
         for encoder in fitted:
             encoder.move(device)
