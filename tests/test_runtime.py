@@ -35,6 +35,18 @@ def test_a_processor_draws_in_bf16_if_it_computes_in_it(
     assert Runtime(device="cpu", precision="fp32").torch_dtype() == torch.float32
 
 
+def test_low_memory_is_refused_where_it_saves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="compute on the CPU; leave it out"):
+        Runtime(device="cpu", memory="low").apply()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    low = Runtime(device="cuda", memory="low")
+    low.apply()
+    assert (low.torch_device().type, low.weights_device().type) == ("cuda", "cpu")
+    assert Runtime(device="cuda").weights_device().type == "cuda"
+    with pytest.raises(InputError, match="leave out --compile"):
+        Runtime(device="cuda", memory="low", compile=True).apply()
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1025])
 def test_so_many_threads_cannot_be(threads: int) -> None:
     before = torch.get_num_threads()

@@ -13,6 +13,8 @@ from animatediff.errors import InputError
 
 Module = TypeVar("Module", bound=nn.Module)
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Memory = Literal["full", "low"]
+"""Whether weights are all where they compute, or are copied there a layer at a time."""
 FastPath = Literal[
     "linear",
     "feed-forward",
@@ -81,6 +83,8 @@ class Runtime:
         without: fast paths that are not taken, to measure what each gains.
         compile: predict by ``torch.compile`` instead of the fast paths: minutes at the first step,
             less in later processes. On a GPU with CUDA graphs.
+        memory: ``low`` keeps weights in the machine's memory, and copies each layer's to the GPU while
+            it computes; the animation is the same.
     """
 
     device: str = "auto"
@@ -88,6 +92,7 @@ class Runtime:
     threads: int | None = None
     without: frozenset[FastPath] = frozenset()
     compile: bool = False
+    memory: Memory = "full"
 
     def torch_device(self) -> torch.device:
         """The torch device.
@@ -109,6 +114,10 @@ class Runtime:
             raise InputError("This machine has no MPS device that torch can use; use device cpu.")
         return device
 
+    def weights_device(self) -> torch.device:
+        """Where weights wait to be computed with; raises as ``torch_device``."""
+        return torch.device("cpu") if self.memory == "low" else self.torch_device()
+
     def torch_dtype(self) -> torch.dtype:
         """The dtype of the U-Net."""
         if self.precision == "auto":
@@ -119,11 +128,21 @@ class Runtime:
         return _DTYPES[self.precision]
 
     def apply(self) -> None:
-        """Apply the settings that torch keeps per process (the number of threads).
+        """Apply the settings that torch keeps per process (the number of threads), before loading.
 
         Raises:
-            InputError: the number of threads is out of range.
+            InputError: the number of threads is out of range, or low memory cannot be had.
         """
+        if self.memory == "low" and self.torch_device().type == "cpu":
+            raise InputError(
+                "--memory low keeps weights in the machine's memory and computes on a GPU, and this "
+                "would compute on the CPU; leave it out, or name a GPU with --device."
+            )
+        if self.memory == "low" and self.compile:
+            raise InputError(
+                "--memory low moves weights at every layer, which a compiled model cannot follow; "
+                "leave out --compile or --memory low."
+            )
         if self.threads is not None:
             if not 1 <= self.threads <= MOST_THREADS:
                 raise InputError(

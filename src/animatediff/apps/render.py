@@ -54,7 +54,7 @@ def render(
         progress.tell(
             "seed", f"seed {request.seed}: {choices(settled.request)}", {"seed": request.seed}
         )
-        need = memory_need(settled, animator.parts)
+        need = memory_need(settled, animator.parts, runtime=runtime)
         if need.peak != told:
             told = need.peak
             progress.tell("peak", f"memory: {need}", {**asdict(need), "peak": need.peak})

@@ -147,7 +147,10 @@ class Animator:
             InputError: the device is unknown, or this machine does not have it.
         """
         runtime = replace(self.runtime, device=device)
-        base = move(self.base, self.animated, self.added, device=runtime.torch_device())
+        if runtime.memory == "low":
+            base = replace(self.base, device=runtime.torch_device())
+        else:
+            base = move(self.base, self.animated, self.added, device=runtime.torch_device())
         loras = LoraCache(base, most=self.loras.most)
         picture = self.picture and self.picture.to(runtime.torch_device())
         return replace(self, base=base, runtime=runtime, loras=loras, picture=picture)
@@ -198,7 +201,7 @@ class Animator:
 
     def memory_need(self, request: AnimationRequest | str) -> MemoryNeed:
         """How much memory a request will need at its peak; raises as ``settled``."""
-        return memory_need(self.settled(request), self.parts)
+        return memory_need(self.settled(request), self.parts, runtime=self.runtime)
 
     @property
     def model(self) -> Model:

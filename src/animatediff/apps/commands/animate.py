@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from animatediff.apps.commands.user_config import read_user_config
 from animatediff.apps.destination import check_writable, labels_of, plan_destination, slug
@@ -178,6 +178,14 @@ class AnimateOptions:
             foreign=("torch-compile",),
         ),
     ] = False
+    memory: Annotated[
+        Literal["full", "low"],
+        Option(
+            "low keeps weights in the machine's memory and copies each layer's to the GPU while it "
+            "computes, for GPUs of little memory. On a CPU it is refused, as nothing would be saved.",
+            group="Machine",
+        ),
+    ] = "full"
     progress: Annotated[
         ProgressStyle,
         Option("A bar on a terminal, JSON lines for programs, or none.", group="Machine"),
@@ -244,6 +252,7 @@ def animate(options: AnimateOptions) -> None:
             precision=first.precision,
             threads=options.threads,
             compile=options.compile,
+            memory=options.memory,
         )
         render(
             requests,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _MEMORY = (
-    "memory needs no option here: models run in half precision on a GPU. "
-    "If it is not enough, draw fewer --frames or a smaller --size."
+    "models run in half precision on a GPU; --memory low of animate copies weights to "
+    "it a layer at a time. If that is not enough, draw fewer --frames or a smaller --size."
 )
 _CONTROL = "use --control FILE:SCALE for the network and --control-input PATH for what it follows."
 _LOOP = (

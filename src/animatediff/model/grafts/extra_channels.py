@@ -41,7 +41,7 @@ class ExtraChannels(nn.Module):
                 f"Weights of shape {shape} for extra input channels do not fit a first convolution of "
                 f"shape {own}; only the number of input channels may differ."
             )
-        self.weight = nn.Parameter(weight.to(host.weight), requires_grad=False)
+        self.weight = nn.Parameter(weight.to(host.weight.dtype), requires_grad=False)
         self.stride, self.padding = host.stride, host.padding
         self._planes: tuple[Tensor, ...] = ()
 

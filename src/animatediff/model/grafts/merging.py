@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ ScaledChanges = tuple[Iterable[Change], float]
 
 Weights = Mapping[nn.Parameter, Tensor]
 """Values of parameters."""
+
+Kept = TypeVar("Kept", bound=Tensor)
+"""A parameter or a buffer."""
 
 
 def merged(sets: Iterable[ScaledChanges]) -> dict[nn.Parameter, Tensor]:
@@ -50,8 +53,8 @@ def _merged(own: Tensor, changes: Iterable[tuple[Change, float]]) -> Tensor:
 
 
 @contextmanager
-def exchanged(weights: Weights) -> Generator[None]:
-    """Give parameters these values inside this context; nothing is computed or copied."""
+def exchanged(weights: Mapping[Kept, Tensor]) -> Generator[None]:
+    """Give parameters or buffers these values inside this context; nothing is computed or copied."""
     own = {weight: weight.data for weight in weights}
     try:
         for weight, value in weights.items():

@@ -180,6 +180,11 @@ class Parts:
     notes: tuple[str, ...]
     picture: PictureInput | None
 
+    @property
+    def waiting(self) -> tuple[Any, ...]:
+        """What has its weights where ``Runtime.weights_device`` says."""
+        return (self.base.networks, self.base.pending_vae, self.animated, self.added)
+
     def only(self, role: RoleName) -> Any:
         """The file of a role that takes one file; ``None`` if there is none."""
         return next(iter(self.added.get(role, ())), None)
@@ -201,6 +206,7 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
     """
     runtime.apply()
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
+    weights_device = runtime.weights_device()
     motion_path = resolve_motion(loaded.motion)
     roles = [role for role in usable_roles() if role.loader]
     names: dict[RoleName, Sequence[str]] = {
@@ -231,9 +237,9 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
     host = Host(animated, plan.networks, has_motion=module is not None)
     fitted = {name: loader.fit(read[name], host) for name, loader in loaders.items()}
     with memory_named("Loading the model"):
-        base = plan.load(dtype=dtype, device=device)
+        base = plan.load(dtype=dtype, device=device, weights_device=weights_device)
         if module is not None:
-            fill_motion(animated, module, dtype=dtype, device=device)
+            fill_motion(animated, module, dtype=dtype, device=weights_device)
         picture = (
             load_picture(module.picture, base.unet, device=device)
             if module is not None and module.picture is not None
@@ -248,7 +254,7 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
             found = [file.header.path for file in extra]
             paths["embedding"] = [*paths.get("embedding", ()), *found]
         added: dict[RoleName, tuple[Any, ...]] = {
-            name: tuple(loader.fill(fitted[name], base, dtype=dtype, device=device))
+            name: tuple(loader.fill(fitted[name], base, dtype=dtype, device=weights_device))
             for name, loader in loaders.items()
         }
     files = dict(base.files)

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from animatediff.runtime import device_of
-from animatediff.sampling.loaded.tensors import tensors_in
+from animatediff.model.offload import layers_of, weights_of
+from animatediff.runtime import Runtime, device_of
+from animatediff.sampling.loaded.tensors import networks_in, tensors_in
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.steps.decode import CHUNK
 
@@ -59,12 +60,15 @@ class MemoryNeed:
         steps: what denoising needs beside the weights.
         decode: what decoding and finishing need beside the weights.
         on_cpu: whether it is the process's memory; the libraries then count.
+        layer: the weights of the largest layer, if layers' weights are copied where they compute and
+            dropped again; ``weights`` are then those that are not.
     """
 
     weights: int
     steps: int
     decode: int
     on_cpu: bool = True
+    layer: int = 0
 
     @property
     def peak(self) -> int:
@@ -74,23 +78,25 @@ class MemoryNeed:
     @property
     def beside(self) -> int:
         """The most at any time that is not there yet once everything is loaded."""
-        return max(self.steps, self.decode)
+        return self.layer + max(self.steps, self.decode)
 
     def __str__(self) -> str:
         return (
-            f"at most about {self.peak / GIB:.1f} GiB: {self.weights / GIB:.2f} of weights, "
+            f"at most about {self.peak / GIB:.1f} GiB: {(self.weights + self.layer) / GIB:.2f} of "
+            f"weights{', a layer at a time' if self.layer else ''}, "
             f"{self.steps / GIB:.2f} to denoise, {self.decode / GIB:.2f} to decode"
         )
 
 
-def memory_need(settled: Settled, parts: Parts) -> MemoryNeed:
+def memory_need(settled: Settled, parts: Parts, *, runtime: Runtime) -> MemoryNeed:
     """Predict the memory of a request with a loaded model.
 
     Args:
         settled: the request.
         parts: the loaded model; it predicts once, at a size of few pixels.
+        runtime: where it runs.
     """
-    base, request = parts.base, settled.request
+    base, request, low = parts.base, settled.request, runtime.memory == "low"
     unit, hires = base.pixels_per_latent, request.hires**2
     area = settled.height * settled.width * hires
     latents = area / unit**2
@@ -107,20 +113,30 @@ def memory_need(settled: Settled, parts: Parts) -> MemoryNeed:
     finishing = FP32 * UPSCALING * area * enlarged if enlarged > 1 else 0
     written = frames * (1 + enlarged * request.interpolate)
     return MemoryNeed(
-        weights=_weights(parts),
+        weights=_bytes_of(parts.picture) if low else _weights(parts),
         steps=int(HIDDEN * predicting + OF_SAMPLER * clip),
         decode=int(clip + max(decoding, finishing) + written),
         on_cpu=base.device.type == "cpu",
+        layer=_largest_layer(parts) if low else 0,
     )
 
 
 def _weights(parts: Parts) -> int:
     """Bytes of every tensor that is loaded, or will be, each once."""
     loaded = (*parts.base.networks.values(), parts.animated, parts.added, parts.picture)
-    found = {id(tensor): tensor for tensor in tensors_in(loaded)}
     vae = parts.base.pending_vae
     later = vae.dtype.itemsize * sum(tensor.numel() for tensor in tensors_in(vae.part.module))
-    return later + sum(tensor.nbytes for tensor in found.values())
+    return later + _bytes_of(loaded)
+
+
+def _bytes_of(loaded: Any) -> int:
+    return sum({id(tensor): tensor.nbytes for tensor in tensors_in(loaded)}.values())
+
+
+def _largest_layer(parts: Parts) -> int:
+    """Bytes of the layer with the most weights, of all that wait elsewhere."""
+    layers = layers_of(networks_in(parts.waiting))
+    return max(sum(weight.nbytes for weight in weights_of(layer)) for layer in layers)
 
 
 def _per_pixel(vae: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""The tensors in loaded values, wherever they are kept."""
+"""The tensors and networks in loaded values, wherever they are kept."""
 
 from __future__ import annotations
 
@@ -12,17 +12,28 @@ from torch import Tensor, nn
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """Every tensor in a network, a loaded file, or several of them; one that is shared comes again."""
-    if isinstance(value, Tensor):
+    for found in _found(value):
+        if isinstance(found, Tensor):
+            yield found
+        else:
+            yield from found.parameters()
+            yield from found.buffers()
+
+
+def networks_in(value: Any) -> Iterator[nn.Module]:
+    """Every network in a loaded file, or several of them; one that is shared comes again."""
+    return (found for found in _found(value) if isinstance(found, nn.Module))
+
+
+def _found(value: Any) -> Iterator[Tensor | nn.Module]:
+    if isinstance(value, Tensor | nn.Module):
         yield value
-    elif isinstance(value, nn.Module):
-        yield from value.parameters()
-        yield from value.buffers()
     elif isinstance(value, Mapping):
         for each in value.values():
-            yield from tensors_in(each)
+            yield from _found(each)
     elif isinstance(value, tuple | list):
         for each in value:
-            yield from tensors_in(each)
+            yield from _found(each)
     elif dataclasses.is_dataclass(value) and not isinstance(value, Path | type):
         for field in dataclasses.fields(value):
-            yield from tensors_in(getattr(value, field.name))
+            yield from _found(getattr(value, field.name))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from animatediff.model.free_u import FreeU, factors_for
+from animatediff.model.offload import Offload, copies_to
 from animatediff.runtime import Runtime
 from animatediff.sampling.ask import Around
 from animatediff.sampling.camera.followed import camera_of
@@ -16,6 +17,7 @@ from animatediff.sampling.image_prompts.build import image_prompts_of
 from animatediff.sampling.image_to_video.moved import Moved, moved_picture
 from animatediff.sampling.loaded.changed_weights import ChangedWeights, changed_weights
 from animatediff.sampling.loaded.loading import Parts
+from animatediff.sampling.loaded.tensors import networks_in
 from animatediff.sampling.object_motion.followed import object_motion_of
 from animatediff.sampling.predicting.motion_strength import motion_strength_of
 from animatediff.sampling.predicting.views import views_in
@@ -62,6 +64,9 @@ def attached(settled: Settled, parts: Parts, *, runtime: Runtime) -> Generator[A
             )
         )
         stack.callback(draw_fast(animated, runtime).remove)
+        if runtime.memory == "low":
+            bring = copies_to(base.device)
+            stack.callback(Offload(networks_in(parts.waiting), bring=bring).remove)
         if settled.request.free_u != "off":
             free_u = FreeU(base.unet, factors_for(base.unet), version=settled.request.free_u)
             stack.callback(free_u.remove)

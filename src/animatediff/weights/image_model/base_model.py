@@ -153,17 +153,30 @@ class BaseModelPlan:
         second = {"text_encoder_2": self.text_encoder_2} if self.text_encoder_2 else {}
         return {"unet": self.unet, "text_encoder": self.text_encoder, **second}
 
-    def load(self, *, dtype: torch.dtype, device: torch.device) -> BaseModel:
-        """Read the weights, the U-Net's in ``dtype``; the autoencoder's at its first use."""
+    def load(
+        self,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        weights_device: torch.device | None = None,
+    ) -> BaseModel:
+        """Read the weights, the U-Net's in ``dtype``; the autoencoder's at its first use.
+
+        Args:
+            dtype: of the U-Net.
+            device: where the model computes.
+            weights_device: where the weights wait; where it computes, if ``None``.
+        """
+        there = weights_device or device
         for name, part in self.parts.items():
             if name == "unet":
-                part.fill(dtype=dtype, device=device, convolutional=True)
+                part.fill(dtype=dtype, device=there, convolutional=True)
             elif name != "vae":
-                part.fill(dtype=torch.float32, device=device)
+                part.fill(dtype=torch.float32, device=there)
         return BaseModel(
             name=self.name,
             unet=self.unet,
-            pending_vae=Pending(self.parts["vae"], dtype=torch.float32, device=device),
+            pending_vae=Pending(self.parts["vae"], dtype=torch.float32, device=there),
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             scheduler_config=self.scheduler_config,

@@ -97,6 +97,7 @@ ELSEWHERE: Mapping[str, str] = {
     "device": "the server decides where a job runs; see animatediff serve --help.",
     "threads": "the server decides how a job runs; see animatediff serve --help.",
     "compile": "the server decides how a job runs; see animatediff serve --help.",
+    "memory": "the server decides how a job runs; see animatediff serve --help.",
 }
 """What to do instead of each option of the command line that is no field of a request."""
 NO_UPLOAD = "none"
