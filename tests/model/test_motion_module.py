@@ -123,8 +123,9 @@ def test_heads_that_do_not_divide_the_width_are_an_error():
         MotionModule(32, heads=5, norm_groups=8)
 
 
-def test_attention_in_slices_is_attention(monkeypatch):
-    query, key, value = (torch.randn(3, 50, 6, 4) for _ in range(3))
+@pytest.mark.parametrize("shape", [(3, 50, 6, 4), (150, 2, 6, 4)])
+def test_attention_in_slices_is_attention(shape, monkeypatch):
+    query, key, value = (torch.randn(shape) for _ in range(3))
     whole = F.scaled_dot_product_attention(query, key, value)
     sizes = []
 

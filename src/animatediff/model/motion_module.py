@@ -123,17 +123,28 @@ def scaled_dot_product_attention(
     return F.scaled_dot_product_attention(query, key, value)
 
 
+def image_attention(
+    query: Float[Tensor, "b n s d"], key: Float[Tensor, "b n t d"], value: Float[Tensor, "b n t d"]
+) -> Float[Tensor, "b n s d"]:
+    """Compute torch's attention of images, within what a CUDA kernel's grid can count."""
+    limit = CUDA_GRID_LIMIT if query.device.type == "cuda" else query.shape[0] * query.shape[1]
+    return attention_in_slices(query, key, value, limit=limit)
+
+
 def attention_in_slices(
-    query: Float[Tensor, "b n f d"],
-    key: Float[Tensor, "b n f d"],
-    value: Float[Tensor, "b n f d"],
+    query: Float[Tensor, "b n s d"],
+    key: Float[Tensor, "b n t d"],
+    value: Float[Tensor, "b n t d"],
     *,
     limit: int,
-) -> Float[Tensor, "b n f d"]:
+) -> Float[Tensor, "b n s d"]:
     """Compute torch's attention with at most ``limit`` sequences per call."""
     batch, heads = query.shape[:2]
     if batch * heads <= limit:
         return F.scaled_dot_product_attention(query, key, value)
+    if batch > limit:
+        rows = zip(*(x.split(limit) for x in (query, key, value)), strict=True)
+        return torch.cat([attention_in_slices(q, k, v, limit=limit) for q, k, v in rows])
     size = max(1, limit // batch)
     slices = zip(*(x.split(size, dim=1) for x in (query, key, value)), strict=True)
     return torch.cat([F.scaled_dot_product_attention(q, k, v) for q, k, v in slices], dim=1)

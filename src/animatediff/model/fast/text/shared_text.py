@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from animatediff.model.fast.products import attention_as_products
 from animatediff.model.fast.recompute import recomputed
+from animatediff.model.motion_module import image_attention
 
 
 class ClipAttention:
@@ -72,7 +73,7 @@ def attend(
     only on shapes, so results do not depend on whether anything is trained.
     """
     if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value)
+        return image_attention(query, key, value)
     keys, width = key.shape[2:]
     if keys <= (2 * width if to_text else width):
         return attention_as_products(query, key, value)
