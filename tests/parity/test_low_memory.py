@@ -163,6 +163,7 @@ def test_motionctrl_is_the_same(
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_draws_the_same_with_less_memory(asked: AnimationRequest) -> None:
     most: list[int] = []
     drawn: list[Animation] = []
