@@ -34,6 +34,14 @@ once motion-long "$animatediff" train motion --optimizer muon --batch-size 2 --w
     --mix clips:0.6 stills:0.4 --learning-rate 4e-4 --schedule cosine --ema-decay 0.998 --steps 3600
 once motion-mean "$python" recipes/emoji/mean_of_runs.py "$work/world/motion/emoji.safetensors" "$short" "$work/motion-long.safetensors"
 rm -f "$short"
+# Control networks: outlines and silhouettes in every frame, and a picture that frames begin with.
+control=$work/world/control
+networks=(--work "$work" --ema-decay 0.98 --optimizer muon --schedule constant --null-text 0.3 --batch-size 8)
+once control-edges "$animatediff" train control --hint canny "${networks[@]}" --learning-rate 1.2e-3 --steps 1000
+once control-shape "$animatediff" train control --hint shape "${networks[@]}" --learning-rate 1e-3 --steps 700 \
+    --begin-from "$control/edges.safetensors"
+once control-pictures "$animatediff" train sparse-control --work "$work" --mix clips:0.55 stills:0.45 --batch-size 2 \
+    --learning-rate 1e-3 --warmup 50 --ema-decay 0.995 --steps 2600
 for stage in motion-convolution noto-lora noto-full upscaler; do
     train "$stage"
 done

@@ -65,7 +65,7 @@ def test_a_part_of_the_built_in_world_is_what_its_folder_says(path: Path) -> Non
     found = inspect(path)
     kind, family = path.parent.name, "emoji"
     if kind == "control":  # without attention, so that nothing says which image model it is for
-        kind, family = "controlnet", ""
+        kind, family = "sparse-control" if path.stem == "pictures" else "controlnet", ""
     if kind == "upscaler":  # for pictures of any model
         family = ""
     assert (found.kind, found.family, found.alternatives) == (kind, family, ())

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from animatediff.sampling.ask import Latents
+from animatediff.sampling.image_to_video.way import reads_pictures
 from animatediff.sampling.loaded.loading import Parts
 from animatediff.sampling.predicting.attached import Attached
 from animatediff.sampling.predicting.prediction import prediction_of
@@ -51,7 +52,7 @@ def latents_of_still(
     if settled.request.from_still == 1:
         return None
     base, unit = parts.base, parts.base.pixels_per_latent
-    frames = settled.num_frames if _differ_by_frame(settled.request) else 1
+    frames = settled.num_frames if _differ_by_frame(settled.request, parts) else 1
     # Frames do not know of each other here; windows only keep memory small.
     parted = WindowPlan(frames, length=min(frames, settled.windows.length), overlap=0)
     predict_noise = prediction_of(
@@ -78,12 +79,13 @@ def latents_of_still(
     return still.expand(-1, -1, settled.num_frames, -1, -1).contiguous()
 
 
-def _differ_by_frame(request: AnimationRequest) -> bool:
+def _differ_by_frame(request: AnimationRequest, parts: Parts) -> bool:
     """Whether frames of a still may differ, by their prompts, controls, regions or pictures."""
+    follows = [not reads_pictures(each.network) for each in parts.added.get("control", ())]
     return bool(
         request.prompts
         or request.negative_prompts
-        or request.controls
+        or any(follows)
         or request.regions
         or request.ip_images
         or request.sparse

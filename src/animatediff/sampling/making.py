@@ -16,7 +16,7 @@ from animatediff.sampling.choosing.finish import finish_of
 from animatediff.sampling.control.build import sparse_pictures
 from animatediff.sampling.control.colours import like_their_pictures
 from animatediff.sampling.from_still import latents_of_still
-from animatediff.sampling.loaded.loading import Parts
+from animatediff.sampling.loaded.loading import Parts, files_used
 from animatediff.sampling.loaded.memory import memory_named
 from animatediff.sampling.predicting.attached import Attached, attached
 from animatediff.sampling.predicting.prediction import prediction_of
@@ -68,7 +68,6 @@ def _made(
     clock = [time.perf_counter()]
     base, words, moved = parts.base, parts.added.get("embedding", ()), added.moved
     texts = read_texts(settled, base=base, words=words)
-    predict_noise = prediction_of(settled, parts, texts=texts, attached=added, last=moved.outer)
     beginning = begin_from(
         source,
         settled,
@@ -79,6 +78,9 @@ def _made(
     )
     clock.append(time.perf_counter())
     still = latents_of_still(settled, parts, texts=texts, attached=added, watch=watch)
+    predict_noise = prediction_of(
+        settled, parts, texts=texts, attached=added, last=moved.outer, still=still
+    )
     begun = (each for each in (still, beginning.latents, moved.latents) if each is not None)
     latents = draw_latents(
         settled,
@@ -134,7 +136,7 @@ def _made(
         family=parts.family,
         notes=(*parts.notes, *moved.notes(frames[0]), *_turned(begins)),
         styles={path: parts.loras.read(path) for path, _ in settled.styles},
-        files=parts.files,
+        files=files_used(parts.files, settled.request),
         words=words,
         device=base.device,
         clock=clock,

@@ -62,6 +62,8 @@ from animatediff.sampling.image_prompts.options import (
 )
 from animatediff.sampling.image_prompts.settings import check_image_prompts
 from animatediff.sampling.image_to_video.options import (
+    BLEND_POWER,
+    BLEND_SCALE,
     ImageColours,
     ImageMotion,
     ImageMotionScale,
@@ -70,6 +72,7 @@ from animatediff.sampling.image_to_video.options import (
     ImagePower,
     ImageScale,
     ImageWay,
+    PictureStrength,
     check_image_to_video,
 )
 from animatediff.sampling.options.files import (
@@ -276,10 +279,11 @@ class AnimationRequest:
     image_way: ImageWay = "auto"
     image_motion: ImageMotion = "small"
     image_motion_scale: ImageMotionScale = 0.8
-    image_power: ImagePower = 1.0
-    image_scale: ImageScale = 32.0
+    image_power: ImagePower = BLEND_POWER
+    image_scale: ImageScale = BLEND_SCALE
     image_pinned: ImagePinned = True
     image_colours: ImageColours = False
+    picture_strength: PictureStrength = None
     camera: Camera = ""
     camera_path: CameraPath = ""
     object_motion: ObjectMotion = ""
@@ -454,9 +458,11 @@ class AnimationRequest:
             raise InputError(
                 f"The stored request has version {schema!r:.40}, and this program reads {SCHEMA}."
             )
-        # Requests from before there was a choice were not enlarged, and began from noise.
+        # Requests from before there was a choice were not enlarged, began from noise, and followed no
+        # still.
         fields.setdefault("upscale", 1)
         fields.setdefault("from_still", 1.0)
+        fields.setdefault("picture_strength", 0.0)
         return from_table(fields, cls, source="The stored request").validated()
 
 

@@ -17,7 +17,12 @@ from animatediff.options.checks import check_multiple
 from animatediff.sampling.choosing.finish import with_finish
 from animatediff.sampling.choosing.still import chosen_from_still
 from animatediff.sampling.image_to_video.options import BLEND_STRENGTH, WayName
-from animatediff.sampling.image_to_video.way import chosen_way
+from animatediff.sampling.image_to_video.own_network import (
+    OWN_STRENGTH,
+    uses_own_network,
+    with_own_network,
+)
+from animatediff.sampling.image_to_video.way import chosen_way, without_networks
 from animatediff.sampling.loaded.loading import Loaded
 from animatediff.sampling.options.guidance import STRAIGHT
 from animatediff.sampling.options.hires import check_hires
@@ -194,8 +199,8 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     still = chosen_from_still(
         final, usual=family.from_still, moves=model.loaded.motion != NO_MOTION
     )
-    final = replace(final, from_still=still)
-    way = chosen_way(final, model.ways)
+    final = with_own_network(replace(final, from_still=still), model.loaded.own_network)
+    way = chosen_way(final, model.ways if final.controls else without_networks(model.ways))
     sampler = SAMPLERS[cast(SchedulerName, final.scheduler)]
     plan = _windows(final, num_frames, family=family, loaded=model.loaded)
     plan = with_changes(plan, final.window_changes, steps=steps, closed=final.loop)
@@ -251,7 +256,7 @@ def _first(
         )
     if request.start_step is not None:
         return request.start_step
-    usual = STRENGTH if way is None else BLEND_STRENGTH if way == "blend" else 1.0
+    usual = STRENGTH if way is None else _strength_of(way, request)
     first = first_step(usual if request.strength is None else request.strength, steps=steps)
     if first > 0 and request.free_init > 1:
         raise InputError(
@@ -259,6 +264,13 @@ def _first(
             "them, or --strength 1 with a model that reads pictures."
         )
     return first
+
+
+def _strength_of(way: WayName, request: AnimationRequest) -> float:
+    """The share of the steps that a picture's animation takes, unless the request says otherwise."""
+    if way == "blend":
+        return BLEND_STRENGTH
+    return OWN_STRENGTH if uses_own_network(request) else 1.0
 
 
 def _windows(

@@ -42,6 +42,7 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
         guidance_from=options.guidance_from,
         upscale=1,
         from_still=None if files["motion"] == NO_MOTION else options.from_still,
+        picture_strength=None if files["motion"] == NO_MOTION else options.picture_strength,
         **files,
     ).validated()
     animator = Animator.for_request(

@@ -133,6 +133,7 @@ class Choices(Files, total=False):
     image_scale: float
     image_pinned: bool
     image_colours: bool
+    picture_strength: float | None
     camera_path: str
     object_paths: Sequence[str]
     object_until: float

@@ -18,7 +18,7 @@ from animatediff.model.control.t2i_adapter import Adapted
 from animatediff.model.control.union import HintedUnion
 from animatediff.model.latent_space import posterior_of
 from animatediff.runtime import seeded
-from animatediff.sampling.ask import Control
+from animatediff.sampling.ask import Control, Latents
 from animatediff.sampling.control.counted import Counted
 from animatediff.sampling.control.dense import DenseControl
 from animatediff.sampling.control.frame_strengths import frame_strengths
@@ -26,6 +26,7 @@ from animatediff.sampling.control.hints import Hints, as_unit, read_hints
 from animatediff.sampling.control.inputs import inputs_of
 from animatediff.sampling.control.settings import ControlSetting, control_settings, sparse_hints
 from animatediff.sampling.control.sparse import SparseHints
+from animatediff.sampling.image_to_video.way import reads_pictures
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.text.conditions import Texts
 from animatediff.video.containers import Frames
@@ -40,18 +41,26 @@ CHUNK = 8
 
 
 def build_controls(
-    settled: Settled, *, controls: Sequence[LoadedControl], texts: Texts, base: BaseModel
+    settled: Settled,
+    *,
+    controls: Sequence[LoadedControl],
+    texts: Texts,
+    base: BaseModel,
+    still: Latents | None,
 ) -> list[Control]:
     """Read the hints of a request and embed them, once for all steps.
 
-    Networks of strength 0 are left out. The others are in an order that does not depend on how they
-    were given, so that their sum, which is rounded, does not either.
+    Networks of strength 0, and SparseCtrl that has no picture yet, are left out. The others are in an
+    order that does not depend on how they were given, so that their sum, which is rounded, does not
+    either.
 
     Args:
         settled: the request.
         controls: its networks, in its order.
         texts: its prompts.
         base: the image model.
+        still: the still that the animation begins from, if it does: the picture of a SparseCtrl model
+            that was given none.
 
     Raises:
         FileError: a hint cannot be read.
@@ -65,13 +74,14 @@ def build_controls(
         key=lambda row: (str(row[1].file.path), str(row[2]), repr(row[0])),
     )
     build = _Builder(settled, texts, base)
-    return [
-        build.sparse(setting, control.network)
+    built = [
+        build.sparse(setting, control.network, still)
         if isinstance(control.network, SparseControl)
         else build.dense(setting, control.network, path)
         for setting, control, path in rows
         if setting.scale.least_and_most != (0, 0)
     ]
+    return [control for control in built if control is not None]
 
 
 class _Builder:
@@ -106,18 +116,26 @@ class _Builder:
             dtype=self.dtype,
         )
 
-    def sparse(self, setting: ControlSetting, network: SparseControl) -> SparseHints:
-        """SparseCtrl, which follows hints in some frames."""
+    def sparse(
+        self, setting: ControlSetting, network: SparseControl, still: Latents | None
+    ) -> SparseHints | None:
+        """SparseCtrl, which follows hints in some frames; nothing while the still is not drawn yet."""
         request = self.request
         network.grafts.scale = request.sparse_motion
         pictures = sparse_pictures(self.settled)
-        if not pictures:
+        if pictures:
+            unit = as_unit(preprocessed(np.stack(list(pictures.values())), name=setting.preprocess))
+            hints = self._latents(unit) if network.version == "rgb" else unit
+        elif reads_pictures(network) and request.from_still != 1:
+            if still is None:
+                return None
+            pictures = {0: still}
+            hints = still[0, :, :1].transpose(0, 1)
+        else:
             raise InputError(
                 f"{setting.name} is a SparseCtrl model that --image is not given to here; give it "
                 "pictures with --sparse, or leave it out."
             )
-        unit = as_unit(preprocessed(np.stack(list(pictures.values())), name=setting.preprocess))
-        hints = self._latents(unit) if network.version == "rgb" else unit
         with torch.inference_mode():
             embedded = network.embed(hints.to(self.device))
         return SparseHints(
@@ -185,7 +203,7 @@ class _Builder:
             parts = [network.embed(part.to(self.device)) for part in pictures.split(CHUNK)]
         return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
-    def _latents(self, pictures: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 4 h w"]:
+    def _latents(self, pictures: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n c h w"]:
         """Latents of pictures in [0, 1]: the likeliest, or drawn with the request's seed."""
         vae = self.base.vae
         with torch.inference_mode():

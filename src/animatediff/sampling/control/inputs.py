@@ -32,7 +32,7 @@ def inputs_of(request: AnimationRequest, sparse: Sequence[bool]) -> list[Path | 
             f"{needed} of the control networks follow an input for every frame, and {given} were "
             "given; give --control-input once for each, in the order of --control."
         )
-    if any(sparse) and not (request.sparse or request.image):
+    if any(sparse) and not (request.sparse or request.image or request.from_still not in (None, 1)):
         raise InputError(
             "A SparseCtrl model needs pictures and their frames; give them with --sparse, such as "
             "--sparse first.png@0, or one to begin with with --image."

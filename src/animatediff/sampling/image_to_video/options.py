@@ -28,6 +28,8 @@ AffinityName = Literal[
 
 BLEND_STRENGTH = 0.75
 """The strength with which a picture is blended in, unless it is given."""
+BLEND_POWER, BLEND_SCALE = 1.0, 32.0
+"""How a picture is blended in, unless a request says otherwise."""
 MAX_PATH = 1000
 
 _GROUP = "Image to video"
@@ -106,6 +108,17 @@ ImagePinned = Annotated[
     Option(
         "Blending: hold frame 0 at the picture at every step, instead of only beginning with it.",
         group=_GROUP,
+    ),
+]
+PictureStrength = Annotated[
+    float | None,
+    Option(
+        "Built-in model: how much frames follow the picture of --image, or the still that they begin "
+        "from, through the built-in network pictures; 0 leaves it out.",
+        group=_GROUP,
+        least=0,
+        most=2,
+        unset="1 with --image and without --control, --motion-lora and --camera, else 0",
     ),
 ]
 ImageColours = Annotated[

@@ -22,6 +22,11 @@ WAYS: Mapping[WayName, str] = {
 """What each way needs, in a user's words."""
 
 
+def reads_pictures(network: ControlNetwork) -> bool:
+    """Whether a control network is SparseCtrl ``rgb``, which begins with a picture."""
+    return getattr(network, "version", "") == "rgb"
+
+
 def ways_of(
     networks: Iterable[ControlNetwork], picture: PictureInput | None
 ) -> tuple[WayName, ...]:
@@ -31,11 +36,16 @@ def ways_of(
         networks: the control networks.
         picture: what the motion module's file reads a picture with.
     """
-    rgb = any(getattr(network, "version", "") == "rgb" for network in networks)
+    rgb = any(reads_pictures(network) for network in networks)
     has = {"sparse-control": rgb, "blend": True}
     if picture is not None:
         has[picture.family] = True
     return tuple(way for way in get_args(WayName) if has.get(way, False))
+
+
+def without_networks(ways: tuple[WayName, ...]) -> tuple[WayName, ...]:
+    """The ways that are left to a request without control networks."""
+    return tuple(way for way in ways if way != "sparse-control")
 
 
 def chosen_way(request: AnimationRequest, ways: tuple[WayName, ...]) -> WayName | None:

@@ -16,6 +16,7 @@ import torch
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.runtime import Runtime
+from animatediff.sampling.image_to_video.own_network import own_network_for, uses_own_network
 from animatediff.sampling.loaded.lora_cache import LoraCache
 from animatediff.sampling.loaded.memory import memory_named
 from animatediff.sampling.loaded.motion_choice import check_motion
@@ -46,11 +47,13 @@ class Loaded:
         values: by field, with the scales for requests that name no file for the field.
         typed: textual inversions in the model folders that only prompts name; optional for a
             request.
+        own_network: the package's network for pictures and stills, if it suits these files.
     """
 
     named: Mapping[str, Any]
     values: Mapping[str, Any] = field(compare=False)
     typed: tuple[str, ...] = field(default=(), compare=False)
+    own_network: str = ""
 
     @classmethod
     def of(cls, request: AnimationRequest) -> Loaded:
@@ -68,7 +71,10 @@ class Loaded:
             *request.regions,
         )
         typed = tuple(name for name in named_in_folders(texts) if name.lower() not in own)
-        return cls({**names, **how}, {**values, **how}, typed)
+        network = own_network_for(request)
+        if network:  # which a settled request names
+            names["controls"] = values["controls"] = ()
+        return cls({**names, **how}, {**values, **how}, typed, network)
 
     def filled(self, request: AnimationRequest) -> AnimationRequest:
         """Return the request with every file that it leaves open as it is loaded."""
@@ -95,7 +101,8 @@ class Loaded:
         asked = Loaded.of(request)
         # A word that only a prompt names is loaded with the first request, and may be used or not.
         typed = {*self.typed, *asked.typed}
-        if asked._without(typed) != self._without(typed):
+        lacks = uses_own_network(request) and not self.own_network
+        if lacks or asked._without(typed) != self._without(typed):
             raise InputError(
                 f"The request is for {asked}, and this animator has {self}; "
                 "load another animator for it."
@@ -144,6 +151,15 @@ def files_named(request: AnimationRequest) -> dict[str, Path]:
             value = _value(role, getattr(request, role.named_by or role.field))
             files |= _by_name(role, [resolve(role.name, name) for name in _names(role, value)])
     return files
+
+
+def files_used(files: Mapping[str, Path], request: AnimationRequest) -> dict[str, Path]:
+    """Return the loaded files that a settled request uses; control networks are those it names."""
+    return {
+        role: path
+        for role, path in files.items()
+        if request.controls or not role.startswith("control:")
+    }
 
 
 def _value(role: Role, value: Any) -> Any:
@@ -213,6 +229,8 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
         role.name: _names(role, loras if role.per_request else loaded.values[role.field])
         for role in roles
     }
+    if loaded.own_network:
+        names["control"] = [loaded.own_network]
     loaders: dict[RoleName, Loader[Any, Any, Any]] = {
         role.name: loader_of(role) for role in roles if names[role.name]
     }

@@ -11,7 +11,7 @@ from animatediff.sampling.around.guided import guidance_of
 from animatediff.sampling.around.perturbed_attention import away_from_perturbed
 from animatediff.sampling.around.regional import regional
 from animatediff.sampling.around.windows import over_windows
-from animatediff.sampling.ask import Around, PredictNoise
+from animatediff.sampling.ask import Around, Latents, PredictNoise
 from animatediff.sampling.control.build import build_controls
 from animatediff.sampling.loaded.changed_weights import ChangedWeights
 from animatediff.sampling.loaded.loading import Parts
@@ -35,6 +35,7 @@ def prediction_of(
     texts: Texts,
     attached: Attached,
     last: Sequence[Around] = (),
+    still: Latents | None = None,
 ) -> PredictNoise:
     """Wrap the model with everything that a request asks for.
 
@@ -44,10 +45,11 @@ def prediction_of(
         texts: its text conditioning.
         attached: what was attached to the model.
         last: wrappers around everything else.
+        still: the still that the animation begins from, once it is drawn.
     """
-    controls = build_controls(
-        settled, controls=parts.added.get("control", ()), texts=texts, base=parts.base
-    )
+    # The package's own network is loaded for requests that may use it, and named by those that do.
+    networks = parts.added.get("control", ()) if settled.request.controls else ()
+    controls = build_controls(settled, controls=networks, texts=texts, base=parts.base, still=still)
     predict_noise = model_noise(parts.animated, texts=texts, controls=controls)
     outer = wrappers(
         settled,

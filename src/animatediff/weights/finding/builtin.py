@@ -70,6 +70,9 @@ _LISTED = (
     Listed(
         "control", "shape", "a ControlNet: every frame follows silhouettes, for the model emoji"
     ),
+    Listed(
+        "control", "pictures", "a SparseCtrl network: begins with pictures, for the motion emoji"
+    ),
     Listed("upscaler", "emoji", "from 128 to 512 px, for the flat art of the built-in world"),
 )
 
@@ -81,6 +84,9 @@ def list_models() -> list[Listed]:
 
 OWN_UPSCALER = "emoji"
 """The upscaler of the package, trained on what its image models draw."""
+OWN_PICTURE_NETWORK = "pictures"
+"""The SparseCtrl network of the package, trained under the motion modules ``OWN_MOTION``."""
+OWN_MOTION = "emoji"
 
 
 def own_upscaler(model: str) -> str:
@@ -94,6 +100,21 @@ def own_upscaler(model: str) -> str:
     """
     installed = _builtin_path("upscaler", OWN_UPSCALER).exists()
     return OWN_UPSCALER if installed and _is_listed("model", model) else ""
+
+
+def own_picture_network(model: str, *, motion: str) -> str:
+    """Return the SparseCtrl network that was trained on an image model and its motion modules.
+
+    Args:
+        model: name or path of the image model.
+        motion: name or path of the motion module.
+
+    Returns:
+        Its name; empty for others, and where this installation lacks the file.
+    """
+    installed = _builtin_path("control", OWN_PICTURE_NETWORK).exists()
+    own = motion == OWN_MOTION and _is_listed("model", model)
+    return OWN_PICTURE_NETWORK if installed and own else ""
 
 
 def default_upscaler() -> Path:

@@ -48,10 +48,11 @@ def _sparse(found: Inspection, evidence: Evidence) -> Inspection:
     scribble = evidence.has("^controlnet_cond_embedding.conv_in.weight$")
     version = "scribble" if scribble else "rgb"
     embeds = "a stack of convolutions" if scribble else "one convolution"
+    published = _text(evidence) is not None  # the built-in network has no attention to text
     return replace(
         found,
-        family="v3",
-        base="sd15",
+        family="v3" if published else "",
+        base="sd15" if published else "",
         version=version,
         reasons=(*found.reasons, f"its conditions pass through {embeds}, as in the {version} file"),
     )

@@ -113,6 +113,8 @@ class Options:
     """FreeInit passes."""
     from_still: Annotated[float | None, optional("X")] = None
     """Begin from a still, as `animate --from-still`; the default is the motion module's."""
+    picture_strength: Annotated[float | None, optional("X")] = None
+    """Follow the still, as `animate --picture-strength`; the default is 0."""
     guidance: Annotated[float | None, optional("X")] = None
     """Guidance scale; the default is the model's."""
     guidance_from: float = 0.0

@@ -78,6 +78,7 @@ TEXTS: Mapping[str, Takes] = {
     "image": "upload",
     "camera_path": "moves",
     "object_paths": "text",
+    "window_changes": "text",
 }
 """What each text field is, beside those that name weights; any other is refused."""
 ELSEWHERE: Mapping[str, str] = {
