@@ -122,7 +122,7 @@ def test_help_shows_the_most_used_options_first_and_the_rest_in_groups(
         ("--L", "use --frames N"),
         ("--num_inference_steps", "use --steps N"),
         ("--motion_module", "use --motion NAME"),
-        ("--medvram", "memory needs no option"),
+        ("--medvram", "--memory low of animate"),
         ("--controlnet", "use --control FILE:SCALE"),
         ("--loops", "--loop makes the loop seamless"),
         ("--image-path", "use --image PICTURE"),

@@ -50,10 +50,11 @@ def load_into(unet: Any, weights: Mapping[str, Tensor]) -> None:
 
 def embeds_of(form: str, read: Any, pixels: np.ndarray) -> Tensor:
     """The image features without and with the picture, as diffusers' pipelines take them."""
+    cpu = torch.device("cpu")
     if form == "base":
-        with_image = read.pooled([pixels])
+        with_image = read.pooled([pixels], device=cpu)
         return torch.stack([torch.zeros_like(with_image), with_image])
-    return torch.stack([read.no_patches(), read.patches([pixels])])
+    return torch.stack([read.no_patches(device=cpu), read.patches([pixels], device=cpu)])
 
 
 @pytest.mark.parametrize("form", ["base", "plus"])
