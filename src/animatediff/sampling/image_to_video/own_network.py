@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 USUAL = 1.0
 """How much the network counts for a picture, unless a request says otherwise; for a still, 0."""
-OWN_STRENGTH = 0.9
-"""The share of the steps that frames of the built-in model take from a picture, as from a still."""
+OWN_STRENGTH = 0.8
+"""The share of the steps that frames of the built-in model take from a picture."""
 
 
 def own_network_for(request: AnimationRequest) -> str:
