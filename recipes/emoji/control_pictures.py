@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draws the pictures of docs/guides/control.md: hints of a moving outline, and what follows them.
+"""Draws the pictures of docs/guides/control.md: followed hints, and a picture that moves.
 
 usage: recipes/emoji/control_pictures.py [--docs docs] [--seed 0]
 """
@@ -108,8 +108,23 @@ def drawn(sheet: Sheet, *, seed: int) -> Image.Image:
     return labelled_grid(rows, columns=[f"frame {i}" for i in COLUMNS])
 
 
+def moved(*, seed: int) -> Image.Image:
+    """A drawn heart, and 15 frames that ``--image`` makes of it."""
+    page = Image.new("RGB", (4 * SIDE, 4 * SIDE), "white")
+    ImageDraw.Draw(page).polygon([(4 * x, 4 * y) for x, y in heart(0)], fill=(220, 30, 50))
+    page = page.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    with tempfile.TemporaryDirectory() as name:
+        page.save(Path(name) / "heart.png")
+        request = AnimationRequest(
+            "a red heart beating", image=str(Path(name) / "heart.png"), seed=seed, upscale=1
+        )
+        frames = Animator.for_request(request).animate(request).frames
+    cells = [np.asarray(page), *frames[1:]]
+    return Image.fromarray(np.vstack([np.hstack(cells[:8]), np.hstack(cells[8:])]))
+
+
 def main() -> None:
-    """Draw both pictures."""
+    """Draw the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--seed", type=int, default=0)
@@ -118,6 +133,9 @@ def main() -> None:
         path = options.docs / "media" / f"control-{sheet.control}.webp"
         drawn(sheet, seed=options.seed).save(path, quality=80, method=6)
         print(path, path.stat().st_size)
+    path = options.docs / "media" / "image-to-video.webp"
+    moved(seed=options.seed).save(path, quality=85, method=6)
+    print(path, path.stat().st_size)
 
 
 if __name__ == "__main__":

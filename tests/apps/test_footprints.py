@@ -35,7 +35,7 @@ def test_each_network_is_listed_once_with_its_numbers(
         image_encoder=str(encoder),
     )
     animator = Animator.for_request(request)
-    adapter, clip = footprints(animator)
+    adapter, clip = footprints(animator, animator.resolved(request))
     assert (adapter.role, adapter.name) == ("ip-adapter", "ip.safetensors")
     assert adapter.parameters == sum(tensor.numel() for tensor in weights.values())
     assert adapter.num_bytes == 4 * adapter.parameters
@@ -44,3 +44,11 @@ def test_each_network_is_listed_once_with_its_numbers(
     assert "s to denoise" in seconds_of(animator.animate(request))
     assert steers(request)
     assert not steers(replace(request, ip_adapters=(), ip_images=()))
+
+
+def test_a_network_that_is_loaded_and_not_used_is_not_listed() -> None:
+    animator = Animator.load("emoji")
+    for strength, names in ((0.0, []), (1.0, ["pictures.safetensors"])):
+        request = AnimationRequest("a fox", picture_strength=strength)
+        listed = footprints(animator, animator.resolved(request))
+        assert [network.name for network in listed] == names

@@ -14,8 +14,8 @@ from torch import Tensor
 from animatediff.model import AnimatedUNet
 from animatediff.model.fast.compiled import Compiled, compile_unet
 from animatediff.model.fast.drawing import draw_fast, plan_drawing
+from animatediff.model.fast.sliced_attention import CUDA_GRID_LIMIT, attention_in_slices
 from animatediff.model.grafts.merging import exchanged
-from animatediff.model.motion_module import CUDA_GRID_LIMIT, attention_in_slices
 from animatediff.runtime import Runtime
 
 pytestmark = pytest.mark.gpu

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 
 from animatediff.errors import InputError
-from animatediff.model import Clip, MotionModule, motion_module
+from animatediff.model import Clip, MotionModule
 
 C, HEADS, GROUPS = 32, 4, 8
 
@@ -121,23 +120,6 @@ def test_one_attention_block_is_the_control_net_s_module():
 def test_heads_that_do_not_divide_the_width_are_an_error():
     with pytest.raises(InputError, match="5 attention heads cannot share 32 channels"):
         MotionModule(32, heads=5, norm_groups=8)
-
-
-@pytest.mark.parametrize("shape", [(3, 50, 6, 4), (150, 2, 6, 4)])
-def test_attention_in_slices_is_attention(shape, monkeypatch):
-    query, key, value = (torch.randn(shape) for _ in range(3))
-    whole = F.scaled_dot_product_attention(query, key, value)
-    sizes = []
-
-    def attend(q, k, v):
-        sizes.append(q.shape[0] * q.shape[1])
-        return F._saved(q, k, v)
-
-    monkeypatch.setattr(F, "_saved", F.scaled_dot_product_attention, raising=False)
-    monkeypatch.setattr(F, "scaled_dot_product_attention", attend)
-    sliced = motion_module.attention_in_slices(query, key, value, limit=64)
-    assert max(sizes) <= 64
-    torch.testing.assert_close(sliced, whole)
 
 
 def test_half_precision_training_on_a_cpu_gives_the_gradients_of_full_precision(randomised):

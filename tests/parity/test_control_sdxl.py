@@ -11,8 +11,8 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.controlnet.pipeline_controlnet_sd_xl import (
     StableDiffusionXLControlNetPipeline,
 )
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from PIL import Image
+from tests.parity.sdxl_parts import sdxl_parts
 
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
@@ -50,24 +50,8 @@ def test_one_frame_is_what_diffusers_pipeline_draws(small_xl: Path, tmp_path: Pa
     )
     animator = Animator.for_request(request)
     ours = animator.animate(request).latents
-    base = animator.base
     pipeline = StableDiffusionXLControlNetPipeline(
-        vae=base.vae,
-        text_encoder=base.text_encoder,
-        text_encoder_2=base.text_encoder_2,
-        tokenizer=base.tokenizer,
-        tokenizer_2=base.tokenizer_2,
-        unet=unet,
-        controlnet=net,
-        scheduler=DDIMScheduler(
-            beta_schedule=animator.family.betas.schedule,
-            beta_start=animator.family.betas.start,
-            beta_end=animator.family.betas.end,
-            clip_sample=False,
-            timestep_spacing="leading",
-            steps_offset=1,
-        ),
-        add_watermarker=False,
+        **sdxl_parts(animator), unet=unet, controlnet=net
     )
     pipeline.set_progress_bar_config(disable=True)
     noise = initial_noise(SEED, num_frames=1, channels=4, height=SIDE // 8, width=SIDE // 8)

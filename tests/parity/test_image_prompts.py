@@ -18,6 +18,7 @@ from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import
 )
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from PIL import Image
+from tests.parity.sdxl_parts import sdxl_parts
 from tests.weights import synthetic
 from tests.weights.tiny_ip_adapter import (
     FEATURES,
@@ -209,24 +210,7 @@ def test_one_frame_of_sdxl_with_an_image_prompt_is_what_diffusers_pipeline_draws
     animator = Animator.for_request(request)
     ours = animator.animate(request).latents
     (read,) = animator.added["image-encoder"]
-    base = animator.base
-    pipeline = StableDiffusionXLPipeline(
-        vae=base.vae,
-        text_encoder=base.text_encoder,
-        text_encoder_2=base.text_encoder_2,
-        tokenizer=base.tokenizer,
-        tokenizer_2=base.tokenizer_2,
-        unet=unet,
-        scheduler=DDIMScheduler(
-            beta_schedule=animator.family.betas.schedule,
-            beta_start=animator.family.betas.start,
-            beta_end=animator.family.betas.end,
-            clip_sample=False,
-            timestep_spacing="leading",
-            steps_offset=1,
-        ),
-        add_watermarker=False,
-    )
+    pipeline = StableDiffusionXLPipeline(**sdxl_parts(animator), unet=unet)
     load_into(pipeline.unet, weights)
     pipeline.set_ip_adapter_scale(SCALE)
     pipeline.set_progress_bar_config(disable=True)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from animatediff.sampling.animator import Animation, Animator
+from animatediff.sampling.loaded.loading import files_used
 from animatediff.sampling.loaded.tensors import tensors_in
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.roles import ROLES, RoleName
@@ -41,14 +42,13 @@ class Footprint:
         return f"{ROLES[self.role].title} {self.name}: {size}"
 
 
-def footprints(animator: Animator) -> list[Footprint]:
-    """The networks beside a loaded model, each file once."""
+def footprints(animator: Animator, request: AnimationRequest) -> list[Footprint]:
+    """The networks beside a loaded model that a settled request uses, each file once."""
+    used = files_used(animator.files, request)
     found: dict[tuple[RoleName, str], Footprint] = {}
     for role in STEERING:
         named = [
-            path.name
-            for key, path in animator.files.items()
-            if key == role or key.startswith(f"{role}:")
+            path.name for key, path in used.items() if key == role or key.startswith(f"{role}:")
         ]
         for added, name in zip(_distinct(animator.added.get(role, ())), named, strict=False):
             tensors = {id(tensor): tensor for tensor in tensors_in(added)}.values()

@@ -43,14 +43,15 @@ def render(
         name, family = Path(loaded.motion).name, animator.family
         facts = {"family": family.name, "numerics": loaded.numerics}
         progress.tell("family", f"motion {name}: {understood(family)}", facts)
-    for network in footprints(animator):
-        progress.tell("memory", str(network), asdict(network))
     shown_notes: set[str] = set()
     told = 0
     animations: list[Animation] = []
     labels = labels_of([request.seed for request in requests]) if len(requests) > 1 else [""]
     for request, label in zip(requests, labels, strict=True):
         settled = animator.settled(request)
+        if request is requests[0]:
+            for network in footprints(animator, settled.request):
+                progress.tell("memory", str(network), asdict(network))
         progress.tell(
             "seed", f"seed {request.seed}: {choices(settled.request)}", {"seed": request.seed}
         )

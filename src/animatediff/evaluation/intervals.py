@@ -125,9 +125,10 @@ def _estimate(
     at_once = max(1, ITEMS_AT_ONCE // total)
     values = np.concatenate(
         [
-            statistic(rows[:, generator.integers(total, size=(count, total))])
+            statistic(
+                rows[:, generator.integers(total, size=(min(at_once, resamples - start), total))]
+            )
             for start in range(0, resamples, at_once)
-            if (count := min(at_once, resamples - start))
         ]
     )
     known = values[~np.isnan(values)]

@@ -21,12 +21,10 @@ from animatediff.model.clip import Clip
 from animatediff.model.fast.plain_norms import in_plain_layout
 from animatediff.model.fast.products import attention_as_products
 from animatediff.model.fast.recompute import Keep, gated, kept, recomputed
+from animatediff.model.fast.sliced_attention import attention_within_grid
 
 NormScope = Literal["frame", "video"]
 """What one GroupNorm statistic covers: one frame, or all frames of a clip."""
-
-CUDA_GRID_LIMIT = 65_535
-"""CUDA's attention kernels refuse a larger (batch x heads), because of the grid's size."""
 
 
 def frame_positions(num_frames: int, channels: int) -> Float[Tensor, "f c"]:
@@ -118,36 +116,7 @@ def scaled_dot_product_attention(
     if query.device.type == "cpu" and query.dtype != torch.float32 and query.requires_grad:
         # The backward pass of the CPU's fused kernel is several times slower in half precision.
         return attention_as_products(query, key, value)
-    if query.device.type == "cuda":
-        return attention_in_slices(query, key, value, limit=CUDA_GRID_LIMIT)
-    return F.scaled_dot_product_attention(query, key, value)
-
-
-def image_attention(
-    query: Float[Tensor, "b n s d"], key: Float[Tensor, "b n t d"], value: Float[Tensor, "b n t d"]
-) -> Float[Tensor, "b n s d"]:
-    """Compute torch's attention of images, within what a CUDA kernel's grid can count."""
-    limit = CUDA_GRID_LIMIT if query.device.type == "cuda" else query.shape[0] * query.shape[1]
-    return attention_in_slices(query, key, value, limit=limit)
-
-
-def attention_in_slices(
-    query: Float[Tensor, "b n s d"],
-    key: Float[Tensor, "b n t d"],
-    value: Float[Tensor, "b n t d"],
-    *,
-    limit: int,
-) -> Float[Tensor, "b n s d"]:
-    """Compute torch's attention with at most ``limit`` sequences per call."""
-    batch, heads = query.shape[:2]
-    if batch * heads <= limit:
-        return F.scaled_dot_product_attention(query, key, value)
-    if batch > limit:
-        rows = zip(*(x.split(limit) for x in (query, key, value)), strict=True)
-        return torch.cat([attention_in_slices(q, k, v, limit=limit) for q, k, v in rows])
-    size = max(1, limit // batch)
-    slices = zip(*(x.split(size, dim=1) for x in (query, key, value)), strict=True)
-    return torch.cat([F.scaled_dot_product_attention(q, k, v) for q, k, v in slices], dim=1)
+    return attention_within_grid(query, key, value)
 
 
 class GatedProjection(nn.Module):

@@ -121,7 +121,8 @@ def _made(
     if settled.request.image_colours and moved.picture is not None:
         frames = like_their_pictures(frames, {0: moved.picture})
     begins = calmest_start(frames) if may_begin_anywhere(settled.request) else 0
-    frames, latents = np.roll(frames, -begins, axis=0), latents.roll(-begins, dims=2)
+    if begins:
+        frames, latents = np.roll(frames, -begins, axis=0), latents.roll(-begins, dims=2)
     clock.append(time.perf_counter())
     request = settled.request
     video = finished(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from animatediff.errors import InputError
-from animatediff.model.motion_module import image_attention
+from animatediff.model.fast.sliced_attention import attention_within_grid
 from animatediff.model.without_values import without_values
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class ImageAttention(nn.Module):
             rearrange(x, "b s (n d) -> b n s d", n=heads).expand(frames, -1, -1, -1)
             for x in (query, key, value)
         )
-        gathered = image_attention(query, key, value)
+        gathered = attention_within_grid(query, key, value)
         gathered = rearrange(gathered, "b n s d -> b s (n d)")
         share = (images.scales * weight).to(query)[:, None, None]
         if images.mask is not None:

@@ -123,14 +123,17 @@ class _Builder:
         request = self.request
         network.grafts.scale = request.sparse_motion
         pictures = sparse_pictures(self.settled)
+        follows_still = not pictures and reads_pictures(network) and request.from_still != 1
+        if follows_still and still is None:
+            return None
         if pictures:
             unit = as_unit(preprocessed(np.stack(list(pictures.values())), name=setting.preprocess))
-            hints = self._latents(unit) if network.version == "rgb" else unit
-        elif reads_pictures(network) and request.from_still != 1:
-            if still is None:
-                return None
-            pictures = {0: still}
-            hints = still[0, :, :1].transpose(0, 1)
+            places, hints = (
+                list(pictures),
+                self._latents(unit) if network.version == "rgb" else unit,
+            )
+        elif follows_still:
+            places, hints = [0], rearrange(still, "1 c f h w -> f c h w")[:1]
         else:
             raise InputError(
                 f"{setting.name} is a SparseCtrl model that --image is not given to here; give it "
@@ -141,7 +144,7 @@ class _Builder:
         return SparseHints(
             network=network,
             embedded=embedded,
-            places={place: number for number, place in enumerate(pictures)},
+            places={place: number for number, place in enumerate(places)},
             hinted=request.sparse_hinted,
             others=request.sparse_others,
             nearest=request.sparse_nearest,

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from animatediff.model.fast.replaced import is_hooked
-from animatediff.model.motion_module import image_attention
+from animatediff.model.fast.sliced_attention import attention_within_grid
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class CachedText:
         frames = len(query) // len(key)
         query = rearrange(query, "(b f) s (n d) -> b n (f s) d", b=len(key), n=attn.heads)
         key, value = (rearrange(x, "b s (n d) -> b n s d", n=attn.heads) for x in (key, value))
-        attended = image_attention(query, key, value)
+        attended = attention_within_grid(query, key, value)
         attended = rearrange(attended, "b n (f s) d -> (b f) s (n d)", f=frames)
         for layer in attn.to_out:
             attended = layer(attended)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from animatediff.model.fast.products import attention_as_products
 from animatediff.model.fast.recompute import recomputed
-from animatediff.model.motion_module import image_attention
+from animatediff.model.fast.sliced_attention import attention_within_grid
 
 
 class ClipAttention:
@@ -73,7 +73,7 @@ def attend(
     only on shapes, so results do not depend on whether anything is trained.
     """
     if query.device.type != "cpu":
-        return image_attention(query, key, value)
+        return attention_within_grid(query, key, value)
     keys, width = key.shape[2:]
     if keys <= (2 * width if to_text else width):
         return attention_as_products(query, key, value)
