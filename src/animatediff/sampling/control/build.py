@@ -123,22 +123,19 @@ class _Builder:
         request = self.request
         network.grafts.scale = request.sparse_motion
         pictures = sparse_pictures(self.settled)
-        follows_still = not pictures and reads_pictures(network) and request.from_still != 1
-        if follows_still and still is None:
-            return None
         if pictures:
+            places = list(pictures)
             unit = as_unit(preprocessed(np.stack(list(pictures.values())), name=setting.preprocess))
-            places, hints = (
-                list(pictures),
-                self._latents(unit) if network.version == "rgb" else unit,
-            )
-        elif follows_still:
-            places, hints = [0], rearrange(still, "1 c f h w -> f c h w")[:1]
-        else:
+            hints = self._latents(unit) if network.version == "rgb" else unit
+        elif request.from_still == 1 or not reads_pictures(network):
             raise InputError(
                 f"{setting.name} is a SparseCtrl model that --image is not given to here; give it "
                 "pictures with --sparse, or leave it out."
             )
+        elif still is None:
+            return None
+        else:
+            places, hints = [0], rearrange(still, "1 c f h w -> f c h w")[:1]
         with torch.inference_mode():
             embedded = network.embed(hints.to(self.device))
         return SparseHints(
