@@ -71,3 +71,21 @@ def test_a_shape_is_filled_and_lighter_towards_its_middle() -> None:
     assert shape[24, 24] == shape.max()
     assert shape[24, 14] < shape[24, 18] < shape[24, 24]
     assert not preprocessed(np.full_like(frame, 7)[None], name="shape").any()
+
+
+@pytest.mark.parametrize(("name", "drawn"), [("pose", "skeletons"), ("depth", "depth maps")])
+def test_what_other_programs_draw_is_refused_by_name(
+    name: str, drawn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(square()).save(tmp_path / "in.png")
+    code = main(["preprocess", str(tmp_path / "in.png"), name, "-o", str(tmp_path / "o.png")])
+    assert code == 2
+    sentence = capsys.readouterr().err
+    assert f"draw the {drawn} with another program" in sentence
+    assert "--control-preprocess none" in sentence
+    code = main(
+        ["animate", "a fox", "--control", "edges", "--control-input", str(tmp_path / "in.png"),
+         "--control-preprocess", name]
+    )  # fmt: skip
+    assert code == 2
+    assert capsys.readouterr().err == sentence

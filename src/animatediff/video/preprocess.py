@@ -1,7 +1,7 @@
-"""Turn frames into what a control network reads, without learned weights: edges, lines, tiles, shapes.
+"""Turn frames into what a control network reads: edges, lines, tiles, shapes.
 
-Everything is OpenCV. Networks that were trained on a learned detector (HED, poses, depth) take maps
-that were made elsewhere, as they are.
+OpenCV draws all but HED's soft edges, which need learned weights (``detectors/hed.py``). Poses, depth
+and segmentation are drawn by other programs and used as they are.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt8
 
+from animatediff.errors import InputError
 from animatediff.video.opencv import opencv
 
-PreprocessName = Literal["none", "canny", "lineart", "softedge", "tile", "shape"]
+PreprocessName = Literal["none", "canny", "lineart", "softedge", "hed", "tile", "shape"]
 Pixels = UInt8[np.ndarray, "h w 3"]
 
 CANNY_LOW, CANNY_HIGH = 100, 200
@@ -25,6 +26,12 @@ _TILE = 4
 """A tile net sees pictures at a quarter of their size."""
 _NEAR_BACKGROUND = 12
 """Largest difference from the colour of the border, in any channel, that is still background."""
+_ELSEWHERE = {
+    **dict.fromkeys(("pose", "openpose", "dwpose"), "skeletons"),
+    **dict.fromkeys(("depth", "midas", "zoe"), "depth maps"),
+    **dict.fromkeys(("normal", "segment", "seg"), "maps"),
+}
+"""What no package with weights draws that works with ours, by the names that others give it."""
 _RIM = 80
 """The grey of a silhouette at its rim; its middle is white."""
 
@@ -37,16 +44,35 @@ def preprocessed(
     Args:
         frames: sRGB bytes, at the size that the network will see.
         name: ``canny`` for white edges of one pixel on black, ``lineart`` for white lines,
-            ``softedge`` for soft grey edges, ``tile`` for a blurred copy, ``shape`` for a shaded
-            silhouette on black, ``none`` for the frames.
+            ``softedge`` for soft grey edges, ``hed`` for HED's soft edges, ``tile`` for a blurred
+            copy, ``shape`` for a shaded silhouette on black, ``none`` for the frames.
 
     Raises:
-        InputError: OpenCV is not installed.
+        InputError: ``hed`` has no weights here.
+        FileError: the weights of ``hed`` are missing, broken or something else.
     """
     if name == "none":
         return frames
+    if name == "hed":
+        from animatediff.video.detectors.hed import hed_edges
+
+        return hed_edges(frames)
     cv2 = opencv()
     return np.stack([_METHODS[name](frame, cv2) for frame in frames])
+
+
+def check_preprocess(name: str) -> None:
+    """Refuse what is drawn by other programs, such as poses, with what to do instead.
+
+    Raises:
+        InputError: it is one of them.
+    """
+    if name in _ELSEWHERE:
+        drawn = _ELSEWHERE[name]
+        raise InputError(
+            f"{name} needs a detector that does not come with this package; draw the {drawn} with "
+            f"another program, and give them as the input with --control-preprocess none."
+        )
 
 
 def _canny(frame: Pixels, cv2: Any) -> Pixels:

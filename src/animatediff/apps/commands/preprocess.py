@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 from tyro.conf import Positional, arg
 
 from animatediff.apps.options.parsing import optional
 from animatediff.video.fit import FitName
-from animatediff.video.preprocess import PreprocessName
 
 _FPS = 8
 
@@ -22,8 +21,8 @@ class PreprocessOptions:
 
     input: Annotated[Positional[Path], arg(metavar="VIDEO")]
     """A video, a folder of pictures, or one picture."""
-    method: Annotated[Positional[PreprocessName], arg(metavar="METHOD")]
-    """canny, lineart, softedge, tile, shape, or none, as --control-preprocess takes it."""
+    method: Annotated[Positional[str], arg(metavar="METHOD")]
+    """canny, lineart, softedge, hed, tile, shape, or none, as --control-preprocess takes it."""
     output: Annotated[Path, arg(aliases=("-o",), metavar="FILE")]
     """The file to write, such as edges.mp4; for a picture, edges.png."""
     size: Annotated[str | None, optional("WxH", default="as it is")] = None
@@ -39,15 +38,18 @@ def preprocess(options: PreprocessOptions) -> None:
         InputError, FileError, OutputError: see ``errors.py``.
     """
     from animatediff.apps.commands.animate import parse_size
+    from animatediff.options.checks import check_choice
     from animatediff.video import Video
     from animatediff.video.fit import fit_frames
     from animatediff.video.material import read_material
-    from animatediff.video.preprocess import preprocessed
+    from animatediff.video.preprocess import PreprocessName, check_preprocess, preprocessed
 
+    check_preprocess(options.method)
+    check_choice("METHOD", options.method, get_args(PreprocessName))
     material = read_material(options.input)
     frames = material.frames
     if options.size is not None:
         width, height = parse_size(options.size)
         frames = fit_frames(frames, width=width, height=height, fit=options.fit)
-    drawn = preprocessed(frames, name=options.method)
+    drawn = preprocessed(frames, name=cast(PreprocessName, options.method))
     print(Video(drawn, material.fps or Fraction(_FPS)).save(options.output))

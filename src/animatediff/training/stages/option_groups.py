@@ -528,8 +528,8 @@ class HintOptions:
     hint: Annotated[
         PreprocessName,
         Option(
-            "Hints to draw from the training frames: canny, lineart, softedge, tile or shape; with "
-            "--hints, what to draw from those pictures, or none.",
+            "Hints to draw from the training frames: canny, lineart, softedge, hed, tile or shape; "
+            "with --hints, what to draw from those pictures, or none.",
             group="Data",
             common=True,
         ),

@@ -1,0 +1,1 @@
+"""Hint drawers with learned weights, which are files of other packages or of the user."""
