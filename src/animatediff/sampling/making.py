@@ -93,19 +93,23 @@ def _made(
     )
     if settled.request.hires != 1:
         large = second_pass(settled, unit=base.pixels_per_latent)
+        enlarge = partial(
+            enlarged,
+            large=large,
+            base=base,
+            decode=lambda small: decode(small, vae=base.vae, runtime=runtime),
+            encode=lambda frames: encoded(frames, vae=base.vae, device=base.device),
+        )
+        if still is not None and settled.request.controls:
+            still = enlarge(still[:, :, :1])  # what control networks are shown again
+        predict_noise = prediction_of(large, parts, texts=texts, attached=added, still=still)
         latents = draw_latents(
             large,
             base=base,
             family=parts.family,
-            predict_noise=prediction_of(large, parts, texts=texts, attached=added),
+            predict_noise=predict_noise,
             watch=replace(watch, settled=large),
-            init=enlarged(
-                latents,
-                large,
-                base=base,
-                decode=lambda small: decode(small, vae=base.vae, runtime=runtime),
-                encode=lambda frames: encoded(frames, vae=base.vae, device=base.device),
-            ),
+            init=enlarge(latents),
         )
     clock.append(time.perf_counter())
     frames = decode(

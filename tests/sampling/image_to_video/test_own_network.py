@@ -44,6 +44,18 @@ def test_frames_keep_more_of_their_still_and_still_differ(animator: Animator) ->
     assert away[1] < 0.9 * away[0]
 
 
+def test_a_second_pass_at_a_larger_size_follows_the_still_too(animator: Animator) -> None:
+    """At a strength of 1 it begins from noise, and only the network can keep it near the still."""
+    still = Animator.load("emoji", motion="none").animate(replace(SHORT, num_frames=1)).latents
+    large = replace(SHORT, hires=1.25, hires_strength=1.0)
+    away: list[torch.Tensor] = []
+    for strength in (0.0, 1.0):
+        drawn = animator.animate(replace(large, picture_strength=strength)).latents
+        smaller = torch.nn.functional.interpolate(drawn[0], size=still.shape[-2:], mode="area")
+        away.append((smaller - still[0]).square().mean())
+    assert away[1] < 0.9 * away[0]
+
+
 def test_a_picture_is_followed_from_frame_0(animator: Animator, picture: Path) -> None:
     drawn = animator.animate(replace(SHORT, image=str(picture)))
     assert drawn.request.controls == ("pictures:1",)

@@ -56,10 +56,10 @@ def enlarged(
     decode: Callable[[Latents], Frames],
     encode: Callable[[Frames], Latents],
 ) -> Latents:
-    """The latents of the first pass, in the size of the second.
+    """Latents in the size of the second pass.
 
     Args:
-        latents: of the first pass.
+        latents: of the first pass, or the still that it began from.
         large: the second pass.
         base: says how large a latent is.
         decode: latents to frames.
