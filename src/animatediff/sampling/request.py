@@ -211,7 +211,7 @@ class AnimationRequest:
     window_overlap: ContextOverlap = None
     window_stride: ContextStride = 1
     windows_in: WindowsIn = "model"
-    noise: Noise = "independent"
+    noise: Noise = None
     window_weights: ContextWeights = "pyramid"
     window_changes: WindowChanges = ()
     hires: Hires = 1.0

@@ -16,6 +16,7 @@ from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
 from animatediff.sampling.choosing.finish import with_finish
 from animatediff.sampling.choosing.still import chosen_from_still
+from animatediff.sampling.choosing.windows import with_windows
 from animatediff.sampling.image_to_video.options import BLEND_STRENGTH, WayName
 from animatediff.sampling.image_to_video.own_network import (
     OWN_STRENGTH,
@@ -48,8 +49,6 @@ from animatediff.weights.textual_inversion import Word
 _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 CFG_PLUS_PLUS = 0.6
 """The guidance scale of CFG++ unless a request says otherwise, as its authors use it."""
-OVERLAP = 4
-"""Unless a request says otherwise, one frame in this many is shared with the next window."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     final = with_own_network(replace(final, from_still=still), model.loaded.own_network)
     way = chosen_way(final, model.ways if final.controls else without_networks(model.ways))
     sampler = SAMPLERS[cast(SchedulerName, final.scheduler)]
-    plan = _windows(final, num_frames, family=family, loaded=model.loaded)
+    final, plan = with_windows(final, family=family, moves=model.loaded.motion != NO_MOTION)
     plan = with_changes(plan, final.window_changes, steps=steps, closed=final.loop)
     inside = final.windows_in == "attention"
     pull = request.motion_guidance
@@ -271,44 +270,6 @@ def _strength_of(way: WayName, request: AnimationRequest) -> float:
     if way == "blend":
         return BLEND_STRENGTH
     return OWN_STRENGTH if uses_own_network(request) else 1.0
-
-
-def _windows(
-    request: AnimationRequest, num_frames: int, *, family: Family, loaded: Loaded
-) -> WindowPlan:
-    """The whole clip, unless it is longer than the motion module knows, or something else is asked.
-
-    Raises:
-        InputError: windows overlap by their whole length, or there is no motion to loop.
-    """
-    moves = loaded.motion != NO_MOTION
-    if request.loop and not moves:
-        raise InputError(
-            "--loop needs a motion module, as without one no frame knows of another; "
-            "name one with --motion."
-        )
-    if request.loop and request.window_schedule not in (None, "looped"):
-        raise InputError(
-            f"--loop needs looped windows, and --window-schedule is {request.window_schedule}; "
-            "leave one of them out."
-        )
-    too_long = moves and num_frames > family.position_rows
-    longest = min(family.num_frames, family.position_rows) if too_long else num_frames
-    length = min(request.window_length or longest, num_frames)
-    overlap = length // OVERLAP if request.window_overlap is None else request.window_overlap
-    if overlap >= length and length < num_frames:
-        raise InputError(
-            f"Context windows of {length} frames cannot overlap by {overlap}; "
-            f"use an overlap of at most {length - 1}."
-        )
-    return WindowPlan(
-        num_frames,
-        length=length,
-        overlap=min(overlap, length - 1),
-        schedule="looped" if request.loop else request.window_schedule or "static",
-        stride=request.window_stride,
-        weights=request.window_weights,
-    )
 
 
 def _without_wildcards(request: AnimationRequest) -> AnimationRequest:

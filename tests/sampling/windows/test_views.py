@@ -61,8 +61,7 @@ def test_free_noise_is_for_clips_longer_than_a_window(
     plain = animator.animate(request_of).latents
     assert torch.equal(animator.animate(request_of, noise="freenoise").latents, plain)
     long = replace(request_of, num_frames=6, window_length=3, windows_in="attention")
-    assert not torch.allclose(
-        animator.animate(long, noise="freenoise").latents,
-        animator.animate(long).latents,
-        atol=1e-4,
-    )
+    drawn = animator.animate(long).latents
+    assert torch.equal(animator.animate(long, noise="freenoise").latents, drawn)
+    independent = animator.animate(long, noise="independent", window_overlap=1).latents
+    assert not torch.allclose(independent, drawn, atol=1e-4)

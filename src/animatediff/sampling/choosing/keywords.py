@@ -60,7 +60,7 @@ class Choices(Files, total=False):
     window_overlap: int | None
     window_stride: int
     windows_in: WindowPlace
-    noise: NoiseName
+    noise: NoiseName | None
     window_weights: WindowWeights
     window_changes: Sequence[str]
     hires: float

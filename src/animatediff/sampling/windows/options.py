@@ -53,7 +53,7 @@ ContextOverlap = Annotated[
         foreign=("context-overlap", "overlap", "O"),
         least=0,
         most=MAX_FRAMES,
-        unset="a quarter of the window",
+        unset="half of the window with freenoise, otherwise a quarter",
     ),
 ]
 ContextStride = Annotated[
@@ -78,12 +78,13 @@ WindowsIn = Annotated[
     ),
 ]
 Noise = Annotated[
-    NoiseName,
+    NoiseName | None,
     Option(
         "Initial noise of clips longer than a window: independent, or freenoise, which repeats the "
         "first window's in another order (arXiv 2310.15169), so that the scene stays the same.",
         group="Motion",
         metavar="NAME",
+        unset="freenoise for a clip longer than a window, unless it begins from a video",
         foreign=("noise-type", "noise-schedule", "freenoise"),
     ),
 ]

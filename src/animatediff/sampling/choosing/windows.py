@@ -1,0 +1,72 @@
+"""Choose what a request leaves open about clips that are longer than a window: windows and noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from animatediff.errors import InputError
+from animatediff.sampling.request import AnimationRequest
+from animatediff.sampling.windows.options import NoiseName
+from animatediff.sampling.windows.plan import WindowPlan
+from animatediff.weights.families import Family
+
+_SHARED: dict[NoiseName, int] = {"independent": 4, "freenoise": 2}
+"""Unless a request says otherwise, one frame in this many is shared with the next window.
+
+With FreeNoise it is half of them, so that each window has every noise of the first one and neither
+border is further than a quarter of a window from the middle of another.
+"""
+
+
+def with_windows(
+    request: AnimationRequest, *, family: Family, moves: bool
+) -> tuple[AnimationRequest, WindowPlan]:
+    """The request with its noise chosen, and the windows that it is denoised in.
+
+    The whole clip is one window, unless it is longer than the motion module knows, or windows are asked
+    for. A clip of several windows begins with the noise of its first window, in another order for each
+    of the others (FreeNoise, arXiv 2310.15169): with independent noise, each window would draw another
+    scene. A clip that begins from a video keeps independent noise, as the video decides the scene.
+
+    Args:
+        request: the request; its number of frames is known.
+        family: of the motion module.
+        moves: whether there is a motion module.
+
+    Raises:
+        InputError: windows overlap by their whole length, or there is no motion to loop.
+    """
+    num_frames = request.num_frames or family.num_frames
+    if request.loop and not moves:
+        raise InputError(
+            "--loop needs a motion module, as without one no frame knows of another; "
+            "name one with --motion."
+        )
+    if request.loop and request.window_schedule not in (None, "looped"):
+        raise InputError(
+            f"--loop needs looped windows, and --window-schedule is {request.window_schedule}; "
+            "leave one of them out."
+        )
+    too_long = moves and num_frames > family.position_rows
+    longest = min(family.num_frames, family.position_rows) if too_long else num_frames
+    length = min(request.window_length or longest, num_frames)
+    noise = request.noise or _usual_noise(request, is_long=length < num_frames)
+    overlap = length // _SHARED[noise] if request.window_overlap is None else request.window_overlap
+    if overlap >= length and length < num_frames:
+        raise InputError(
+            f"Context windows of {length} frames cannot overlap by {overlap}; "
+            f"use an overlap of at most {length - 1}."
+        )
+    plan = WindowPlan(
+        num_frames,
+        length=length,
+        overlap=min(overlap, length - 1),
+        schedule="looped" if request.loop else request.window_schedule or "static",
+        stride=request.window_stride,
+        weights=request.window_weights,
+    )
+    return replace(request, noise=noise), plan
+
+
+def _usual_noise(request: AnimationRequest, *, is_long: bool) -> NoiseName:
+    return "freenoise" if is_long and not request.init else "independent"
