@@ -8,12 +8,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from av.video.reformatter import Colorspace
+from av.video.reformatter import Colorspace, VideoReformatter
 from tests.cases import saturated_colours, untagged_high_definition
 
 from animatediff.data.decoding.frames import decode
 from animatediff.data.decoding.media import Media
 from animatediff.video import Video
+from animatediff.video.colours import in_bt709
 
 LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114)}
 """The weights of red and blue in luma, by the number that a file names (ITU-T H.273)."""
@@ -76,3 +77,11 @@ def test_footage_without_a_tag_is_read_as_players_read_it(
     for shown in (decode(Media(path)).frames[0], Video.load(path).frames[0]):
         seen = saturated_colours.patches(shown).astype(int)
         assert np.abs(seen - saturated_colours.COLOURS).max() <= 4
+
+
+def test_the_same_frame_is_converted_to_the_same_bytes() -> None:
+    """Threads that shared a frame overwrote the first pixels of each other's rows."""
+    pixels = np.random.default_rng(0).integers(0, 256, (66, 68, 3), np.uint8)
+    frame, converter = av.VideoFrame.from_ndarray(pixels, format="rgb24"), VideoReformatter()
+    converted = (in_bt709(frame, pixels="yuv422p10le", by=converter) for _ in range(2000))
+    assert len({picture.to_ndarray().tobytes() for picture in converted}) == 1

@@ -6,14 +6,17 @@ guessed by their size, so everything written here is BT.709 and says so.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 _BT709, _UNSPECIFIED = 1, 2
 """BT.709's code for matrices, primaries and transfer functions (ITU-T H.273)."""
+CONVERTING_THREADS = 1
+"""With several, each converts some rows and overwrites the first pixels of the next rows, which
+another may have finished: the same frames gave different files, with spots of the wrong colour."""
 _HIGH_DEFINITION = (1280, 577)
 """Players assume BT.709 for untagged files of at least this width or height, and BT.601 below."""
 
@@ -25,15 +28,20 @@ def tag_bt709(stream: VideoStream) -> None:
     codec.color_range = int(ColorRange.MPEG)
 
 
-def in_bt709(frame: VideoFrame, *, pixels: str) -> VideoFrame:
+def in_bt709(frame: VideoFrame, *, pixels: str, by: VideoReformatter) -> VideoFrame:
     """Convert an RGB frame to YUV in BT.709 with limited range.
 
     Args:
         frame: the RGB frame.
         pixels: FFmpeg's name of the pixel format, such as ``yuv420p``.
+        by: the converter, one for all frames of a video, because it is slow to set up.
     """
-    return frame.reformat(
-        format=pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    return by.reformat(
+        frame,
+        format=pixels,
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=cast(int, ColorRange.MPEG),
+        threads=CONVERTING_THREADS,
     )
 
 

@@ -20,12 +20,13 @@ from typing import Any, cast
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 
 from animatediff.errors import FileError, InputError, OutputError, reason_of
-from animatediff.video.colours import in_bt709, matrix_of, tag_bt709
+from animatediff.video.colours import CONVERTING_THREADS, in_bt709, matrix_of, tag_bt709
 from animatediff.video.content import HEAD, kind_of
 from animatediff.video.deep_png import write_deep_picture
 from animatediff.video.facts import (
@@ -236,10 +237,11 @@ def _write_codec(
         if pixels != "bgr0":
             tag_bt709(stream)
         seconds = len(frames) / fps
+        converter = VideoReformatter()
         with sound_beside(container, sound, kind=kind, seconds=seconds) as copy_sound:
             for number, frame in enumerate(even):
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-                container.mux(stream.encode(in_bt709(picture, pixels=pixels)))
+                container.mux(stream.encode(in_bt709(picture, pixels=pixels, by=converter)))
                 copy_sound(number / fps)
             container.mux(stream.encode(None))
             copy_sound(seconds)
@@ -407,11 +409,17 @@ def _read_codec(path: Path, max_pixels: int, *, demuxer: str) -> tuple[Frames, F
         if not container.streams.video:
             raise FileError(f"{path} contains no video stream.")
         stream = container.streams.video[0]
+        converter = VideoReformatter()
         area = stream.width * stream.height
         _within(path, area * max(1, stream.frames), max_pixels)
         for frame in container.decode(stream):
             _within(path, frame.width * frame.height * (len(pictures) + 1), max_pixels)
-            shown = frame.reformat(format="rgb24", src_colorspace=matrix_of(frame))
+            shown = converter.reformat(
+                frame,
+                format="rgb24",
+                src_colorspace=matrix_of(frame),
+                threads=CONVERTING_THREADS,
+            )
             pictures.append(upright_of(frame)(shown.to_ndarray()))
         if len(pictures) < stream.frames:
             raise FileError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
+from av.video.reformatter import VideoReformatter
 
 from animatediff.data.decoding.media import (
     FRAMES_RATE,
@@ -20,13 +22,16 @@ from animatediff.data.decoding.media import (
 )
 from animatediff.data.decoding.plain_screen import for_a_plain_screen
 from animatediff.errors import FileError
-from animatediff.video.colours import matrix_of
+from animatediff.video.colours import CONVERTING_THREADS, matrix_of
 from animatediff.video.pictures import on_background
 from animatediff.video.upright import upright_of
 
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders that support transparency, which FFmpeg's own ignore."""
 _HDR = {16: "PQ", 18: "HLG"}
+
+_Scalers = Mapping[tuple[str, int, int], VideoReformatter]
+"""A clip's scalers by pixel format, width and height: setting one up costs more than a small frame."""
 
 
 @contextmanager
@@ -81,6 +86,7 @@ def _decoded(
     if start > 0:
         source.seek(int((start + (begin or 0.0)) / unit), stream=stream, backward=True)
     decode_packet = _decoder_of(stream)
+    scalers: _Scalers = defaultdict(VideoReformatter)
     packets = discarded = shown = 0
     finish = 0.0
     for packet in source.demux(stream):
@@ -107,7 +113,7 @@ def _decoded(
             check_bound(media, time - begin - start, limits.seconds, "seconds", "cut it into clips")
             length = (picture.duration or 0) * unit or interval
             finish = time - begin + length
-            yield _shown(picture, stream, time - begin, length)
+            yield _shown(picture, stream, time - begin, length, scalers)
     if not shown:
         raise FileError(f"{media.path} is cut short: not one frame can be decoded; get it again.")
     if start == 0 and container == "mov" and not discarded and shown < min(packets, stream.frames):
@@ -150,7 +156,7 @@ def _seconds_of(source: Any, stream: Any) -> float | None:
     return None
 
 
-def _shown(picture: Any, stream: Any, time: float, length: float) -> Frame:
+def _shown(picture: Any, stream: Any, time: float, length: float, scalers: _Scalers) -> Frame:
     """Convert a decoded frame to what a player shows."""
     upright = upright_of(picture)
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
@@ -162,19 +168,34 @@ def _shown(picture: Any, stream: Any, time: float, length: float) -> Frame:
     def drawn(wide: int, high: int) -> Picture:
         if upright.swap:
             wide, high = high, wide
-        return upright(_scaled(picture, wide, high))
+        return upright(_scaled(picture, wide, high, scalers))
 
     return Frame(time, length, width, height, upright.turned, drawn)
 
 
-def _scaled(picture: Any, width: int, height: int) -> Picture:
+def _scaled(picture: Any, width: int, height: int, scalers: _Scalers) -> Picture:
     shrinks = width < picture.width or height < picture.height
-    how = {"width": width, "height": height, "interpolation": "AREA" if shrinks else "BICUBIC"}
-    if (matrix := matrix_of(picture)) is not None:
-        how["src_colorspace"] = matrix
+    interpolation = "AREA" if shrinks else "BICUBIC"
+    matrix = matrix_of(picture)
+
+    def converted(pixels: str) -> Any:
+        return (
+            scalers[pixels, width, height]
+            .reformat(
+                picture,
+                width,
+                height,
+                format=pixels,
+                src_colorspace=matrix,
+                interpolation=interpolation,
+                threads=CONVERTING_THREADS,
+            )
+            .to_ndarray()
+        )
+
     if any(part.is_alpha for part in picture.format.components):
-        return on_background(picture.reformat(format="rgba", **how).to_ndarray())
+        return on_background(converted("rgba"))
     transfer = _HDR.get(int(picture.color_trc or 0))
     if transfer is not None:
-        return for_a_plain_screen(picture.reformat(format="rgb48le", **how).to_ndarray(), transfer)
-    return picture.reformat(format="rgb24", **how).to_ndarray()
+        return for_a_plain_screen(converted("rgb48le"), transfer)
+    return converted("rgb24")
