@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from tests.cases.file_names import NAMES
 
+from animatediff.apps.destination import check_writable
 from animatediff.errors import FileError, InputError, OutputError
 from animatediff.video import FORMATS, Video, check_target, grid, read_metadata
 
@@ -80,6 +82,21 @@ def test_a_name_that_cannot_be_written_is_known_before(
     (tmp_path / "frames" / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="other files"):
         check_target(tmp_path / "frames.png", kind="png", count=2)
+
+
+def test_a_process_that_is_killed_while_it_checks_a_name_leaves_nothing_under_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    monkeypatch.setattr("os.unlink", killed)
+    with contextlib.suppress(KeyboardInterrupt):
+        check_target(tmp_path / "fox.mp4", kind="mp4", count=2)
+    with contextlib.suppress(KeyboardInterrupt):
+        check_writable(tmp_path / "fox.toml", option="--save-config")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import shutil
@@ -60,9 +61,7 @@ class Destination:
         if not self.folder.is_dir():
             raise OutputError(f"There is no folder {self.folder}; create it or choose another.")
         try:
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".animatediff-") as probe:
-                probe.write(b"\0" * 4096)
-                probe.flush()
+            _check_takes_files(self.folder)
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
             reason = reason_of(error)
@@ -77,6 +76,17 @@ class Destination:
         paths = [path for label in labels for path in self.paths(label=label)]
         for kind, path in ((path.suffix[1:], path) for path in paths):
             check_target(path, kind=kind, count=2 if frames is None else frames)
+
+
+def _check_takes_files(folder: Path) -> None:
+    """Write a block to a file without a name, of which a killed process leaves nothing.
+
+    Raises:
+        OSError: the folder is read-only or full.
+    """
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(b"\0" * 4096)
+        probe.flush()
 
 
 def check_writable(path: Path, *, option: str) -> None:
@@ -94,13 +104,9 @@ def check_writable(path: Path, *, option: str) -> None:
             raise OutputError(f"{option} {path} is a folder; give the name of a file.")
         if not path.parent.is_dir():
             raise OutputError(f"There is no folder {path.parent} for {option}; create it.")
-        existed = path.exists() or path.is_symlink()
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".animatediff-") as probe:
-            probe.write(b"\0" * 4096)
-            probe.flush()
-        if not existed:
-            path.touch()
-            path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # raises if no file can have this name
+        _check_takes_files(path.parent)
     except OutputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a null character

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
@@ -171,10 +172,9 @@ def check_target(path: Path, *, kind: str, count: int) -> None:
     folder = kind in _FOLDERS and count > 1
     target = path.with_suffix("") if folder else path
     try:
-        there = target.lstat() if target.is_symlink() or target.exists() else None
-        if there is None:
-            target.touch()
-            target.unlink()
+        if not _is_there(target):
+            # A file without a name, of which a killed process leaves nothing.
+            tempfile.TemporaryFile(dir=target.parent).close()
         elif folder and target.is_dir():
             _check_only_frames(target)
         elif folder or target.is_dir():
@@ -186,6 +186,19 @@ def check_target(path: Path, *, kind: str, count: int) -> None:
         ) from None
     except ValueError:  # a null character
         raise OutputError(f"{target} is not a name that a file can have; choose another.") from None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something under a name, be it a link to nothing.
+
+    Raises:
+        OSError, ValueError: the name is not one that a file can have.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _discard(path: Path) -> None:
