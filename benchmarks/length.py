@@ -74,13 +74,17 @@ def changes(frames: Frames) -> Float[np.ndarray, " pairs"]:
     return np.abs(np.diff(frames.astype(np.int16), axis=0)).mean((1, 2, 3))
 
 
-def seams(animator: Animator, prompts: tuple[str, ...], *, lengths: tuple[int, ...]) -> Any:
+def seams(
+    animator: Animator, prompts: tuple[str, ...], *, lengths: tuple[int, ...], overlap: int | None
+) -> Any:
     """Warp error at the borders of windows over that elsewhere, and the largest jump."""
     rows: list[dict[str, Any]] = []
     for number, prompt in enumerate(prompts):
         short = animator.animate(prompt, seed=number, upscale=1).frames
         for length in lengths:
-            animation = animator.animate(prompt, seed=number, num_frames=length, upscale=1)
+            animation = animator.animate(
+                prompt, seed=number, num_frames=length, upscale=1, window_overlap=overlap
+            )
             plan = settle(animation.request, animator.model).windows
             errors = np.array([warp_error(animation.frames[i : i + 2]) for i in range(length - 1)])
             at = sorted(borders_of(plan))
@@ -204,6 +208,8 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=20)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--frames", type=int, nargs="+", default=[])
+    parser.add_argument("--overlap", type=int, help="of windows, for seams")
+    parser.add_argument("--output", default="", help="NAME of the results, if not what is measured")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -212,7 +218,12 @@ def main() -> None:
         print(json.dumps(one(options.frames[0])))
         return
     if options.what == "seams":
-        report = seams(_animator(), prompts, lengths=tuple(options.frames or (48, 64, 256)))
+        report = seams(
+            _animator(),
+            prompts,
+            lengths=tuple(options.frames or (48, 64, 256)),
+            overlap=options.overlap,
+        )
     elif options.what == "loops":
         report = loops(_animator(), prompts)
     elif options.what == "memory":
@@ -220,7 +231,7 @@ def main() -> None:
     else:
         report = cost(tuple(options.frames or (40, 64, 136, 256)), rounds=options.rounds)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{options.what}.json"
+    path = RESULTS / f"{options.output or options.what}.json"
     facts = {"command": ["python", *sys.argv], "report": report}
     path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print(path)
