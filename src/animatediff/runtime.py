@@ -19,6 +19,7 @@ FastPath = Literal[
     "linear",
     "feed-forward",
     "convolution",
+    "small-maps",
     "upsampling",
     "layout",
     "text",

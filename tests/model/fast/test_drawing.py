@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from animatediff.model import AnimatedUNet, attach_domain_adapter
 from animatediff.model.fast import linear
 from animatediff.model.fast.convolutions import winograd
+from animatediff.model.fast.convolutions.small_maps import multiply_small_maps
 from animatediff.model.fast.convolutions.winograd import convolved
 from animatediff.model.fast.drawing import Drawing, decode_fast, plan_drawing
 from animatediff.model.fast.linear import by_onednn, by_torch
@@ -286,6 +287,44 @@ def test_winograd_is_the_convolution(
     with torch.inference_mode():
         found = convolved(maps, weight, bias, product=product)
     assert float((found - exact).abs().max()) < TOLERANCE
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(8, 8), (4, 6), (5, 3)])
+def test_small_maps_are_convolved_by_one_product(size: tuple[int, int], stride: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    layer = nn.Conv2d(128, 136, 3, padding=1, stride=stride).bfloat16().requires_grad_(False)
+    layer.weight.normal_(std=(9 * 128) ** -0.5, generator=draw)
+    maps = torch.randn(3, 128, *size, generator=draw).bfloat16()
+    exact = nn.functional.conv2d(
+        maps.double(), layer.weight.double(), layer.bias.double(), padding=1, stride=stride
+    )
+    replaced = multiply_small_maps(nn.ModuleList([layer]))
+    assert len(replaced) == 1
+    with torch.inference_mode():
+        found = layer(maps)
+        replaced.remove()
+        direct = layer(maps)
+    off = [float((each - exact).abs().max()) for each in (found, direct)]
+    assert off[0] <= 1.05 * off[1]
+
+
+def test_small_maps_are_for_processors_with_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = Runtime(device="cpu", precision="bf16")
+    for has in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"amx_bf16": has})
+        assert ("small-maps" in plan_drawing(runtime)) == has
+        assert "small-maps" not in plan_drawing(replace(runtime, precision="fp32"))
+
+
+def test_a_map_in_another_layout_gets_no_copies_of_the_weight() -> None:
+    maps = torch.randn(2, 64, 4, 5).permute(0, 2, 3, 1)
+    weight = torch.randn(96, 64)
+    with torch.profiler.profile(record_shapes=True) as profiled, torch.inference_mode():
+        found = by_torch(maps, weight, None)
+    assert_near(found, maps @ weight.T)
+    copied = [event for event in profiled.events() if event.name == "aten::bmm"]
+    assert not copied
 
 
 def test_bf16_is_no_farther_from_fp32_than_without_fast_paths() -> None:

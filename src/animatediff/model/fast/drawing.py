@@ -18,6 +18,7 @@ from torch import nn
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.fast.compiled import Compiled, compile_unet
 from animatediff.model.fast.convolutions.folded_upsampling import fold_upsampling
+from animatediff.model.fast.convolutions.small_maps import computes_by_tiles, multiply_small_maps
 from animatediff.model.fast.convolutions.winograd import convolve_by_winograd
 from animatediff.model.fast.feed_forward import in_blocks
 from animatediff.model.fast.linear import (
@@ -49,6 +50,8 @@ def plan_drawing(runtime: Runtime) -> frozenset[FastPath]:
         left_out.add("convolution")  # its sums would be rounded to bf16
     else:
         left_out |= {"norms", "temporal"}
+    if runtime.torch_dtype() != torch.bfloat16 or not computes_by_tiles():
+        left_out.add("small-maps")
     return frozenset(FAST_PATHS) - left_out
 
 
@@ -75,6 +78,8 @@ class Drawing:
             self._replaced.append(in_blocks(animated, product=product, gated=gated))
         if "convolution" in paths:
             self._replaced.append(convolve_by_winograd(unet, product))
+        if "small-maps" in paths:
+            self._replaced.append(multiply_small_maps(unet))
         if "upsampling" in paths:
             self._replaced.append(fold_upsampling(unet))
         if "temporal" in paths:

@@ -20,8 +20,8 @@ from animatediff.model.fast.linear import Product
 from animatediff.model.fast.replaced import Replaced, is_hooked
 from animatediff.model.motion_module import FeedForward, GatedProjection
 
-BLOCK = 2 << 20
-"""Numbers of the inner activation in a block."""
+BLOCK = 16 << 20
+"""Bytes of the inner activation in a block. Each block reads the weights again."""
 
 
 def in_blocks(model: nn.Module, *, product: Product, gated: Product) -> Replaced:
@@ -64,7 +64,7 @@ def _feed_forward(
         return plain(layer, tokens)
     rows = tokens.reshape(-1, tokens.shape[-1])
     result = rows.new_empty(len(rows), last.out_features)
-    size = max(64, BLOCK // last.in_features)
+    size = max(64, BLOCK // (last.in_features * rows.element_size()))
     for start in range(0, len(rows), size):
         block = gated(rows[start : start + size], inner.weight, inner.bias)
         result[start : start + size] = product(block, last.weight, last.bias)
