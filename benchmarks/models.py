@@ -23,6 +23,8 @@ from animatediff.weights.names.layouts import motion_name
 
 CONFIG = Path(__file__).parents[1] / "tests" / "model" / "configs" / "sd15_unet.json"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DRAWN = (1 << 20) + 7
+"""How many different random numbers there are; no power of two, so that rows differ."""
 Implementation = Literal["ours", "diffusers"]
 
 
@@ -51,14 +53,21 @@ def make(implementation: Implementation, *, width: float = 1.0) -> nn.Module:
 
 
 def fill(model: nn.Module, dtype: torch.dtype) -> None:
-    """Give the model storage, and weights that depend only on their names."""
-    model.to_empty(device="cpu").to(dtype)
+    """Give the model storage, and weights that depend only on their names.
+
+    Numbers are drawn once and repeated from another place for each name, as drawing 1.3 billion takes
+    longer than a step.
+    """
+    model.to(dtype).to_empty(device="cpu")
+    drawn = torch.randn(DRAWN, generator=seeded("weights"))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             ours = our_name(name)
             if parameter.ndim > 1:
-                std = parameter[0].numel() ** -0.5
-                parameter.normal_(std=std, generator=seeded("weight", ours))
+                start = int(torch.randint(DRAWN, (1,), generator=seeded("weight", ours)))
+                numbers = (drawn.roll(start) * parameter[0].numel() ** -0.5).to(dtype)
+                for block in parameter.view(-1).split(DRAWN):
+                    block.copy_(numbers[: len(block)])
             else:
                 parameter.fill_(float("norm" in ours and ours.endswith("weight")))
         for name, table in model.named_buffers():
