@@ -15,7 +15,6 @@ from animatediff.errors import reason_of
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animation, Animator
 from animatediff.sampling.animator import Progress as Step
-from animatediff.sampling.loaded.free_memory import check_memory
 from animatediff.sampling.loaded.memory_need import memory_need
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.video_to_video.sound import lost_sound
@@ -59,7 +58,6 @@ def render(
         if need.peak != told:
             told = need.peak
             progress.tell("peak", f"memory: {need}", {**asdict(need), "peak": need.peak})
-        check_memory(need, device=animator.base.device)
         animation = animator.animate(request, on_step=_watch(progress, preview))
         coverage = [f"LoRA {n}: {c}" for n, c in animation.report.coverage.items()]
         for note in (*coverage, *animation.report.notes):

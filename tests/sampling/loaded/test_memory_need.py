@@ -13,6 +13,7 @@ import torch
 from animatediff.errors import MemoryLimitError
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.loaded import free_memory as memory
+from animatediff.sampling.loaded import memory_need
 from animatediff.sampling.loaded.free_memory import check_memory
 from animatediff.sampling.loaded.memory_need import GIB, Alive, MemoryNeed
 from animatediff.sampling.request import AnimationRequest
@@ -57,6 +58,30 @@ def test_a_compiled_model_is_not_compiled_for_the_trial(
 
     monkeypatch.setattr(animator.animated, "forward", compiled)
     assert animator.memory_need(request_of).steps > 0
+
+
+def test_a_model_without_values_needs_as_much(
+    animator: Animator, request_of: AnimationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_values = animator.memory_need(request_of).steps
+    monkeypatch.setattr(memory_need, "SMALL", 0)
+    monkeypatch.setattr(memory_need, "_known", {})
+    assert animator.memory_need(request_of).steps == pytest.approx(with_values, rel=0.05)
+
+
+def test_animate_refuses_what_does_not_fit_and_the_trial_is_not_seen(
+    tiny_world: Path,
+    tiny_motion: Path,
+    request_of: AnimationRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    animator = Animator.load(str(tiny_world), motion=str(tiny_motion))
+    seen: list[object] = []
+    animator.animated.unet.register_forward_hook(lambda *_: seen.append(1))
+    monkeypatch.setattr(memory, "free_memory", lambda device: 1000)
+    with pytest.raises(MemoryLimitError, match="fewer frames"):
+        animator.animate(replace(request_of, model=str(tiny_world), motion=str(tiny_motion)))
+    assert not seen
 
 
 def test_windows_keep_it_from_growing_with_length(

@@ -1,9 +1,10 @@
 """How much memory an animation will need at its peak, known before it begins.
 
-Weights are counted. What the U-Net holds while it predicts is measured: the loaded model predicts a few
-latent pixels of a few frames, and the tensors that are alive together are counted. That grows in
-proportion to pixels and frames, since spatial attention never stores its scores. The
-decoder's share follows from its channels. ``HIDDEN`` allows for what operations use inside themselves,
+Weights are counted. What the U-Net holds while it predicts is measured: a copy of it predicts a few
+latent pixels of a few frames, and the tensors that are alive together are counted. The copy of a small
+model shares its weights, and nothing that is attached to the model sees the trial. The copy of a large
+model has no values: torch computes only shapes, which takes a second instead of ten. Memory grows in proportion to pixels and frames, since spatial
+attention never stores its scores. The decoder's share follows from its channels. ``HIDDEN`` allows for what operations use inside themselves,
 where it cannot be seen.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from animatediff.model.without_values import without_values
 from animatediff.model.offload import layers_of, weights_of
 from animatediff.runtime import Runtime, device_of
 from animatediff.sampling.loaded.tensors import networks_in, tensors_in
@@ -44,6 +46,9 @@ OF_SAMPLER = 8
 UPSCALING = 64
 """Channels of a compact upscaler, for one enlarged frame."""
 FP32 = 4
+SMALL = 256 << 20
+"""Bytes of the weights up to which a model takes part in a trial with its values. Without values, torch
+imports its compiler, which takes longer than a small model's prediction."""
 TRIAL_SIDE = 8
 """Latent pixels along a side of the trial: the least that three halvings allow."""
 TRIAL_FRAMES = 4
@@ -93,7 +98,7 @@ def memory_need(settled: Settled, parts: Parts, *, runtime: Runtime) -> MemoryNe
 
     Args:
         settled: the request.
-        parts: the loaded model; it predicts once, at a size of few pixels.
+        parts: the loaded model.
         runtime: where it runs.
     """
     base, request, low = parts.base, settled.request, runtime.memory == "low"
@@ -157,16 +162,41 @@ def _per_latent_pixel(animated: AnimatedUNet) -> float:
     """Bytes alive at once for each latent pixel of a frame in the U-Net, by a small trial."""
     if animated not in _known:
         unet = animated.unet
-        dtype, device = unet.dtype, device_of(unet)
+        trial, device = _without_values(animated), torch.device("meta")
+        weights = animated.state_dict()
+        if sum(weight.nbytes for weight in weights.values()) <= SMALL:
+            trial.load_state_dict(weights, assign=True)
+            device = device_of(unet)
         shape = (1, unet.config["in_channels"], TRIAL_FRAMES, TRIAL_SIDE, TRIAL_SIDE)
-        text = torch.zeros(1, 77, unet.config["cross_attention_dim"], dtype=dtype, device=device)
-        clip = torch.zeros(shape, dtype=dtype, device=device)
-        time = torch.tensor(500, device=device)
-        with Alive() as alive:
-            # Not what may stand in its place: that would be compiled for a size that is never drawn.
-            type(animated).forward(animated, clip, time, text, added_cond_kwargs=_added(unet, text))
+        with device:
+            text = torch.zeros(1, 77, unet.config["cross_attention_dim"], dtype=unet.dtype)
+            clip = torch.zeros(shape, dtype=unet.dtype)
+            time = torch.zeros((), dtype=torch.int64)
+            with Alive() as alive:
+                trial(clip, time, text, added_cond_kwargs=_added(unet, text))
         _known[animated] = alive.most / (TRIAL_FRAMES * TRIAL_SIDE**2)
     return _known[animated]
+
+
+def _without_values(animated: AnimatedUNet) -> AnimatedUNet:
+    """The same model without values, and without what others attached to it."""
+    with without_values():
+        unet = type(animated.unet).from_config(animated.unet.config)
+        assert isinstance(unet, type(animated.unet))
+        # The method of diffusers' models warns of layers that others keep in fp32.
+        nn.Module.to(unet, animated.unet.dtype)
+        trial = type(animated)(
+            unet,
+            branch=animated.branch,
+            mid=animated.mid,
+            norm_scope=animated.norm_scope,
+            resnet_norm_scope=animated.resnet_norm_scope,
+            heads=animated.heads,
+        )
+    for name, graft in animated.grafts.items():
+        if not graft.attached:
+            trial.grafts[name].remove()
+    return trial.eval()
 
 
 def _added(unet: UNet2DConditionModel, text: Tensor) -> dict[str, Tensor] | None:
@@ -210,7 +240,7 @@ class Alive(TorchFunctionMode):
         return made
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        place, size = storage.data_ptr(), storage.nbytes()
+        place, size = _identity(storage), storage.nbytes()
         self._alive.add(place)
         self.now += size
         self.most = max(self.most, self.now)
@@ -222,4 +252,9 @@ class Alive(TorchFunctionMode):
 
 
 def _place(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    """What identifies a tensor's memory; without values, it has no address."""
+    return _identity(tensor.untyped_storage())
+
+
+def _identity(storage: torch.UntypedStorage) -> int:
+    return storage._cdata  # pyright: ignore[reportPrivateUsage]
