@@ -3,9 +3,10 @@
 Weights are counted. What the U-Net holds while it predicts is measured: a copy of it predicts a few
 latent pixels of a few frames, and the tensors that are alive together are counted. The copy of a small
 model shares its weights, and nothing that is attached to the model sees the trial. The copy of a large
-model has no values: torch computes only shapes, which takes a second instead of ten. Memory grows in proportion to pixels and frames, since spatial
-attention never stores its scores. The decoder's share follows from its channels. ``HIDDEN`` allows for what operations use inside themselves,
-where it cannot be seen.
+model has no values: torch computes only shapes, which takes a second instead of ten. Memory grows in
+proportion to pixels and frames, since spatial attention never stores its scores. The decoder's share
+follows from its channels. ``HIDDEN`` allows for what operations use inside themselves, where it cannot
+be seen.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from animatediff.model.without_values import without_values
 from animatediff.model.offload import layers_of, weights_of
+from animatediff.model.without_values import without_values
 from animatediff.runtime import Runtime, device_of
 from animatediff.sampling.loaded.tensors import networks_in, tensors_in
 from animatediff.sampling.settled import Settled
