@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.shapes import check_shapes
@@ -67,6 +67,25 @@ def the_same_precision_on_every_processor() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cpu, "get_capabilities", dict)
         yield
+
+
+@pytest.fixture
+def latents_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the last decoding of animations, for tests that look at nothing but latents."""
+    import numpy as np
+
+    from animatediff.sampling import making
+
+    decode = making.decode
+
+    def left_out(latents: Any, *, vae: Any, on_step: Any = None, **options: Any) -> Any:
+        if on_step is None:  # what comes after needs the frames: a second pass at a larger size
+            return decode(latents, vae=vae, **options)
+        _, _, frames, height, width = latents.shape
+        side = 2 ** (len(vae.config["block_out_channels"]) - 1)
+        return np.zeros((frames, side * height, side * width, 3), np.uint8)
+
+    monkeypatch.setattr(making, "decode", left_out)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from animatediff.sampling.steps.schedulers import Sampler
 from animatediff.weights.families import FAMILIES
 from animatediff.weights.storage.files import write_weights
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 CPU = torch.device("cpu")
 VERSIONS = {
     "v1": ("motion-v1", "auto"),

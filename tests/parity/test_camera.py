@@ -76,6 +76,7 @@ def animator_of(request: AnimationRequest, animators: dict[str, Animator]) -> An
     return animators[key]
 
 
+@pytest.mark.usefixtures("latents_only")
 @pytest.mark.parametrize("name", NAMES)
 def test_scale_0_is_nothing_bit_for_bit_and_removal_restores(
     name: str, asked: AnimationRequest, folder: Path, animators: dict[str, Animator]
@@ -244,6 +245,7 @@ def test_motionctrl_appends_poses_before_the_last_attention_and_zeros_without_th
     assert (heard["second"][1] - own).abs().max() < 1e-4
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_object_paths_add_features_to_early_steps_after_the_last_module_of_a_block(
     asked: AnimationRequest, folder: Path, animators: dict[str, Animator]
 ) -> None:
@@ -272,6 +274,7 @@ def test_object_paths_add_features_to_early_steps_after_the_last_module_of_a_blo
     )
 
 
+@pytest.mark.usefixtures("latents_only")
 @pytest.mark.parametrize("name", NAMES)
 def test_windows_travel_and_scales_of_frames_go_with_it(
     name: str, asked: AnimationRequest, folder: Path, animators: dict[str, Animator]

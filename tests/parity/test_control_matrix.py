@@ -109,6 +109,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.usefixtures("latents_only")
 @pytest.mark.parametrize("base", WORLDS)
 @pytest.mark.parametrize("row", ROWS)
 def test_each_goes_with_all_that_steers_and_repeats(

@@ -192,6 +192,7 @@ def test_ten_steps_with_two_controlnets_end_as_in_diffusers_pipeline(
     assert (ours - without.latents).abs().max() > 1e-2
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_networks_of_load_need_not_be_repeated_for_their_inputs(
     plain_request: AnimationRequest, small_world: Path, folder: Path
 ) -> None:
@@ -246,6 +247,7 @@ def test_video_to_video_with_two_controlnets_ends_as_in_diffusers_pipeline(
     assert (ours - clean).abs().max() > 1e-2
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_strength_zero_is_no_control_bit_for_bit(
     plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator]
 ) -> None:
@@ -262,6 +264,7 @@ def test_strength_zero_is_no_control_bit_for_bit(
     assert torch.equal(animator.animate(off).latents, bare)
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_the_order_of_several_networks_does_not_matter(
     plain_request: AnimationRequest, folder: Path
 ) -> None:
@@ -278,6 +281,7 @@ def test_the_order_of_several_networks_does_not_matter(
     assert not torch.equal(first, Animator.for_request(less).animate(less).latents)
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_every_frame_follows_its_own_hint(
     plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator],
     tmp_path: Path,
@@ -294,6 +298,7 @@ def test_every_frame_follows_its_own_hint(
     del animators
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_modes_masks_and_ranges_change_what_they_should(
     plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator],
     tmp_path: Path,
@@ -316,6 +321,7 @@ def test_modes_masks_and_ranges_change_what_they_should(
         assert (latents(masked, animators) - wanted).abs().max() < 1e-4
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_sparse_control_steers_windows_lcm_and_travel(
     plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator]
 ) -> None:

@@ -37,6 +37,8 @@ from animatediff.sampling.text.prompts import encode_prompts
 from animatediff.weights.convert import convert
 from animatediff.weights.storage.files import write_weights
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 FRAMES, STEPS, GUIDANCE, SEED, SIDE, SCALE = 3, 10, 7.5, 3, 64, 0.6
 
 

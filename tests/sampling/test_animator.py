@@ -29,6 +29,7 @@ def test_the_same_request_gives_the_same_video_also_after_another(
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.usefixtures("latents_only")
 @pytest.mark.parametrize("scheduler", SCHEDULER_NAMES)
 def test_every_scheduler_ends_with_numbers_and_repeats_itself(
     animator: Animator, request_of: AnimationRequest, scheduler: Any
@@ -39,6 +40,7 @@ def test_every_scheduler_ends_with_numbers_and_repeats_itself(
     assert torch.equal(first.latents, again.latents)
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_guidance_of_one_ignores_the_negative_prompt(
     animator: Animator, request_of: AnimationRequest
 ) -> None:
@@ -53,6 +55,7 @@ def test_guidance_of_one_ignores_the_negative_prompt(
     )
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_without_motion_frames_do_not_know_of_each_other(
     tiny_world: Path, request_of: AnimationRequest
 ) -> None:
@@ -70,6 +73,7 @@ def test_a_frame_keeps_its_noise_whatever_the_number_of_frames() -> None:
     assert not torch.equal(many[:, :, 0], many[:, :, 1])
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_a_lora_changes_pictures_and_at_scale_zero_does_not(
     animator: Animator,
     request_of: AnimationRequest,
@@ -167,6 +171,7 @@ def test_a_prompt_names_its_loras_and_their_scales_are_live(
     assert coverage.split("/")[0] == coverage.split("/")[1].split()[0]
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_editing_changes_the_prompt_between_steps(
     animator: Animator, request_of: AnimationRequest
 ) -> None:

@@ -13,6 +13,8 @@ from animatediff.sampling.animator import Animator
 from animatediff.sampling.choosing.still import chosen_from_still
 from animatediff.sampling.request import AnimationRequest
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 SHORT = AnimationRequest("a fox", num_frames=3, steps=4, scheduler="ddim", upscale=1)
 
 

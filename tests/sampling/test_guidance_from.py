@@ -14,6 +14,8 @@ from animatediff.errors import InputError
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 Rows = Callable[[AnimationRequest], list[int]]
 
 

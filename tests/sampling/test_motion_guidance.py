@@ -24,6 +24,8 @@ from animatediff.sampling.ask import WITH_PROMPT, WITHOUT_PROMPT, Ask
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.storage.files import write_weights
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 
 @pytest.fixture(scope="module")
 def pattern(

@@ -23,6 +23,7 @@ def still(tiny_world: Path) -> Animator:
     return Animator.load(str(tiny_world), motion="none")
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_a_prompt_and_keywords_are_enough(
     animator: Animator, request_of: AnimationRequest, tmp_path: Path
 ) -> None:
@@ -58,6 +59,7 @@ def test_what_is_loaded_need_not_be_repeated_and_something_else_is_refused(
     assert styled.animate(request).request.numerics == "diffusers"
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_loras_of_load_are_used_unless_a_request_has_its_own(
     tiny_world: Path, tiny_lora: Path, still: Animator
 ) -> None:
@@ -155,6 +157,7 @@ def test_public_names_are_there_and_typed() -> None:
     assert (Path(animatediff.__file__).parent / "py.typed").is_file()
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_the_largest_seed_draws_noise_of_its_own(still: Animator) -> None:
     one, two = (
         still.animate("a fox", seed=seed, num_frames=1, steps=1).latents

@@ -23,6 +23,8 @@ from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.steps.noise import initial_noise
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 SIDE = 32
 
 

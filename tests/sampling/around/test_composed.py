@@ -16,6 +16,8 @@ from animatediff.sampling.ask import WITH_PROMPT, Ask
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.text.prompt_syntax import parts_of
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 OF_ROWS = torch.tensor([1.0, 3.0, 10.0, -2.0])
 
 

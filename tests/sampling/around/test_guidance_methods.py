@@ -19,6 +19,8 @@ from animatediff.sampling.steps.sampler_kinds import SAMPLERS
 from animatediff.sampling.steps.schedulers import Sampler
 from animatediff.weights.families import Betas
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 
 def sampler(name: Any, *, prediction: str = "epsilon", steps: int = 7) -> Sampler:
     return Sampler(

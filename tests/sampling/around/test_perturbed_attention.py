@@ -19,6 +19,8 @@ from animatediff.sampling.around.perturbed_attention import (
 from animatediff.sampling.ask import WITH_PROMPT, Ask
 from animatediff.sampling.request import AnimationRequest
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 
 @pytest.mark.parametrize("guidance", [7.5, 1.0])
 def test_it_is_the_papers_sum(animator: Animator, guidance: float) -> None:

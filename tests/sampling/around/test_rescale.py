@@ -16,6 +16,8 @@ from animatediff.sampling.around.rescale import rescaled
 from animatediff.sampling.ask import WITH_PROMPT, Ask
 from animatediff.sampling.request import AnimationRequest
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 
 def clips() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)

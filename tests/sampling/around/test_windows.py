@@ -91,6 +91,7 @@ def test_a_window_is_predicted_as_the_clip_it_is(
     assert not [note for note in alone.report.notes if "windows" in note]
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_a_window_has_the_text_of_its_own_frames(
     animator: Animator, long: AnimationRequest
 ) -> None:

@@ -16,6 +16,8 @@ from animatediff.sampling.animator import Animator
 from animatediff.sampling.loaded.loading import Loaded
 from animatediff.sampling.request import AnimationRequest
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 SHORT = AnimationRequest("a fox", num_frames=4, steps=4, scheduler="ddim", upscale=1)
 
 

@@ -18,6 +18,8 @@ from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
 from animatediff.weights.storage.files import write_weights
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 
 @pytest.fixture(scope="module")
 def files(

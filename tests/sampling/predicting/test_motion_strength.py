@@ -13,6 +13,8 @@ from animatediff.sampling.animator import Animator
 from animatediff.sampling.options.motion import parse_block_scale
 from animatediff.sampling.request import AnimationRequest
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 
 @pytest.mark.parametrize(
     ("text", "site", "holds"),

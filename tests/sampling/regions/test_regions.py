@@ -76,6 +76,7 @@ def test_areas_and_regions_are_read_as_typed() -> None:
         parse_region("a fox <lora:x:1>@left")
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_a_region_of_everything_is_its_prompt_and_of_nothing_is_the_main_prompt(
     animator: Animator, request_of: AnimationRequest
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_mask_that_moves_counts_in_its_frames(
     assert "region:1" in made.report.sha256s
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_the_negative_prompt_travels_too(animator: Animator, request_of: AnimationRequest) -> None:
     fixed = animator.animate(request_of, negative_prompt="an ox").latents
     same = animator.animate(request_of, negative_prompts={"0": "an ox", "2": "an ox"}).latents

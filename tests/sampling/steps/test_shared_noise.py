@@ -14,6 +14,8 @@ from animatediff.sampling.steps.noise import initial_noise
 from animatediff.weights.motion import read_motion
 from animatediff.weights.storage.files import read_header, read_weights, write_weights
 
+pytestmark = pytest.mark.usefixtures("latents_only")
+
 
 def drawn(share: float, *, num_frames: int = 3, number: int = 0) -> torch.Tensor:
     return initial_noise(

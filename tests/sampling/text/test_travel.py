@@ -94,6 +94,7 @@ def test_an_arc_without_an_angle_is_a_line(other: tuple[float, float]) -> None:
     assert torch.allclose(states, travelled(texts, blend, interpolation="linear").states)
 
 
+@pytest.mark.usefixtures("latents_only")
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_keyframes_that_all_say_the_same_are_the_plain_prompt(
     animator: Animator, travelling: AnimationRequest, guidance: float
@@ -103,6 +104,7 @@ def test_keyframes_that_all_say_the_same_are_the_plain_prompt(
     assert torch.equal(animator.animate(plain).latents, animator.animate(same).latents)
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_a_keyframe_changes_its_own_frames_only(
     tiny_world: Path, travelling: AnimationRequest
 ) -> None:

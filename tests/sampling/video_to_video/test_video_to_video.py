@@ -78,6 +78,7 @@ def test_strength_0_gives_the_video_back_within_the_autoencoder(
     assert np.array_equal(made.frames, decode(latents, vae=vae))
 
 
+@pytest.mark.usefixtures("latents_only")
 @pytest.mark.parametrize("scheduler", SAMPLERS)
 def test_strength_1_is_text_to_video_bit_for_bit(
     animator: Animator,
@@ -90,6 +91,7 @@ def test_strength_1_is_text_to_video_bit_for_bit(
     assert torch.equal(made.latents, text_of(scheduler))
 
 
+@pytest.mark.usefixtures("latents_only")
 @pytest.mark.parametrize("scheduler", SAMPLERS)
 def test_in_between_some_of_the_steps_are_taken(
     animator: Animator,
@@ -171,6 +173,7 @@ def test_a_picture_is_begun_from_in_every_frame(
     assert (made.frames == made.frames[:1]).all()
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_inverted_noise_leads_back_to_the_video(
     animator: Animator, plain: AnimationRequest, video: Path, frames: Frames
 ) -> None:

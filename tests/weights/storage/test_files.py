@@ -174,3 +174,13 @@ def test_eight_bit_floats_are_read(tmp_path: Path):
     header = read_header(write_weights(tmp_path / "a.safetensors", {"a": numbers}, metadata={}))
     read = read_weights(header, dtype=torch.float32, refuse_nan=True)
     assert torch.equal(read["a"], numbers.float())
+
+
+def test_a_header_is_read_again_when_its_file_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    for name in ("first", "other"):
+        write_weights(path, {name: torch.zeros(2)}, metadata={})
+        assert read_header(path).shapes == {name: (2,)}
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(FileError, match="truncated"):
+        read_header(path)
