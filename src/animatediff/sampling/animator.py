@@ -18,7 +18,7 @@ from animatediff.sampling.choosing.keywords import Choices, Files, chosen, frame
 from animatediff.sampling.image_to_video.picture import picture_source
 from animatediff.sampling.image_to_video.way import ways_of
 from animatediff.sampling.inputs import check_input_files
-from animatediff.sampling.loaded.free_memory import check_memory
+from animatediff.sampling.loaded.free_memory import check_room
 from animatediff.sampling.loaded.loading import Loaded, Parts, load_parts, move
 from animatediff.sampling.loaded.lora_cache import MOST_LORAS, LoraCache
 from animatediff.sampling.loaded.memory_need import MemoryNeed, memory_need
@@ -182,9 +182,7 @@ class Animator:
         asked = chosen(request, choices, loras=self.own_loras)
         source = read_source(asked, frames_in(choices))
         settled = settle(asked, self.model, source=source or picture_source(asked))
-        check_memory(
-            memory_need(settled, self.parts, runtime=self.runtime), device=self.base.device
-        )
+        check_room(settled, self.parts, runtime=self.runtime)
         self.loras.make_room([path for path, _ in settled.styles])
         watch = Watch(settled, self.base, on_step, should_stop)
         return make(settled, self.parts, runtime=self.runtime, source=source, watch=watch)

@@ -84,6 +84,20 @@ def test_animate_refuses_what_does_not_fit_and_the_trial_is_not_seen(
     assert not seen
 
 
+def test_the_bound_is_no_less_and_spares_the_trial(
+    animator: Animator, request_of: AnimationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for side in (32, 64, 256):
+        request = animator.settled(replace(request_of, width=side, height=side))
+        bound = memory_need.memory_bound(request, animator.parts, runtime=animator.runtime)
+        need = memory_need.memory_need(request, animator.parts, runtime=animator.runtime)
+        assert need.steps <= bound.steps < 40 * need.steps
+        assert replace(bound, steps=need.steps) == need
+    monkeypatch.setattr(memory_need, "_known", {})
+    memory.check_room(request, animator.parts, runtime=animator.runtime)
+    assert not memory_need._known
+
+
 def test_windows_keep_it_from_growing_with_length(
     animator: Animator, request_of: AnimationRequest
 ) -> None:

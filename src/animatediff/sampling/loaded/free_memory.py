@@ -7,26 +7,53 @@ from pathlib import Path
 import torch
 
 from animatediff.errors import MemoryLimitError
-from animatediff.sampling.loaded.memory_need import GIB, MemoryNeed
+from animatediff.runtime import Runtime
+from animatediff.sampling.loaded.loading import Parts
+from animatediff.sampling.loaded.memory_need import GIB, MemoryNeed, memory_bound, memory_need
+from animatediff.sampling.settled import Settled
 
 SPARE = 0.97
 """The share of the free memory that an animation may take."""
 
 
-def check_memory(need: MemoryNeed, *, device: torch.device) -> None:
+def check_room(settled: Settled, parts: Parts, *, runtime: Runtime) -> None:
     """Refuse an animation that cannot fit into the memory that is free.
+
+    Only one that may not fit is predicted exactly, which takes a trial.
+
+    Args:
+        settled: the request.
+        parts: the loaded model.
+        runtime: where it runs.
 
     Raises:
         MemoryLimitError: it cannot.
     """
-    free = free_memory(device)
-    if free is None or need.beside <= free * SPARE:
+    device = parts.base.device
+    if not fits(memory_bound(settled, parts, runtime=runtime), device=device):
+        check_memory(memory_need(settled, parts, runtime=runtime), device=device)
+
+
+def check_memory(need: MemoryNeed, *, device: torch.device) -> None:
+    """Refuse what needs more memory than is free.
+
+    Raises:
+        MemoryLimitError: it does.
+    """
+    if fits(need, device=device):
         return
+    free = free_memory(device) or 0
     raise MemoryLimitError(
         f"The animation needs about {need.beside / GIB:.1f} GiB beside what is loaded, and "
         f"{free / GIB:.1f} GiB are free; ask for fewer frames or a smaller size, or for a shorter "
         "--window-length, which bounds the frames that are denoised together."
     )
+
+
+def fits(need: MemoryNeed, *, device: torch.device) -> bool:
+    """Whether a device has the memory that an animation needs beside what is loaded."""
+    free = free_memory(device)
+    return free is None or need.beside <= free * SPARE
 
 
 def free_memory(device: torch.device) -> int | None:
