@@ -14,46 +14,18 @@ import argparse
 import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import httpx
 from playwright.sync_api import Page, sync_playwright
+from served import answers, serving
 
 PLAYS = """() => {
   const video = document.querySelector(".stage video");
   return Boolean(video) && video.readyState >= 2 && video.currentTime > 0;
 }"""
-
-
-@contextmanager
-def serving() -> Generator[str]:
-    """Run `animatediff serve` with an empty folder; yields its address at once."""
-    with tempfile.TemporaryDirectory() as folder:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        words = ["serve", "--port", str(port), "--folder", folder, "--log-level", "warning"]
-        server = subprocess.Popen([sys.executable, "-m", "animatediff", *words])
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def answers(url: str) -> bool:
-    """Whether the server answers."""
-    try:
-        return httpx.get(f"{url}/healthz").status_code == httpx.codes.OK
-    except httpx.ConnectError:
-        return False
 
 
 def wait(page: Page, expression: str) -> None:
@@ -79,7 +51,7 @@ def one_round(prompt: str) -> dict[str, float]:
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with serving() as url, sync_playwright() as started:
-        while not answers(url):
+        while not answers(f"{url}/healthz"):
             time.sleep(0.02)
         now("server answers")
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

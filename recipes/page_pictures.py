@@ -10,48 +10,19 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 from playwright.sync_api import Page, sync_playwright
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from served import answers, serving
 
 WIDE = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 SHOWN = "a person running, 3d style"
 OTHERS = ("a rocket, 3d style", "a butterfly, flat style", "grinning face, 3d style")
-
-
-@contextmanager
-def serving() -> Generator[str]:
-    """Run a server with an empty folder; yields its address when it answers."""
-    with tempfile.TemporaryDirectory() as folder:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        words = ["serve", "--port", str(port), "--folder", folder, "--log-level", "warning"]
-        server = subprocess.Popen([sys.executable, "-m", "animatediff", *words])
-        url = f"http://127.0.0.1:{port}"
-        try:
-            while not answers(url):
-                time.sleep(0.2)
-            yield url
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def answers(url: str) -> bool:
-    """Whether the server answers and a worker runs."""
-    try:
-        return httpx.get(f"{url}/readyz").status_code == httpx.codes.OK
-    except httpx.ConnectError:
-        return False
 
 
 def wait(page: Page, expression: str, *, seconds: float = 900) -> None:
@@ -104,6 +75,8 @@ def main() -> None:
     given = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with serving() as url, sync_playwright() as started:
+        while not answers(f"{url}/readyz"):
+            time.sleep(0.2)
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport=WIDE)
         page.goto(url)

@@ -20,5 +20,8 @@ def test_a_recipe_can_be_imported(script: Path, monkeypatch: pytest.MonkeyPatch)
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(
+        sys, "path", list(sys.path)
+    )  # a recipe may add the folder of the benchmarks
     spec.loader.exec_module(module)
     assert callable(module.main)
