@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from animatediff.apps.cluster.building import Builder, Order
-from animatediff.apps.cluster.crew import unpacked
 from animatediff.apps.cluster.drawing import packed_drawing, unpacked_drawing
+from animatediff.apps.cluster.joining import unpacked
 from animatediff.apps.many.work import Drawn
 from animatediff.data.builds.samples import BuildOptions, Planned
 from animatediff.data.decoding.media import Limits

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from animatediff.apps.cluster.crew import packed, versions_here
+from animatediff.apps.cluster.joining import packed, versions_here
 from animatediff.sampling.request import AnimationRequest
 
 ROOT = Path(__file__).parents[3]

@@ -16,14 +16,14 @@ import pytest
 from tests.apps.cluster.nodes import OldWorker, StubWorker
 
 from animatediff.apps.cli import main
-from animatediff.apps.cluster.crew import (
+from animatediff.apps.cluster.drawing import packed_drawing, unpacked_drawing, work_on_cluster
+from animatediff.apps.cluster.joining import (
     ClusterOptions,
     Failed,
     connected,
     packed,
     share_of_gpu,
 )
-from animatediff.apps.cluster.drawing import packed_drawing, unpacked_drawing, work_on_cluster
 from animatediff.apps.many.entries import Entry
 from animatediff.apps.many.plan import Plan, plan_batch
 from animatediff.apps.many.work import Drawn, Outcome

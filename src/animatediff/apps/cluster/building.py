@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from animatediff.apps.cluster.crew import (
+from animatediff.apps.cluster.crew import Crew, Task
+from animatediff.apps.cluster.joining import (
     ClusterOptions,
-    Crew,
     Failed,
-    Task,
     connected,
     packed,
     unpacked,

@@ -1,54 +1,34 @@
-"""A crew: actors on a Ray cluster that do tasks, whatever dies.
+"""A crew: actors on a Ray cluster that do tasks, in order, whatever dies.
 
 The driver hands each actor at most two tasks at a time and takes results as they come, so that memory
 does not grow with the work (back-pressure). If an actor or its node dies, its tasks are given out
 again and another actor is started where there is room. A task that takes several actors with it fails.
-
-Results are plain bytes: the driver unpickles nothing that a worker sent. Ray itself trusts everybody
-who can reach it, so a token is required (``RAY_AUTH_MODE=token``).
 """
 
 from __future__ import annotations
 
-import importlib
-import json
-import logging
-import os
-import struct
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from animatediff.apps.cluster.joining import (
+    IN_HAND,
+    KILLER,
+    MOST_DEATHS,
+    START_SECONDS,
+    ClusterOptions,
+    Failed,
+    difference,
+    last_line,
+    places_of,
+    unpacked,
+    versions_here,
+)
 from animatediff.errors import InputError, MemoryLimitError
 
-IN_HAND = 2
-"""Tasks that an actor has at a time: one that it does, and the next."""
-MOST_DEATHS = 3
-"""Actors that a task may take with it before it counts as failed."""
-START_SECONDS = 600.0
-"""How long to wait for a first actor, or for another when all have died."""
 LOOK_SECONDS = 1.0
-AUTH = "RAY_AUTH_MODE"
-
-
-@dataclass(frozen=True)
-class ClusterOptions:
-    """Which cluster, and how many actors.
-
-    Attributes:
-        address: of the cluster; ``auto`` for the one of this machine, ``local`` to start one.
-        workers: actors; 0 for one for each GPU of the cluster, or for each node without GPUs. If
-            there are more than GPUs, they share them.
-        device: of an actor: ``auto``, ``cpu`` or ``cuda``.
-        threads: CPU threads of an actor; all that it was given if ``None``.
-    """
-
-    address: str
-    workers: int = 0
-    device: str = "auto"
-    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,72 +44,6 @@ class Task:
     number: int
     method: str
     argument: Any
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Why a task has no result.
-
-    Attributes:
-        sentence: for people.
-        code: the exit code of a command that failed so.
-    """
-
-    sentence: str
-    code: int
-
-
-def packed(head: Mapping[str, Any], body: bytes = b"") -> bytes:
-    """JSON and bytes in one: the length of the JSON in 8 bytes, the JSON, the bytes."""
-    text = json.dumps(head).encode()
-    return struct.pack("<Q", len(text)) + text + body
-
-
-def unpacked(data: bytes) -> tuple[dict[str, Any], memoryview]:
-    """The JSON and the bytes that ``packed`` joined."""
-    (length,) = struct.unpack_from("<Q", data)
-    return json.loads(data[8 : 8 + length]), memoryview(data)[8 + length :]
-
-
-def versions_here() -> dict[str, str]:
-    """The versions that decide the bytes of a result."""
-    from animatediff.sampling.metadata import versions
-
-    return versions()
-
-
-def connected(options: ClusterOptions) -> Any:
-    """Ray, connected to a cluster.
-
-    Raises:
-        InputError: Ray is not installed, the cluster does not answer, or it asks for no token.
-    """
-    if os.environ.setdefault(AUTH, "token") != "token":
-        raise InputError(
-            f"{AUTH} is {os.environ[AUTH]!r:.40}: without a token, whoever reaches the cluster runs "
-            "programs on it. Unset it, or set it to token."
-        )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        ray: Any = importlib.import_module("ray")
-    except ImportError:
-        raise InputError("Ray is not installed; pip install 'animatediff[ray]'.") from None
-    if not ray.is_initialized():
-        local = {"include_dashboard": False} if options.address == "local" else {}
-        try:
-            ray.init(
-                address=options.address,
-                logging_level=logging.WARNING,
-                log_to_driver=False,
-                **local,
-            )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InputError(
-                f"The Ray cluster {options.address} cannot be joined ({reason:.200}); start it with "
-                "`RAY_AUTH_MODE=token ray start --head`, and give its address."
-            ) from None
-    return ray
 
 
 @dataclass(eq=False)
@@ -218,11 +132,6 @@ class Crew:
                 yield held.pop(wanted)
                 wanted += 1
 
-    @property
-    def has_gpus(self) -> bool:
-        """Whether the actors have GPUs."""
-        return self.options.device != "cpu" and self._gpus() >= 1
-
     def close(self) -> None:
         """End the actors."""
         for actor in self._actors:
@@ -231,21 +140,12 @@ class Crew:
         self._waiting.clear()
 
     def _count(self) -> int:
-        if self.options.workers:
-            return self.options.workers
-        if self.has_gpus:
-            return self._gpus()
-        nodes = [node for node in self.ray.nodes() if node["Alive"]]
-        return max(1, sum(1 for node in nodes if node["Resources"].get("CPU", 0) >= 1))
-
-    def _gpus(self) -> int:
-        nodes = [node for node in self.ray.nodes() if node["Alive"]]
-        return sum(int(node["Resources"].get("GPU", 0)) for node in nodes)
+        return places_of(self.ray, self.options).actors
 
     def _start(self) -> None:
         remote = self.ray.remote(self.make).options(
             num_cpus=1,
-            num_gpus=share_of_gpu(self._count(), self._gpus()) if self.has_gpus else 0,
+            num_gpus=places_of(self.ray, self.options).gpu,
             scheduling_strategy="SPREAD",
         )
         actor = _Actor(remote.remote(*self.arguments))
@@ -278,15 +178,17 @@ class Crew:
         except self.ray.exceptions.RayTaskError as error:
             if task is None:
                 raise InputError(
-                    f"A worker of the Ray cluster cannot start: {_last(error)}"
+                    f"A worker of the Ray cluster cannot start: {last_line(error)}"
                 ) from None
             actor.tasks.remove(task)
-            return task, Failed(f"The worker failed: {_last(error)}", 1)
+            return task, Failed(f"The worker failed: {last_line(error)}", 1)
         except self.ray.exceptions.RayError:
             self._bury(actor, again)
             return None
         if task is None:
-            _compare(unpacked(data)[0])
+            refusal = difference(unpacked(data)[0], versions_here())
+            if refusal:
+                raise InputError(refusal)
             actor.ready = True
             return None
         actor.tasks.remove(task)
@@ -300,29 +202,10 @@ class Crew:
             if place == 0:  # It was being done, so only it can have taken the actor with it.
                 self._deaths[task.number] = self._deaths.get(task.number, 0) + 1
             if self._deaths.get(task.number, 0) >= MOST_DEATHS:
-                sentence = f"{MOST_DEATHS} workers died while they did it; see the logs of Ray."
-                self._given.append((task, Failed(sentence, MemoryLimitError.exit_code)))
+                self._given.append((task, Failed(KILLER, MemoryLimitError.exit_code)))
             else:
                 again.appendleft(task)
         self._start()
 
 
 _NONE_LEFT: Any = object()
-
-
-def share_of_gpu(actors: int, gpus: int) -> float:
-    """Return the part of a GPU that each actor takes: a whole one, or 1/2, 1/3, ... if all must fit."""
-    return 1 / max(1, -(-actors // gpus))
-
-
-def _compare(theirs: Mapping[str, str]) -> None:
-    for name, version in versions_here().items():
-        if theirs.get(name) != version:
-            raise InputError(
-                f"A worker of the Ray cluster has {name} {theirs.get(name)}, and this machine "
-                f"{version}; install the same on all nodes, or files will differ."
-            )
-
-
-def _last(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[-1][:300]

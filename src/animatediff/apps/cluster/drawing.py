@@ -1,4 +1,4 @@
-"""Draw a batch's plan on a Ray cluster: one actor for each device, each with a loaded model.
+"""Draw a batch's plan through Ray Data: one actor for each device, each with a loaded model.
 
 Files are encoded by the driver, as on one machine, so that they are the same bytes. The plan is the
 record of what is done, so a driver that dies resumes too.
@@ -6,6 +6,7 @@ record of what is done, so a driver that dies resumes too.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from animatediff.apps.cluster.crew import (
+from animatediff.apps.cluster.joining import (
     ClusterOptions,
-    Crew,
     Failed,
-    Task,
     connected,
     packed,
+    places_of,
     unpacked,
     versions_here,
 )
+from animatediff.apps.cluster.stream import Stream
 from animatediff.apps.failures import explain
 from animatediff.apps.many.estimate import Pace, spoken, work_of
 from animatediff.apps.many.plan import Item, Plan
@@ -79,7 +80,7 @@ def packed_drawing(drawn: Drawn) -> bytes:
     return packed(head, drawn.video.frames.tobytes())
 
 
-def unpacked_drawing(data: bytes) -> Drawn | Failed:
+def unpacked_drawing(data: bytes | memoryview) -> Drawn | Failed:
     """The animation, or the failure, that an actor sent."""
     head, body = unpacked(data)
     if "failed" in head:
@@ -119,15 +120,14 @@ def work_on_cluster(
     from animatediff.model.fast.linear_library import choices_here
 
     ray = connected(options)
-    arguments = (options.device, options.threads, choices_here())
-    crew = Crew(ray, options, make, arguments)
-    precision = _precision(has_gpus=crew.has_gpus)
+    precision = _precision(has_gpus=places_of(ray, options).gpu > 0)
     progress.tell("cluster", f"Drawing on the Ray cluster {options.address}.", asdict(options))
-    tasks = (Task(item.number, "draw", _sent(item.request, precision)) for item in items)
-    try:
-        for task, data in crew.results(tasks):
-            item = left.pop(task.number)
-            result = data if isinstance(data, Failed) else unpacked_drawing(data)
+    stream = Stream(ray, options, make, (options.device, options.threads, choices_here()))
+    tasks = {item.number: _sent(item.request, precision) for item in items}
+    with contextlib.closing(stream.results(tasks)) as results:
+        for number, data in results:
+            item = left.pop(number)
+            result = unpacked_drawing(data)
             if isinstance(result, Failed):
                 outcome.failures[item.number] = (result.sentence, result.code)
                 text = f"{item.source} failed: {result.sentence}"
@@ -147,8 +147,6 @@ def work_on_cluster(
                     text = f"{path} ({count} of {len(items)}{rest})"
                     progress.tell("written", text, {**facts, "seconds_left": round(seconds, 1)})
             after(outcome)
-    finally:
-        crew.close()
     return outcome
 
 

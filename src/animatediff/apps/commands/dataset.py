@@ -260,7 +260,7 @@ def _labour(options: Build, wanted: BuildOptions, limits: Limits) -> Generator[L
         yield None
         return
     from animatediff.apps.cluster.building import OnCluster, Order
-    from animatediff.apps.cluster.crew import ClusterOptions
+    from animatediff.apps.cluster.joining import ClusterOptions
     from animatediff.model.fast.linear_library import choices_here
 
     libraries = choices_here()

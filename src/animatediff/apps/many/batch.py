@@ -16,7 +16,7 @@ from animatediff.options.declaration import Option
 from animatediff.sampling.request import AnimationRequest
 
 if TYPE_CHECKING:
-    from animatediff.apps.cluster.crew import ClusterOptions
+    from animatediff.apps.cluster.joining import ClusterOptions
     from animatediff.apps.many.estimate import Pace
     from animatediff.apps.many.plan import Item, Plan
     from animatediff.apps.many.studio import Studio
@@ -169,7 +169,7 @@ def cluster_of(options: BatchOptions) -> ClusterOptions | None:
         raise InputError("--workers is for --ray; without it, this machine draws one by one.")
     if not options.ray:
         return None
-    from animatediff.apps.cluster.crew import ClusterOptions
+    from animatediff.apps.cluster.joining import ClusterOptions
 
     return ClusterOptions(options.ray, options.workers, options.device, options.threads)
 
