@@ -93,3 +93,24 @@ class OldWorker(StubWorker):
 
     def hello(self) -> bytes:
         return packed(versions_here() | {"torch": "1.0"})
+
+
+class BulkyWorker:
+    """Answers with some megabytes, and leaves an empty file for each task that it begins."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def hello(self) -> bytes:
+        return packed(versions_here())
+
+    def draw(self, task: str) -> bytes:
+        (self._folder / task).touch()
+        return packed({"task": task}, bytes(4 << 20))
+
+
+class WorkerThatCannotStart:
+    """A worker whose model cannot be loaded."""
+
+    def __init__(self) -> None:
+        raise OSError("no such model")

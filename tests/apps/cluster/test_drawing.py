@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.apps.cluster.nodes import OldWorker, StubWorker
+from tests.apps.cluster.nodes import MEMORY, OldWorker, StubWorker
 
 from animatediff.apps.cli import main
 from animatediff.apps.cluster.drawing import packed_drawing, unpacked_drawing, work_on_cluster
@@ -75,7 +75,7 @@ def test_a_killed_node_loses_nothing_and_the_plan_resumes(cluster: Any, tmp_path
     assert outcome.failures == {}
     assert len(outcome.seconds) == 24
     assert plan.pending() == []
-    cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
     # The same plan elsewhere, stopped in the middle by its driver, and then gone on with.
     other = planned(tmp_path / "b", ["a fox"] * 24)
 

@@ -33,9 +33,9 @@ from animatediff.apps.cluster.joining import (
 )
 from animatediff.errors import InputError, MemoryLimitError
 
-ARRIVAL_SECONDS = 5.0
+ARRIVAL_SECONDS = 2.0
 """How long to wait for a result that is done, before other results are taken first."""
-LAST_SECONDS = 60.0
+LAST_SECONDS = 30.0
 """How long to wait for such results when all others have arrived, before they are made again."""
 
 
@@ -140,9 +140,10 @@ class Stream:
     ) -> Generator[tuple[int, memoryview], None, None]:
         """Do tasks once; results that are lost after they were done are missing."""
         waiting: list[Any] = []
-        # When the last reference to this iterator goes, Ray Data ends its actors.
-        bundles = self._dataset(tasks, ledger).iter_internal_ref_bundles()
+        dataset = self._dataset(tasks, ledger)
         try:
+            # When the last reference to this iterator goes, Ray Data ends its actors.
+            bundles = dataset.iter_internal_ref_bundles()
             for bundle in itertools.chain(bundles, (None,)):
                 waiting += bundle.block_refs if bundle else ()
                 patience = ARRIVAL_SECONDS if bundle else LAST_SECONDS
