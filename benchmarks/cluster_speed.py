@@ -2,19 +2,22 @@
 
     python benchmarks/cluster_speed.py --work /tmp/cluster --rounds 3
 
-A head, on which nothing is drawn, and two nodes with a raylet each are started, and a crew of one and a
-crew of two actors, each with one thread and a loaded model. Then both crews do the same tasks in turns
-(one, two, two, one, ...), so that a busy machine slows both: animations of the built-in model, encoded
+A head, on which nothing is drawn, and two nodes with a raylet each are started. Then one worker and two
+workers, each with one thread and a loaded model, do the same tasks in turns (one, two, two, one, ...),
+so that a busy machine slows both: animations of the built-in model, streamed through Ray Data, encoded
 and published by the driver as `animatediff batch --ray` does, and clips of WebVid's usual shape, built
-into samples as `animatediff dataset build --ray` does. Processor time is that of the actors and of what
-they start; the share of the machine that other programs took is printed too. Without idle cores, two
-workers cannot be twice as fast: compare the processor time of a task, which then says what a core does.
+into samples as `animatediff dataset build --ray` does. Starting workers and loading models is not
+counted. Processor time is that of the workers and of what they start; the share of the machine that
+other programs took is printed too. Without idle cores, two workers cannot be twice as fast: compare the
+processor time of a task, which then says what a core does.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
+import itertools
 import json
 import os
 import secrets
@@ -28,8 +31,9 @@ from typing import Any
 from many_machines import footage
 
 from animatediff.apps.cluster.building import OnCluster, Order
-from animatediff.apps.cluster.crew import ClusterOptions, Crew, Failed, Task, connected
 from animatediff.apps.cluster.drawing import Drawer, unpacked_drawing
+from animatediff.apps.cluster.joining import ClusterOptions, Failed, connected
+from animatediff.apps.cluster.stream import Stream
 from animatediff.data.builds.samples import BuildOptions
 from animatediff.data.builds.write import build_shards
 from animatediff.data.decoding.media import Limits
@@ -113,17 +117,15 @@ def timed(do: Callable[[], int]) -> dict[str, float]:
 
 
 def in_turns(
-    labours: dict[int, Callable[[], int]], rounds: int
+    labours: dict[int, Callable[[], dict[str, float]]], rounds: int
 ) -> Iterator[tuple[int, dict[str, float]]]:
-    """Warm both up, then take them in turns: one, two, two, one, ..."""
-    for do in labours.values():
-        do()
+    """Take them in turns: one, two, two, one, ..."""
     for number in range(rounds):
         for workers in (1, 2) if number % 2 == 0 else (2, 1):
-            yield workers, timed(labours[workers])
+            yield workers, labours[workers]()
 
 
-def report(name: str, labours: dict[int, Callable[[], int]], rounds: int) -> None:
+def report(name: str, labours: dict[int, Callable[[], dict[str, float]]], rounds: int) -> None:
     """Measure and print a row for each run, and the medians."""
     runs: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     for workers, row in in_turns(labours, rounds):
@@ -144,39 +146,43 @@ def report(name: str, labours: dict[int, Callable[[], int]], rounds: int) -> Non
 
 
 def batches(options: dict[int, ClusterOptions], folder: Path, tasks: int) -> dict[int, Any]:
-    """For each number of workers, a function that draws and publishes animations."""
+    """For each number of workers, a function that draws and publishes animations, measured."""
     from animatediff.model.fast.linear_library import choices_here
 
-    def labour(workers: int) -> Callable[[], int]:
+    def animations(workers: int) -> Iterator[None]:
+        # More than are measured, so that every worker has one before and after.
+        requests = {
+            seed: AnimationRequest(
+                "a fox", seed=seed, steps=4, num_frames=8, upscale=1, precision="fp32"
+            )
+            for seed in range(tasks + 6 * workers)
+        }
         ray = connected(options[workers])
-        crew = Crew(ray, options[workers], Drawer, ("cpu", 1, choices_here()))
+        stream = Stream(ray, options[workers], Drawer, ("cpu", 1, choices_here()))
+        given = {seed: request.validated().to_json() for seed, request in requests.items()}
+        for number, data in stream.results(given):
+            drawn = unpacked_drawing(data)
+            if isinstance(drawn, Failed):
+                raise SystemExit(drawn.sentence)
+            drawn.video.save(folder / f"{workers}-{number}.mp4")
+            yield
 
-        def do() -> int:
-            requests = [
-                AnimationRequest(
-                    "a fox", seed=seed, steps=4, num_frames=8, upscale=1, precision="fp32"
-                )
-                for seed in range(tasks)
-            ]
-            given = (Task(n, "draw", r.validated().to_json()) for n, r in enumerate(requests))
-            count = 0
-            for task, data in crew.results(given):
-                drawn = data if isinstance(data, Failed) else unpacked_drawing(data)
-                if isinstance(drawn, Failed):
-                    raise SystemExit(drawn.sentence)
-                drawn.video.save(folder / f"{workers}-{task.number}.mp4")
-                count += 1
-            return count
+    def labour(workers: int) -> dict[str, float]:
+        drawn = animations(workers)
+        for _ in itertools.islice(drawn, 3 * workers):
+            pass
+        row = timed(lambda: sum(1 for _ in itertools.islice(drawn, tasks)))
+        for _ in drawn:
+            pass
+        return row
 
-        return do
-
-    return {workers: labour(workers) for workers in (1, 2)}
+    return {workers: functools.partial(labour, workers) for workers in (1, 2)}
 
 
 def builds(
     options: dict[int, ClusterOptions], folder: Path, tasks: int, grain: float
 ) -> dict[int, Any]:
-    """For each number of workers, a function that builds the clips into a new folder."""
+    """For each number of workers, a function that builds the clips into a new folder, measured."""
     clips = folder / f"clips-{grain:g}"
     clips.mkdir(exist_ok=True)
     for number in range(tasks):
@@ -189,7 +195,7 @@ def builds(
     print(json.dumps({"clip": "18 s of 596x336 at 25 fps", "clip_bytes": size}), flush=True)
     order = Order(wanted, "none", Limits(), "cpu", 1, {})
 
-    def labour(workers: int) -> Callable[[], int]:
+    def labour(workers: int) -> Callable[[], dict[str, float]]:
         crew = OnCluster(order, options[workers])
 
         def do() -> int:
@@ -197,7 +203,8 @@ def builds(
             build_shards(list_clips(clips), out, wanted, labour=crew)
             return tasks
 
-        return do
+        do()
+        return functools.partial(timed, do)
 
     return {workers: labour(workers) for workers in (1, 2)}
 
@@ -206,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--animations", type=int, default=4)
+    parser.add_argument("--animations", type=int, default=12)
     parser.add_argument("--clips", type=int, default=4)
     parser.add_argument("--grain", type=float, default=0.8, help="0.8 makes clips of WebVid's size")
     parser.add_argument("--what", default="batch,build")
