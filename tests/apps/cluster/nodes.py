@@ -109,6 +109,19 @@ class BulkyWorker:
         return packed({"task": task}, bytes(4 << 20))
 
 
+class GpuWorker:
+    """Answers with its process and the GPUs that it was given."""
+
+    def hello(self) -> bytes:
+        return packed(versions_here())
+
+    def draw(self, task: str) -> bytes:
+        ray: Any = importlib.import_module("ray")
+        time.sleep(1)
+        gpus = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+        return packed({"process": os.getpid(), "gpus": gpus})
+
+
 class WorkerThatCannotStart:
     """A worker whose model cannot be loaded."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.apps.cluster.nodes import MEMORY, BulkyWorker, WorkerThatCannotStart
+from tests.apps.cluster.nodes import MEMORY, BulkyWorker, GpuWorker, WorkerThatCannotStart
 
 from animatediff.apps.cluster.joining import ClusterOptions, connected, unpacked
 from animatediff.apps.cluster.stream import Stream
@@ -61,3 +61,19 @@ def test_workers_wait_for_the_driver_and_a_node_takes_no_result_with_it(
 def test_a_worker_that_cannot_start_is_named(cluster: Any) -> None:
     with pytest.raises(InputError, match="cannot start: OSError: no such model"):
         list(stream(cluster, WorkerThatCannotStart).results({0: "", 1: ""}))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_three_workers_share_the_only_gpu(cluster: Any) -> None:
+    """Ray believes that a node has a GPU if it is told so."""
+    node = cluster.add_node(num_cpus=3, num_gpus=1, object_store_memory=MEMORY)
+    options = ClusterOptions(cluster.address, workers=3, device="cuda")
+    tasks = dict.fromkeys(range(9), "")
+    given = [
+        unpacked(data)[0]
+        for _, data in Stream(connected(options), options, GpuWorker).results(tasks)
+    ]
+    cluster.remove_node(node)
+    assert len({each["process"] for each in given}) == 3
+    assert [each["gpus"] for each in given] == [["0"]] * 9

@@ -176,7 +176,7 @@ class Stream:
         dataset = data.from_arrow(blocks).map_batches(
             Station,
             fn_constructor_args=(self.make, self.arguments, ledger, versions_here()),
-            batch_size=None,
+            batch_size=1,
             batch_format="pyarrow",
             compute=data.ActorPoolStrategy(
                 size=min(places.actors, len(blocks)), max_tasks_in_flight_per_actor=IN_HAND
