@@ -15,14 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.apps.server.doomed_worker import NAME, POINTS
+from tests.apps.server.fake_worker import FakeMaker
 from tests.apps.server.served import until
 from tests.apps.server.test_queue import ORDER
 
 from animatediff.apps.server.queue.database import Database
 from animatediff.apps.server.queue.jobs import JobQueue
 from animatediff.apps.server.queue.store import Store
+from animatediff.apps.server.working.worker import Worker, WorkerSettings
 
 FAKE_SUPERVISOR = Path(__file__).with_name("fake_supervisor.py")
+ROOT = Path(__file__).parents[3]
 WORKERS = 2
 
 
@@ -63,12 +67,8 @@ def kill(number: int) -> None:
         os.kill(number, signal.SIGKILL)
 
 
-def torment(folder: Path, *, kills: int, seed: int, server_share: float) -> None:
-    """Kill again and again while small jobs are made, then let the rest be made and look at all."""
-    chance = random.Random(seed)
-    database = Database(folder / "queue.sqlite")
-    queue = JobQueue(database)
-    # Of every change to "completed" a trigger keeps a row, whoever makes it.
+def keep_completions(folder: Path) -> None:
+    """Let a trigger keep a row of every change to "completed", whoever makes it."""
     with sqlite3.connect(folder / "queue.sqlite") as db:
         db.execute("CREATE TABLE completions (job TEXT)")
         db.execute(
@@ -76,6 +76,14 @@ def torment(folder: Path, *, kills: int, seed: int, server_share: float) -> None
             "BEGIN INSERT INTO completions VALUES (NEW.id); END"
         )
     db.close()
+
+
+def torment(folder: Path, *, kills: int, seed: int, server_share: float) -> None:
+    """Kill again and again while small jobs are made, then let the rest be made and look at all."""
+    chance = random.Random(seed)
+    database = Database(folder / "queue.sqlite")
+    queue = JobQueue(database)
+    keep_completions(folder)
     submitted: list[str] = []
     victims = Victims(folder)
     victims.start()
@@ -130,6 +138,44 @@ def check_all(database: Database, queue: JobQueue, submitted: list[str], folder:
             content = found.path.read_bytes()
             assert hashlib.sha256(content).hexdigest() == file.hash
             assert len(content) == file.bytes
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_at_any_point_of_a_job_loses_and_repeats_nothing(tmp_path: Path, point: str) -> None:
+    database = Database(tmp_path / "queue.sqlite")
+    queue = JobQueue(database)
+    keep_completions(tmp_path)
+    request = {"prompt": "steps=1 bytes=200000"}
+    job, _ = queue.submit(replace(ORDER, request=request), most=9, most_each=9)
+    doomed = subprocess.run(
+        [sys.executable, "-m", "tests.apps.server.doomed_worker", str(tmp_path), point],
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+    assert doomed.returncode == -signal.SIGKILL
+    found = queue.job(job.id)
+    assert found is not None
+    # What the dead process left: nothing, a claim, or a completed job, but never part of one.
+    states = {"claiming": "queued", "completed": "completed"}
+    assert found.state == states.get(point, "running")
+    assert found.outcome is None or point == "completed"
+    queue.recovery.crashed(NAME, "SIGKILL")
+
+    worker = Worker(WorkerSettings(str(tmp_path), "heir"), FakeMaker())
+    waiting = worker.queue.claims.take("heir")
+    if waiting is not None:
+        worker.do(waiting)
+    assert (waiting is None) == (point == "completed")
+    check_all(database, queue, [job.id], tmp_path)
+    ended = queue.job(job.id)
+    assert ended is not None
+    assert ended.attempts == (1 if point in states else 2)
+    # Half a file stays under no name that a result could have, until it is swept.
+    left = list((tmp_path / "store" / "new").iterdir())
+    assert len(left) == (1 if point in ("writing", "written") else 0)
+    worker.database.close()
+    database.close()
 
 
 def test_a_dozen_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
