@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
@@ -33,10 +32,10 @@ from animatediff.apps.cluster.joining import (
 )
 from animatediff.errors import InputError, MemoryLimitError
 
-ARRIVAL_SECONDS = 2.0
-"""How long to wait for a result that is done, before other results are taken first."""
-LAST_SECONDS = 30.0
-"""How long to wait for such results when all others have arrived, before they are made again."""
+ARRIVAL_SECONDS = 10.0
+"""How long to wait for a result that is done, before it counts as lost with its node."""
+ANOTHER_SECONDS = 1.0
+"""The same, if the result before was lost."""
 
 
 class Ledger:
@@ -139,28 +138,28 @@ class Stream:
         self, tasks: Mapping[int, str], ledger: Any
     ) -> Generator[tuple[int, memoryview], None, None]:
         """Do tasks once; results that are lost after they were done are missing."""
-        waiting: list[Any] = []
         dataset = self._dataset(tasks, ledger)
+        patience = ARRIVAL_SECONDS
         try:
-            # When the last reference to this iterator goes, Ray Data ends its actors.
-            bundles = dataset.iter_internal_ref_bundles()
-            for bundle in itertools.chain(bundles, (None,)):
-                waiting += bundle.block_refs if bundle else ()
-                patience = ARRIVAL_SECONDS if bundle else LAST_SECONDS
-                while waiting:
-                    ready, waiting = self.ray.wait(waiting, num_returns=1, timeout=patience)
-                    if not ready:
-                        break
-                    patience = 0 if bundle else LAST_SECONDS
-                    try:
-                        table = self.ray.get(ready[0])
-                    except self.ray.exceptions.RayError:
-                        continue  # lost with its node
-                    yield from _rows(table)
+            # When the last reference to this iterator goes, Ray Data ends its actors. A reference to
+            # a lost result is let go too, as it counts as memory, and the stream would stop for it.
+            for bundle in dataset.iter_internal_ref_bundles():
+                for reference in bundle.block_refs:
+                    table = self._fetched(reference, patience)
+                    patience = ARRIVAL_SECONDS if table is not None else ANOTHER_SECONDS
+                    yield from _rows(table) if table is not None else ()
         except self.ray.exceptions.RayError as error:
             raise InputError(
                 f"A worker of the Ray cluster cannot start: {last_line(error)}"
             ) from None
+
+    def _fetched(self, reference: Any, patience: float) -> Any:
+        """The table of a block, or ``None`` if it is lost."""
+        ready, _ = self.ray.wait([reference], timeout=patience)
+        try:
+            return self.ray.get(reference) if ready else None
+        except self.ray.exceptions.RayError:
+            return None
 
     def _dataset(self, tasks: Mapping[int, str], ledger: Any) -> Any:
         try:
