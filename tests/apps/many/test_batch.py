@@ -5,11 +5,14 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from tests.apps.many.test_plan import assert_whole
 
 from animatediff.apps.cli import main
+from animatediff.model.fast import drawing
+from animatediff.sampling.loaded import free_memory
 from animatediff.video import read_metadata
 
 
@@ -57,6 +60,40 @@ def test_one_failure_does_not_stop_the_others(words, tmp_path, capsys):
     assert "failed (a.jsonl, line 1): --loop needs a motion module" in said.out
     assert len(list((tmp_path / "a").glob("*.gif"))) in (0, 1)
     assert "failed" in (tmp_path / "a" / "index.html").read_text()
+
+
+def test_what_cannot_run_here_is_one_error(words, tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("prompt\na fox\nan owl\n")
+    code, said = batch("a.csv", *words, "--memory", "low", capsys=capsys)
+    assert code == 2
+    assert said.err.count("--memory low keeps weights") == 1
+    assert not list((tmp_path / "a").glob("*.mp4"))
+
+
+def test_a_row_that_needs_too_much_memory_is_refused(words, tmp_path, capsys, monkeypatch):
+    (tmp_path / "a.csv").write_text("prompt\na fox\n")
+    monkeypatch.setattr(free_memory, "free_memory", lambda device: 1000)
+    code, said = batch("a.csv", *words, capsys=capsys)
+    assert code == 4
+    assert "failed (a.csv" in said.out
+    assert "GiB beside what is loaded" in said.out
+
+
+def test_a_batch_and_a_rerun_are_compiled_where_that_is_asked(words, tmp_path, capsys, monkeypatch):
+    seen, plain = [], drawing.draw_fast
+
+    def drawn(animated, runtime):
+        seen.append(runtime.compile)
+        return plain(animated, replace(runtime, compile=False))
+
+    monkeypatch.setattr(drawing, "draw_fast", drawn)
+    (tmp_path / "a.csv").write_text("prompt\na fox\n")
+    assert batch("a.csv", *words, "--format", "gif", "--compile", capsys=capsys)[0] == 0
+    (made,) = (tmp_path / "a").glob("*.gif")
+    line = ["rerun", str(made), "-o", "again.gif", "--device", "cpu", "--progress", "none"]
+    assert main([*line, "--compile"]) == 0
+    assert main(line) == 0
+    assert seen == [True, True, False]
 
 
 def test_a_dry_run_writes_nothing(words, tmp_path, capsys):

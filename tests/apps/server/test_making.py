@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from animatediff.apps.server.working.making import AnimationMaker, bytes_of
 from animatediff.apps.server.working.pool import Pool
-from animatediff.apps.server.working.worker import Made, Step
+from animatediff.apps.server.working.worker import Made, Step, WorkerSettings
 from animatediff.errors import Cancelled, InputError, MemoryLimitError
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator, load_request
@@ -62,6 +63,14 @@ def test_a_job_gives_the_bits_of_the_animator(
     assert first.resolved == own.request.as_table()
     assert first.thumbnail.startswith(b"\xff\xd8")
     assert len(served.models) == 2
+
+
+def test_a_maker_runs_as_its_worker_is_set_up(tmp_path: Path) -> None:
+    settings = WorkerSettings(str(tmp_path), "w", device="cpu", compile=True)
+    again = WorkerSettings.from_json(settings.to_json())
+    assert AnimationMaker.of(again).runtime == Runtime(device="cpu", compile=True)
+    with pytest.raises(InputError, match="--memory low keeps weights"):
+        AnimationMaker.of(replace(settings, compile=False, memory="low"))
 
 
 def test_models_stay_loaded_and_the_least_recently_used_leaves(

@@ -16,7 +16,11 @@ import pytest
 from animatediff.apps.cli import main
 from animatediff.apps.options.parsing import parse
 from animatediff.apps.server.serve import ServeOptions, bound, read_token, settings_of
-from animatediff.apps.server.working.supervisor import Lock, devices_of
+from animatediff.apps.server.working.supervisor import (
+    Lock,
+    check_memory_option,
+    devices_of,
+)
 from animatediff.errors import FileError, InputError
 
 
@@ -70,6 +74,15 @@ def test_devices_are_counted_without_torch() -> None:
     assert devices_of("cpu, cuda:1") == ("cpu", "cuda:1")
     with pytest.raises(InputError, match="names none"):
         devices_of(",")
+
+
+def test_low_memory_is_for_gpus() -> None:
+    check_memory_option(["cuda:0", "cuda:1"], memory="low", compiled=False)
+    check_memory_option(["cpu"], memory="full", compiled=True)
+    with pytest.raises(InputError, match="name GPUs with --devices"):
+        check_memory_option(["cuda:0", "cpu"], memory="low", compiled=False)
+    with pytest.raises(InputError, match="leave out --compile or --memory low"):
+        check_memory_option(["cuda:0"], memory="low", compiled=True)
 
 
 def test_a_taken_port_and_a_taken_folder_are_sentences(tmp_path: Path) -> None:

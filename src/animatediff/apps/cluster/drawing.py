@@ -29,6 +29,7 @@ from animatediff.apps.failures import explain
 from animatediff.apps.many.estimate import Pace, spoken, work_of
 from animatediff.apps.many.plan import Item, Plan
 from animatediff.apps.many.work import Drawn, Outcome
+from animatediff.apps.options.machine import runtime_of
 from animatediff.apps.progress import Progress, Quiet
 from animatediff.errors import FileError, InputError, MemoryLimitError, NumericalError
 from animatediff.sampling.request import AnimationRequest
@@ -42,18 +43,16 @@ class Drawer:
     """The actor: draws requests that arrive as JSON, and keeps the model of the last one.
 
     Args:
-        device: where it draws.
-        threads: of the CPU.
+        machine: how it runs the model.
         libraries: that the driver uses for linear layers, so that all round alike.
     """
 
-    def __init__(self, device: str, threads: int | None, libraries: Mapping[str, Library]) -> None:
+    def __init__(self, machine: ClusterOptions, libraries: Mapping[str, Library]) -> None:
         from animatediff.apps.many.studio import Studio
         from animatediff.model.fast.linear_library import take_over
-        from animatediff.runtime import Runtime
 
         take_over(libraries)
-        self._draw = Studio(Runtime(device=device, threads=threads), Quiet())
+        self._draw = Studio(runtime_of(machine), Quiet())
 
     def hello(self) -> bytes:
         """The versions of this process."""
@@ -122,7 +121,7 @@ def work_on_cluster(
     ray = connected(options)
     precision = _precision(has_gpus=places_of(ray, options).gpu > 0)
     progress.tell("cluster", f"Drawing on the Ray cluster {options.address}.", asdict(options))
-    stream = Stream(ray, options, make, (options.device, options.threads, choices_here()))
+    stream = Stream(ray, options, make, (options, choices_here()))
     tasks = {item.number: _sent(item.request, precision) for item in items}
     with contextlib.closing(stream.results(tasks)) as results:
         for number, data in results:

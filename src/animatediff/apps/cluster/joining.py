@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from animatediff.apps.options.machine import Memory
 from animatediff.errors import InputError
 
 IN_HAND = 2
@@ -38,12 +39,16 @@ class ClusterOptions:
             there are more than GPUs, they share them.
         device: of an actor: ``auto``, ``cpu`` or ``cuda``.
         threads: CPU threads of an actor; all that it was given if ``None``.
+        compile: whether an actor compiles its model.
+        memory: whether an actor's weights are all where they compute.
     """
 
     address: str
     workers: int = 0
     device: str = "auto"
     threads: int | None = None
+    compile: bool = False
+    memory: Memory = "full"
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from animatediff.apps.commands.user_config import read_user_config
 from animatediff.apps.destination import check_writable, labels_of, plan_destination, slug
 from animatediff.apps.naming import check_template, hash_of, named
 from animatediff.apps.options.authors_config import is_authors_config, read_authors_config
 from animatediff.apps.options.declared import FieldsOf, Given
+from animatediff.apps.options.machine import COMPILE, MEMORY, Memory, runtime_of
 from animatediff.apps.progress import ProgressStyle, open_progress
 from animatediff.config import dump_toml, from_table, read_toml
 from animatediff.errors import InputError, OutputError, reason_of
@@ -169,23 +170,8 @@ class AnimateOptions:
             unset="one for each core",
         ),
     ] = None
-    compile: Annotated[
-        bool,
-        Option(
-            "Compile the model with torch.compile. The first step then takes minutes, and no gain "
-            "has been measured yet. Compiled code is kept for later runs.",
-            group="Machine",
-            foreign=("torch-compile",),
-        ),
-    ] = False
-    memory: Annotated[
-        Literal["full", "low"],
-        Option(
-            "low keeps weights in the machine's memory and copies each layer's to the GPU while it "
-            "computes, for GPUs of little memory. On a CPU it is refused, as nothing would be saved.",
-            group="Machine",
-        ),
-    ] = "full"
+    compile: Annotated[bool, COMPILE] = False
+    memory: Annotated[Memory, MEMORY] = "full"
     progress: Annotated[
         ProgressStyle,
         Option("A bar on a terminal, JSON lines for programs, or none.", group="Machine"),
@@ -242,22 +228,14 @@ def animate(options: AnimateOptions) -> None:
         )
         read_ahead(first_read(resolve_model(model), resolve_motion(motion)))
         from animatediff.apps.render import render
-        from animatediff.runtime import Runtime
         from animatediff.sampling.choosing.finish import check_networks
 
         check_networks(first)
 
-        runtime = Runtime(
-            device=options.device,
-            precision=first.precision,
-            threads=options.threads,
-            compile=options.compile,
-            memory=options.memory,
-        )
         render(
             requests,
             destination=destination,
-            runtime=runtime,
+            runtime=runtime_of(options, precision=first.precision),
             progress=progress,
             preview=options.preview,
             plays=check_plays(options.plays),

@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from animatediff.apps.destination import GRID, plan_destination
+from animatediff.apps.options.machine import Memory, runtime_of
 from animatediff.apps.options.parsing import optional
 from animatediff.apps.progress import ProgressStyle, open_progress
 from animatediff.errors import FileError
@@ -28,6 +29,12 @@ class RerunOptions:
     """
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps; frames are identical only on the device of the first run."""
+    compile: bool = False
+    """Compile the model with torch.compile; frames may differ by rounding from a run without it."""
+    memory: Memory = "full"
+    """low copies each layer's weights to the GPU only while it computes."""
+    threads: Annotated[int | None, optional("N")] = None
+    """CPU threads; by default one for each core."""
     progress: ProgressStyle = "auto"
     """A bar on a terminal, JSON lines for programs, or none."""
 
@@ -61,7 +68,6 @@ def rerun(options: RerunOptions) -> None:
             progress.tell("note", note, {})
         progress.stage("load")
         from animatediff.apps.render import render
-        from animatediff.runtime import Runtime
 
-        runtime = Runtime(device=options.device, precision=request.precision)
+        runtime = runtime_of(options, precision=request.precision)
         render([request], destination=destination, runtime=runtime, progress=progress, preview=None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from animatediff.apps.many.entries import read_entries
 from animatediff.apps.naming import DEFAULT
 from animatediff.apps.options.declared import FieldsOf, Given
+from animatediff.apps.options.machine import COMPILE, MEMORY, Machine, Memory, runtime_of
 from animatediff.apps.progress import Progress, ProgressStyle, open_progress
 from animatediff.errors import Cancelled, InputError, OutputError, reason_of
 from animatediff.options.declaration import Option
@@ -95,6 +96,8 @@ class BatchOptions:
     threads: Annotated[
         int | None, Option("CPU threads.", group="Machine", unset="one for each core")
     ] = None
+    compile: Annotated[bool, COMPILE] = False
+    memory: Annotated[Memory, MEMORY] = "full"
     ray: Annotated[
         str,
         Option(
@@ -150,8 +153,7 @@ def batch(options: BatchOptions) -> int:
             return 0
         outcome = run_plan(
             plan,
-            device=options.device,
-            threads=options.threads,
+            machine=options,
             progress=progress,
             title=path.stem,
             cluster=cluster_of(options),
@@ -171,14 +173,20 @@ def cluster_of(options: BatchOptions) -> ClusterOptions | None:
         return None
     from animatediff.apps.cluster.joining import ClusterOptions
 
-    return ClusterOptions(options.ray, options.workers, options.device, options.threads)
+    return ClusterOptions(
+        options.ray,
+        options.workers,
+        options.device,
+        options.threads,
+        options.compile,
+        options.memory,
+    )
 
 
 def run_plan(
     plan: Plan,
     *,
-    device: str,
-    threads: int | None,
+    machine: Machine,
     progress: Progress,
     title: str,
     cluster: ClusterOptions | None = None,
@@ -187,14 +195,13 @@ def run_plan(
 
     Args:
         plan: what to draw, and where files go.
-        device: of this machine.
-        threads: CPU threads of this machine.
+        machine: how this machine runs the model.
         progress: called for every file.
         title: of the page.
         cluster: draws instead of this machine.
 
     Raises:
-        InputError: the cluster cannot be used.
+        InputError: the cluster cannot be used, or the model cannot run so here.
         OutputError: the folder cannot be written any more.
     """
     from animatediff.apps.many.summary import write_page
@@ -225,9 +232,10 @@ def run_plan(
             )
         else:
             from animatediff.apps.many.studio import Studio
-            from animatediff.runtime import Runtime
 
-            studio = Studio(Runtime(device=device, threads=threads), progress)
+            runtime = runtime_of(machine)
+            runtime.apply()  # what cannot run is an error once, not in each row
+            studio = Studio(runtime, progress)
             pace = _estimate(pending, studio, progress)
             outcome = work_through(
                 pending, plan=plan, draw=studio, pace=pace, progress=progress, after=after
@@ -317,8 +325,6 @@ def _dry_run(pending: list[Item], options: BatchOptions, progress: Progress) -> 
     if not pending:
         return
     from animatediff.apps.many.studio import Studio, by_model
-    from animatediff.runtime import Runtime
 
     pending = by_model(pending)
-    runtime = Runtime(device=options.device, threads=options.threads)
-    _estimate(pending, Studio(runtime, progress), progress)
+    _estimate(pending, Studio(runtime_of(options), progress), progress)

@@ -109,8 +109,7 @@ def grid(options: GridOptions) -> int:
         progress.tell("plan", f"{size}, {len(plan.pending())} to draw.", {"cells": len(plan.items)})
         outcome = run_plan(
             plan,
-            device=settings.device,
-            threads=settings.threads,
+            machine=settings,
             progress=progress,
             title=f"{destination.stem}: cells",
         )

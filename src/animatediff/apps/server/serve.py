@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from platformdirs import user_data_path
 
+from animatediff.apps.options.machine import COMPILE, MEMORY, Memory
 from animatediff.apps.server.settings import LOOPBACK, ServiceLimits, Settings
 from animatediff.errors import FileError, InputError, reason_of
 from animatediff.options.declaration import Option
@@ -130,6 +131,8 @@ class ServeOptions:
         int | None,
         Option("CPU threads of each worker.", group="Machine", least=1, most=1024, unset="all"),
     ] = None
+    compile: Annotated[bool, COMPILE] = False
+    memory: Annotated[Memory, MEMORY] = "full"
     model_memory: Annotated[
         float | None,
         Option(
@@ -182,10 +185,16 @@ def serve(options: ServeOptions) -> int:
         raise InputError("The server needs more packages; pip install 'animatediff[serve]'.")
     from animatediff.apps.server.app import create_app
     from animatediff.apps.server.service import Service
-    from animatediff.apps.server.working.supervisor import Lock, Supervisor, devices_of
+    from animatediff.apps.server.working.supervisor import (
+        Lock,
+        Supervisor,
+        check_memory_option,
+        devices_of,
+    )
 
     settings = settings_of(options)
     devices = devices_of(options.devices)
+    check_memory_option(devices, memory=options.memory, compiled=options.compile)
     listening = bound(options.address, options.port)
     lock = Lock(settings.folder)
     service = Service.of(settings)
@@ -194,6 +203,8 @@ def serve(options: ServeOptions) -> int:
         service,
         devices=devices,
         threads=options.threads,
+        compiled=options.compile,
+        memory=options.memory,
         model_bytes=int(memory * (1 << 30)) if memory is not None else None,
     )
     sweeper = Sweeper(service.broker)

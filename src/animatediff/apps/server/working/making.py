@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from animatediff.apps.destination import slug
+from animatediff.apps.options.machine import runtime_of
 from animatediff.apps.server.formats import RESULT_FORMATS, zip_of
 from animatediff.apps.server.incoming.outside import FOLLOW_UPLOADS, takes, with_paths
 from animatediff.apps.server.working.pool import Pool
@@ -73,7 +74,7 @@ class AnimationMaker:
     @classmethod
     def of(cls, settings: WorkerSettings) -> AnimationMaker:
         """The maker of one worker."""
-        runtime = Runtime(device=settings.device, threads=settings.threads)
+        runtime = runtime_of(settings)
         runtime.apply()
         device = runtime.torch_device()
         most = settings.model_bytes or _memory_for_models(device, settings.workers)

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from animatediff.apps.options.machine import Memory
 from animatediff.apps.server.service import Service
 from animatediff.apps.server.working.worker import WorkerSettings
 from animatediff.errors import FileError, InputError, OutputError
@@ -45,6 +46,8 @@ class Supervisor:
         service: whose jobs are made.
         devices: one worker for each.
         threads: CPU threads of each; ``None`` for torch's choice.
+        compiled: whether each compiles its models.
+        memory: whether weights of each are all where they compute.
         model_bytes: memory of each for loaded models; ``None`` for a share of the device's.
         command: starts a worker; its settings are added as one word.
         environment: of the workers; this process's own if ``None``.
@@ -56,6 +59,8 @@ class Supervisor:
         *,
         devices: Sequence[str] = ("auto",),
         threads: int | None = None,
+        compiled: bool = False,
+        memory: Memory = "full",
         model_bytes: int | None = None,
         command: Sequence[str] = WORKER,
         environment: Mapping[str, str] | None = None,
@@ -63,6 +68,8 @@ class Supervisor:
         self.service = service
         self.devices = tuple(devices)
         self.threads = threads
+        self.compiled = compiled
+        self.memory: Memory = memory
         self.model_bytes = model_bytes
         self.command = tuple(command)
         self.environment = environment
@@ -118,6 +125,8 @@ class Supervisor:
             device=device,
             workers=len(self.devices),
             threads=self.threads,
+            compile=self.compiled,
+            memory=self.memory,
             model_bytes=self.model_bytes,
             store_bytes=settings.limits.store_bytes,
             endurance=settings.endurance,
@@ -259,6 +268,27 @@ class Lock:
     def close(self) -> None:
         """Let the folder go."""
         self._file.close()
+
+
+def check_memory_option(devices: Sequence[str], *, memory: Memory, compiled: bool) -> None:
+    """Refuse ``--memory low`` where no worker could start with it, before any is started.
+
+    Raises:
+        InputError: a device is the CPU, or models are to be compiled.
+    """
+    if memory != "low":
+        return
+    if compiled:
+        raise InputError(
+            "--memory low moves weights at every layer, which a compiled model cannot follow; "
+            "leave out --compile or --memory low."
+        )
+    has_gpus = sys.platform != "linux" or any(Path("/dev").glob("nvidia[0-9]*"))
+    if "cpu" in devices or (tuple(devices) == ("auto",) and not has_gpus):
+        raise InputError(
+            "--memory low keeps weights in the machine's memory and computes on a GPU, and a worker "
+            "would compute on the CPU; leave it out, or name GPUs with --devices."
+        )
 
 
 def devices_of(text: str, *, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:

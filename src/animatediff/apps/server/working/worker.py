@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from animatediff.apps.failures import EXIT_CODES, explain
+from animatediff.apps.options.machine import Memory
 from animatediff.apps.server.answers.sentences import without_paths
 from animatediff.apps.server.formats import RESULT_FORMATS
 from animatediff.apps.server.queue.database import Database
@@ -53,6 +54,8 @@ class WorkerSettings:
         device: where it computes, such as ``cuda:0`` or ``auto``.
         workers: how many there are, to share the machine's memory.
         threads: CPU threads; ``None`` for torch's choice.
+        compile: whether it compiles its models.
+        memory: whether weights are all where they compute.
         model_bytes: memory for loaded models; ``None`` for a share of the device's.
         store_bytes: the store's quota.
         endurance: as the server has it.
@@ -63,6 +66,8 @@ class WorkerSettings:
     device: str = "auto"
     workers: int = 1
     threads: int | None = None
+    compile: bool = False
+    memory: Memory = "full"
     model_bytes: int | None = None
     store_bytes: int = 20 << 30
     endurance: Endurance = field(default_factory=Endurance)
