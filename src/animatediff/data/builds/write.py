@@ -42,7 +42,7 @@ from animatediff.data.checking.facts_cache import CACHE_FILE, FactsCache
 from animatediff.data.checking.quarantine import FILE, Quarantine
 from animatediff.data.decoding.confined import Decoder
 from animatediff.data.decoding.media import Frames, Limits
-from animatediff.data.decoding.parallel import in_order
+from animatediff.data.decoding.parallel import Decoders
 from animatediff.data.layouts.listing import ClipEntry, Listing
 from animatediff.data.mirroring import may_mirror
 from animatediff.errors import FileError, InputError
@@ -98,14 +98,12 @@ class Here:
     Attributes:
         options: of the build.
         encoder: encodes the samples; ``None`` stores frames alone.
-        workers: clips that are decoded at once.
-        limits: of decoding.
+        decoders: measure the clips, and decode the samples.
     """
 
     options: BuildOptions
     encoder: Encoder | None
-    workers: int = 1
-    limits: Limits | None = None
+    decoders: Decoders
 
     def look(
         self, entries: Sequence[ClipEntry], known: FactsCache
@@ -116,7 +114,7 @@ class Here:
             source = sha256_of_clip(entry.media)
             return source, known[window_of(entry, source)] or measured(decoder, entry)
 
-        return in_order(entries, job, workers=self.workers, limits=self.limits)
+        return self.decoders.in_order(entries, job)
 
     def make(
         self, plans: Sequence[Planned]
@@ -126,7 +124,7 @@ class Here:
         def job(decoder: Decoder, plan: Planned) -> Frames:
             return decoded(decoder, plan, self.options)
 
-        for plan, frames in in_order(plans, job, workers=self.workers, limits=self.limits):
+        for plan, frames in self.decoders.in_order(plans, job):
             if isinstance(frames, FileError):
                 yield plan, frames
             else:
@@ -200,7 +198,30 @@ def build_shards(
     )
     quarantine.note_rows(listing.broken)
     quarantine.check()
-    labour = labour or Here(options, encoder, workers, limits)
+    with Decoders(workers, limits) as decoders:
+        return _built(
+            listing,
+            folder,
+            options,
+            encoder,
+            quarantine,
+            per_shard=per_shard,
+            labour=labour or Here(options, encoder, decoders),
+            watch=watch,
+        )
+
+
+def _built(
+    listing: Listing,
+    folder: Path,
+    options: BuildOptions,
+    encoder: Encoder | None,
+    quarantine: Quarantine,
+    *,
+    per_shard: int,
+    labour: Labour,
+    watch: Watch | None,
+) -> BuildReport:
     plans, left_out = _plan_all(
         listing, folder, options, encoder, quarantine, labour=labour, watch=watch
     )
