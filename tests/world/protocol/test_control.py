@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,7 @@ def test_a_model_that_follows_its_edges_passes() -> None:
     assert report.hinted.ordered.share == 1
     assert report.hinted.shuffled.value < 0.9
     assert report.hinted.text.value == pytest.approx(1)
+    assert report.hinted.real_text.value == pytest.approx(1)
     assert report.pictured is not None
     assert report.pictured.psnr.value == 100
     assert report.pictured.flow.value == pytest.approx(1, abs=0.1)
@@ -58,9 +61,32 @@ def test_a_model_that_ignores_its_hints_and_its_picture_fails() -> None:
     report = judged(ignoring, pictured=ignoring)
     assert report.hinted is not None
     assert report.hinted.over_free.value == pytest.approx(1)
+    most = {row.name: row.measured for row in report.rows()}[
+        "canny: times better, at most (F-score 1)"
+    ]
+    assert float(most) == pytest.approx(1 / report.hinted.free.value, abs=5e-4)
     missed = [row.name for row in report.rows() if row.met is False]
     assert missed[0] == "canny: times better than without control"
     assert "picture: PSNR of frame 0, dB (median)" in missed
+
+
+def test_chance_is_agreement_with_another_clip() -> None:
+    here = CLIPS[0]
+    below = np.roll(here.frames(), 40, axis=1).reshape(here.image.shape)
+    clips = (here, replace(CLIPS[1], image=below))
+    report = judge_control(
+        elsewhere, clips, scorer=ColourScorer(), hinted=following, num_frames=FRAMES
+    )
+    assert report.hinted is not None
+    assert report.hinted.agreement.value == 1
+    assert report.hinted.stranger is not None
+    assert report.hinted.stranger.value < 0.6
+    alone = judge_control(
+        elsewhere, clips[:1], scorer=ColourScorer(), hinted=following, num_frames=FRAMES
+    )
+    assert alone.hinted is not None
+    assert alone.hinted.stranger is None
+    assert len(alone.rows()) == len(report.rows()) - 1
 
 
 def test_frames_in_another_order_agree_less() -> None:

@@ -54,18 +54,23 @@ class HintMarks:
         agreement: mean F-score of drawn lines with the given ones.
         free: the same of animations without control.
         over_free: the first over the second, by clip.
+        stranger: mean F-score of the drawn lines with those of another clip's frames: what lines
+            agree to by chance. Nothing of a single clip.
         shuffled: mean F-score of the drawn frames with the given ones in another order.
         ordered: clips whose frames agree better in order than in that other order.
         text: mean text score over that of the same prompts without control.
+        real_text: the same of the real clips that gave the hints.
         scores: the F-score of each clip.
     """
 
     agreement: Estimate
     free: Estimate
     over_free: Estimate
+    stranger: Estimate | None
     shuffled: Estimate
     ordered: Share
     text: Estimate
+    real_text: Estimate
     scores: tuple[float, ...]
 
 
@@ -119,6 +124,14 @@ def _hinted_rows(marks: HintMarks | None, hint: str) -> tuple[Row, ...]:
             "at least 3",
             0 < marks.agreement.value >= TIMES_BETTER * marks.free.value,
         ),
+        *(
+            Row(f"{hint}: {name}", text)
+            for name, text in (
+                ("times better, at most (F-score 1)", _most_over(marks.free)),
+                ("F-score with another clip's lines", str(marks.stranger or "")),
+            )
+            if text
+        ),
         *_order_rows(marks, hint),
         Row(
             f"{hint}: text score over that without control",
@@ -126,7 +139,13 @@ def _hinted_rows(marks: HintMarks | None, hint: str) -> tuple[Row, ...]:
             "at least 0.95",
             marks.text.value >= TEXT_KEPT,
         ),
+        Row(f"{hint}: the same of the real clips that gave the hints", str(marks.real_text)),
     )
+
+
+def _most_over(free: Estimate) -> str:
+    """How many times better than without control an F-score of 1 would be."""
+    return f"{1 / free.value:.3f}" if free.value else ""
 
 
 def _order_rows(marks: HintMarks, hint: str) -> tuple[Row, ...]:
@@ -225,7 +244,12 @@ def judge_control(
     if hinted is not None:
         videos = drawn(None, hinted)
         marks = _hint_marks(
-            videos, without, guides, hint=hint, seed=seed, texts=(texts(videos), text)
+            videos,
+            without,
+            guides,
+            hint=hint,
+            seed=seed,
+            texts=(texts(videos), text, texts(guides)),
         )
     if pictured is not None:
         videos = drawn(None, pictured)
@@ -248,7 +272,7 @@ def _hint_marks(
     *,
     hint: PreprocessName,
     seed: int,
-    texts: tuple[Sequence[float], Sequence[float]],
+    texts: tuple[Sequence[float], Sequence[float], Sequence[float]],
 ) -> HintMarks:
     asked = [lines_of(guide, hint=hint) for guide in guides]
     lines = [lines_of(frames, hint=hint) for frames in videos]
@@ -256,6 +280,7 @@ def _hint_marks(
     free = [
         agreement(lines_of(frames, hint=hint), b) for frames, b in zip(without, asked, strict=True)
     ]
+    strangers = [agreement(a, asked[(index + 1) % len(asked)]) for index, a in enumerate(lines)]
     other = [
         agreement(a, b[another_order(len(b), seed=seed)]) for a, b in zip(lines, asked, strict=True)
     ]
@@ -263,11 +288,13 @@ def _hint_marks(
         agreement=mean_of(scores),
         free=mean_of(free),
         over_free=ratio_of_means(scores, reference=free),
+        stranger=mean_of(strangers) if len(asked) > 1 else None,
         shuffled=mean_of(other),
         ordered=Share.of(
             a > b for a, b, given in zip(scores, other, asked, strict=True) if len(given) > 1
         ),
         text=ratio_of_means(texts[0], reference=texts[1]),
+        real_text=ratio_of_means(texts[2], reference=texts[1]),
         scores=tuple(scores),
     )
 
