@@ -89,11 +89,41 @@ def test_it_is_reported_and_can_be_cancelled(animator: Animator) -> None:
         {"free_init": 2},
         {"motion_loras": ("pan-left:1",)},
         {"num_frames": 1},
+        {"controls": ("pictures",), "sparse": ("fox.png@0",)},
+        {"controls": ("edges", "pictures"), "control_inputs": ("fox.mp4",)},
+        {"controls": ("edges",), "control_inputs": ("fox.mp4",), "camera_path": "zoom-in"},
     ],
 )
 def test_what_else_says_how_it_begins_is_left_alone(other: dict[str, object]) -> None:
     request = replace(AnimationRequest("a fox"), **other)  # pyright: ignore[reportArgumentType] - by name
-    assert chosen_from_still(request, usual=0.9, moves=True) == 1
+    assert chosen_from_still(request, usual=0.9, hinted=0.7, moves=True) == 1
+
+
+def test_with_a_hint_in_every_frame_each_begins_from_its_own_still(
+    animator: Animator, tmp_path: Path
+) -> None:
+    from PIL import Image, ImageDraw
+
+    for number, left in enumerate((10, 60)):
+        page = Image.new("RGB", (128, 128))
+        ImageDraw.Draw(page).ellipse((left, 30, left + 58, 88), outline="white")
+        page.save(tmp_path / f"{number:04d}.png")
+    loaded = Animator.load("emoji", controls=["edges"])
+    asked = AnimationRequest(
+        "a ball",
+        num_frames=2,
+        steps=4,
+        controls=("edges:1",),
+        control_inputs=(str(tmp_path),),
+        upscale=1,
+    )
+    assert loaded.resolved(asked).from_still == 0.7
+    assert loaded.resolved(replace(asked, from_still=1)).from_still == 1
+    assert loaded.resolved(replace(asked, controls=("edges:0",))).from_still == 0.9
+    drawn = loaded.animate(replace(asked, from_still=0.25)).latents
+    fresh = loaded.animate(replace(asked, controls=("edges:0",), from_still=0.25)).latents
+    apart = [(each[:, :, 1] - each[:, :, 0]).abs().mean() for each in (drawn, fresh)]
+    assert apart[0] > 2 * apart[1]
 
 
 def test_two_beginnings_are_refused(animator: Animator) -> None:
@@ -101,7 +131,7 @@ def test_two_beginnings_are_refused(animator: Animator) -> None:
         animator.resolved(replace(SHORT, from_still=0.8, free_init=2))
     both = replace(SHORT, from_still=0.8, free_init=2, sparse=("fox.png@0",))
     with pytest.raises(InputError, match="--free-init from something else"):
-        chosen_from_still(both, usual=0.9, moves=True)
+        chosen_from_still(both, usual=0.9, hinted=0.7, moves=True)
     with pytest.raises(InputError, match="needs a motion module"):
         Animator.load("emoji", motion="none").resolved(replace(SHORT, from_still=0.8))
 

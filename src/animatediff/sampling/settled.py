@@ -196,7 +196,10 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     final = _without_wildcards(replace(filled, guidance=float(guidance), precision=model.precision))  # pyright: ignore[reportArgumentType] - one of its own names
     typed, found = _texts(filled), _texts(final)
     still = chosen_from_still(
-        final, usual=family.from_still, moves=model.loaded.motion != NO_MOTION
+        final,
+        usual=family.from_still,
+        hinted=family.from_hinted_stills,
+        moves=model.loaded.motion != NO_MOTION,
     )
     final = with_own_network(replace(final, from_still=still), model.loaded.own_network)
     way = chosen_way(final, model.ways if final.controls else without_networks(model.ways))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from animatediff.errors import InputError
+from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
 
 
-def chosen_from_still(request: AnimationRequest, *, usual: float, moves: bool) -> float:
+def chosen_from_still(
+    request: AnimationRequest, *, usual: float, hinted: float, moves: bool
+) -> float:
     """How much of the still is drawn anew, from 0 to 1; 1 begins from noise alone.
 
-    The motion module's own value is only taken where nothing else says how the animation begins or
-    where things are.
+    The motion module's own values are only taken where nothing else says how the animation begins, and
+    either nothing says where things are, or a hint in every frame does.
 
     Args:
         request: the request.
         usual: what suits the motion module.
+        hinted: the same where every frame has a hint.
         moves: whether there is a motion module.
 
     Raises:
@@ -28,8 +32,9 @@ def chosen_from_still(request: AnimationRequest, *, usual: float, moves: bool) -
     }
     other = next((option for option, given in beginnings.items() if given), "")
     if asked is None:
-        free = moves and not other and not _is_placed(request) and request.num_frames != 1
-        return usual if free else 1.0
+        if not moves or other or request.num_frames == 1 or _is_placed(request):
+            return 1.0
+        return hinted if _counts(request.controls) else usual
     if asked == 1:
         return 1.0
     if not moves:
@@ -42,11 +47,18 @@ def chosen_from_still(request: AnimationRequest, *, usual: float, moves: bool) -
     return asked
 
 
+def _counts(controls: tuple[str, ...]) -> bool:
+    """Whether a control network has another scale than 0."""
+    scales = (parse_lora(name, what="control network")[1] for name in controls)
+    return any(scale.least_and_most != (0, 0) for scale in scales)
+
+
 def _is_placed(request: AnimationRequest) -> bool:
-    """Whether something says where things are: pictures, hints or a camera."""
+    """Whether something but hints of every frame says where things are: pictures or a camera."""
+    dense = len(request.control_inputs) == len(request.controls)
     return bool(
         request.sparse
-        or request.controls
+        or not dense
         or request.motion_loras
         or request.camera_path
         or request.object_paths
