@@ -79,7 +79,7 @@ def convolved(
     """
     batch, channels, height, width = maps.shape
     outputs = weight.shape[0]
-    padded = F.pad(maps.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    pixels = maps.permute(0, 2, 3, 1)
     result = maps.new_empty(batch, height, width, outputs)
     # A tile of 2x2 pixels has 4x4 numbers, so a row of tiles has eight times a row's numbers.
     tile_rows = max(1, BLOCK // (8 * width * channels))
@@ -89,7 +89,7 @@ def convolved(
     for kernels, columns in _in_blocks(weight, filters):
         for start, top in product_of(range(0, batch, images), range(0, height, lines)):
             place = (slice(start, start + images), slice(top, top + lines))
-            tiles = _transformed_tiles(padded[place[0], top : top + lines + 2])
+            tiles = _transformed_tiles(_padded(pixels[place[0]], top, lines))
             rows = tiles.flatten(2, 4)
             products = [
                 [product(rows[i, j], kernels[i, j], None) for j in range(4)] for i in range(4)
@@ -98,6 +98,16 @@ def convolved(
     if bias is not None:
         result += bias
     return result.permute(0, 3, 1, 2)
+
+
+def _padded(
+    pixels: Float[Tensor, "b h w c"], top: int, lines: int
+) -> Float[Tensor, "b lines w+2 c"]:
+    """Some rows with their neighbours, and zeros where the map ends; the whole is never copied."""
+    height = pixels.shape[1]
+    first, last = max(0, top - 1), min(height, top + lines + 1)
+    above, below = int(top == 0), int(top + lines >= height)
+    return F.pad(pixels[:, first:last], (0, 0, 1, 1, above, below))
 
 
 def _in_blocks(weight: Float[Tensor, "d c 3 3"], filters: int) -> Iterator[tuple[Tensor, slice]]:
