@@ -118,7 +118,10 @@ def test_options_are_given_once_or_for_each() -> None:
     [
         ({"controls": ("a",), "control_ranges": ("1:0",)}, "is no range of steps"),
         ({"controls": ("a",), "control_preprocess": ("cany",)}, "did you mean canny"),
-        ({"controls": ("a",), "control_preprocess": ("depth",)}, "draw the depth maps with another"),
+        (
+            {"controls": ("a",), "control_preprocess": ("depth",)},
+            "draw the depth maps with another",
+        ),
         ({"controls": ("a",), "control_weights": ("much",)}, "are no control weights"),
         ({"controls": ("a",), "sparse": ("x.png",)}, "has no frame"),
         ({"sparse": ("x.png@0",)}, "name one with --control"),
