@@ -39,3 +39,11 @@ def test_a_clip_of_several_windows_begins_with_shuffled_noise_and_shares_half_of
     assert (kept.noise, plan.overlap) == (noise, overlap)
     again, same = with_windows(kept, family=family, moves=True)
     assert (again, same) == (kept, plan)
+
+
+def test_pictures_without_a_motion_module_have_noise_of_their_own(
+    animator: Animator, request_of: AnimationRequest
+) -> None:
+    family = animator.model.family
+    kept, _ = with_windows(replace(request_of, **LONG), family=family, moves=False)
+    assert kept.noise == "independent"

@@ -26,7 +26,8 @@ def with_windows(
     The whole clip is one window, unless it is longer than the motion module knows, or windows are asked
     for. A clip of several windows begins with the noise of its first window, in another order for each
     of the others (FreeNoise, arXiv 2310.15169): with independent noise, each window would draw another
-    scene. A clip that begins from a video keeps independent noise, as the video decides the scene.
+    scene. A clip that begins from a video keeps independent noise, as the video decides the scene. So
+    do frames without a motion module, which are pictures of their own.
 
     Args:
         request: the request; its number of frames is known.
@@ -50,7 +51,7 @@ def with_windows(
     too_long = moves and num_frames > family.position_rows
     longest = min(family.num_frames, family.position_rows) if too_long else num_frames
     length = min(request.window_length or longest, num_frames)
-    noise = request.noise or _usual_noise(request, is_long=length < num_frames)
+    noise = request.noise or _usual_noise(request, is_long=moves and length < num_frames)
     overlap = length // _SHARED[noise] if request.window_overlap is None else request.window_overlap
     if overlap >= length and length < num_frames:
         raise InputError(
