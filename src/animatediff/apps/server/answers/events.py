@@ -104,11 +104,12 @@ class Broker:
     def _messages(self, events: list[Event]) -> list[Message]:
         return [message for event in events if (message := self._message(event)) is not None]
 
-    def _message(self, event: Event) -> Message | None:
+    @staticmethod
+    def _message(event: Event) -> Message | None:
         if event.kind == "state":
-            job = self.queue.job(event.job)
+            job = event.latest
             if job is None:
-                return None
+                return None  # a later event shows the job
             data = json.dumps(job_as_json(job), ensure_ascii=False)
             return Message(event.number, event.job, "state", data, last=job.state in FINISHED)
         if event.kind == "preview":
