@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from animatediff.apps.server.queue import jobs
 from animatediff.apps.server.queue.database import SCHEMA, Database
 from animatediff.apps.server.queue.job import (
     Failure,
@@ -23,7 +21,6 @@ from animatediff.apps.server.queue.job import (
     new_id,
 )
 from animatediff.apps.server.queue.jobs import Conflict, Full, JobQueue
-from animatediff.apps.server.queue.rows import job_of
 from animatediff.errors import FileError, OutputError
 
 ORDER = Order(
@@ -251,29 +248,6 @@ def test_events_tell_every_change_and_only_the_newest_progress(queue: JobQueue) 
     queue.remove(job.id)
     assert [event.kind for event in queue.events(after=0)] == ["removed"]
     assert queue.picture(job.id, "preview") is None
-
-
-def test_events_show_their_jobs_as_all_were_at_one_moment(
-    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = submit(queue), submit(queue)
-    claimed = [claim(queue), claim(queue)]
-
-    def meanwhile(db: sqlite3.Connection, name: str) -> Job | None:
-        found = job_of(db, name)
-        while claimed:  # another process ends both jobs after the first was looked up
-            ended = claimed.pop(0)
-            with ThreadPoolExecutor(1) as other:
-                other.submit(queue.claims.complete, ended, OUTCOME, suffixes=SUFFIXES).result()
-        return found
-
-    monkeypatch.setattr(jobs, "job_of", meanwhile)
-    events = queue.events(after=0)
-    shown = {event.job: event.latest.state for event in events if event.latest is not None}
-    assert shown == {first.id: "running", second.id: "running"}
-    after = events[-1].number
-    ended = [event for event in queue.events(after=after) if event.latest is not None]
-    assert [event.job for event in ended] == [first.id, second.id]
 
 
 def test_workers_on_one_queue_claim_each_job_once(database: Database, queue: JobQueue) -> None:

@@ -32,6 +32,10 @@ Pictures = UInt8[Tensor, "batch f height width 3"]
 
 FIRST_ONLY = 0.5
 """Share of the clips that show their first frame alone, as a picture that is to move does."""
+FIRST_ONLY_FOR_MOTION = 0.8
+"""The same where motion modules learn under a network that has learned already."""
+UNSHOWN = 0.2
+"""Share of the batches that show no frame, so that motion modules still work without the network."""
 
 
 class Denoise(Protocol):
@@ -82,7 +86,8 @@ class Steered:
         self.denoise = denoise
         self.network = network
         self.embedded: Embedded = ()
-        """What the network made of the hints of the batch, a row for each frame of each clip."""
+        """What the network made of the hints of the batch, a row for each frame of each clip; without
+        any, it adds nothing."""
 
     def __call__(
         self,
@@ -91,6 +96,8 @@ class Steered:
         text: Tensor,
     ) -> Float[Tensor, "batch c f h w"]:
         """The prediction, with the network's residuals added inside the image model."""
+        if not self.embedded:
+            return self.denoise(latents, timesteps, text, residuals=Residuals())
         clips, _, frames, _, _ = latents.shape
         question = Question(
             rearrange(latents, "b c f h w -> (b f) c h w").contiguous(),
@@ -217,15 +224,19 @@ class HintedLesson:
 
 @dataclass
 class SparseLesson:
-    """Train a SparseCtrl network on clips, with a few frames of each as hints.
+    """Train on clips with a few frames of each as hints: a SparseCtrl network, or motion under one.
 
     Attributes:
         denoising: the lesson of the animated image model, whose denoiser is ``steered``.
         steered: the denoiser and the network.
+        first_only: share of the clips that show their first frame alone.
+        unshown: share of the batches that show no frame.
     """
 
     denoising: ClipLesson
     steered: Steered
+    first_only: float = FIRST_ONLY
+    unshown: float = 0.0
 
     def __post_init__(self) -> None:
         self.learns: nn.Module = self.denoising.learns
@@ -236,7 +247,12 @@ class SparseLesson:
         """The denoising loss, with the latents of some frames as hints."""
         device = next(self.learns.parameters()).device
         latents = self.denoising.latents(batch, device)
-        self._show(latents, drawn_marks(len(latents), latents.shape[2], generator))
+        if self.unshown and float(torch.rand((), generator=generator)) < self.unshown:
+            self.steered.embedded = ()
+        else:
+            clips, frames = len(latents), latents.shape[2]
+            marks = drawn_marks(clips, frames, generator, first_only=self.first_only)
+            self._show(latents, marks)
         return self.denoising.losses(encoded_once(batch, latents), generator)
 
     def show(self, number: int, *, rows: int) -> Pictures | None:
@@ -275,11 +291,13 @@ def _rows(hints: Pictures) -> Float[Tensor, "rows 3 height width"]:
     return rearrange(hints, "b f h w c -> (b f) c h w").float() / 255
 
 
-def drawn_marks(clips: int, frames: int, generator: torch.Generator) -> Float[Tensor, "clips f"]:
+def drawn_marks(
+    clips: int, frames: int, generator: torch.Generator, *, first_only: float = FIRST_ONLY
+) -> Float[Tensor, "clips f"]:
     """Which frames of each clip are shown: the first, or from one to half of them at random."""
     marks = torch.zeros(clips, frames)
     for row in marks:
-        if float(torch.rand((), generator=generator)) < FIRST_ONLY:
+        if float(torch.rand((), generator=generator)) < first_only:
             row[0] = 1
         else:
             count = 1 + int(torch.randint(max(1, frames // 2), (), generator=generator))

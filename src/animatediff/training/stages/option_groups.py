@@ -370,6 +370,21 @@ class MixOptions:
 
 
 @dataclass(frozen=True)
+class PictureNetworkOptions:
+    """A network that shows frames of the clips while motion is trained."""
+
+    pictures: Annotated[
+        str | None,
+        Option(
+            "SparseCtrl rgb network to attach, frozen, while motion is trained: it is shown frames of "
+            "most clips, so that motion learns to follow a picture (arXiv 2311.16933).",
+            group="Model",
+            metavar="NAME",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class LowRankOptions:
     """The size of low-rank branches."""
 
@@ -557,6 +572,7 @@ GROUPS = (
     AppearanceOptions,
     MovingCameraOptions,
     MixOptions,
+    PictureNetworkOptions,
     LowRankOptions,
     MotionLoraOptions,
     InversionOptions,
@@ -568,6 +584,6 @@ GROUPS = (
 
 DO_NOT_IDENTIFY = frozenset(
     "model motion adapter start output data class_data layout videos max_bad max_seconds timeout "
-    "checkpointing caption_from_names hints begin_from".split()
+    "checkpointing caption_from_names hints begin_from pictures".split()
 )
 """Options that do not make a run another run: files are compared by their content instead."""

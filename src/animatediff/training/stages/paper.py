@@ -36,6 +36,7 @@ from animatediff.training.stages.option_groups import (
     MotionModuleOptions,
     NoiseOptions,
 )
+from animatediff.training.stages.picture_network import shown_pictures, steered_by_pictures
 from animatediff.training.stages.stage_options import StageOptions
 from animatediff.training.stages.training_data import read_training_data
 from animatediff.training.stages.write_weights import write_part
@@ -97,8 +98,10 @@ def prepare_motion(
     motion, family = trainable(start.animated.motion), start.family
     path = options.output or options.work / "world" / "motion" / MOTION_FILES[branch]
     data = read_clips(options, read_training_data(frozen))
+    steered = steered_by_pictures(frozen, start.animated)
+    lesson = clip_lesson(frozen, motion, start.animated, family, data, predict=steered)
     return Job(
-        clip_lesson(frozen, motion, start.animated, family, data),
+        lesson if steered is None else shown_pictures(lesson, steered),
         lambda learned: start.save(path, learned, recipe=recipe),
         frozen.facts,
         frozen,
@@ -194,15 +197,24 @@ def image_lesson(frozen: FrozenModel, learns: nn.Module, data: ReadBatch) -> Cli
 
 
 def clip_lesson(
-    frozen: FrozenModel, learns: nn.Module, animated: AnimatedUNet, family: Family, data: ReadBatch
+    frozen: FrozenModel,
+    learns: nn.Module,
+    animated: AnimatedUNet,
+    family: Family,
+    data: ReadBatch,
+    *,
+    predict: Denoiser | None = None,
 ) -> ClipLesson:
-    """Eq. 5: clips, with the noise schedule of the motion modules' family."""
+    """Eq. 5: clips, with the noise schedule of the motion modules' family.
+
+    ``predict`` is the denoiser, if it is not the animated model alone.
+    """
     if frozen.options.of(ImageModelOptions).checkpointing:
         animated.set_gradient_checkpointing(True)
     return lesson_on(
         frozen,
         learns,
-        animated,
+        predict or animated,
         data,
         family.betas,
         animated=animated,

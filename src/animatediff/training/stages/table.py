@@ -57,6 +57,7 @@ from animatediff.training.stages.option_groups import (
     MovingCameraOptions,
     NoiseOptions,
     OutputOptions,
+    PictureNetworkOptions,
 )
 from animatediff.training.stages.stage_options import StageOptions
 
@@ -109,7 +110,7 @@ def stages(defaults: Defaults | None = None) -> dict[str, Stage]:
         "motion": Stage(
             "the motion modules, from clips, with the image model frozen (Sec. 4.2, Eq. 5)",
             MotionModule,
-            (*MOTION, NoiseOptions, MovingCameraOptions, MixOptions),
+            (*MOTION, NoiseOptions, MovingCameraOptions, MixOptions, PictureNetworkOptions),
             paper.prepare_motion,
             Recipe(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
             defaults,
@@ -117,7 +118,7 @@ def stages(defaults: Defaults | None = None) -> dict[str, Stage]:
         "motion-convolution": Stage(
             "temporal convolutions of the same size in place of the motion modules (Sec. 5.3)",
             TemporalConv,
-            (*MOTION, NoiseOptions, MovingCameraOptions, MixOptions),
+            (*MOTION, NoiseOptions, MovingCameraOptions, MixOptions, PictureNetworkOptions),
             partial(paper.prepare_motion, branch="convolution"),
             Recipe(steps=6000, batch_size=2, learning_rate=7e-4, optimizer="muon"),
             defaults,

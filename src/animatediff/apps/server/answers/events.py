@@ -104,12 +104,11 @@ class Broker:
     def _messages(self, events: list[Event]) -> list[Message]:
         return [message for event in events if (message := self._message(event)) is not None]
 
-    @staticmethod
-    def _message(event: Event) -> Message | None:
+    def _message(self, event: Event) -> Message | None:
         if event.kind == "state":
-            job = event.latest
+            job = self.queue.job(event.job)
             if job is None:
-                return None  # a later event shows the job
+                return None
             data = json.dumps(job_as_json(job), ensure_ascii=False)
             return Message(event.number, event.job, "state", data, last=job.state in FINISHED)
         if event.kind == "preview":

@@ -169,21 +169,6 @@ class Database:
         with refused(self.path):
             yield self.connection()
 
-    @contextlib.contextmanager
-    def snapshot(self) -> Generator[sqlite3.Connection]:
-        """A transaction that only reads: everything in it is as it was at one moment.
-
-        Raises:
-            OutputError, FileError: as for ``changing``.
-        """
-        with refused(self.path):
-            connection = self.connection()
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                connection.execute("ROLLBACK")
-
     def close(self) -> None:
         """Close this thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -50,14 +50,12 @@ class Event:
         job: the job; empty for changes of the queue itself.
         kind: ``state``, ``progress``, ``preview``, ``removed`` or ``queue``.
         data: as JSON.
-        latest: on the last change of a job's state, the job as it was at the moment of reading.
     """
 
     number: int
     job: str
     kind: str
     data: str
-    latest: Job | None = None
 
 
 class JobQueue:
@@ -343,24 +341,13 @@ class JobQueue:
         return [as_job(row, {}) for row in rows]
 
     def events(self, *, after: int, limit: int = 500) -> list[Event]:
-        """Events newer than a number, the oldest first, and their jobs as all were at one moment.
-
-        Were jobs looked up one after another, an early event of one could already show its end, before
-        the end of another that came first.
-        """
-        with self.database.snapshot() as db:
+        """Events newer than a number, the oldest first."""
+        with self.database.reading() as db:
             rows = db.execute(
                 "SELECT number, job, kind, data FROM events WHERE number > ? ORDER BY number LIMIT ?",
                 (after, limit),
             ).fetchall()
-            last = {row["job"]: row["number"] for row in rows if row["kind"] == "state"}
-            jobs = {number: job_of(db, name) for name, number in last.items()}
-        return [
-            Event(
-                row["number"], row["job"] or "", row["kind"], row["data"], jobs.get(row["number"])
-            )
-            for row in rows
-        ]
+        return [Event(row["number"], row["job"] or "", row["kind"], row["data"]) for row in rows]
 
     def newest_event(self) -> int:
         """The number of the newest event; 0 if there was none."""
