@@ -15,6 +15,8 @@ Module = TypeVar("Module", bound=nn.Module)
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Memory = Literal["full", "low"]
 """Whether weights are all where they compute, or are copied there a layer at a time."""
+Quantisation = Literal["int8", "fp8"]
+"""How weights of linear layers are stored in 8 bits (``model/quantised.py``)."""
 FastPath = Literal[
     "linear",
     "feed-forward",
@@ -86,6 +88,7 @@ class Runtime:
             less in later processes. On a GPU with CUDA graphs.
         memory: ``low`` keeps weights in the machine's memory, and copies each layer's to the GPU while
             it computes; the animation is the same.
+        quantise: store the weights of linear layers in 8 bits; ``None`` in the precision.
     """
 
     device: str = "auto"
@@ -94,6 +97,7 @@ class Runtime:
     without: frozenset[FastPath] = frozenset()
     compile: bool = False
     memory: Memory = "full"
+    quantise: Quantisation | None = None
 
     def torch_device(self) -> torch.device:
         """The torch device.
@@ -143,6 +147,11 @@ class Runtime:
             raise InputError(
                 "--memory low moves weights at every layer, which a compiled model cannot follow; "
                 "leave out --compile or --memory low."
+            )
+        if self.memory == "low" and self.quantise is not None:
+            raise InputError(
+                "--memory low copies plain weights to the GPU, which weights in 8 bits are not; leave "
+                "out --quantise or --memory low."
             )
         if self.threads is not None:
             if not 1 <= self.threads <= MOST_THREADS:

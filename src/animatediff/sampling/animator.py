@@ -215,4 +215,5 @@ class Animator:
             motion_loras=self.motion_loras,
             words=self.words,
             ways=ways_of((control.network for control in self.controls), self.picture),
+            quantise=self.runtime.quantise,
         )

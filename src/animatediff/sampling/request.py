@@ -137,6 +137,7 @@ from animatediff.sampling.options.sampler import (
     MAX_LCM_STEPS,
     FreeInit,
     Precision,
+    Quantise,
     Scheduler,
     Seed,
     Steps,
@@ -290,6 +291,7 @@ class AnimationRequest:
     object_paths: ObjectPaths = ()
     object_until: ObjectUntil = 700.0
     precision: Precision = "auto"
+    quantise: Quantise = None
 
     @property
     def styles(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import torch
 
 from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
+from animatediff.runtime import Quantisation
 from animatediff.sampling.choosing.finish import with_finish
 from animatediff.sampling.choosing.still import chosen_from_still
 from animatediff.sampling.choosing.windows import with_windows
@@ -59,6 +60,7 @@ class Model:
         loaded: which files it has.
         family: of its motion module.
         precision: in which it runs.
+        quantise: how its weights are stored in 8 bits, if they are.
         pixels_per_latent: along a side.
         side: the image model's own size in pixels.
         motion_guidance: of each MotionLoRA, what its file says.
@@ -74,6 +76,7 @@ class Model:
     motion_guidance: tuple[float, ...]
     words: frozenset[str] = frozenset()
     ways: tuple[WayName, ...] = ("blend",)
+    quantise: Quantisation | None = None
 
     @classmethod
     def of(
@@ -85,6 +88,7 @@ class Model:
         motion_loras: Sequence[LoadedLowRank],
         words: Sequence[Word] = (),
         ways: tuple[WayName, ...] = ("blend",),
+        quantise: Quantisation | None = None,
     ) -> Model:
         """What these files decide."""
         unit, own = base.pixels_per_latent, base.unet.config["sample_size"]
@@ -98,6 +102,7 @@ class Model:
             motion_guidance=tuple(each.file.motion_guidance for each in motion_loras),
             words=frozenset(word.name.lower() for word in words),
             ways=ways,
+            quantise=quantise,
         )
 
 
@@ -190,6 +195,12 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
             f"The request is for precision {filled.precision}, and this animator runs in "
             f"{model.precision}; load another animator for it."
         )
+    if filled.quantise not in (None, model.quantise):
+        raise InputError(
+            f"The request is for weights in {filled.quantise}, and this animator's are stored in "
+            f"{model.quantise or model.precision}; load another animator for it."
+        )
+    filled = replace(filled, quantise=model.quantise)
     check_hires(request.hires, width=width, height=height, others=bool(request.image))
     check_multiple("width", width, of=unit)
     check_multiple("height", height, of=unit)

@@ -12,7 +12,7 @@ from tests.apps.many.test_plan import assert_whole
 
 from animatediff.apps.cli import main
 from animatediff.model.fast import drawing
-from animatediff.sampling.loaded import free_memory
+from animatediff.sampling.loaded import free_memory, loading
 from animatediff.video import read_metadata
 
 
@@ -94,6 +94,24 @@ def test_a_batch_and_a_rerun_are_compiled_where_that_is_asked(words, tmp_path, c
     assert main([*line, "--compile"]) == 0
     assert main(line) == 0
     assert seen == [True, True, False]
+
+
+def test_a_batch_and_a_rerun_are_quantised_as_a_request_says(words, tmp_path, capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(loading, "check_quantisation", lambda kind, **_: seen.append(kind))
+    monkeypatch.setattr(loading, "quantise", lambda animated, kind: seen.append(kind))
+    (tmp_path / "a.csv").write_text("prompt,quantise\na fox,\nan owl,fp8\n")
+    assert batch("a.csv", *words, "--format", "gif", capsys=capsys)[0] == 0
+    assert seen == ["fp8", "fp8"]
+    (made,) = (path for path in (tmp_path / "a").glob("*.gif") if "owl" in path.name)
+    line = ["rerun", str(made), "-o", "again.gif", "--device", "cpu", "--progress", "none"]
+    assert main(line) == 0
+    assert seen == ["fp8"] * 4
+    words = ["animate", "a fox", *words, "-o", "fox.gif", "--from-still", "1"]
+    assert main([*words, "--quantise", "int8"]) == 0
+    assert seen[4:] == ["int8", "int8"]
+    assert main([*words, "--quantize", "int8"]) == 2
+    assert "use --quantise" in capsys.readouterr().err
 
 
 def test_a_dry_run_writes_nothing(words, tmp_path, capsys):

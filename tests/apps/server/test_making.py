@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from animatediff.apps.server.working.making import AnimationMaker, bytes_of
+from animatediff.apps.server.working.making import AnimationMaker, Needed, bytes_of
 from animatediff.apps.server.working.pool import Pool
 from animatediff.apps.server.working.worker import Made, Step, WorkerSettings
 from animatediff.errors import Cancelled, InputError, MemoryLimitError
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator, load_request
+from animatediff.sampling.loaded.loading import Loaded
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video import Video, read_metadata
 
@@ -63,6 +64,15 @@ def test_a_job_gives_the_bits_of_the_animator(
     assert first.resolved == own.request.as_table()
     assert first.thumbnail.startswith(b"\xff\xd8")
     assert len(served.models) == 2
+
+
+def test_models_of_other_weights_are_not_shared(tiny_world: Path, tiny_motion: Path) -> None:
+    loaded = Loaded.of(request(tiny_world, tiny_motion))
+    plain, small = Needed(loaded, "torch.float32"), Needed(loaded, "torch.float32", "int8")
+    assert plain.serves(plain)
+    assert small.serves(small)
+    assert not plain.serves(small)
+    assert not small.serves(plain)
 
 
 def test_a_maker_runs_as_its_worker_is_set_up(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def animate(options: AnimateOptions) -> None:
         render(
             requests,
             destination=destination,
-            runtime=runtime_of(options, precision=first.precision),
+            runtime=runtime_of(options, request=first),
             progress=progress,
             preview=options.preview,
             plays=check_plays(options.plays),

@@ -69,5 +69,5 @@ def rerun(options: RerunOptions) -> None:
         progress.stage("load")
         from animatediff.apps.render import render
 
-        runtime = runtime_of(options, precision=request.precision)
+        runtime = runtime_of(options, request=request)
         render([request], destination=destination, runtime=runtime, progress=progress, preview=None)

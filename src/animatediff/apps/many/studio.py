@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from animatediff.apps.many.plan import Item
 from animatediff.apps.many.work import Drawn
+from animatediff.apps.options.machine import suited
 from animatediff.apps.progress import Progress
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Progress as Step
@@ -24,16 +24,16 @@ class Studio:
         self._runtime = runtime
         self._progress = progress
         self._animator: Animator | None = None
-        self._needs: tuple[Loaded, str] | None = None
+        self._needs: tuple[Loaded, Runtime] | None = None
         self._noted: set[str] = set()
 
     def animator_for(self, request: AnimationRequest) -> Animator:
         """The animator of a request; the one before it is let go."""
-        needs = (Loaded.of(request), request.precision)
+        runtime = suited(self._runtime, request)
+        needs = (Loaded.of(request), runtime)
         if self._animator is None or needs != self._needs:
             self._animator = None  # Its memory is free before the next is read.
             self._progress.stage("load")
-            runtime = replace(self._runtime, precision=request.precision)
             self._animator = Animator.for_request(request, runtime=runtime)
             self._needs = needs
         check_input_files(request)

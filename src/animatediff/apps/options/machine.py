@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from animatediff.options.declaration import Option
 
 if TYPE_CHECKING:
-    from animatediff.runtime import Precision, Runtime
+    from animatediff.runtime import Runtime
+    from animatediff.sampling.request import AnimationRequest
 
 Memory = Literal["full", "low"]
 """As in ``runtime.py``, which imports torch."""
@@ -49,14 +51,19 @@ class Machine(Protocol):
         ...
 
 
-def runtime_of(machine: Machine, *, precision: Precision = "auto") -> Runtime:
-    """The runtime that options ask for."""
+def runtime_of(machine: Machine, *, request: AnimationRequest | None = None) -> Runtime:
+    """The runtime that options ask for, and a request if there is one already."""
     from animatediff.runtime import Runtime
 
-    return Runtime(
+    runtime = Runtime(
         device=machine.device,
-        precision=precision,
         threads=machine.threads,
         compile=machine.compile,
         memory=machine.memory,
     )
+    return runtime if request is None else suited(runtime, request)
+
+
+def suited(runtime: Runtime, request: AnimationRequest) -> Runtime:
+    """A runtime with what a request decides of it: precision and quantisation."""
+    return replace(runtime, precision=request.precision, quantise=request.quantise)

@@ -16,6 +16,7 @@ from diffusers.models.attention import FeedForward as ImageFeedForward
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from animatediff.model.eight_bits import expanded
 from animatediff.model.fast.linear import Product
 from animatediff.model.fast.replaced import Replaced, is_hooked
 from animatediff.model.motion_module import FeedForward, GatedProjection
@@ -62,10 +63,11 @@ def _feed_forward(
     if carries or torch.is_grad_enabled() or tokens.dtype != inner.weight.dtype:
         plain: Any = type(layer).forward
         return plain(layer, tokens)
+    widening, narrowing = expanded(inner.weight), expanded(last.weight)
     rows = tokens.reshape(-1, tokens.shape[-1])
     result = rows.new_empty(len(rows), last.out_features)
     size = max(64, BLOCK // (last.in_features * rows.element_size()))
     for start in range(0, len(rows), size):
-        block = gated(rows[start : start + size], inner.weight, inner.bias)
-        result[start : start + size] = product(block, last.weight, last.bias)
+        block = gated(rows[start : start + size], widening, inner.bias)
+        result[start : start + size] = product(block, narrowing, last.bias)
     return result.view(*tokens.shape[:-1], -1)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from animatediff.model.eight_bits import expanded
 from animatediff.model.fast.replaced import Replaced
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -83,7 +84,7 @@ def _linear(
 ) -> Float[Tensor, "*rows d"]:
     if torch.is_grad_enabled() or inputs.dtype != layer.weight.dtype:
         return nn.Linear.forward(layer, inputs)
-    return product(inputs, layer.weight, layer.bias)
+    return product(inputs, expanded(layer.weight), layer.bias)
 
 
 def _is_pointwise(layer: nn.Conv2d) -> bool:

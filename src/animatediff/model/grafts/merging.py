@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from animatediff.model.eight_bits import expanded, like, stored_in
 from animatediff.model.grafts.weight_delta import Change, shaped_like
 
 ScaledChanges = tuple[Iterable[Change], float]
@@ -29,8 +30,8 @@ def merged(sets: Iterable[ScaledChanges]) -> dict[nn.Parameter, Tensor]:
     """Compute the values that parameters have with changes merged into them.
 
     Every change is computed for the weight as it is now. Changes of one weight are summed in fp32, in
-    the order of the sets, and rounded once. A weight that is changed at a scale of 0 only keeps its own
-    value.
+    the order of the sets, and rounded once; a weight in 8 bits is expanded first. A weight that is
+    changed at a scale of 0 only keeps its own value.
 
     Raises:
         ValueError: a change has another shape than its weight.
@@ -46,20 +47,27 @@ def merged(sets: Iterable[ScaledChanges]) -> dict[nn.Parameter, Tensor]:
 
 
 def _merged(own: Tensor, changes: Iterable[tuple[Change, float]]) -> Tensor:
-    deltas = [
-        shaped_like(own, change.delta.of(own, scale=scale)) for change, scale in changes if scale
-    ]
-    return (own.float() + sum(deltas[1:], deltas[0])).to(own) if deltas else own
+    scaled = [(change, scale) for change, scale in changes if scale]
+    if not scaled:
+        return own
+    plain = expanded(own)
+    deltas = [shaped_like(plain, change.delta.of(plain, scale=scale)) for change, scale in scaled]
+    return like(own, plain.float() + sum(deltas[1:], deltas[0]))
 
 
 @contextmanager
 def exchanged(weights: Mapping[Kept, Tensor]) -> Generator[None]:
     """Give parameters or buffers these values inside this context; nothing is computed or copied."""
-    own = {weight: weight.data for weight in weights}
+    new = {
+        part: value_part.data
+        for weight, value in weights.items()
+        for part, value_part in zip(stored_in(weight), stored_in(value), strict=True)
+    }
+    own = {part: part.data for part in new}
     try:
-        for weight, value in weights.items():
-            weight.data = value
+        for part, value in new.items():
+            part.data = value
         yield
     finally:
-        for weight, value in own.items():
-            weight.data = value
+        for part, value in own.items():
+            part.data = value

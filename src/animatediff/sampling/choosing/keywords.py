@@ -138,6 +138,7 @@ class Choices(Files, total=False):
     object_paths: Sequence[str]
     object_until: float
     precision: Literal["auto", "fp32", "bf16", "fp16"]
+    quantise: Literal["int8", "fp8"] | None
 
 
 def chosen(

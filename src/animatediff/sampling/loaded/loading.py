@@ -15,6 +15,7 @@ import torch
 
 from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.model.quantised import check_quantisation, quantise
 from animatediff.runtime import Runtime
 from animatediff.sampling.image_to_video.own_network import own_network_for, uses_own_network
 from animatediff.sampling.loaded.lora_cache import LoraCache
@@ -216,13 +217,15 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
         runtime: where to run.
 
     Raises:
-        InputError: a name, a device or a precision is unknown.
+        InputError: a name, a device or a precision is unknown, or weights cannot be quantised.
         FileError: a file is broken or of another kind.
         MemoryLimitError: the model does not fit.
     """
     runtime.apply()
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
     weights_device = runtime.weights_device()
+    if runtime.quantise is not None:
+        check_quantisation(runtime.quantise, device=device, dtype=dtype)
     motion_path = resolve_motion(loaded.motion)
     roles = [role for role in usable_roles() if role.loader]
     names: dict[RoleName, Sequence[str]] = {
@@ -275,6 +278,10 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
             name: tuple(loader.fill(fitted[name], base, dtype=dtype, device=weights_device))
             for name, loader in loaders.items()
         }
+        if (
+            runtime.quantise is not None
+        ):  # at last, as control networks may be made of these weights
+            quantise(animated, runtime.quantise)
     files = dict(base.files)
     if motion_path is not None:
         files["motion"] = motion_path

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from animatediff.model.eight_bits import bytes_of, expanded, stored_in
 from animatediff.model.offload import layers_of, weights_of
+from animatediff.model.quantised import linear_layers
 from animatediff.model.without_values import without_values
 from animatediff.runtime import Runtime, device_of
 from animatediff.sampling.loaded.tensors import networks_in, tensors_in
@@ -142,7 +144,7 @@ def _need(
     written = frames * (1 + enlarged * request.interpolate)
     return MemoryNeed(
         weights=_bytes_of(parts.picture) if low else _weights(parts),
-        steps=int(HIDDEN * predicting + OF_SAMPLER * clip),
+        steps=int(HIDDEN * predicting + OF_SAMPLER * clip) + _expanded(parts),
         decode=int(clip + max(decoding, finishing) + written),
         on_cpu=base.device.type == "cpu",
         layer=_largest_layer(parts) if low else 0,
@@ -158,7 +160,15 @@ def _weights(parts: Parts) -> int:
 
 
 def _bytes_of(loaded: Any) -> int:
-    return sum({id(tensor): tensor.nbytes for tensor in tensors_in(loaded)}.values())
+    return sum({id(tensor): bytes_of(tensor) for tensor in tensors_in(loaded)}.values())
+
+
+def _expanded(parts: Parts) -> int:
+    """Bytes of weights in 8 bits while they are expanded: at most two layers of a feed-forward."""
+    weights = (layer.weight for layer in linear_layers(parts.animated))
+    return max(
+        (2 * weight.nbytes for weight in weights if stored_in(weight)[0] is not weight), default=0
+    )
 
 
 def _largest_layer(parts: Parts) -> int:
@@ -186,9 +196,11 @@ def _per_latent_pixel(animated: AnimatedUNet) -> float:
     if animated not in _known:
         unet = animated.unet
         trial, device = _without_values(animated), torch.device("meta")
-        weights = animated.state_dict()
-        if sum(weight.nbytes for weight in weights.values()) <= SMALL:
-            trial.load_state_dict(weights, assign=True)
+        with torch.inference_mode(False):  # in which torchao's weights cannot be detached
+            weights = animated.state_dict()
+        if sum(bytes_of(weight) for weight in weights.values()) <= SMALL:
+            plain = {name: expanded(weight) for name, weight in weights.items()}
+            trial.load_state_dict(plain, assign=True)
             device = device_of(unet)
         shape = (1, unet.config["in_channels"], TRIAL_FRAMES, TRIAL_SIDE, TRIAL_SIDE)
         with device:

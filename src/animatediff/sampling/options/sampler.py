@@ -1,4 +1,4 @@
-"""Options of the sampler: its name, steps, seed, rounds and precision."""
+"""Options of the sampler: its name, steps, seed, rounds, precision and quantisation."""
 
 from __future__ import annotations
 
@@ -65,5 +65,15 @@ Precision = Annotated[
         "auto is fp16 on a GPU, bf16 on a CPU that computes in it, and fp32 on others.",
         group="Machine",
         foreign=("dtype", "fp16", "half", "no-half", "mixed-precision"),
+    ),
+]
+Quantise = Annotated[
+    Literal["int8", "fp8"] | None,
+    Option(
+        "Store the weights of linear layers in 8 bits (torchao), for less memory. Frames differ a "
+        "little.",
+        group="Machine",
+        foreign=("quantize", "quantization", "load-in-8bit", "int8", "fp8", "quant"),
+        unset="weights as precise as they compute",
     ),
 ]

@@ -27,6 +27,8 @@ WAITING = frozenset(
         "diffusers.models.controlnets",
         "diffusers.models.transformers",
         "diffusers.models.unets",
+        # It imports torchao where that is installed, which takes seconds.
+        "diffusers.quantizers.torchao",
         "requests",
         # Of schedulers that are imported with the others; where SciPy is installed, it takes seconds.
         "scipy.integrate",
@@ -79,6 +81,7 @@ ALWAYS = frozenset(
         "diffusers.models.controlnets",
         "diffusers.models.transformers",
         "diffusers.models.unets",
+        "diffusers.quantizers.torchao",
         "scipy.integrate",
         "scipy.stats",
     }

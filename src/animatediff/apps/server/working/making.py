@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from animatediff.apps.destination import slug
-from animatediff.apps.options.machine import runtime_of
+from animatediff.apps.options.machine import runtime_of, suited
 from animatediff.apps.server.formats import RESULT_FORMATS, zip_of
 from animatediff.apps.server.incoming.outside import FOLLOW_UPLOADS, takes, with_paths
 from animatediff.apps.server.working.pool import Pool
 from animatediff.apps.server.working.worker import Made, Step, WorkerSettings
 from animatediff.errors import Cancelled, MemoryLimitError
+from animatediff.model.eight_bits import bytes_of as bytes_of_weight
 from animatediff.options.declaration import declared
-from animatediff.runtime import Runtime
+from animatediff.runtime import Quantisation, Runtime
 from animatediff.sampling.animator import Animation, Animator, Progress
 from animatediff.sampling.loaded.loading import Loaded, files_named
 from animatediff.sampling.metadata import describe
@@ -44,17 +45,19 @@ class Needed:
     Attributes:
         loaded: the files.
         precision: in which it runs.
+        quantise: how its weights are stored in 8 bits, if they are.
     """
 
     loaded: Loaded
     precision: str
+    quantise: Quantisation | None = None
 
     def serves(self, wanted: object) -> bool:
         """Whether a model that was loaded for this does for another request, to the same bits."""
         return (
             isinstance(wanted, Needed)
             and wanted.loaded == self.loaded
-            and wanted.precision == self.precision
+            and (wanted.precision, wanted.quantise) == (self.precision, self.quantise)
             and set(wanted.loaded.typed) <= set(self.loaded.typed)
         )
 
@@ -123,15 +126,15 @@ class AnimationMaker:
         return _made(_without_paths(animation, asked), notes)
 
     def _animator(self, request: AnimationRequest) -> Animator:
-        runtime = replace(self.runtime, precision=request.precision)
-        precision = str(runtime.torch_dtype())
+        runtime = suited(self.runtime, request)
+        needed = Needed(Loaded.of(request), str(runtime.torch_dtype()), request.quantise)
         estimate = sum(path.stat().st_size for path in files_named(request).values())
 
         def load() -> Animator:
             # A model that requests share, without the LoRAs, which each request says.
             return Animator.for_request(request, runtime=runtime)
 
-        return self.pool.get(Needed(Loaded.of(request), precision), load=load, estimate=estimate)
+        return self.pool.get(needed, load=load, estimate=estimate)
 
 
 def bytes_of(animator: Animator) -> int:
@@ -142,7 +145,7 @@ def bytes_of(animator: Animator) -> int:
         animator.base.pending_vae.part.module,
     ]
     parameters = sum(
-        tensor.numel() * tensor.element_size()
+        bytes_of_weight(tensor)
         for network in networks
         for tensor in (*network.parameters(), *network.buffers())
     )

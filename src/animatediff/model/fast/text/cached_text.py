@@ -17,6 +17,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from animatediff.model.eight_bits import stored_in
 from animatediff.model.fast.replaced import is_hooked
 from animatediff.model.fast.sliced_attention import attention_within_grid
 
@@ -87,7 +88,7 @@ class CachedText:
         assert isinstance(to_k, nn.Linear)
         assert isinstance(to_v, nn.Linear)
         # ``data`` is another tensor at each access, on the same memory.
-        weights = (to_k.weight.data, to_v.weight.data)
+        weights = tuple(part.data for to in (to_k, to_v) for part in stored_in(to.weight))
         recent = self._recent.setdefault(attn, _Recent()).kept
         for kept in recent:
             if _are_same(kept.weights, weights) and _is_same_text(kept.text, text):
