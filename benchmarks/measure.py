@@ -32,19 +32,33 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from math import prod
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
+from ceilings import KINDS, Kind, ceilings, flops_of, least_seconds, wait
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = [
+    "KINDS",
+    "RESULTS",
+    "Difference",
+    "Measured",
+    "Ratio",
+    "Report",
+    "Sample",
+    "ceilings",
+    "command",
+    "commit",
+    "flops_of",
+    "interleaved",
+    "least_seconds",
+    "machine",
+    "processor",
+    "timed",
+]
 
 RESULTS = Path(__file__).parent / "results"
-Kind = Literal["convolution", "linear", "attention"]
-KINDS: tuple[Kind, ...] = ("convolution", "linear", "attention")
 Outputs = Mapping[str, Mapping[str, Tensor]]
 """Groups of named tensors; each group is compared as a whole."""
 
@@ -175,97 +189,16 @@ def interleaved(
 
 def timed(function: Callable[[], Tensor]) -> Sample:
     """Run a function once: wall-clock and processor seconds, a GPU's peak memory, and the output."""
-    _wait()
+    wait()
     if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
     wall, cpu = time.perf_counter(), time.process_time()
     output = function()
-    _wait()
+    wait()
     numbers = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
     if output.is_cuda:
         numbers["peak_mib"] = torch.cuda.max_memory_allocated() / 2**20
     return Sample(numbers, {"output": {"output": output.detach()}})
-
-
-def _wait() -> None:
-    """Wait for the GPU, if this process uses one; its work is queued."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-
-
-def ceilings(dtype: torch.dtype, *, seconds: float = 0.3, device: str = "cpu") -> dict[Kind, float]:
-    """The FLOP/s that this machine reaches now, by kind of layer, in shapes of Stable Diffusion 1.5.
-
-    Args:
-        dtype: of the arithmetic.
-        seconds: to spend on each kind.
-        device: where; a GPU gets 16 times as many rows, as few do not fill it.
-    """
-    draw = torch.Generator().manual_seed(0)
-    rows = 2 if device == "cpu" else 32
-
-    def drawn(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=draw).to(device, dtype)
-
-    maps = drawn(rows, 320, 32, 32).contiguous(memory_format=torch.channels_last)
-    kernel = drawn(320, 320, 3, 3)
-    tokens, weight = drawn(512 * rows, 1280), drawn(1280, 1280)
-    query = drawn(rows, 8, 1024, 40)
-    layers: dict[Kind, tuple[Callable[[], Tensor], float]] = {
-        "convolution": (
-            lambda: F.conv2d(maps, kernel, padding=1),
-            2.0 * maps.numel() * 320 * 9,
-        ),
-        "linear": (lambda: F.linear(tokens, weight), 2.0 * tokens.numel() * 1280),
-        "attention": (
-            lambda: F.scaled_dot_product_attention(query, query, query),
-            4.0 * query.numel() * 1024,
-        ),
-    }
-    found: dict[Kind, float] = {}
-    with torch.inference_mode():
-        for kind, (layer, flops) in layers.items():
-            layer()
-            _wait()
-            best, end = float("inf"), time.perf_counter() + seconds
-            while best == float("inf") or time.perf_counter() < end:
-                began = time.perf_counter()
-                layer()
-                _wait()
-                best = min(best, time.perf_counter() - began)
-            found[kind] = flops / best
-    return found
-
-
-def flops_of(function: Callable[[], object]) -> dict[Kind, float]:
-    """The floating-point operations of a function, by kind of layer; it is run once."""
-    # torch counts the attention kernels of GPUs, but not that of CPUs.
-    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    counter = FlopCounterMode(display=False, custom_mapping={on_cpu: _attention_flops})
-    with counter:
-        function()
-    found: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
-    for operation, flops in counter.get_flop_counts().get("Global", {}).items():
-        name = str(operation)
-        kind: Kind = "linear"
-        if "conv" in name:
-            kind = "convolution"
-        elif "scaled_dot_product" in name:
-            kind = "attention"
-        found[kind] += flops
-    return found
-
-
-def _attention_flops(
-    query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object
-) -> int:
-    *batches, queries, width = query
-    return 2 * prod(batches) * queries * key[-2] * (width + value[-1])
-
-
-def least_seconds(flops: Mapping[Kind, float], ceilings: Mapping[Kind, float]) -> float:
-    """How long the work would take if every layer ran at its ceiling."""
-    return sum(count / ceilings[kind] for kind, count in flops.items() if count)
 
 
 @dataclass(frozen=True)
@@ -279,6 +212,7 @@ class Report:
         measured: the runs.
         baseline: the way that ratios are relative to.
         flops: the work of one run, to give the achieved share of the ceilings.
+        more: lines of Markdown after the ratios.
     """
 
     name: str
@@ -287,6 +221,7 @@ class Report:
     measured: Measured
     baseline: str
     flops: Mapping[Kind, float] = field(default_factory=dict[Kind, float])
+    more: Sequence[str] = ()
 
     def markdown(self) -> str:
         """The whole file."""
@@ -296,9 +231,10 @@ class Report:
                 "",
                 f"{self.setting} {machine()}",
                 "",
-                f"`{shlex.join(['python', *_command()])}`",
+                f"`{command()}`",
                 "",
                 *self._medians(),
+                *self.more,
                 *self._differences(),
                 *self._ceilings(),
                 "## Every run",
@@ -369,6 +305,12 @@ class Report:
                 "ceilings."
                 for way in self.measured.runs
             ]
+            possible = median(self.measured.values(self.baseline, "wall_s")) / least
+            lines += [
+                "",
+                f"At the ceilings measured, a way that does this work could be {possible:.2f} times "
+                f"as fast as {self.baseline}; one that saves work could be faster.",
+            ]
         return [*lines, ""]
 
     def _runs(self) -> list[str]:
@@ -391,13 +333,14 @@ def machine() -> str:
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return (
-        f"{datetime.now(UTC).date().isoformat()}, {_processor()}, {os.cpu_count()} cores, "
+        f"{datetime.now(UTC).date().isoformat()}, {processor()}, {os.cpu_count()} cores, "
         f"{torch.get_num_threads()} threads, load {load:.1f}; torch {torch.__version__}, diffusers "
-        f"{diffusers.__version__}, commit {_commit()}."
+        f"{diffusers.__version__}, commit {commit()}."
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the GPU that torch uses, or of this machine's processor."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
@@ -412,7 +355,8 @@ def _processor() -> str:
     )
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit that is checked out."""
     run = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
         capture_output=True,
@@ -423,161 +367,12 @@ def _commit() -> str:
     return run.stdout.strip() or "unknown"
 
 
-def _command() -> list[str]:
+def command() -> str:
+    """The command line of this process, from the root of the repository."""
     program = Path(sys.argv[0]).resolve()
     root = Path(__file__).resolve().parents[1]
     name = program.relative_to(root) if program.is_relative_to(root) else program.name
-    return [str(name), *sys.argv[1:]]
-
-
-def compare_steps(options: argparse.Namespace) -> Report:
-    """One denoising step in several ways, with the same weights in the same process."""
-    from models import DTYPES, fill, make, predict, share_weights
-
-    from animatediff.apps.heap import keep_freed_memory
-    from animatediff.runtime import channels_last
-
-    torch.set_num_threads(options.threads)
-    keep_freed_memory()  # for every way alike
-    dtype = DTYPES[options.precision]
-    ours = make("ours", width=options.width)
-    fill(ours, dtype)
-    channels_last(ours.to(options.device))
-    theirs = make("diffusers", width=options.width)
-    share_weights(theirs, ours)
-    models = {"ours": ours, "diffusers": theirs}
-    steps = {
-        name: predict(
-            model.eval().requires_grad_(False),
-            size=options.size,
-            frames=options.frames,
-            dtype=dtype,
-            guidance=options.guidance,
-        )
-        for name, model in models.items()
-    }
-    ways = _ways(options, ours, theirs, steps)
-    with torch.inference_mode():
-        flops = flops_of(steps["diffusers"])
-    measured = interleaved(
-        ways,
-        rounds=options.rounds,
-        warmup=options.warmup,
-        ceilings=lambda: ceilings(dtype, seconds=options.ceiling_seconds, device=options.device),
-        on_run=_tell,
-    )
-    passes = "one batch of two, as classifier-free guidance needs," if options.guidance else "one"
-    return Report(
-        name=f"denoising-step-{options.precision}",
-        title="A denoising step, ours and diffusers'",
-        setting=(
-            f"One forward pass of {passes} clip of {options.frames} frames at {options.size} px, "
-            f"{options.precision}, {options.width:g} times Stable Diffusion 1.5's channels, random "
-            "weights. The work is counted as diffusers does it, so a way that saves work can reach "
-            "more than the ceilings."
-        ),
-        measured=measured,
-        baseline="diffusers",
-        flops=flops,
-    )
-
-
-def _ways(
-    options: argparse.Namespace, ours: Any, theirs: Any, steps: Mapping[str, Callable[[], Tensor]]
-) -> dict[str, Way]:
-    """What to run: diffusers first, so that outputs are compared with its own."""
-    from animatediff.model.fast.compiled import compile_unet
-    from animatediff.model.fast.drawing import Drawing, plan_drawing
-    from animatediff.runtime import FastPath, Runtime
-
-    runtime = Runtime(device=options.device, precision=options.precision)
-    every = plan_drawing(runtime)
-
-    def drawn(paths: frozenset[FastPath]) -> Sample:
-        drawing = Drawing(ours, paths)
-        try:
-            with torch.inference_mode():
-                if "text" in paths:  # keys and values of the prompt are kept from the first step on
-                    for _ in range(options.warm_text):
-                        steps["ours"]()
-                return timed(steps["ours"])
-        finally:
-            drawing.remove()
-
-    def plainly(step: Callable[[], Tensor]) -> Sample:
-        with torch.inference_mode():
-            return timed(step)
-
-    ways: dict[str, Way] = {"diffusers": lambda: plainly(steps["diffusers"])}
-    ways["ours"] = lambda: drawn(every)
-    if options.plain or options.gains:
-        ways["ours, no fast path"] = lambda: plainly(steps["ours"])
-    if options.gains:
-        for path in sorted(every):
-            ways[f"ours without {path}"] = lambda path=path: drawn(every - {path})
-    if options.compiled:
-        compiled = torch.compile(theirs)
-        step = _step_of(steps["diffusers"], theirs, compiled)
-        ways["diffusers, compiled"] = lambda: plainly(step)
-
-        def by_graph() -> Sample:
-            graph = compile_unet(ours)
-            try:
-                return plainly(steps["ours"])
-            finally:
-                graph.remove()
-
-        ways["ours, compiled"] = by_graph
-    if options.openvino:
-        ways["diffusers, OpenVINO"] = _openvino(theirs, steps["diffusers"])
-    return ways
-
-
-def _step_of(step: Callable[[], Tensor], model: Any, other: Any) -> Callable[[], Tensor]:
-    """The same step by another callable, with the arguments that the model is called with."""
-    given: dict[str, Any] = {}
-
-    def keep(_model: Any, arguments: Any, keywords: dict[str, Any]) -> None:
-        given.update(arguments=arguments, keywords=keywords)
-
-    handle = model.register_forward_pre_hook(keep, with_kwargs=True)
-    with torch.inference_mode():
-        step()
-    handle.remove()
-    return lambda: other(*given["arguments"], **given["keywords"])[0]
-
-
-def _openvino(model: Any, step: Callable[[], Tensor]) -> Way:
-    """A step of the same network by OpenVINO; converting Stable Diffusion's takes 14 GB.
-
-    Raises:
-        SystemExit: OpenVINO is not installed.
-    """
-    try:
-        import openvino  # pyright: ignore[reportMissingImports] - optional
-    except ImportError:
-        sys.exit("OpenVINO is not installed; run pip install openvino, or leave out --openvino.")
-    given: list[Tensor] = []
-
-    class Traced(torch.nn.Module):
-        def forward(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
-            return model(latents, timestep, text, return_dict=False)[0]
-
-    def keep(_model: Any, arguments: Any) -> None:
-        given[:] = arguments
-
-    handle = model.register_forward_pre_hook(keep)
-    with torch.inference_mode():
-        step()
-        handle.remove()
-        network = openvino.convert_model(Traced(), example_input=tuple(given))
-    compiled = openvino.compile_model(network, "CPU")
-    return lambda: timed(lambda: torch.from_numpy(compiled([x.numpy() for x in given])[0].copy()))
-
-
-def _tell(number: int, way: str, sample: Sample) -> None:
-    numbers = ", ".join(f"{name} {value:.4g}" for name, value in sample.numbers.items())
-    print(f"round {number + 1}, {way}: {numbers}", file=sys.stderr, flush=True)
+    return shlex.join(["python", str(name), *sys.argv[1:]])
 
 
 def main() -> None:
@@ -602,6 +397,8 @@ def main() -> None:
     parser.add_argument("--ceiling-seconds", type=float, default=0.3, help="for each kind, a round")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the report")
     options = parser.parse_args()
+    from steps import compare_steps  # which imports this file
+
     print(compare_steps(options).write(options.out))
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tests.benchmarks.programs import FOLDER, benchmark
 
-PROGRAM = Path(__file__).parents[2] / "benchmarks" / "measure.py"
+from animatediff.runtime import FAST_PATHS
+
+PROGRAM = FOLDER / "measure.py"
 
 
 @pytest.fixture(scope="module")
 def measure():
-    spec = importlib.util.spec_from_file_location("benchmarks_measure", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with benchmark("measure") as module:
+        yield module
 
 
 def constant(measure, *seconds, output=1.0):
@@ -102,6 +100,7 @@ def test_a_second_report_of_a_day_gets_a_number(measure, tmp_path):
     assert "| ours | 1; **0.500 (0.500 to 0.500)** |" in text
     assert "at most 2.5e-01 apart" in text
     assert "ours reaches 50% of the ceilings." in text
+    assert "could be 4.00 times as fast as theirs; one that saves work could be faster." in text
 
 
 @pytest.mark.slow
@@ -118,9 +117,23 @@ def test_a_step_of_ours_equals_that_of_diffusers(tmp_path):
     text = Path(run.stdout.strip()).read_text()
     for way in ("ours", "ours, no fast path", "ours without linear", "ours without convolution"):
         assert f"output of {way} and diffusers: at most" in text
+    for path in FAST_PATHS:
+        assert f"| {path} | " in text
+    assert "| small-maps | not measured | bf16 only |" in text
+    assert "At the ceilings measured, " in text
     apart = [
         float(line.split("at most ")[1].split()[0])
         for line in text.splitlines()
         if "at most" in line
     ]
     assert max(apart) < 1e-5
+
+
+def test_a_path_that_is_not_taken_here_has_a_row_too(measure):
+    with benchmark("steps") as steps:
+        ways = {"ours": constant(measure, 4.0), "ours without text": constant(measure, 6.0)}
+        ways |= {"ours with small-maps": constant(measure, 8.0)}
+        table = steps.gains(measure.interleaved(ways, rounds=1))
+    assert "| text | 1.500 (1.500 to 1.500) | taken here |" in table
+    assert "| small-maps | 0.500 (0.500 to 0.500) | not taken on this processor |" in table
+    assert sum(line.startswith("| ") for line in table) == 2 + len(FAST_PATHS)
