@@ -9,9 +9,13 @@ paths; ``checkpointed``, ours with ``--checkpointing``; and ``diffusers``, its `
     python benchmarks/training_step.py --size 256 --frames 8 --rounds 2
     python benchmarks/training_step.py --size 256 --frames 8 --activations
 
+    python benchmarks/training_step.py --size 256 --frames 8 --rounds 2 --profile
+
 The first measures wall-clock and processor seconds and the peak memory that the operating system
 counts. The second computes nothing: it adds up the activations that each way keeps for the backward
-pass, which depend only on shapes.
+pass, which depend only on shapes. The third also says where the time of the first goes: image layers,
+motion modules and text, forward and backward, and an optimiser's step, which the other numbers do not
+include.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from measure import RESULTS, Report, Sample, ceilings, interleaved
 from models import DTYPES, fill, our_name, predict
 from models import make as make_model
 from safetensors.torch import load_file, save_file
+from step_parts import Parts, Seconds, optimiser_seconds, table
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -125,18 +130,16 @@ def step(way: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     prepare(model, way)
     forward = predict(model, size=options.size, frames=options.frames, dtype=dtype)
     built = peak_gib()
+    parts = Parts(model) if options.profile else None
     clock = [(time.perf_counter(), time.process_time())]
     output = forward()
     clock.append((time.perf_counter(), time.process_time()))
+    if parts is not None:
+        parts.backward()
     output.float().square().mean().backward()
     clock.append((time.perf_counter(), time.process_time()))
-    learned = {our_name(n): p for n, p in model.named_parameters() if p.requires_grad}
-    gradients = {n: p.grad.flatten()[::STRIDE] for n, p in learned.items() if p.grad is not None}
-    assert len(gradients) == len(learned)
-    found = {"output": output.detach(), **gradients}
-    save_file({n: t.float().contiguous() for n, t in found.items()}, folder / f"{way}.safetensors")
     (wall_0, cpu_0), (_, cpu_1), (wall_2, cpu_2) = clock
-    return {
+    numbers = {
         "wall_s": round(wall_2 - wall_0, 2),
         "cpu_s": round(cpu_2 - cpu_0, 2),
         "forward_cpu_s": round(cpu_1 - cpu_0, 2),
@@ -144,6 +147,18 @@ def step(way: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "built_gib": round(built, 2),
         "peak_gib": round(peak_gib(), 2),
     }
+    profile: dict[str, float] = {}
+    if parts is not None:
+        profile.update(parts.seconds(cpu_0, cpu_1, cpu_2))
+        parts.remove()
+    learned = {our_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+    gradients = {n: p.grad.flatten()[::STRIDE] for n, p in learned.items() if p.grad is not None}
+    assert len(gradients) == len(learned)
+    found = {"output": output.detach(), **gradients}
+    save_file({n: t.float().contiguous() for n, t in found.items()}, folder / f"{way}.safetensors")
+    if parts is not None:
+        profile["optimiser"] = optimiser_seconds(model)
+    return {"numbers": numbers, "profile": profile}
 
 
 def peak_gib() -> float:
@@ -152,25 +167,29 @@ def peak_gib() -> float:
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def in_a_process(way: str, arguments: list[str], folder: Path) -> Sample:
-    """One step in a fresh process."""
+def in_a_process(
+    way: str, arguments: list[str], folder: Path, profiles: dict[str, list[Seconds]]
+) -> Sample:
+    """One step in a fresh process; what its parts took is added to ``profiles``."""
     # Threads that wait must not count as work.
     environment = os.environ | {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     command = [sys.executable, __file__, *arguments, "--one", way, "--folder", str(folder)]
     run = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    numbers = json.loads(run.stdout.splitlines()[-1])
+    found = json.loads(run.stdout.splitlines()[-1])
+    profiles.setdefault(way, []).append(found["profile"])
     gradients = load_file(folder / f"{way}.safetensors")
     output = {"output": gradients.pop("output")}
-    return Sample(numbers, {"output": output, "gradients": gradients})
+    return Sample(found["numbers"], {"output": output, "gradients": gradients})
 
 
 def measure(options: argparse.Namespace, arguments: list[str]) -> Report:
     """The ways in turn, each step in a process of its own."""
     dtype = DTYPES[options.precision]
+    profiles: dict[str, list[Seconds]] = {}
     with tempfile.TemporaryDirectory() as folder:
         measured = interleaved(
             {
-                way: lambda way=way: in_a_process(way, arguments, Path(folder))
+                way: lambda way=way: in_a_process(way, arguments, Path(folder), profiles)
                 for way in options.ways
             },
             rounds=options.rounds,
@@ -188,7 +207,8 @@ def measure(options: argparse.Namespace, arguments: list[str]) -> Report:
             "weights, no optimiser, each step in a fresh process."
         ),
         measured=measured,
-        baseline=options.ways[-1],
+        baseline="diffusers" if "diffusers" in options.ways else options.ways[-1],
+        more=tuple(table(profiles)) if options.profile else (),
     )
 
 
@@ -204,6 +224,7 @@ def main() -> None:
     parser.add_argument(
         "--activations", action="store_true", help="only count activations; compute nothing"
     )
+    parser.add_argument("--profile", action="store_true", help="also where the time goes")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the report")
     parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
