@@ -28,7 +28,7 @@ from animatediff.model.without_values import without_values
 from animatediff.runtime import Runtime, device_of
 from animatediff.sampling.loaded.tensors import networks_in, tensors_in
 from animatediff.sampling.settled import Settled
-from animatediff.sampling.steps.decode import CHUNK
+from animatediff.sampling.steps.decode import frames_together
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -139,7 +139,8 @@ def _need(
     enlarged = (request.upscale or 1) ** 2
     frames = 3 * settled.num_frames * area
     tile = request.vae_tile**2 or area
-    decoding = HIDDEN * FP32 * _per_pixel(base.pending_vae.part.module) * CHUNK * min(tile, area)
+    decoded = frames_together(int(area)) * min(tile, area)
+    decoding = HIDDEN * FP32 * _per_pixel(base.pending_vae.part.module) * decoded
     finishing = FP32 * UPSCALING * area * enlarged if enlarged > 1 else 0
     written = frames * (1 + enlarged * request.interpolate)
     return MemoryNeed(

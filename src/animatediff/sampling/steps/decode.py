@@ -19,8 +19,14 @@ from animatediff.sampling.steps.tiled_decode import decoded_in_tiles
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-CHUNK = 2
-"""Frames decoded at a time; part of what makes results repeatable, so not a setting."""
+TOGETHER = 2 * 128**2
+"""Pixels of the frames that are decoded at a time. Larger frames are decoded one by one, which takes no
+longer, and half of the memory. It is part of what makes results repeatable, so not a setting."""
+
+
+def frames_together(pixels: int) -> int:
+    """How many frames of so many pixels are decoded at a time: one or two."""
+    return min(2, max(1, TOGETHER // pixels))
 
 
 @torch.inference_mode()
@@ -53,14 +59,16 @@ def decode(
     scaled = rearrange(latents, "1 c f h w -> f c h w").to(vae.dtype) / vae.config["scaling_factor"]
     frames: list[UInt8[np.ndarray, "f height width 3"]] = []
     done = 0
-    side = tile // 2 ** (len(vae.config["block_out_channels"]) - 1)
+    unit = 2 ** (len(vae.config["block_out_channels"]) - 1)
+    side = tile // unit
+    together = frames_together(scaled.shape[-2] * scaled.shape[-1] * unit**2)
 
     def whole(part: Any) -> Tensor:  # diffusers' annotation asks for a FloatTensor
         return vae.decode(part, return_dict=False)[0]
 
     fast = decode_fast(vae.decoder, runtime or Runtime(device=str(latents.device)))
     try:
-        for chunk in (scaled + shift).split(CHUNK):
+        for chunk in (scaled + shift).split(together):
             if should_stop is not None and should_stop():
                 raise Cancelled(f"Cancelled after decoding {done} of {len(scaled)} frames.")
             pictures = decoded_in_tiles(chunk, decode=whole, tile=side) if side else whole(chunk)
