@@ -14,8 +14,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from animatediff.model.fast.blocked_attention import attention_in_blocks
 from animatediff.model.fast.products import attention_as_products
-from animatediff.model.fast.recompute import recomputed
 from animatediff.model.fast.sliced_attention import attention_within_grid
 
 
@@ -78,14 +78,8 @@ def attend(
     if keys <= (2 * width if to_text else width):
         return attention_as_products(query, key, value)
     if query.dtype in (torch.bfloat16, torch.float16):
-        return recomputed(_in_single_precision, query, key, value)
+        return attention_in_blocks(query, key, value)
     return F.scaled_dot_product_attention(query, key, value)
-
-
-def _in_single_precision(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """In half precision, the backward pass of the CPU's fused kernel is several times slower."""
-    single = (query.float(), key.float(), value.float())
-    return F.scaled_dot_product_attention(*single).to(query.dtype)
 
 
 def takes_shared_text(unet: UNet2DConditionModel) -> bool:
