@@ -23,6 +23,7 @@ ALSO: frozenset[FastPath] = frozenset({"small-maps"})
 """Paths that compute the same on every processor, and are measured by ``--gains`` where they are not
 taken by default."""
 ELSEWHERE = {
+    "attention": "bf16 only",
     "convolution": "fp32 only: its sums would be rounded to bf16",
     "norms": "bf16 only",
     "small-maps": "bf16 only",

@@ -26,6 +26,7 @@ FastPath = Literal[
     "layout",
     "text",
     "guidance",
+    "attention",
     "temporal",
     "norms",
 ]

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from animatediff.model.fast import blocked_attention
 from animatediff.model.fast.blocked_attention import attention_in_blocks
+from animatediff.model.fast.drawing import plan_drawing
+from animatediff.model.fast.text.cached_text import CachedText
+from animatediff.runtime import Runtime
 
 
 def drawn(*, size: float = 1.0, keys: int = 24) -> list[Tensor]:
@@ -66,3 +70,21 @@ def test_only_what_it_is_given_is_saved() -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
         attention_in_blocks(*given)
     assert {x.data_ptr() for x in kept} == {x.data_ptr() for x in given}
+
+
+def test_an_image_model_in_half_precision_attends_in_blocks_as_it_does_without() -> None:
+    torch.manual_seed(0)
+    layer = Attention(64, heads=2, dim_head=32).eval().requires_grad_(False).bfloat16()
+    tokens = torch.randn(3, 20, 64).bfloat16()
+    with torch.inference_mode():
+        layer.set_processor(CachedText())
+        plain = layer(tokens)
+        layer.set_processor(CachedText(in_blocks=True))
+        found = layer(tokens)
+        layer.float()
+        exact = layer(tokens.float())
+    assert not torch.equal(found, plain)
+    assert off(found, exact) < 1.5 * off(plain, exact)
+    bf16, fp32 = (Runtime(device="cpu", precision=each) for each in ("bf16", "fp32"))
+    assert "attention" in plan_drawing(bf16)
+    assert "attention" not in plan_drawing(fp32)

@@ -21,6 +21,8 @@ from torch import Tensor
 
 BLOCK = 2 << 20
 """Bytes of the scores in a block, about a core's second cache."""
+NARROWEST = 32
+"""Width of a head below which torch's fused attention draws as fast."""
 COLUMNS = 8
 """By which queries and keys are widened; products of a width that 8 divides are fast."""
 
@@ -37,14 +39,14 @@ class _InBlocks(torch.autograd.Function):
     """Saves queries, keys and values; the backward pass computes the scores again."""
 
     @staticmethod
-    @torch.autocast("cpu", enabled=False)
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         ctx.save_for_backward(query, key, value)
         q, k, v = (x.flatten(0, 1) for x in (query, key, value))
         attended = torch.empty_like(q)
-        for heads, rows in _blocks(q, k):
-            shares = _shares(q[heads, rows], k[heads])
-            torch.bmm(shares, v[heads], out=attended[heads, rows])
+        with torch.autocast("cpu", enabled=False):  # which would compute the softmax in fp32
+            for heads, rows in _blocks(q, k):
+                shares = _shares(q[heads, rows], k[heads])
+                torch.bmm(shares, v[heads], out=attended[heads, rows])
         return attended.unflatten(0, query.shape[:2])
 
     @staticmethod
@@ -54,11 +56,12 @@ class _InBlocks(torch.autograd.Function):
         for_q = torch.empty_like(q)
         # Added up over the blocks of queries, in fp32.
         for_k, for_v = (torch.zeros_like(x, dtype=torch.float32) for x in (k, v))
+        softmax_backward = torch.ops.aten._softmax_backward_data
         for heads, rows in _blocks(q, k):
             shares, given = _shares(q[heads, rows], k[heads]), gradient[heads, rows]
             for_v[heads] += torch.bmm(shares.mT, given)
             for_shares = torch.bmm(given, v[heads].mT)
-            for_scores = torch._softmax_backward_data(for_shares, shares, -1, shares.dtype)
+            for_scores = softmax_backward(for_shares, shares, -1, shares.dtype)
             torch.bmm(for_scores, k[heads], out=for_q[heads, rows])
             for_k[heads] += torch.bmm(for_scores.mT, q[heads, rows])
         scale, shape = q.shape[-1] ** -0.5, query.shape[:2]

@@ -49,7 +49,7 @@ def plan_drawing(runtime: Runtime) -> frozenset[FastPath]:
     if runtime.torch_dtype() == torch.bfloat16:
         left_out.add("convolution")  # its sums would be rounded to bf16
     else:
-        left_out |= {"norms", "temporal"}
+        left_out |= {"attention", "norms", "temporal"}
     if runtime.torch_dtype() != torch.bfloat16 or not computes_by_tiles():
         left_out.add("small-maps")
     return frozenset(FAST_PATHS) - left_out
@@ -90,7 +90,8 @@ class Drawing:
         if "layout" in paths:
             self._replaced.append(without_copies(unet, halves=halves))
         if "text" in paths and takes_shared_text(unet) and _are_own(self._processors):
-            processor: Any = CachedText()  # diffusers' annotation lists its own classes only
+            # diffusers' annotation lists its own classes only.
+            processor: Any = CachedText(in_blocks="attention" in paths)
             unet.set_attn_processor(processor)
             animated.shares_text = lambda: caches_text(unet)
 

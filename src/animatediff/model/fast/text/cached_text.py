@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from animatediff.model.eight_bits import stored_in
+from animatediff.model.fast.blocked_attention import NARROWEST, attention_in_blocks
 from animatediff.model.fast.replaced import is_hooked
 from animatediff.model.fast.sliced_attention import attention_within_grid
 
@@ -44,10 +45,13 @@ class CachedText:
 
     Args:
         most: how many texts a layer keeps.
+        in_blocks: compute self-attention by products of blocks, which is faster in half precision on a
+            CPU (``blocked_attention.py``).
     """
 
-    def __init__(self, *, most: int = 4) -> None:
+    def __init__(self, *, most: int = 4, in_blocks: bool = False) -> None:
         self.most = most
+        self.in_blocks = in_blocks
         self._recent: WeakKeyDictionary[nn.Module, _Recent] = WeakKeyDictionary()
 
     def __call__(
@@ -77,7 +81,10 @@ class CachedText:
         frames = len(query) // len(key)
         query = rearrange(query, "(b f) s (n d) -> b n (f s) d", b=len(key), n=attn.heads)
         key, value = (rearrange(x, "b s (n d) -> b n s d", n=attn.heads) for x in (key, value))
-        attended = attention_within_grid(query, key, value)
+        if self.in_blocks and text is None and query.shape[-1] >= NARROWEST:
+            attended = attention_in_blocks(query, key, value)
+        else:
+            attended = attention_within_grid(query, key, value)
         attended = rearrange(attended, "b n (f s) d -> (b f) s (n d)", f=frames)
         for layer in attn.to_out:
             attended = layer(attended)
