@@ -32,7 +32,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.choosing.keywords import Choices
 from animatediff.sampling.settled import settle
+from animatediff.sampling.windows.options import WindowPlace
 from animatediff.sampling.windows.plan import WindowPlan
 
 RESULTS = Path("results/length")
@@ -75,7 +76,12 @@ def changes(frames: Frames) -> Float[np.ndarray, " pairs"]:
 
 
 def seams(
-    animator: Animator, prompts: tuple[str, ...], *, lengths: tuple[int, ...], overlap: int | None
+    animator: Animator,
+    prompts: tuple[str, ...],
+    *,
+    lengths: tuple[int, ...],
+    overlap: int | None,
+    place: WindowPlace | None,
 ) -> Any:
     """Warp error at the borders of windows over that elsewhere, and the largest jump."""
     rows: list[dict[str, Any]] = []
@@ -83,9 +89,15 @@ def seams(
         short = animator.animate(prompt, seed=number, upscale=1).frames
         for length in lengths:
             animation = animator.animate(
-                prompt, seed=number, num_frames=length, upscale=1, window_overlap=overlap
+                prompt,
+                seed=number,
+                num_frames=length,
+                upscale=1,
+                window_overlap=overlap,
+                windows_in=place,
             )
-            plan = settle(animation.request, animator.model).windows
+            settled = settle(animation.request, animator.model)
+            plan = settled.views or settled.windows
             errors = np.array([warp_error(animation.frames[i : i + 2]) for i in range(length - 1)])
             at = sorted(borders_of(plan))
             elsewhere = np.delete(errors, at)
@@ -183,6 +195,7 @@ def memory(lengths: tuple[int, ...]) -> Any:
     rows: list[dict[str, float]] = []
     for length in lengths:
         command = [sys.executable, __file__, "one", "--frames", str(length)]
+        command += ["--windows-in", QUICK["windows_in"]] if QUICK.get("windows_in") else []
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
         print(json.dumps(rows[-1]), flush=True)
@@ -208,11 +221,14 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=20)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--frames", type=int, nargs="+", default=[])
+    parser.add_argument("--windows-in", choices=get_args(WindowPlace))
     parser.add_argument("--overlap", type=int, help="of windows, for seams")
     parser.add_argument("--output", default="", help="NAME of the results, if not what is measured")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.windows_in:
+        QUICK["windows_in"] = options.windows_in
     prompts = PROMPTS[options.first : options.first + options.prompts]
     if options.what == "one":
         print(json.dumps(one(options.frames[0])))
@@ -223,6 +239,7 @@ def main() -> None:
             prompts,
             lengths=tuple(options.frames or (48, 64, 256)),
             overlap=options.overlap,
+            place=options.windows_in,
         )
     elif options.what == "loops":
         report = loops(_animator(), prompts)

@@ -222,12 +222,13 @@ class MotionModule(nn.Module):
         """Return the motion residual for ``output``; the host's ``inputs`` are not used."""
         height = output.shape[2]
         keep = recomputed if self.recomputes else kept
-        tokens = keep(self._tokens, output)
+        tokens = keep(self.tokens, output)
         for block in self.transformer_blocks:
             tokens = block(tokens, keep=keep)
         return rearrange(self.proj_out(tokens), "bf (h w) c -> bf c h w", h=height)
 
-    def _tokens(self, output: Float[Tensor, "bf c h w"]) -> Float[Tensor, "bf s c"]:
+    def tokens(self, output: Float[Tensor, "bf c h w"]) -> Float[Tensor, "bf s c"]:
+        """Return the tokens of feature maps, normalised and projected."""
         normed = group_norm(self.norm, output, scope=self.norm_scope, clip=self.clip)
         return self.proj_in(rearrange(normed, "bf c h w -> bf (h w) c"))
 

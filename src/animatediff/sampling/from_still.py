@@ -54,7 +54,8 @@ def latents_of_still(
     base, unit = parts.base, parts.base.pixels_per_latent
     frames = settled.num_frames if _differ_by_frame(settled.request, parts) else 1
     # Frames do not know of each other here; windows only keep memory small.
-    parted = WindowPlan(frames, length=min(frames, settled.windows.length), overlap=0)
+    length = (settled.views or settled.windows).length
+    parted = WindowPlan(frames, length=min(frames, length), overlap=0)
     predict_noise = prediction_of(
         replace(settled, windows=parted, views=None), parts, texts=texts, attached=attached
     )

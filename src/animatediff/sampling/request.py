@@ -211,7 +211,7 @@ class AnimationRequest:
     window_length: ContextLength = None
     window_overlap: ContextOverlap = None
     window_stride: ContextStride = 1
-    windows_in: WindowsIn = "model"
+    windows_in: WindowsIn = None
     noise: Noise = None
     window_weights: ContextWeights = "pyramid"
     window_changes: WindowChanges = ()

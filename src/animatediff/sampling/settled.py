@@ -17,6 +17,7 @@ from animatediff.options.checks import check_multiple
 from animatediff.runtime import Quantisation
 from animatediff.sampling.choosing.finish import with_finish
 from animatediff.sampling.choosing.still import chosen_from_still
+from animatediff.sampling.choosing.window_place import Room
 from animatediff.sampling.choosing.windows import with_windows
 from animatediff.sampling.image_to_video.options import BLEND_STRENGTH, WayName
 from animatediff.sampling.image_to_video.own_network import (
@@ -66,6 +67,7 @@ class Model:
         motion_guidance: of each MotionLoRA, what its file says.
         words: names of its textual inversions, in lower case.
         ways: how it can animate a picture, the best first.
+        room: what it holds in memory; ``None`` if all frames would be computed together.
     """
 
     loaded: Loaded
@@ -77,6 +79,7 @@ class Model:
     words: frozenset[str] = frozenset()
     ways: tuple[WayName, ...] = ("blend",)
     quantise: Quantisation | None = None
+    room: Room | None = None
 
     @classmethod
     def of(
@@ -89,6 +92,7 @@ class Model:
         words: Sequence[Word] = (),
         ways: tuple[WayName, ...] = ("blend",),
         quantise: Quantisation | None = None,
+        room: Room | None = None,
     ) -> Model:
         """What these files decide."""
         unit, own = base.pixels_per_latent, base.unet.config["sample_size"]
@@ -103,6 +107,7 @@ class Model:
             words=frozenset(word.name.lower() for word in words),
             ways=ways,
             quantise=quantise,
+            room=room,
         )
 
 
@@ -215,7 +220,8 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     final = with_own_network(replace(final, from_still=still), model.loaded.own_network)
     way = chosen_way(final, model.ways if final.controls else without_networks(model.ways))
     sampler = SAMPLERS[cast(SchedulerName, final.scheduler)]
-    final, plan = with_windows(final, family=family, moves=model.loaded.motion != NO_MOTION)
+    moves = model.loaded.motion != NO_MOTION
+    final, plan = with_windows(final, family=family, moves=moves, room=model.room, unit=unit)
     plan = with_changes(plan, final.window_changes, steps=steps, closed=final.loop)
     inside = final.windows_in == "attention"
     pull = request.motion_guidance

@@ -21,13 +21,14 @@ LONG: dict[str, Any] = {"num_frames": 20, "window_length": 8}
         (LONG | {"noise": "independent"}, "independent", 2),
         (LONG | {"window_overlap": 3}, "freenoise", 3),
         (LONG | {"init": "fox.mp4"}, "independent", 2),
-        (LONG | {"windows_in": "attention"}, "freenoise", 4),
+        (LONG | {"windows_in": "attention"}, "freenoise", 6),
+        (LONG | {"windows_in": "attention", "noise": "independent"}, "independent", 6),
         ({"num_frames": 4}, "independent", 1),
         ({"num_frames": 4, "loop": True}, "independent", 1),
         (LONG | {"loop": True}, "freenoise", 4),
     ],
 )
-def test_a_clip_of_several_windows_begins_with_shuffled_noise_and_shares_half_of_each(
+def test_a_clip_of_several_windows_begins_with_shuffled_noise(
     animator: Animator,
     request_of: AnimationRequest,
     changes: dict[str, Any],

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 import torch
 
+from animatediff.model.fast.few_frames import few_frames
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.steps.free_noise import rescheduled
 from animatediff.sampling.steps.noise import initial_noise
 
 
-def test_windows_inside_attention_draw_all_frames_at_once(
+def test_windows_inside_attention_draw_all_frames_of_a_clip_at_once(
     animator: Animator, request_of: AnimationRequest
 ) -> None:
     asked = replace(request_of, num_frames=6, window_length=3, window_overlap=1)
@@ -21,9 +24,9 @@ def test_windows_inside_attention_draw_all_frames_at_once(
         lambda _, inputs: given.append(len(inputs[0]))
     )
     inside = animator.animate(asked, windows_in="attention", steps=1)
-    assert given == [12]
+    assert given == [6, 6]  # without and with the prompt
     given.clear()
-    around = animator.animate(asked, steps=1)
+    around = animator.animate(asked, windows_in="model", steps=1)
     hook.remove()
     assert set(given) == {6}
     assert not torch.allclose(inside.latents, around.latents, atol=1e-4)
@@ -65,3 +68,36 @@ def test_free_noise_is_for_clips_longer_than_a_window(
     assert torch.equal(animator.animate(long, noise="freenoise").latents, drawn)
     independent = animator.animate(long, noise="independent", window_overlap=1).latents
     assert not torch.allclose(independent, drawn, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompts": {"0": "a fox", "5": "a cat"}},
+        {"perturbed_attention": 1.0},
+        {"free_u": "v2"},
+        {"guidance": 1.0},
+        {"guidance_method": "cfg++", "guidance": 0.6},
+        {"scheduler": "lcm"},
+        {"free_init": 2},
+        {"loop": True},
+        {"hires": 2.0},
+        {"motion_scale": ("1.2",)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_works_around_the_model_works_inside_attention_some_frames_at_a_time(
+    animator: Animator,
+    request_of: AnimationRequest,
+    changes: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = replace(request_of, num_frames=6, window_length=3, windows_in="attention", steps=2)
+    asked = replace(plain, **changes)
+    whole = animator.animate(asked).latents
+    monkeypatch.setitem(few_frames.__kwdefaults__, "together", 2)
+    few = animator.animate(asked).latents
+    # Steps and guidance make rounding larger.
+    assert (few - whole).abs().max() < 1e-3 * whole.abs().max()
+    if few.shape == (without := animator.animate(plain).latents).shape:
+        assert not torch.allclose(few, without, atol=1e-3)

@@ -53,3 +53,8 @@ def is_hooked(layer: nn.Module) -> bool:
     """Return whether something is attached to ``layer`` that must see its inputs and outputs."""
     own = vars(layer)
     return bool(own["_forward_hooks"] or own["_forward_pre_hooks"])
+
+
+def is_hooked_inside(layer: nn.Module) -> bool:
+    """Return whether something is attached to a part of ``layer``."""
+    return any(is_hooked(inner) for inner in layer.modules() if inner is not layer)

@@ -110,9 +110,10 @@ class Graft(nn.Module):
         residual = self._residual(inputs[0], output)
         if self.frame_scales is not None:
             residual = residual * _row_of_each(self.frame_scales, residual)
-        scale = self._scale if self._factor is None else self._factor
+        if self._factor is not None or self._scale != 1:
+            residual = (self._scale if self._factor is None else self._factor) * residual
         # An fp32 branch on a bf16 host must not change the precision of what follows.
-        return output + (scale * residual).to(output.dtype)
+        return output + residual.to(output.dtype)
 
     def _residual(self, inputs: Tensor, output: Tensor) -> Tensor:
         if self.checkpointed and torch.is_grad_enabled():

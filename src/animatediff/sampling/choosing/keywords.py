@@ -59,7 +59,7 @@ class Choices(Files, total=False):
     window_length: int | None
     window_overlap: int | None
     window_stride: int
-    windows_in: WindowPlace
+    windows_in: WindowPlace | None
     noise: NoiseName | None
     window_weights: WindowWeights
     window_changes: Sequence[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from animatediff.errors import InputError
+from animatediff.sampling.choosing.window_place import Room, chosen_place
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.windows.options import NoiseName
 from animatediff.sampling.windows.plan import WindowPlan
@@ -19,9 +20,14 @@ border is further than a quarter of a window from the middle of another.
 
 
 def with_windows(
-    request: AnimationRequest, *, family: Family, moves: bool
+    request: AnimationRequest,
+    *,
+    family: Family,
+    moves: bool,
+    room: Room | None = None,
+    unit: int = 8,
 ) -> tuple[AnimationRequest, WindowPlan]:
-    """The request with its noise chosen, and the windows that it is denoised in.
+    """The request with its noise and the place of its windows chosen, and the windows.
 
     The whole clip is one window, unless it is longer than the motion module knows, or windows are asked
     for. A clip of several windows begins with the noise of its first window, in another order for each
@@ -33,6 +39,8 @@ def with_windows(
         request: the request; its number of frames is known.
         family: of the motion module.
         moves: whether there is a motion module.
+        room: what the model holds in memory, if its layers can be computed for some frames at a time.
+        unit: pixels per latent along a side.
 
     Raises:
         InputError: windows overlap by their whole length, or there is no motion to loop.
@@ -52,7 +60,13 @@ def with_windows(
     longest = min(family.num_frames, family.position_rows) if too_long else num_frames
     length = min(request.window_length or longest, num_frames)
     noise = request.noise or _usual_noise(request, is_long=moves and length < num_frames)
-    overlap = length // _SHARED[noise] if request.window_overlap is None else request.window_overlap
+    place = chosen_place(
+        request, room=room if moves else None, frames=num_frames, window=length, unit=unit
+    )
+    overlap = request.window_overlap
+    if overlap is None:
+        # Inside attention a window costs little, so that each frame is in four of them.
+        overlap = length // _SHARED[noise] if place == "model" else 3 * length // 4
     if overlap >= length and length < num_frames:
         raise InputError(
             f"Context windows of {length} frames cannot overlap by {overlap}; "
@@ -66,7 +80,7 @@ def with_windows(
         stride=request.window_stride,
         weights=request.window_weights,
     )
-    return replace(request, noise=noise), plan
+    return replace(request, noise=noise, windows_in=place), plan
 
 
 def _usual_noise(request: AnimationRequest, *, is_long: bool) -> NoiseName:

@@ -24,8 +24,10 @@ from torch.utils._pytree import tree_leaves
 from animatediff.model.eight_bits import bytes_of, expanded, stored_in
 from animatediff.model.offload import layers_of, weights_of
 from animatediff.model.quantised import linear_layers
+from animatediff.model.temporal_views import TOGETHER
 from animatediff.model.without_values import without_values
 from animatediff.runtime import Runtime, device_of
+from animatediff.sampling.choosing.window_place import needs_all_frames, room_of
 from animatediff.sampling.loaded.tensors import networks_in, tensors_in
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.steps.decode import frames_together
@@ -131,10 +133,17 @@ def _need(
     area = settled.height * settled.width * hires
     latents = area / unit**2
     rows = 1 + settled.is_guided + (request.perturbed_attention > 0) + len(request.regions)
-    together = min(settled.num_frames, settled.windows.longest)
-    predicting = per_latent_pixel * rows * together * latents
+    together = rows * min(settled.num_frames, settled.windows.longest)
+    kept = 0.0
+    if settled.views is not None and not settled.views.is_whole:
+        room = None if needs_all_frames(request) else room_of(parts.animated)
+        together = min(settled.num_frames, TOGETHER) if room else settled.num_frames
+        controlled = bool(request.controls)
+        kept = room.of(settled.num_frames, latents, controlled=controlled) if room else 0
+    predicting = per_latent_pixel * together * latents
     if request.controls or request.sparse:
         predicting *= STEERED
+    predicting += kept
     clip = FP32 * base.unet.config["in_channels"] * settled.num_frames * latents
     enlarged = (request.upscale or 1) ** 2
     frames = 3 * settled.num_frames * area

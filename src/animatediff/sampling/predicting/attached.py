@@ -71,7 +71,7 @@ def attached(settled: Settled, parts: Parts, *, runtime: Runtime) -> Generator[A
             free_u = FreeU(base.unet, factors_for(base.unet), version=settled.request.free_u)
             stack.callback(free_u.remove)
         stack.enter_context(torch.inference_mode())
-        views = stack.enter_context(views_in(animated, plan=settled.views))
+        within = stack.enter_context(views_in(animated, plan=settled.views))
         strength = stack.enter_context(motion_strength_of(settled, animated=animated))
         pictures = stack.enter_context(
             image_prompts_of(
@@ -92,5 +92,6 @@ def attached(settled: Settled, parts: Parts, *, runtime: Runtime) -> Generator[A
         moved = stack.enter_context(
             moved_picture(settled, reads=parts.picture, base=base, family=parts.family)
         )
-        inner = (views, strength, pictures, *camera, *paths, *moved.inner)
+        fed = (strength, pictures, *camera, *paths, *moved.inner)
+        inner = (within.views, *fed, within.clip_by_clip)
         yield Attached(weights, inner, moved)

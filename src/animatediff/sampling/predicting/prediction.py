@@ -13,6 +13,7 @@ from animatediff.sampling.around.regional import regional
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.ask import Around, Latents, PredictNoise
 from animatediff.sampling.control.build import build_controls
+from animatediff.sampling.control.few_frames import few_at_a_time
 from animatediff.sampling.loaded.changed_weights import ChangedWeights
 from animatediff.sampling.loaded.loading import Parts
 from animatediff.sampling.predicting.attached import Attached
@@ -50,6 +51,8 @@ def prediction_of(
     # The package's own network is loaded for requests that may use it, and named by those that do.
     networks = parts.added.get("control", ()) if settled.request.controls else ()
     controls = build_controls(settled, controls=networks, texts=texts, base=parts.base, still=still)
+    if settled.views is not None:
+        controls = [few_at_a_time(control) for control in controls]
     predict_noise = model_noise(parts.animated, texts=texts, controls=controls)
     outer = wrappers(
         settled,

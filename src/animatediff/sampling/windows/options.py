@@ -53,7 +53,8 @@ ContextOverlap = Annotated[
         foreign=("context-overlap", "overlap", "O"),
         least=0,
         most=MAX_FRAMES,
-        unset="half of the window with freenoise, otherwise a quarter",
+        unset="three quarters of the window inside attention; around the model half of it with "
+        "freenoise, otherwise a quarter",
     ),
 ]
 ContextStride = Annotated[
@@ -68,12 +69,13 @@ ContextStride = Annotated[
     ),
 ]
 WindowsIn = Annotated[
-    WindowPlace,
+    WindowPlace | None,
     Option(
         "Where windows are: around the model, which then draws one window at a time (model), or "
-        "inside temporal attention, with all frames in memory (attention).",
+        "inside temporal attention, where all frames are drawn together (attention).",
         group="Motion",
         metavar="NAME",
+        unset="model",
         foreign=("view-as-context", "view-options", "free-noise"),
     ),
 ]
