@@ -15,6 +15,7 @@ from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.runtime import Runtime
 from animatediff.sampling.animation import Animation, Progress
 from animatediff.sampling.choosing.keywords import Choices, Files, chosen, frames_in
+from animatediff.sampling.choosing.window_place import room_of
 from animatediff.sampling.image_to_video.picture import picture_source
 from animatediff.sampling.image_to_video.way import ways_of
 from animatediff.sampling.inputs import check_input_files
@@ -216,4 +217,6 @@ class Animator:
             words=self.words,
             ways=ways_of((control.network for control in self.controls), self.picture),
             quantise=self.runtime.quantise,
+            # A compiled model is compiled anew for each number of frames that it sees together.
+            room=None if self.runtime.compile else room_of(self.animated),
         )

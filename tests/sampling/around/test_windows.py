@@ -67,7 +67,7 @@ def test_windows_come_by_themselves_and_only_where_positions_end(
 ) -> None:
     def windows(frames: int, maker: Animator = animator) -> int:
         motion = maker.loaded.motion
-        asked = replace(request_of, num_frames=frames, motion=motion)
+        asked = replace(request_of, num_frames=frames, motion=motion, windows_in="model")
         return len(settle(asked, maker.model).windows.at(0))
 
     assert [windows(frames) for frames in (1, 16, 17, 48)] == [1, 1, 2, 5]
@@ -76,7 +76,9 @@ def test_windows_come_by_themselves_and_only_where_positions_end(
 
 @pytest.fixture
 def long(request_of: AnimationRequest) -> AnimationRequest:
-    return replace(request_of, num_frames=20, steps=1, guidance=1.0, scheduler="ddim")
+    """A clip of two windows around the model."""
+    asked = replace(request_of, windows_in="model")
+    return replace(asked, num_frames=20, steps=1, guidance=1.0, scheduler="ddim")
 
 
 def test_a_window_is_predicted_as_the_clip_it_is(

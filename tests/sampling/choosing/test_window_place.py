@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,20 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from animatediff.errors import InputError
 from animatediff.model.animated_unet import AnimatedUNet
-from animatediff.sampling.choosing.window_place import Room, chosen_place, room_of
+from animatediff.sampling.animator import Animator
+from animatediff.sampling.choosing.window_place import (
+    Room,
+    chosen_place,
+    needs_all_frames,
+    room_of,
+)
+from animatediff.sampling.choosing.windows import with_windows
 from animatediff.sampling.request import AnimationRequest
 
 CONFIGS = Path(__file__).parents[2] / "model" / "configs"
+LONG: dict[str, Any] = {"num_frames": 20, "window_length": 8}
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +94,29 @@ def test_norms_over_all_frames_and_convolutions_have_no_room(sd15: AnimatedUNet)
         setattr(sd15, name, value)
         assert room_of(sd15) is None
         setattr(sd15, name, before)
+
+
+def test_a_motion_lora_that_changes_over_frames_has_windows_around_the_model(
+    animator: Animator, request_of: AnimationRequest
+) -> None:
+    asked = replace(request_of, motion_loras=("zoom-in:frames(0=0, 9=1)",), **LONG)
+    assert needs_all_frames(asked)
+    assert not needs_all_frames(replace(asked, motion_loras=("zoom-in:0.5",)))
+    with pytest.raises(InputError, match="write one scale for all frames"):
+        with_windows(replace(asked, windows_in="attention"), family=animator.family, moves=True)
+
+
+def test_the_place_is_stored_and_repeats_the_animation(
+    animator: Animator, request_of: AnimationRequest
+) -> None:
+    asked = replace(request_of, num_frames=6, window_length=4)
+    settled = animator.settled(asked)
+    assert settled.request.windows_in == "attention"
+    assert settled.views is not None
+    assert (settled.views.length, settled.views.overlap) == (4, 3)
+    made = animator.animate(asked)
+    again = animator.animate(made.request)
+    assert torch.equal(again.latents, made.latents)
+    around = animator.settled(replace(asked, windows_in="model"))
+    assert around.views is None
+    assert around.windows.overlap == 2

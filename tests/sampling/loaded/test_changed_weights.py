@@ -122,7 +122,7 @@ def test_over_the_frames_each_has_its_own_share(
 
 
 def test_windows_look_up_the_scales_of_their_own_frames(draw: Callable[..., Tensor]) -> None:
-    asked = {"num_frames": 20, "steps": 1, "guidance": 1.0}
+    asked = {"num_frames": 20, "steps": 1, "guidance": 1.0, "windows_in": "model"}
     plain = draw(motion="0", **asked)
     last = draw(motion="frames(0=0, 17=0, 18=1)", **asked)
     assert torch.equal(last[:, :, :4], plain[:, :, :4])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.windows.options import WindowPlace
 
@@ -126,11 +127,18 @@ def chosen_place(
     return "attention" if kept <= GROWTH * room.of_window(window, latents) else "model"
 
 
+def scales_by_frame(request: AnimationRequest) -> bool:
+    """Whether a MotionLoRA's scale changes over the frames, which its layers must see in order."""
+    scales = (parse_lora(name)[1] for name in request.motion_loras)
+    return any(scale.over == "frames" for scale in scales)
+
+
 def needs_all_frames(request: AnimationRequest) -> bool:
     """Whether the request begins from frames, or attaches what is not computed a few at a time."""
     dense = len(request.control_inputs) == len(request.controls)
     return bool(
-        request.init
+        scales_by_frame(request)
+        or request.init
         or request.image
         or request.sparse
         or not dense

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from animatediff.errors import InputError
-from animatediff.sampling.choosing.window_place import Room, chosen_place
+from animatediff.sampling.choosing.window_place import Room, chosen_place, scales_by_frame
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.windows.options import NoiseName
 from animatediff.sampling.windows.plan import WindowPlan
@@ -43,7 +43,8 @@ def with_windows(
         unit: pixels per latent along a side.
 
     Raises:
-        InputError: windows overlap by their whole length, or there is no motion to loop.
+        InputError: windows overlap by their whole length, there is no motion to loop, or a MotionLoRA
+            does not work inside windows of attention.
     """
     num_frames = request.num_frames or family.num_frames
     if request.loop and not moves:
@@ -63,6 +64,11 @@ def with_windows(
     place = chosen_place(
         request, room=room if moves else None, frames=num_frames, window=length, unit=unit
     )
+    if place == "attention" and length < num_frames and scales_by_frame(request):
+        raise InputError(
+            "A MotionLoRA whose scale changes over the frames cannot be used with --windows-in "
+            "attention; leave that option out, or write one scale for all frames."
+        )
     overlap = request.window_overlap
     if overlap is None:
         # Inside attention a window costs little, so that each frame is in four of them.

@@ -75,7 +75,8 @@ WindowsIn = Annotated[
         "inside temporal attention, where all frames are drawn together (attention).",
         group="Motion",
         metavar="NAME",
-        unset="model",
+        unset="attention for a clip longer than a window, where all its frames need at most 0.3 times "
+        "the memory of one window more",
         foreign=("view-as-context", "view-options", "free-noise"),
     ),
 ]
