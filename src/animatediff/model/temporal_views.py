@@ -129,7 +129,7 @@ class _Attending:
     A projection of tokens with positions is the sum of both projections. So those of the tokens are
     shared by all views, and so is the projection of the averaged result. On a CPU, attention itself is
     computed as plain products in fp32: sequences of a few frames are too short for fused kernels (on a
-    core of a Xeon, 4,096 of 16 frames and 40 channels take 18 ms fused, and 4.4 ms so).
+    core of an AMD EPYC, 4,096 of 16 frames and 40 channels take 18 ms fused, and 4.4 ms so).
 
     Args:
         layer: the attention.
