@@ -6,6 +6,7 @@ takes the fast paths that it takes on a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.changed_weights import with_changed_weights
 from tests.parity.test_control_matrix import write_all
 from tests.second_memory import TwoMemories
 from tests.weights import synthetic
 
-from animatediff.model.domain_adapter import attach_domain_adapter
-from animatediff.model.motion_lora import attach_motion_lora
+from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.runtime import FAST_PATHS, Runtime
 from animatediff.sampling.animation import Animation
 from animatediff.sampling.animator import Animator
@@ -106,27 +107,11 @@ def test_changed_weights_are_the_same(
     over: str,
     tiny_lora: Path,
     tmp_path: Path,
-    new_motion: object,
+    new_motion: Callable[[], AnimatedUNet],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert callable(new_motion)
-    animated = new_motion()
-    torch.manual_seed(3)
-    files: dict[str, Path] = {}
-    made = {
-        "adapter": attach_domain_adapter(animated.unet, rank=2),
-        "motion": attach_motion_lora(animated, rank=2),
-    }
-    for name, branches in made.items():
-        for weights in branches.parameters():
-            torch.nn.init.normal_(weights, std=0.3)
-        path = tmp_path / f"{name}.safetensors"
-        files[name] = write_weights(path, branches.state_dict(), metadata={})
-    request = replace(
-        asked,
-        adapter=f"{files['adapter']}:{over}",
-        motion_loras=(f"{files['motion']}:{over}",),
-        loras=(f"{tiny_lora}:{'0.5' if over.startswith('frames') else over}",),
+    request = with_changed_weights(
+        asked, over, animated=new_motion(), lora=tiny_lora, folder=tmp_path
     )
     check(request, monkeypatch)
 

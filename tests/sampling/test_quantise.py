@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tests.changed_weights import with_changed_weights
 from tests.tiny_models import new_motion
 
 from animatediff.errors import InputError
-from animatediff.model.domain_adapter import attach_domain_adapter
-from animatediff.model.motion_lora import attach_motion_lora
 from animatediff.runtime import Quantisation, Runtime
 from animatediff.sampling.animator import Animator, load_request
 from animatediff.sampling.request import AnimationRequest
-from animatediff.weights.storage.files import write_weights
 
 if TYPE_CHECKING:
     from animatediff.sampling.animation import Animation
@@ -81,27 +79,11 @@ def test_frames_change_little_and_the_file_says_how(
 def test_everything_that_changes_weights_applies_and_comes_off(
     asked: AnimationRequest, over: str, tiny_lora: Path, tmp_path: Path
 ) -> None:
-    animated = new_motion()
-    torch.manual_seed(3)
-    files: dict[str, Path] = {}
-    made = {
-        "adapter": attach_domain_adapter(animated.unet, rank=2),
-        "motion": attach_motion_lora(animated, rank=2),
-    }
-    for name, branches in made.items():
-        for weights in branches.parameters():
-            torch.nn.init.normal_(weights, std=0.3)
-        path = tmp_path / f"{name}.safetensors"
-        files[name] = write_weights(path, branches.state_dict(), metadata={})
-    changed = replace(
-        asked,
-        adapter=f"{files['adapter']}:{over}",
-        motion_loras=(f"{files['motion']}:{over}",),
-        loras=(f"{tiny_lora}:{'0.5' if over.startswith('frames') else over}",),
+    changed = with_changed_weights(
+        asked, over, animated=new_motion(), lora=tiny_lora, folder=tmp_path
     )
-    off = replace(
-        changed, adapter=f"{files['adapter']}:0", motion_loras=(f"{files['motion']}:0",), loras=()
-    )
+    adapter, motion = changed.adapter.split(":")[0], changed.motion_loras[0].split(":")[0]
+    off = replace(changed, adapter=f"{adapter}:0", motion_loras=(f"{motion}:0",), loras=())
     small = quantised(changed, "int8")
     before = small.animate(off)
     wanted = Animator.for_request(changed, runtime=RUNTIME).animate(changed)

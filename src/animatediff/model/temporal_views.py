@@ -52,12 +52,21 @@ class TemporalViews:
     """
 
     def __init__(self, animated: AnimatedUNet) -> None:
-        self.views: Sequence[View] = ()
-        """Together they cover every frame; without any, all frames attend to all."""
+        self._views: tuple[View, ...] = ()
+        self._placed: list[_Placed] | None = None
         self._replaced = Replaced()
         for block in animated.motion.modules():
             if isinstance(block, TemporalTransformerBlock):
                 self._replaced.put(block, partial(self._forward, block, animated.clip))
+
+    @property
+    def views(self) -> Sequence[View]:
+        """Together they cover every frame; without any, all frames attend to all."""
+        return self._views
+
+    @views.setter
+    def views(self, views: Sequence[View]) -> None:
+        self._views, self._placed = tuple(views), None
 
     def remove(self) -> None:
         """Let all frames attend to all again; harmless if repeated."""
@@ -71,12 +80,14 @@ class TemporalViews:
         *,
         keep: Keep = kept,
     ) -> Float[Tensor, "bf s c"]:
-        if not self.views:
+        if not self._views:
             return TemporalTransformerBlock.forward(block, tokens, keep=keep)
         # What is attached to an attention has to see the frames of one view.
         if torch.is_grad_enabled() or is_hooked_inside(block):
-            return _one_by_one(block, clip, tokens, views=self.views)
-        return _sharing(block, clip, tokens, views=self.views)
+            return _one_by_one(block, clip, tokens, views=self._views)
+        if self._placed is None:  # the same for every attention of a step
+            self._placed = _Placed.of_all(self._views, device=tokens.device)
+        return _sharing(block, clip, tokens, views=self._placed)
 
 
 def _one_by_one(
@@ -109,7 +120,7 @@ def _sharing(
     clip: Clip,
     tokens: Float[Tensor, "bf s c"],
     *,
-    views: Sequence[View],
+    views: Sequence[_Placed],
 ) -> Float[Tensor, "bf s c"]:
     """The same, with what does not depend on the view computed once for each frame."""
     for attention, norm in zip(block.attention_blocks, block.norms, strict=True):
@@ -137,10 +148,10 @@ class _Attending:
         views: of the clip.
     """
 
-    def __init__(self, layer: TemporalAttention, clip: Clip, views: Sequence[View]) -> None:
-        self._layer, self._clip = layer, clip
+    def __init__(self, layer: TemporalAttention, clip: Clip, views: Sequence[_Placed]) -> None:
+        self._layer, self._clip, self._views = layer, clip, views
         channels = layer.to_q.in_features
-        longest = max(len(view.frames) for view in views)
+        longest = max(view.count for view in views)
         weight = layer.to_q.weight
         table = frame_positions(longest, channels).to(device=weight.device, dtype=weight.dtype)
         self._fused = is_fused(weight.device)
@@ -149,8 +160,6 @@ class _Attending:
             rearrange(project(table).to(self._dtype), "w (n d) -> n w d", n=layer.heads)
             for project in (layer.to_q, layer.to_k, layer.to_v)
         ]
-        shares = _shares(views, like=table.float())
-        self._views = [_Placed.of(view, share) for view, share in zip(views, shares, strict=True)]
 
     def added_to(self, tokens: Float[Tensor, "bf s c"]) -> Float[Tensor, "bf s c"]:
         """What attention adds to normalised tokens."""
@@ -203,7 +212,12 @@ class _Placed:
     share: Float[Tensor, "w 1"]
 
     @classmethod
-    def of(cls, view: View, share: Float[Tensor, "w 1"]) -> _Placed:
+    def of_all(cls, views: Sequence[View], *, device: torch.device) -> list[_Placed]:
+        shares = _shares(views, like=torch.empty(0, device=device))
+        return [cls._of(view, share) for view, share in zip(views, shares, strict=True)]
+
+    @classmethod
+    def _of(cls, view: View, share: Float[Tensor, "w 1"]) -> _Placed:
         count = len(view.frames)
         run = range(view.frames[0], view.frames[0] + count)
         if view.frames == tuple(run):

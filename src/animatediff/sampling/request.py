@@ -460,11 +460,12 @@ class AnimationRequest:
             raise InputError(
                 f"The stored request has version {schema!r:.40}, and this program reads {SCHEMA}."
             )
-        # Requests from before there was a choice were not enlarged, began from noise, and followed no
-        # still.
+        # Requests from before there was a choice were not enlarged, began from noise, followed no
+        # still, and had their windows around the model.
         fields.setdefault("upscale", 1)
         fields.setdefault("from_still", 1.0)
         fields.setdefault("picture_strength", 0.0)
+        fields.setdefault("windows_in", "model")
         return from_table(fields, cls, source="The stored request").validated()
 
 

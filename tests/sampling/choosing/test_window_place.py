@@ -120,3 +120,10 @@ def test_the_place_is_stored_and_repeats_the_animation(
     around = animator.settled(replace(asked, windows_in="model"))
     assert around.views is None
     assert around.windows.overlap == 2
+
+
+def test_stored_requests_from_before_have_windows_around_the_model() -> None:
+    table = AnimationRequest("a fox").as_table()
+    assert AnimationRequest.from_table(table).windows_in is None
+    del table["windows_in"]
+    assert AnimationRequest.from_table(table).windows_in == "model"

@@ -278,9 +278,8 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
             name: tuple(loader.fill(fitted[name], base, dtype=dtype, device=weights_device))
             for name, loader in loaders.items()
         }
-        if (
-            runtime.quantise is not None
-        ):  # at last, as control networks may be made of these weights
+        # At last, as control networks may be made of these weights.
+        if runtime.quantise is not None:
             quantise(animated, runtime.quantise)
     files = dict(base.files)
     if motion_path is not None:
