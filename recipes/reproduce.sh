@@ -36,7 +36,6 @@ if [ -n "$quick" ]; then
     table=(--prompts 2 --driving 1 --frames 4 --references 2 --steps 2 --zero-steps 6 --tune-train-steps 2 --tune-steps 2)
     ranks=(2 8)
     clips=(5 50)
-    scorer=(--views 1)
     footage=(--clips 4 --variations 1)
     stock=(--clips 4 --variations 1)
     all=(--clips 4 --variations 1)
@@ -48,7 +47,6 @@ else
     table=(--prompts 30 --driving 10 --tune-train-steps "${TUNE:-150}")
     ranks=(2 8 32 128)
     clips=(1 5 50 500)
-    scorer=()
     footage=(--variations 16)
     stock=(--clips 100 --variations 3)
     all=(--clips 600 --variations 3)
@@ -69,8 +67,6 @@ measured() { # measured COMMAND OPTION...: measure with the packaged image model
 }
 
 [ -e "$work/clips" ] || once dataset run dataset emoji --work "$work"
-[ -e "$work/scorer/scorer.json" ] || once scorer run evaluate scorer --work "$work" --results "$results" --progress none \
-    ${scorer[@]+"${scorer[@]}"}
 
 # Sec. 5.1: the packaged motion module animates the packaged personalised models.
 once transfer measured evaluate transfer

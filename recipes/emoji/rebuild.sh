@@ -45,8 +45,8 @@ once control-pictures "$animatediff" train sparse-control --work "$work" --mix c
 for stage in motion-convolution noto-lora noto-full upscaler; do
     train "$stage"
 done
-once pack "$animatediff" pack --work "$work"
 once scorer "$animatediff" evaluate scorer --work "$work"
+once pack "$animatediff" pack --work "$work"
 for question in autoencoder pictures motion transfer still-vs-motion actions; do
     once "evaluate-$question" "$animatediff" evaluate "$question" --work "$work"
 done

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from animatediff.weights.storage.seal import resealed
+from animatediff.world.scoring.scorer import FACTS_FILE, FOLDER, WEIGHTS_FILE
 
 CONFIGS = ("*.json", "merges.txt")
 NOT_PACKED = (
@@ -27,7 +28,7 @@ NOT_PACKED = (
 
 
 def pack_world(work: Path, target: Path) -> dict[str, int]:
-    """Copy ``work/world`` to ``target`` in half precision; returns each weight file's size in bytes.
+    """Copy ``work/world`` and the scorer to ``target`` in half precision; returns the files' sizes.
 
     ``NOT_PACKED`` is left out. The world folder keeps fp32 weights. A packed model runs in fp32 after
     loading, so fp16 only rounds its weights.
@@ -51,7 +52,17 @@ def pack_world(work: Path, target: Path) -> dict[str, int]:
             metadata = resealed(file.metadata() or {}, tensors)
         save_file(tensors, copy, metadata=metadata or None)
         sizes[str(path.relative_to(source))] = copy.stat().st_size
-    return sizes
+    return sizes | _packed_scorer(work / FOLDER, target / FOLDER)
+
+
+def _packed_scorer(source: Path, target: Path) -> dict[str, int]:
+    """Copy the scorer, which is stored in half precision already, where one was trained."""
+    if not (source / WEIGHTS_FILE).exists():
+        return {}
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (FACTS_FILE, WEIGHTS_FILE):
+        shutil.copyfile(source / name, target / name)
+    return {f"{FOLDER}/{WEIGHTS_FILE}": (target / WEIGHTS_FILE).stat().st_size}
 
 
 def _is_packed(path: Path, source: Path) -> bool:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from animatediff.errors import FileError, InputError
 from animatediff.world.scoring.lite0 import NUM_SHALLOW, Lite0, published_lite0
 from animatediff.world.scoring.palette import NUM_FEATURES, palette_features
-from animatediff.world.scoring.scorer import Scorer, ScorerFacts
+from animatediff.world.scoring.scorer import Scorer, ScorerFacts, scorer_folder
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,7 @@ def scorer() -> Scorer:
     made = Scorer(facts).eval()
     made.whitening.normal_()
     made.label_embeddings.copy_(F.normalize(torch.randn(3, 384)))
+    made.load_state_dict(made.stored())
     return made
 
 
@@ -67,6 +68,22 @@ def test_saving_and_loading_changes_nothing(scorer: Scorer, tmp_path: Path):
     again = Scorer.load(tmp_path)
     assert again.facts == scorer.facts
     assert torch.equal(again.judge(frames()).embeddings, scorer.judge(frames()).embeddings)
+
+
+def test_matrices_are_stored_in_half_precision(scorer: Scorer):
+    stored = scorer.stored()
+    assert stored["whitening"].dtype == stored["network.stem.weight"].dtype == torch.float16
+    assert stored["deviation"].dtype == stored["style.deviation"].dtype == torch.float32
+
+
+def test_a_world_is_judged_by_its_own_scorer_or_by_the_one_of_the_package(
+    scorer: Scorer, tmp_path: Path
+) -> None:
+    facts = Scorer.load(scorer_folder(tmp_path)).facts
+    assert len(facts.hexcodes) == 1644
+    assert "noto" in facts.styles
+    scorer.save(tmp_path / "scorer")
+    assert Scorer.load(scorer_folder(tmp_path)).facts == scorer.facts
 
 
 def test_a_folder_without_a_scorer_is_named(scorer: Scorer, tmp_path: Path):

@@ -15,8 +15,6 @@ from animatediff.apps.questions.inputs import (
     chosen_clips,
     chosen_subjects,
     read_scorer,
-    scorer_folder,
-    scorer_if_trained,
     show,
 )
 from animatediff.apps.questions.motion_lora import motion_lora, single_clip
@@ -35,6 +33,7 @@ UNSEEN = 2_000_000
 
 def _scorer(options: Options, progress: Progress) -> Report:
     from animatediff.data.shards import read_shards
+    from animatediff.world.scoring.scorer import FOLDER
     from animatediff.world.scoring.training import (
         ScorerOptions,
         clip_ceilings,
@@ -49,7 +48,7 @@ def _scorer(options: Options, progress: Progress) -> Report:
             num_views=options.views, num_style_views=options.views, seed=options.seed
         ),
     )
-    scorer.save(scorer_folder(options))
+    scorer.save(options.work / FOLDER)
     progress.stage("clips")
     clips = clip_ceilings(scorer, read_shards(options.work / "clips"), watch=progress.at)
     return replace(report, clip_frames=clips)
@@ -160,7 +159,7 @@ def _adapter(options: Options, progress: Progress) -> Report:
         detector=detector,
         alphas=options.alphas,
         unadapted=unadapted,
-        scorer=scorer_if_trained(options),
+        scorer=read_scorer(options),
         watch=bar(progress, "animate"),
     )
     # Already drawn: the judged pictures are cached.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,27 +17,15 @@ SHOWN = 6
 """Prompts of a figure."""
 
 
-def scorer_folder(options: Options) -> Path:
-    """Return where a world folder stores the scorer."""
-    return options.work / "scorer"
-
-
 def read_scorer(options: Options) -> Scorer:
-    """Load the scorer that `evaluate scorer` trained.
+    """Load the scorer that `evaluate scorer` trained in the world folder, or the package's.
 
     Raises:
-        FileError: there is none yet.
+        FileError: this installation has none, or it is of another version.
     """
-    from animatediff.world.scoring.scorer import Scorer
+    from animatediff.world.scoring.scorer import Scorer, scorer_folder
 
-    return Scorer.load(scorer_folder(options))
-
-
-def scorer_if_trained(options: Options) -> Scorer | None:
-    """Return the scorer, or ``None`` where it was not trained: it adds numbers to some questions."""
-    from animatediff.world.scoring.scorer import FACTS_FILE
-
-    return read_scorer(options) if (scorer_folder(options) / FACTS_FILE).exists() else None
+    return Scorer.load(scorer_folder(options.work))
 
 
 def all_stills(options: Options) -> Iterator[Sample]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animatediff.apps.questions.drawing import painter_of
-from animatediff.apps.questions.inputs import SHOWN, bar, chosen_subjects, scorer_if_trained, show
+from animatediff.apps.questions.inputs import SHOWN, bar, chosen_subjects, read_scorer, show
 
 if TYPE_CHECKING:
     from animatediff.apps.commands.evaluation.evaluate import Options
@@ -70,7 +70,7 @@ def motion_lora(options: Options, progress: Progress) -> Report:
         moves,
         chosen_subjects(options),
         together=together,
-        scorer=scorer_if_trained(options),
+        scorer=read_scorer(options),
         watch=bar(progress, "animate"),
     )
     first = report.subjects[0]

@@ -100,6 +100,7 @@ _CONTROL = (
     "diffusers.models.controlnets.controlnet",
     "diffusers.models.controlnets.controlnet_union",
 )
+_SENTENCES = ("transformers.models.bert.modeling_bert",)
 
 _imported: set[str] = set()
 
@@ -112,6 +113,11 @@ def import_networks() -> None:
 def import_control_networks() -> None:
     """Import the classes of control networks; does nothing the second time."""
     _import(_CONTROL)
+
+
+def import_sentence_network() -> None:
+    """Import the classes of the network that reads sentences; does nothing the second time."""
+    _import(_SENTENCES)
 
 
 def import_scheduler(module: str) -> ModuleType:

@@ -48,8 +48,13 @@ def _convolved(layer: nn.Conv2d, pictures: Tensor) -> Tensor:
     height, width = pictures.shape[-2:]
     down = max((-(-height // stride) - 1) * stride + kernel - height, 0)
     across = max((-(-width // stride) - 1) * stride + kernel - width, 0)
-    padding = (across // 2, across - across // 2, down // 2, down - down // 2)
-    return layer(F.pad(pictures, padding))
+    if down % 2 or across % 2:
+        padding = (across // 2, across - across // 2, down // 2, down - down // 2)
+        pictures, down, across = F.pad(pictures, padding), 0, 0
+    # Even padding is left to the convolution, which does not copy the maps for it.
+    return F.conv2d(
+        pictures, layer.weight, layer.bias, stride, (down // 2, across // 2), groups=layer.groups
+    )
 
 
 class _InvertedBottleneck(nn.Module):
@@ -67,11 +72,12 @@ class _InvertedBottleneck(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         inner = (
-            F.relu6(_convolved(self.expand, hidden))
+            F.relu6(_convolved(self.expand, hidden), inplace=True)
             if isinstance(self.expand, nn.Conv2d)
             else hidden
         )
-        output = _convolved(self.project, F.relu6(_convolved(self.depthwise, inner)))
+        filtered = F.relu6(_convolved(self.depthwise, inner), inplace=True)
+        output = _convolved(self.project, filtered)
         return hidden + output if self.residual else output
 
 
@@ -111,7 +117,7 @@ class Lite0(nn.Module):
         hidden, pooled = self._descend(pictures, last=len(self.stages) - 1)
         quarters = F.adaptive_avg_pool2d(hidden, 2)
         pooled.append(rearrange(quarters, "n c h w -> n (c h w)"))
-        pooled.append(F.relu6(_convolved(self.head, hidden)).mean(dim=(2, 3)))
+        pooled.append(F.relu6(_convolved(self.head, hidden), inplace=True).mean(dim=(2, 3)))
         return torch.cat(pooled, dim=1)
 
     def shallow(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n shallow"]:
@@ -127,7 +133,7 @@ class Lite0(nn.Module):
         size = (self.size, self.size)
         resized = F.interpolate(pictures, size=size, mode="bilinear", antialias=True)
         normalised = ((resized - mean) / std).contiguous(memory_format=torch.channels_last)
-        hidden = F.relu6(_convolved(self.stem, normalised))
+        hidden = F.relu6(_convolved(self.stem, normalised), inplace=True)
         pooled: list[Tensor] = []
         for index, stage in enumerate(self.stages[: last + 1]):
             hidden = stage(hidden)

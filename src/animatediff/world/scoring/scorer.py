@@ -22,16 +22,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from animatediff.errors import FileError, InputError
+from animatediff.weights.finding.builtin import BUILTIN
 from animatediff.world.scoring.lite0 import NUM_SHALLOW, Lite0, pictures_from
 from animatediff.world.scoring.palette import NUM_FEATURES as NUM_PALETTE
 from animatediff.world.scoring.palette import palette_features
 from animatediff.world.scoring.sentences import SentenceEncoder
 
 TEXT_WIDTH = 384
+FOLDER = "scorer"
 WEIGHTS_FILE = "scorer.safetensors"
 FACTS_FILE = "scorer.json"
 NUM_STYLE_FEATURES = NUM_PALETTE + NUM_SHALLOW
-_BATCH = 32
+_BATCH = 4  # The maps of more pictures leave a processor's cache, which takes twice as long.
 
 Frames = UInt8[np.ndarray, "n height width 3"]
 
@@ -79,6 +81,12 @@ class Judgement:
     def shows(self, concept: int, *, among: int = 5) -> Bool[Tensor, " n"]:
         """Whether each frame has ``concept`` among its first ``among`` labels."""
         return (self.concepts[:, :among] == concept).any(dim=1)
+
+
+def scorer_folder(work: Path) -> Path:
+    """Return the folder of a world's own scorer, or of the package's where none was trained."""
+    own = work / FOLDER
+    return own if (own / FACTS_FILE).exists() else BUILTIN / FOLDER
 
 
 def style_features(
@@ -205,10 +213,17 @@ class Scorer(nn.Module):
         """
         return SentenceEncoder.installed()(sentences).to(self.mean.device)
 
+    def stored(self) -> dict[str, Tensor]:
+        """The weights as files hold them: matrices and kernels in half precision, vectors whole."""
+        return {
+            name: (value.half() if value.ndim > 1 else value).contiguous()
+            for name, value in self.state_dict().items()
+        }
+
     def save(self, folder: Path) -> None:
         """Write ``scorer.safetensors`` and ``scorer.json``, each whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        weights = self.stored()
         _replace(folder / WEIGHTS_FILE, lambda path: save_file(weights, path))
         facts = json.dumps(asdict(self.facts), ensure_ascii=False, indent=1)
         _replace(folder / FACTS_FILE, lambda path: path.write_text(facts, encoding="utf-8"))

@@ -16,24 +16,34 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
 from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor
 
 from animatediff.errors import InputError
 
 _BATCH = 64
+MOST_TOKENS = 128
 
 
 class SentenceEncoder:
     """Sentences to unit vectors of 384 numbers; alike in meaning is alike in direction."""
 
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoTokenizer, BertModel
+        from tokenizers import Tokenizer
 
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        # The pooler is not part of this model and stays at its random start, unused.
-        self._model: Any = BertModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, add_pooling_layer=False
-        )
+        from animatediff.weights.image_model.networks import import_sentence_network
+
+        import_sentence_network()
+        from transformers.models.bert.configuration_bert import BertConfig
+        from transformers.models.bert.modeling_bert import BertModel
+
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(MOST_TOKENS)
+        self._tokenizer.enable_padding()
+        config = BertConfig.from_json_file(folder / "config.json")
+        self._model: Any = BertModel(config, add_pooling_layer=False)
+        weights = load_file(folder / "model.safetensors")
+        self._model.load_state_dict({name: weights[name] for name in self._model.state_dict()})
         self._model.eval()
 
     @classmethod
@@ -47,7 +57,7 @@ class SentenceEncoder:
 
     @torch.no_grad()
     def __call__(self, sentences: Sequence[str]) -> Float[Tensor, "n 384"]:
-        """Unit embeddings: the mean over the tokens of each sentence (at most 128 are read)."""
+        """Unit embeddings: the mean over the tokens of each sentence (of the first ``MOST_TOKENS``)."""
         rows = [
             self._embed(list(sentences[start : start + _BATCH]))
             for start in range(0, len(sentences), _BATCH)
@@ -55,11 +65,11 @@ class SentenceEncoder:
         return torch.cat(rows)
 
     def _embed(self, sentences: list[str]) -> Float[Tensor, "n 384"]:
-        tokens = self._tokenizer(
-            sentences, padding=True, truncation=True, max_length=128, return_tensors="pt"
-        )
-        hidden = self._model(**tokens).last_hidden_state
-        mask = rearrange(tokens["attention_mask"], "n t -> n t 1").to(hidden.dtype)
+        encoded = self._tokenizer.encode_batch(sentences)
+        tokens = torch.tensor([each.ids for each in encoded])
+        seen = torch.tensor([each.attention_mask for each in encoded])
+        hidden = self._model(tokens, attention_mask=seen).last_hidden_state
+        mask = rearrange(seen, "n t -> n t 1").to(hidden.dtype)
         total = reduce(hidden * mask, "n t d -> n d", "sum")
         return F.normalize(total / reduce(mask, "n t 1 -> n 1", "sum"), dim=1)
 

@@ -17,7 +17,7 @@ from animatediff.data.shards import Sample, on_white, read_shards
 from animatediff.errors import FileError
 from animatediff.world.scoring.lite0 import pictures_from
 
-_BATCH = 32
+_BATCH = 4  # The maps of more pictures leave a processor's cache, which takes twice as long.
 
 
 @dataclass(frozen=True)

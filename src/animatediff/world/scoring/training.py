@@ -212,6 +212,7 @@ def fit_scorer(
     _fit_concepts(scorer, concepts, learned, options)
     _fit_styles(scorer, styles, learned, options)
     scorer.requires_grad_(requires_grad=False).eval()
+    scorer.load_state_dict(scorer.stored())  # So that what is measured is what a file will hold.
     return scorer, _report(scorer, concepts, styles, learned)
 
 

@@ -27,11 +27,11 @@ class MetricOptions:
     raft: Annotated[Path | None, optional("FILE")] = None
     """A RAFT checkpoint for the optical flow; without it, flow is DIS."""
 
-    def load(self, *, scorer: Path, device: torch.device) -> Metrics:
+    def load(self, *, work: Path, device: torch.device) -> Metrics:
         """Check the folders and return the networks; they are read at their first use.
 
         Args:
-            scorer: the folder of the built-in scorer.
+            work: the world folder, whose own scorer judges where one was trained.
             device: where the networks run.
 
         Raises:
@@ -46,8 +46,9 @@ class MetricOptions:
             judges = [ClipJudge(folder, device=device) for folder in self.clip]
         else:
             from animatediff.world.scoring.judge import ScorerJudge
+            from animatediff.world.scoring.scorer import scorer_folder
 
-            judges = [ScorerJudge(scorer)]
+            judges = [ScorerJudge(scorer_folder(work))]
         raft = None if self.raft is None else Raft(self.raft, device=device)
         return Metrics(
             judges,

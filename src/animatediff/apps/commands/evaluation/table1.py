@@ -98,7 +98,7 @@ def table1(options: Table1Options) -> int:
     runtime.apply()
     json_path, folder = options.results / "table1.json", options.results / "table1"
     check_room(json_path, option="--results")
-    metrics = options.metrics.load(scorer=options.work / "scorer", device=runtime.torch_device())
+    metrics = options.metrics.load(work=options.work, device=runtime.torch_device())
     plan = _plan(options).validated()
     brought = tuple(match_clips(*parse_brought(text), items=plan.items()) for text in options.bring)
     methods = tuple(m for m in METHODS if m.lower() in options.methods)
