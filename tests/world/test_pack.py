@@ -42,3 +42,14 @@ def test_what_a_recipe_only_compares_with_stays_behind(tmp_path: Path) -> None:
     ]
     assert sorted(sizes) == sorted(f"{name}.safetensors" for name in kept)
     assert not (tmp_path / "packed" / "emoji-noto-few").exists()
+
+
+def test_a_trained_scorer_is_packed_as_it_is(tmp_path: Path) -> None:
+    scorer = tmp_path / "work" / "scorer"
+    scorer.mkdir(parents=True)
+    save_file({"w": torch.ones(2)}, scorer / "scorer.safetensors")
+    (scorer / "scorer.json").write_text("{}")
+    sizes = pack_world(tmp_path / "work", tmp_path / "packed")
+    assert list(sizes) == ["scorer/scorer.safetensors"]
+    for path in scorer.iterdir():
+        assert (tmp_path / "packed" / "scorer" / path.name).read_bytes() == path.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from animatediff.model.fast.few_frames import few_frames
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.request import AnimationRequest
-from animatediff.sampling.steps.free_noise import rescheduled
+from animatediff.sampling.steps.free_noise import repeated_order, rescheduled
 from animatediff.sampling.steps.noise import initial_noise
 
 
@@ -56,6 +57,17 @@ def test_free_noise_shuffles_the_first_window_by_strides() -> None:
     assert torch.equal(rescheduled(noise, window=6, stride=2, seed=3), made)
     assert not torch.equal(rescheduled(noise, window=6, stride=2, seed=4), made)
     assert torch.equal(rescheduled(noise, window=15, stride=2, seed=3), noise)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(16, 4), (16, 8), (16, 2), (32, 8)])
+def test_neighbours_of_two_strides_are_as_near_in_the_first_window_as_those_of_one(
+    window: int, stride: int
+) -> None:
+    orders = [repeated_order(160, window=window, stride=stride, seed=seed) for seed in range(10)]
+    for order in orders:
+        apart = [abs(one - other) % window for one, other in pairwise(order)]
+        assert max(min(each, window - each) for each in apart) <= max(2, stride - 1)
+    assert len({tuple(order) for order in orders}) == len(orders)
 
 
 def test_free_noise_is_for_clips_longer_than_a_window(
