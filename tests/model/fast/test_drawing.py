@@ -289,6 +289,10 @@ def test_winograd_is_the_convolution(
     assert float((found - exact).abs().max()) < TOLERANCE
 
 
+@pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    reason="oneDNN multiplies bf16 matrices with AVX-512 and newer only",
+)
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(8, 8), (4, 6), (5, 3)])
 def test_small_maps_are_convolved_by_one_product(size: tuple[int, int], stride: int) -> None:
