@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import tomllib
@@ -65,11 +66,10 @@ def from_table(table: Mapping[str, Any], cls: type[T], *, source: str) -> T:
         InputError: as for ``load_toml``.
     """
     _refuse_unknown_keys(table, cls, source=source, prefix="")
-    adapter = TypeAdapter(cls)
     try:
         # As JSON, because strict parsing then still accepts an array as a tuple and a string as a
         # path.
-        return adapter.validate_json(json.dumps(table, default=str), strict=True)
+        return _adapter(cls).validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole file"
@@ -78,6 +78,12 @@ def from_table(table: Mapping[str, Any], cls: type[T], *, source: str) -> T:
         shown = _shortened(repr(first["input"]))
         reason = _sentence(first["msg"][0].lower() + first["msg"][1:])
         raise InputError(f"{source} says {key} = {shown}, but {reason}") from None
+
+
+@functools.cache
+def _adapter(cls: type[T]) -> TypeAdapter[T]:
+    """What checks tables of a class; pydantic takes tens of milliseconds to make it."""
+    return TypeAdapter(cls)
 
 
 def dump_toml(value: object) -> str:
