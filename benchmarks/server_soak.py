@@ -54,7 +54,7 @@ def request(number: int, *, real: bool) -> dict[str, object]:
 def frames_of(http: httpx.Client, job: dict[str, Any]) -> str:
     """A hash of the frames of a job's result."""
     file = http.get(job["results"][0]["url"]).raise_for_status().content
-    with av.open(io.BytesIO(file)) as container:
+    with av.open(io.BytesIO(file), "r") as container:
         pixels = (frame.to_ndarray(format="rgb24").tobytes() for frame in container.decode(video=0))
         return hashlib.sha256(b"".join(pixels)).hexdigest()
 
@@ -65,7 +65,7 @@ def run(url: str, server: int, *, jobs: int, minutes: float, real: bool) -> None
     first: dict[int, str] = {}
     print("jobs  server MiB  server files  worker MiB  worker files")
     with httpx.Client(base_url=url, timeout=60) as http:
-        while http.get("/readyz").status_code != httpx.codes.OK:
+        while not http.get("/readyz").is_success:
             time.sleep(0.2)
         for number in range(jobs + 1):
             if number % EVERY == 0:
