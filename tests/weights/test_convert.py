@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from animatediff.apps.cli import main
 from animatediff.errors import FileError, InputError, OutputError
 from animatediff.weights.adapters import read_adapter, read_motion_lora
 from animatediff.weights.convert import TargetLayout, convert
+from animatediff.weights.inspect import inspect
 from animatediff.weights.motion import read_motion
 from animatediff.weights.names.layouts import WRITABLE, Layout
 from animatediff.weights.storage.files import read_header, write_weights
@@ -137,6 +139,23 @@ def test_with_a_gain_scale_one_is_what_that_scale_was(
     assert read_header(strong).metadata == facts | {"gain": "1.5"}
     convert(strong, plain, gain=2.0)
     assert read_header(plain).metadata["gain"] == "1.5 * 2"
+
+
+@pytest.mark.parametrize("name", ["controlnet", "controlnet-ldm", "sparse-rgb"])
+def test_with_a_gain_a_control_network_adds_that_much_more(tmp_path: Path, name: str) -> None:
+    source, before = written(tmp_path, name)
+    strong = convert(source, tmp_path / "strong.safetensors", gain=1.5).path
+    after = load_file(strong)
+    changed = {key for key, tensor in before.items() if not torch.equal(after[key], tensor)}
+    ends = {key for key in before if re.search(r"zero_convs|_block_out|controlnet_(down|mid)_", key)}
+    assert changed == ends
+    assert len(ends) == 2 * 13  # weights and biases of twelve residuals and of the middle one
+    for key in ends:
+        assert torch.equal(after[key], (1.5 * before[key].double()).to(before[key].dtype))
+    assert inspect(strong).kind == inspect(source).kind
+    assert read_header(strong).metadata["gain"] == "1.5"
+    with pytest.raises(InputError, match="has no opposite"):
+        convert(source, tmp_path / "back.safetensors", gain=-1.0)
 
 
 def test_a_gain_below_zero_makes_the_opposite_move_a_file_of_its_own(tmp_path: Path) -> None:

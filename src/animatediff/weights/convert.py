@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from animatediff.weights.adapters import (
     read_adapter,
     read_motion_lora,
 )
+from animatediff.weights.control.names import PREFIX
 from animatediff.weights.families import BASES, Base, Family
 from animatediff.weights.inspect import Inspection, inspect_header
 from animatediff.weights.motion import AUTO, MotionFile, motion_facts, read_motion
@@ -46,6 +47,13 @@ TargetLayout = Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya
 """``same`` keeps the names as they are."""
 
 MOST_GAIN = 10.0
+CONTROL_NETWORKS = ("controlnet", "sparse-control")
+RESIDUAL_LAYERS = (
+    "controlnet_down_blocks.",
+    "controlnet_mid_block.",
+    "zero_convs.",
+    "middle_block_out.",
+)
 _LEARNED = ("pattern", "opposite", "scales", "layers", "gain", "motion_guidance")
 """What a file of low-rank branches says of how they were learned and are used, in any layout."""
 DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
@@ -119,8 +127,8 @@ def convert(
             then gets the configuration too.
         layout: the layout to write.
         family: of a motion module whose file does not determine it.
-        gain: the scale of a domain adapter or MotionLoRA that becomes its scale 1; negative to reverse
-            a MotionLoRA that was trained in both directions.
+        gain: the scale of a domain adapter, MotionLoRA, ControlNet or SparseCtrl network that becomes
+            its scale 1; negative to reverse a MotionLoRA that was trained in both directions.
         motion_guidance: default motion guidance to store in a MotionLoRA; ``None`` keeps the source's.
 
     Raises:
@@ -148,10 +156,15 @@ def convert(
         header = read_header(readable)
         seen = inspect_header(header)
         kind = _kind_in(seen)
-        if gain != 1 and kind not in ("adapter", "motion-lora"):
+        controls = seen.kind in CONTROL_NETWORKS
+        if gain != 1 and kind not in ("adapter", "motion-lora") and not controls:
             raise InputError(
-                f"{source} is neither a domain adapter nor a MotionLoRA, and --gain is for these; "
-                "leave it out."
+                f"{source} is neither a domain adapter nor a MotionLoRA nor a ControlNet, and --gain is "
+                "for these; leave it out."
+            )
+        if gain < 0 and controls:
+            raise InputError(
+                f"{source} is a control network, which has no opposite; give --gain a number above 0."
             )
         if motion_guidance is not None and kind != "motion-lora":
             raise InputError(
@@ -187,9 +200,13 @@ def convert(
             _check_name(target, folder=False)
             content = _low_rank(_read_low_rank(kind, readable), layout, title=source.stem)
             used = ""
-        if gain != 1 and kind is not None:
-            ups = _up_names(_read_low_rank(kind, readable), layout)
-            content = _strengthened(content, gain, ups=ups)
+        if gain != 1:
+            ends = (
+                _up_names(_read_low_rank(kind, readable), layout)
+                if kind is not None
+                else _residual_names(content.weights)
+            )
+            content = _strengthened(content, gain, ends=ends)
         if motion_guidance is not None:
             stored = {"motion_guidance": f"{motion_guidance:g}"}
             content = replace(content, metadata={**content.metadata, **stored})
@@ -347,10 +364,17 @@ def _up_names(file: LowRankFile, layout: TargetLayout) -> frozenset[str]:
     )
 
 
-def _strengthened(content: _Content, gain: float, *, ups: frozenset[str]) -> _Content:
+def _residual_names(names: Iterable[str]) -> frozenset[str]:
+    """Return the names of a control network's last layers, whose results the U-Net adds."""
+    return frozenset(
+        name for name in names if name.removeprefix(PREFIX).startswith(RESIDUAL_LAYERS)
+    )
+
+
+def _strengthened(content: _Content, gain: float, *, ends: frozenset[str]) -> _Content:
     """Multiply the branches by ``gain`` and record it in the metadata."""
     weights = {
-        name: (tensor.double() * gain).to(tensor.dtype) if name in ups else tensor
+        name: (tensor.double() * gain).to(tensor.dtype) if name in ends else tensor
         for name, tensor in content.weights.items()
     }
     before = content.metadata.get("gain")

@@ -63,8 +63,8 @@ def two_nodes(folder: Path) -> Generator[Any]:
 class StubWorker:
     """Draws frames that are a function of the request; some requests are told to go wrong."""
 
-    def __init__(self, device: str, threads: int | None, libraries: object) -> None:
-        pass
+    def __init__(self, machine: object, libraries: object) -> None:
+        """As ``Drawer``."""
 
     def hello(self) -> bytes:
         return packed(versions_here())
