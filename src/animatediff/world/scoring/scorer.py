@@ -10,7 +10,7 @@ with the model that it judges.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,11 +18,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from animatediff.errors import FileError, InputError
 from animatediff.weights.finding.builtin import BUILTIN
+from animatediff.weights.storage.files import replace_by, write_weights
 from animatediff.world.scoring.lite0 import NUM_SHALLOW, Lite0, pictures_from
 from animatediff.world.scoring.palette import NUM_FEATURES as NUM_PALETTE
 from animatediff.world.scoring.palette import palette_features
@@ -221,12 +222,18 @@ class Scorer(nn.Module):
         }
 
     def save(self, folder: Path) -> None:
-        """Write ``scorer.safetensors`` and ``scorer.json``, each whole or not at all."""
+        """Write ``scorer.safetensors`` and ``scorer.json``, each whole or not at all.
+
+        Raises:
+            OutputError: the weights cannot be written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        weights = self.stored()
-        _replace(folder / WEIGHTS_FILE, lambda path: save_file(weights, path))
-        facts = json.dumps(asdict(self.facts), ensure_ascii=False, indent=1)
-        _replace(folder / FACTS_FILE, lambda path: path.write_text(facts, encoding="utf-8"))
+        write_weights(folder / WEIGHTS_FILE, self.stored(), metadata={})
+        facts = folder / FACTS_FILE
+        temporary = facts.with_name(f".{facts.name}.tmp")
+        text = json.dumps(asdict(self.facts), ensure_ascii=False, indent=1)
+        temporary.write_text(text, encoding="utf-8")
+        replace_by(temporary, facts)
 
     @classmethod
     def load(cls, folder: Path) -> Scorer:
@@ -247,9 +254,3 @@ class Scorer(nn.Module):
         scorer = cls(ScorerFacts(**(facts | lists)))
         scorer.load_state_dict(load_file(folder / WEIGHTS_FILE))
         return scorer.eval()
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    temporary.replace(path)
