@@ -147,7 +147,9 @@ def test_with_a_gain_a_control_network_adds_that_much_more(tmp_path: Path, name:
     strong = convert(source, tmp_path / "strong.safetensors", gain=1.5).path
     after = load_file(strong)
     changed = {key for key, tensor in before.items() if not torch.equal(after[key], tensor)}
-    ends = {key for key in before if re.search(r"zero_convs|_block_out|controlnet_(down|mid)_", key)}
+    ends = {
+        key for key in before if re.search(r"zero_convs|_block_out|controlnet_(down|mid)_", key)
+    }
     assert changed == ends
     assert len(ends) == 2 * 13  # weights and biases of twelve residuals and of the middle one
     for key in ends:

@@ -159,8 +159,8 @@ def convert(
         controls = seen.kind in CONTROL_NETWORKS
         if gain != 1 and kind not in ("adapter", "motion-lora") and not controls:
             raise InputError(
-                f"{source} is neither a domain adapter nor a MotionLoRA nor a ControlNet, and --gain is "
-                "for these; leave it out."
+                f"{source} is neither a domain adapter nor a MotionLoRA nor a ControlNet, and --gain "
+                "is for these; leave it out."
             )
         if gain < 0 and controls:
             raise InputError(

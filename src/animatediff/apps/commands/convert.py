@@ -27,8 +27,8 @@ class ConvertOptions:
     family: Annotated[str | None, optional("NAME", default="auto")] = None
     """A motion module's family, if its file does not determine it: v1, v2, v3, animatelcm, ..."""
     gain: Annotated[float | None, optional("X", default="1")] = None
-    """For a domain adapter, MotionLoRA, ControlNet or SparseCtrl network: make the effect of scale X the
-    new scale 1; below 0, write the opposite move of a MotionLoRA trained in both directions.
+    """For a domain adapter, MotionLoRA, ControlNet or SparseCtrl network: make the effect of scale X
+    the new scale 1; below 0, write the opposite move of a MotionLoRA trained in both directions.
     """
     motion_guidance: Annotated[float | None, optional("X", default="what the file says")] = None
     """For a MotionLoRA: the default of `animate --motion-guidance` with this file."""
