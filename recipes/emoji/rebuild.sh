@@ -43,7 +43,7 @@ once control-shape "$animatediff" train control --hint shape "${networks[@]}" --
 # So few steps teach hints half of their weight: a gain makes the effect of scale 2 the new scale 1.
 for name in edges shape; do
     once "control-$name-gain" "$animatediff" convert "$control/$name.safetensors" -o "$work/$name.safetensors" --gain 2
-    once "control-$name-kept" mv "$work/$name.safetensors" "$control/$name.safetensors"
+    once "control-$name-kept" cp "$work/$name.safetensors" "$control/$name.safetensors"
 done
 once control-pictures "$animatediff" train sparse-control --work "$work" --mix clips:0.55 stills:0.45 --batch-size 2 \
     --learning-rate 1e-3 --warmup 50 --ema-decay 0.995 --steps 2600

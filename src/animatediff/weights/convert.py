@@ -47,13 +47,14 @@ TargetLayout = Literal["same", "ours", "authors", "diffusers", "hotshot", "kohya
 """``same`` keeps the names as they are."""
 
 MOST_GAIN = 10.0
-CONTROL_NETWORKS = ("controlnet", "sparse-control")
-RESIDUAL_LAYERS = (
+_CONTROL_NETWORKS = ("controlnet", "sparse-control")
+_RESIDUAL_LAYERS = (
     "controlnet_down_blocks.",
     "controlnet_mid_block.",
     "zero_convs.",
     "middle_block_out.",
 )
+"""A control network's last layers, in diffusers' and in the authors' names."""
 _LEARNED = ("pattern", "opposite", "scales", "layers", "gain", "motion_guidance")
 """What a file of low-rank branches says of how they were learned and are used, in any layout."""
 DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
@@ -156,7 +157,7 @@ def convert(
         header = read_header(readable)
         seen = inspect_header(header)
         kind = _kind_in(seen)
-        controls = seen.kind in CONTROL_NETWORKS
+        controls = seen.kind in _CONTROL_NETWORKS
         if gain != 1 and kind not in ("adapter", "motion-lora") and not controls:
             raise InputError(
                 f"{source} is neither a domain adapter nor a MotionLoRA nor a ControlNet, and --gain "
@@ -367,7 +368,7 @@ def _up_names(file: LowRankFile, layout: TargetLayout) -> frozenset[str]:
 def _residual_names(names: Iterable[str]) -> frozenset[str]:
     """Return the names of a control network's last layers, whose results the U-Net adds."""
     return frozenset(
-        name for name in names if name.removeprefix(PREFIX).startswith(RESIDUAL_LAYERS)
+        name for name in names if name.removeprefix(PREFIX).startswith(_RESIDUAL_LAYERS)
     )
 
 

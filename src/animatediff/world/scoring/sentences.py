@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from animatediff.errors import InputError
+from animatediff.weights.image_model.networks import import_sentence_network
 
 _BATCH = 64
 MOST_TOKENS = 128
@@ -30,8 +31,6 @@ class SentenceEncoder:
 
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer
-
-        from animatediff.weights.image_model.networks import import_sentence_network
 
         import_sentence_network()
         from transformers.models.bert.configuration_bert import BertConfig
