@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ from animatediff.video import Video
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, tiny_world, tiny_motion, tiny_lora):
+def world(
+    tmp_path_factory: pytest.TempPathFactory, tiny_world: Path, tiny_motion: Path, tiny_lora: Path
+):
     """A folder with a plan of two personalised models, and its two driving clips."""
     folder = tmp_path_factory.mktemp("table1")
     noise = np.random.default_rng(0).integers(0, 255, (2, 4, 40, 64, 3)).astype(np.uint8)
@@ -48,8 +52,8 @@ def world(tmp_path_factory, tiny_world, tiny_motion, tiny_lora):
 
 
 @pytest.fixture(scope="module")
-def compare(world, tiny_clip):
-    def run(*words, results="results"):
+def compare(world: Path, tiny_clip: Path):
+    def run(*words: object, results: str = "results"):
         line = ["evaluate", "table1", "--plan", world / "plan.toml", "--work", world / "work"]
         line += ["--results", world / results, "--clip", tiny_clip, "--progress", "none", *words]
         return main([str(word) for word in line])
@@ -57,11 +61,16 @@ def compare(world, tiny_clip):
     return run
 
 
-def refused(*args, **kwargs):
+def refused(*args: object, **kwargs: object):
     raise AssertionError("drawn again")
 
 
-def test_all_methods_are_compared_and_shown(compare, world, capsys, monkeypatch):
+def test_all_methods_are_compared_and_shown(
+    compare: Callable[..., int],
+    world: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
     assert compare("--vbench", world / "vbench") == 0, capsys.readouterr().err
     printed = capsys.readouterr().out
     assert "| Tune-A-Video: Smooth |" in printed
@@ -107,14 +116,43 @@ def test_all_methods_are_compared_and_shown(compare, world, capsys, monkeypatch)
     assert again["report"] == report
 
 
-def test_a_personalised_model_draws_its_own_pictures(compare, world):
+def test_a_comparison_of_fewer_prompts_is_extended(
+    compare: Callable[..., int],
+    world: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    plan = (world / "plan.toml").read_text()
+    long = plan.replace('["a fox", "a red hare"]', '["a cat", "a red cat", "a dog", "a red dog"]')
+    (world / "long.toml").write_text(long)
+    words = ["--plan", world / "long.toml", "--methods", "tune-a-video", "--models", "plain"]
+    words += ["--work", world / "extended"]
+    tuned, drawn = [], []
+    tune, edit = drawing.tune, drawing.edit
+    monkeypatch.setattr(drawing, "tune", lambda *a, **k: (tuned.append(1), tune(*a, **k))[1])
+    monkeypatch.setattr(drawing, "edit", lambda *a, **k: (drawn.append(1), edit(*a, **k))[1])
+    assert compare(*words, "--prompts", "2", results="short") == 0, capsys.readouterr().err
+    short = json.loads((world / "short" / "table1.json").read_text())["report"]
+    assert (len(tuned), len(drawn)) == (1, 2)
+    assert compare(*words, results="long") == 0, capsys.readouterr().err
+    assert (len(tuned), len(drawn)) == (2, 4)
+    whole = json.loads((world / "long" / "table1.json").read_text())["report"]
+    page = (world / "long" / "table1" / "index.html").read_text()
+    assert [page.count(f"driving/00{number}.webp") for number in range(2)] == [2, 2]
+    mine = [each for each in short["clips"] if each["method"] == "Tune-A-Video"]
+    assert [each for each in whole["clips"] if each["method"] == "Tune-A-Video"][:2] == mine
+
+
+def test_a_personalised_model_draws_its_own_pictures(compare: Callable[..., int], world: Path):
     report = json.loads((world / "results" / "table1.json").read_text())["report"]
     for method in ("Text2Video-Zero", "Tune-A-Video", "AnimateDiff"):
         marks = [c["marks"] for c in report["clips"] if c["method"] == method and c["index"] == 0]
         assert marks[0] != marks[1], method
 
 
-def test_clips_of_other_systems_are_matched_by_prompt(compare, world, capsys):
+def test_clips_of_other_systems_are_matched_by_prompt(
+    compare: Callable[..., int], world: Path, capsys: pytest.CaptureFixture[str]
+):
     folder = world / "gen-2"
     folder.mkdir()
     video = Video(np.full((4, 32, 32, 3), 90, np.uint8), Fraction(24))
@@ -144,6 +182,12 @@ def test_clips_of_other_systems_are_matched_by_prompt(compare, world, capsys):
         (["--zero-steps", "1"], 2, "are not two of 1 steps"),
     ],
 )
-def test_what_cannot_be_compared_is_one_sentence(compare, capsys, words, code, sentence):
+def test_what_cannot_be_compared_is_one_sentence(
+    compare: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    sentence: str,
+):
     assert compare(*words, results="none") == code
     assert sentence in capsys.readouterr().err

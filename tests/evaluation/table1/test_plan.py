@@ -28,6 +28,28 @@ def test_more_clips_than_prompts_is_no_error():
     assert [item.clip for item in plan(2, 5).items()][:2] == [0, 2]
 
 
+def test_a_shorter_plan_keeps_the_clip_of_each_prompt():
+    whole = plan(7, 3)
+    kept = {(item.model, item.index): item for item in whole.items()}
+    for prompts in range(1, 7):
+        short = whole.shortened(prompts=prompts)
+        assert all(kept[item.model, item.index] == item for item in short.items())
+        assert len(list(short.items())) == 2 * prompts
+        assert short.clips == whole.clips[: len(short.clips)]
+        assert {item.clip for item in short.items()} == set(range(len(short.clips)))
+
+
+def test_a_plan_may_name_the_clip_of_each_prompt():
+    words = ("x", "y", "z")
+    clips = (Driving(str(RECIPE), "x"), Driving(str(RECIPE), "y"))
+    chosen = Plan((Personal("a", words, driving=(1, 0, 1)),), clips).validated()
+    assert [item.clip for item in chosen.items()] == [1, 0, 1]
+    with pytest.raises(InputError, match="has 3 prompts but driving clips for 2"):
+        Plan((Personal("a", words, driving=(1, 0)),), clips).validated()
+    with pytest.raises(InputError, match=r"takes the driving clip 2, but .* from 0 to 1"):
+        Plan((Personal("a", words, driving=(1, 0, 2)),), clips).validated()
+
+
 def test_the_recipe_is_a_plan_whose_clips_lie_beside_it():
     read = read_plan(RECIPE)
     assert len(read.models) == 2

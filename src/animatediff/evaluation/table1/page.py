@@ -175,17 +175,15 @@ def _facts(report: Content) -> str:
     lines.append(f"optical flow: {report['flow']}")
     lines += [
         f"model {m['name']}: {m['model']}, LoRAs {m['loras']}, embeddings {m['embeddings']}, "
-        f"motion {m['motion']}, {len(m['prompts'])} prompts"
+        f"motion {m['motion']}, {len(m['prompts'])} prompts with the driving clips "
+        + " ".join(map(str, _clip_numbers(m, len(plan["clips"]))))
         for m in plan["models"]
     ]
     lines += [f"driving clip {i}: {clip['caption']}" for i, clip in enumerate(plan["clips"])]
     lines += [
         f"{name}: no clip for {len(prompts)} prompts" for name, prompts in report["missing"].items()
     ]
-    lines.append(
-        "Prompts are grouped by driving clip: prompt i of n has clip i * clips // n. Tune-A-Video "
-        "is tuned once for each model and clip."
-    )
+    lines.append("Tune-A-Video is tuned once for each model and driving clip.")
     return f"<pre>{escape(chr(10).join(lines))}</pre>"
 
 
@@ -196,6 +194,7 @@ def _animations(report: Content) -> list[str]:
     parts: list[str] = []
     for model in report["plan"]["models"]:
         name, prompts = model["name"], model["prompts"]
+        numbers = _clip_numbers(model, len(clips))
         rows: list[list[str]] = []
         for index, prompt in enumerate(prompts):
             cells = [f'<td class="words">{escape(prompt)}</td>']
@@ -203,12 +202,18 @@ def _animations(report: Content) -> list[str]:
                 _image(media_name(name, index, method)) if (method, name, index) in drawn else "-"
                 for method in methods
             ]
-            cells.append(_image(driving_name(index * len(clips) // len(prompts))))
+            cells.append(_image(driving_name(numbers[index])))
             cells.append(_image(media_name(name, index, "references")))
             rows.append(cells)
         head = ["Prompt", *(escape(m) for m in methods), "Driving clip", "References"]
         parts.append(f"<h3>{escape(name)}</h3>{html_table(head, rows)}")
     return parts
+
+
+def _clip_numbers(model: Content, clips: int) -> list[int]:
+    """Return the number of each prompt's driving clip; results of before do not name them."""
+    count = len(model["prompts"])
+    return model.get("driving") or [index * clips // count for index in range(count)]
 
 
 def _image(name: str) -> str:

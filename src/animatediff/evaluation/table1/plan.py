@@ -27,6 +27,8 @@ class Personal:
         loras: NAME:SCALE each.
         embeddings: textual inversions.
         negative: negative prompt of all methods.
+        driving: number of the driving clip of each prompt, from 0; by default, prompts are spread
+            evenly over the clips, neighbours together.
     """
 
     name: str
@@ -36,6 +38,12 @@ class Personal:
     loras: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ()
     negative: str = ""
+    driving: tuple[int, ...] = ()
+
+    def clip_numbers(self, clips: int) -> tuple[int, ...]:
+        """Return the number of the driving clip of each prompt, of ``clips`` clips."""
+        count = len(self.prompts)
+        return self.driving or tuple(index * clips // count for index in range(count))
 
 
 @dataclass(frozen=True)
@@ -115,8 +123,8 @@ class Plan:
 
     Attributes:
         models: the personalised models.
-        clips: the driving clips. Prompts are grouped: with 30 prompts and 10 clips, the first three
-            prompts of every model have the first clip, and so on.
+        clips: the driving clips. Unless a model says otherwise, prompts are grouped: with 30
+            prompts and 10 clips, the first three prompts have the first clip, and so on.
         settings: how the methods draw.
     """
 
@@ -127,12 +135,15 @@ class Plan:
     def items(self) -> Iterator[Item]:
         """Return every prompt of every model, model by model and clip by clip."""
         for model in self.models:
-            for index, prompt in enumerate(model.prompts):
-                clip = index * len(self.clips) // len(model.prompts)
+            numbers = model.clip_numbers(len(self.clips))
+            for index, (prompt, clip) in enumerate(zip(model.prompts, numbers, strict=True)):
                 yield Item(model.name, index, prompt, seed_of(self.settings.seed, index), clip)
 
     def shortened(self, *, models: tuple[str, ...] = (), prompts: int | None = None) -> Plan:
         """Return the plan with only some models, or with the first prompts of each.
+
+        Each prompt keeps its driving clip, so that work on the shorter plan counts for the whole
+        one. Clips after the last one in use are left out.
 
         Raises:
             InputError: a model is not in the plan, or no prompt would be left.
@@ -143,8 +154,17 @@ class Plan:
             raise InputError(f"There is no model {unknown[0]!r} in the plan, only {known}.")
         if prompts is not None and prompts < 1:
             raise InputError(f"{prompts} prompts leave nothing to compare; give 1 or more.")
-        kept = tuple(m for m in self.models if not models or m.name in models)
-        return replace(self, models=tuple(replace(m, prompts=m.prompts[:prompts]) for m in kept))
+        kept = tuple(
+            replace(
+                model,
+                prompts=model.prompts[:prompts],
+                driving=model.clip_numbers(len(self.clips))[:prompts],
+            )
+            for model in self.models
+            if not models or model.name in models
+        )
+        used = max((number for model in kept for number in model.driving), default=-1)
+        return replace(self, models=kept, clips=self.clips[: used + 1])
 
     def validated(self) -> Plan:
         """Return the plan if it can be carried out.
@@ -163,6 +183,18 @@ class Plan:
                 raise InputError(f"The model {model.name} has no prompts, or an empty one.")
             if len(set(model.prompts)) != len(model.prompts):
                 raise InputError(f"The model {model.name} has the same prompt twice.")
+            numbers = model.clip_numbers(len(self.clips))
+            if len(numbers) != len(model.prompts):
+                raise InputError(
+                    f"The model {model.name} has {len(model.prompts)} prompts but driving clips for "
+                    f"{len(numbers)}; give one number for each prompt, or none."
+                )
+            absent = [number for number in numbers if not 0 <= number < len(self.clips)]
+            if absent:
+                raise InputError(
+                    f"The model {model.name} takes the driving clip {absent[0]}, but the plan's "
+                    f"{len(self.clips)} clips are numbered from 0 to {len(self.clips) - 1}."
+                )
         for clip in self.clips:
             if not Path(clip.file).exists():
                 raise FileError(f"The driving clip {clip.file} does not exist.")

@@ -47,9 +47,9 @@ class Table1Options:
     models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
     """Only these personalised models of the plan."""
     prompts: Annotated[int | None, optional("N")] = None
-    """Only the first prompts of each model."""
+    """Only the first prompts of each model; a later comparison of more continues this one."""
     driving: int = 10
-    """Without --plan: the number of driving clips."""
+    """Without --plan: at most this many driving clips; three prompts of each model share one."""
     motion: str = "emoji"
     """Without --plan: the motion module, a name or a file."""
     more: Annotated[Path | None, optional("FILE")] = None
@@ -160,7 +160,7 @@ def _plan(options: Table1Options) -> Plan:
         more=options.more,
         motion=options.motion,
         settings=replace(Settings(), **changed),
-        prompts=options.prompts or PROMPTS,
+        prompts=PROMPTS if options.prompts is None else options.prompts,
         num_clips=options.driving,
     ).shortened(models=options.models)
 
