@@ -23,7 +23,9 @@ _MOST_PIXELS = 1 << 26
 """Limit for a picture that is decompressed to reach the texts behind it."""
 LEFT_OUT = "left out"
 """Name of the entry that counts the omitted entries."""
-EXIF_IFD, USER_COMMENT, UNICODE = 0x8769, 0x9286, b"UNICODE\0"
+EXIF_IFD, USER_COMMENT = 0x8769, 0x9286
+UNICODE, ASCII, UNDEFINED = b"UNICODE\0", b"ASCII\0\0\0", bytes(8)
+"""The first eight bytes of a user comment, which name its encoding."""
 
 
 def facts_of(table: object) -> Facts:
@@ -58,7 +60,7 @@ def folder_facts(path: Path) -> Facts:
 
 
 def picture_facts(picture: Image.Image) -> Facts:
-    """Read the text of a GIF, WebP or PNG from where each format stores it."""
+    """Read the text of a picture from where its format stores it."""
     if picture.format == "PNG":
         if picture.width * picture.height > _MOST_PIXELS:
             return facts_of({k: v for k, v in picture.info.items() if isinstance(v, str)})
@@ -70,9 +72,7 @@ def picture_facts(picture: Image.Image) -> Facts:
             comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
         )
     comment = _user_comment(picture)
-    if isinstance(comment, bytes) and comment.startswith(UNICODE):
-        return _remark(comment[len(UNICODE) :].decode("utf-16-be", "replace"))
-    return {}
+    return _remark(_commented(comment)) if isinstance(comment, bytes) else {}
 
 
 def _user_comment(picture: Image.Image) -> Any:
@@ -80,6 +80,18 @@ def _user_comment(picture: Image.Image) -> Any:
         return picture.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
     except Exception:  # noqa: BLE001 - a table that a stranger made up may offend its reader anyhow
         return b""
+
+
+def _commented(comment: bytes) -> str:
+    """The text of a user comment; empty if its encoding is not known."""
+    encoding, text = comment[:8], comment[8:]
+    if encoding in (ASCII, UNDEFINED):
+        return text.decode("utf-8", "replace")
+    if encoding != UNICODE:
+        return ""
+    # Exif does not say the order of the bytes, and programs differ. Latin letters have a zero byte.
+    little = text[1::2].count(0) > text[::2].count(0)
+    return text.decode("utf-16-le" if little else "utf-16-be", "replace")
 
 
 def _remark(text: str) -> Facts:

@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 from tests.apps.server.served import Served, until
 
 from animatediff.apps.server.a1111 import ARGUMENTS, count_of, translate
 from animatediff.apps.server.answers.problems import Refused
-from animatediff.apps.server.incoming.infotext import request_of, settings_of
-from animatediff.video import Video
+from animatediff.apps.server.incoming.infotext import infotext_in, settings_of
+from animatediff.apps.server.incoming.infotext_request import request_of
+from animatediff.video import Video, read_metadata
 
 MOTION = "mm_sd_v15_v2.ckpt"
 DICT_ARGUMENTS: dict[str, Any] = {
@@ -419,3 +422,77 @@ def test_a_picture_gives_its_settings_back(named: Served, tmp_path: Path) -> Non
     )
     text = named.client.post("/api/v1/settings", files={"file": b"no picture at all"})
     assert text.status_code == 415
+
+
+def exif(comment: bytes) -> Image.Exif:
+    table = Image.Exif()
+    table.get_ifd(0x8769)[0x9286] = comment
+    return table
+
+
+def theirs(folder: Path, name: str) -> Path:
+    """A file with an infotext where A1111 and sd-webui-animatediff store it, written without us."""
+    path = folder / name
+    pictures = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    kept: dict[str, Any] = {"save_all": True, "append_images": pictures[1:]}
+    wide = INFOTEXT.encode("utf-16-be")
+    match name:
+        case "a.gif":
+            pictures[0].save(path, comment=INFOTEXT, **kept)
+        case "a.webp":
+            pictures[0].save(path, exif=exif(b"UNICODE\0" + wide), **kept)
+        case "big-endian.jpg":
+            pictures[0].save(path, exif=exif(b"UNICODE\0" + wide))
+        case "little-endian.jpg":
+            pictures[0].save(path, exif=exif(b"UNICODE\0" + INFOTEXT.encode("utf-16-le")))
+        case "ascii.jpg":
+            pictures[0].save(path, exif=exif(b"ASCII\0\0\0" + INFOTEXT.encode()))
+        case _:
+            field, codec = {
+                "comment.mp4": ("Comment", "libx264"),
+                "title.webm": ("Title", "libvpx-vp9"),
+                "comment.webm": ("Comment", "libvpx-vp9"),
+            }[name]
+            with av.open(path, "w") as file:
+                file.metadata[field] = INFOTEXT
+                stream: Any = file.add_stream(codec, rate=8)
+                stream.width = stream.height = 16
+                stream.pix_fmt = "yuv420p"
+                for picture in pictures:
+                    file.mux(stream.encode(av.VideoFrame.from_image(picture)))
+                file.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.gif",
+        "a.webp",
+        "big-endian.jpg",
+        "little-endian.jpg",
+        "ascii.jpg",
+        "comment.mp4",
+        "title.webm",
+        "comment.webm",
+    ],
+)
+def test_every_format_of_the_web_interface_is_searched(tmp_path: Path, name: str) -> None:
+    assert infotext_in(read_metadata(theirs(tmp_path, name))) == INFOTEXT
+
+
+def test_a_file_of_the_web_interface_gives_its_settings_back(named: Served, tmp_path: Path) -> None:
+    data = theirs(tmp_path, "big-endian.jpg").read_bytes()
+    read = named.client.post("/api/v1/settings", files={"file": data}).json()
+    assert (read["source"], read["request"]["seed"]) == ("a1111", 123)
+    body = {"image": base64.b64encode(data).decode()}
+    info = named.client.post("/sdapi/v1/png-info", json=body).json()
+    assert info["info"] == INFOTEXT
+    assert info["parameters"]["Seed"] == "123"
+
+
+def test_a_comment_that_is_no_infotext_gives_no_settings() -> None:
+    for comment in ("made with love", "a: 1, b: 2, c: 3", ""):
+        assert infotext_in({"comment": comment, "title": "My dog"}) == ""
+    assert infotext_in({"comment": "by me", "title": INFOTEXT}) == INFOTEXT
+    assert infotext_in({"parameters": "a fox", "comment": INFOTEXT}) == "a fox"

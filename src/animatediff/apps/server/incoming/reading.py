@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from animatediff.apps.server.incoming.infotext import INFOTEXT, infotext_in
 from animatediff.errors import FileError
 
 SECONDS = 20.0
@@ -21,12 +22,12 @@ MEMORY = 2 << 30
 AT_ONCE = 4
 """Files that are read at once, each by a process of its own."""
 MAX_OUTPUT = 64 << 20
-OURS, INFOTEXT = "animatediff", "parameters"
+OURS = "animatediff"
 _room = threading.Semaphore(AT_ONCE)
 
 
 def texts_of(path: Path) -> dict[str, str]:
-    """The texts that a picture or video carries, by name.
+    """The texts that a picture or video carries, by name; an infotext is always ``parameters``.
 
     Raises:
         FileError: it is none, or broken, or reading it took too much.
@@ -49,7 +50,9 @@ def texts_of(path: Path) -> dict[str, str]:
         raise FileError(str(answer["error"]).replace(str(path), "The file"))
     if child.returncode or "texts" not in answer:
         raise FileError("The file made its reader fail; it is broken.")
-    return answer["texts"]
+    texts: dict[str, str] = answer["texts"]
+    infotext = infotext_in(texts)
+    return {**texts, INFOTEXT: infotext} if infotext else texts
 
 
 def own_request(texts: Mapping[str, str]) -> dict[str, Any] | None:

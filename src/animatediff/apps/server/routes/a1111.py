@@ -24,9 +24,10 @@ from animatediff.apps.server.answers.as_json import API, without_defaults
 from animatediff.apps.server.answers.openapi import body_of, file_body
 from animatediff.apps.server.answers.problems import FieldError, Refused
 from animatediff.apps.server.answers.waiting import check_completed, finished
-from animatediff.apps.server.incoming.infotext import request_of, settings_of
+from animatediff.apps.server.incoming.infotext import INFOTEXT, settings_of
+from animatediff.apps.server.incoming.infotext_request import request_of
 from animatediff.apps.server.incoming.outside import parse_object, read_request
-from animatediff.apps.server.incoming.reading import INFOTEXT, own_request, texts_of
+from animatediff.apps.server.incoming.reading import own_request, texts_of
 from animatediff.apps.server.incoming.uploads import HEAD, kind_of, received
 from animatediff.apps.server.queue.job import Job, fraction_of
 from animatediff.apps.server.queue.store import writing
