@@ -50,6 +50,12 @@ function form(file) {
 
 const id = encodeURIComponent;
 
+/** A random key of a submission. `crypto.randomUUID` is missing over plain HTTP from another machine. */
+function freshKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export const api = {
   session: () => call("GET", "/session"),
   signIn: (token) => call("POST", "/session", { json: { token } }),
@@ -64,7 +70,7 @@ export const api = {
     return call("GET", `/jobs?${query}`);
   },
   job: (name) => call("GET", `/jobs/${id(name)}`),
-  submit: (request, { formats, priority = 0, key = crypto.randomUUID() }) =>
+  submit: (request, { formats, priority = 0, key = freshKey() }) =>
     call("POST", "/jobs", { json: { request, formats, priority }, headers: { "Idempotency-Key": key } }),
   cancel: (name) => call("POST", `/jobs/${id(name)}/cancel`),
   retry: (name) => call("POST", `/jobs/${id(name)}/retry`),
