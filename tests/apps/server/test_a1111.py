@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def test_without_animatediff_it_is_a_picture_and_batches_are_seeds(named: Served
 
 
 def test_img2img_begins_from_the_picture(named: Served, tmp_path: Path) -> None:
-    picture = Video(np.full((1, 16, 16, 3), 200, np.uint8), 8).save(tmp_path / "in.png")
+    picture = Video(np.full((1, 16, 16, 3), 200, np.uint8), Fraction(8)).save(tmp_path / "in.png")
     data = base64.b64encode(picture.read_bytes()).decode()
     for text in (data, f"data:image/png;base64,{data}"):
         for arguments, field in (([DICT_ARGUMENTS], "image"), ([], "init")):
@@ -306,7 +307,7 @@ def test_a_script_for_the_web_interface_works_unchanged(
 ) -> None:
     words = [sys.executable, str(SCRIPT), f"http://127.0.0.1:{named.port}", kind]
     if with_picture:
-        Video(np.full((1, 16, 16, 3), 200, np.uint8), 8).save(tmp_path / "in.png")
+        Video(np.full((1, 16, 16, 3), 200, np.uint8), Fraction(8)).save(tmp_path / "in.png")
         words.append("in.png")
     ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -408,7 +409,9 @@ def test_any_text_can_be_read_as_an_infotext(text: str) -> None:
 
 def test_a_picture_gives_its_settings_back(named: Served, tmp_path: Path) -> None:
     frames = np.zeros((2, 16, 16, 3), np.uint8)
-    path = Video(frames, 8).save(tmp_path / "theirs.gif", metadata={"parameters": INFOTEXT})
+    path = Video(frames, Fraction(8)).save(
+        tmp_path / "theirs.gif", metadata={"parameters": INFOTEXT}
+    )
     image = base64.b64encode(path.read_bytes()).decode()
     info = named.client.post("/sdapi/v1/png-info", json={"image": image}).json()
     assert info["info"] == INFOTEXT
@@ -416,7 +419,7 @@ def test_a_picture_gives_its_settings_back(named: Served, tmp_path: Path) -> Non
     read = named.client.post("/api/v1/settings", files={"file": path.read_bytes()})
     assert read.json()["source"] == "a1111"
     assert read.json()["request"]["seed"] == 123
-    plain = Video(frames, 8).save(tmp_path / "plain.gif")
+    plain = Video(frames, Fraction(8)).save(tmp_path / "plain.gif")
     assert (
         named.client.post("/api/v1/settings", files={"file": plain.read_bytes()}).status_code == 422
     )
