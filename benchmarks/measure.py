@@ -12,7 +12,7 @@ with random weights (5.1 GB in fp32; ``--width 0.2`` for a quick try)::
     python benchmarks/measure.py --size 256 --frames 8 --threads 2 --rounds 5 --guidance
 
 ``--gains`` also runs ours without each fast path in turn, ``--compiled`` both models by
-``torch.compile``, and ``--openvino`` the same network by OpenVINO where it is installed.
+``torch.compile``, and ``--openvino`` the same network by OpenVINO where it is installed, on a CPU.
 
 On a GPU (``--device cuda``), every time includes waiting for it, ceilings are measured on it, and
 ``peak_mib`` is the memory that torch allocated on it at most, weights included.
@@ -212,6 +212,7 @@ class Report:
         measured: the runs.
         baseline: the way that ratios are relative to.
         flops: the work of one run, to give the achieved share of the ceilings.
+        device: where it ran, as torch names it.
         more: lines of Markdown after the ratios.
     """
 
@@ -221,6 +222,7 @@ class Report:
     measured: Measured
     baseline: str
     flops: Mapping[Kind, float] = field(default_factory=dict[Kind, float])
+    device: str = "cpu"
     more: Sequence[str] = ()
 
     def markdown(self) -> str:
@@ -229,7 +231,7 @@ class Report:
             [
                 f"# {self.title}",
                 "",
-                f"{self.setting} {machine()}",
+                f"{self.setting} {machine(self.device)}",
                 "",
                 f"`{command()}`",
                 "",
@@ -251,8 +253,7 @@ class Report:
             Its path.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        hardware = "cuda" if torch.cuda.is_available() else "cpu"
-        stem = f"{self.name}_{hardware}_{datetime.now(UTC).date().isoformat()}"
+        stem = f"{self.name}_{self.device}_{datetime.now(UTC).date().isoformat()}"
         path, number = folder / f"{stem}.md", 1
         while path.exists():
             number += 1
@@ -327,21 +328,21 @@ class Report:
         return lines
 
 
-def machine() -> str:
-    """The date, the processor, the versions and the load, in one sentence."""
+def machine(device: str = "cpu") -> str:
+    """The date, the processor or GPU, the versions and the load, in one sentence."""
     import diffusers
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return (
-        f"{datetime.now(UTC).date().isoformat()}, {processor()}, {os.cpu_count()} cores, "
+        f"{datetime.now(UTC).date().isoformat()}, {processor(device)}, {os.cpu_count()} cores, "
         f"{torch.get_num_threads()} threads, load {load:.1f}; torch {torch.__version__}, diffusers "
         f"{diffusers.__version__}, commit {commit()}."
     )
 
 
-def processor() -> str:
-    """The name of the GPU that torch uses, or of this machine's processor."""
-    if torch.cuda.is_available():
+def processor(device: str = "cpu") -> str:
+    """The name of this machine's processor, or of its GPU if ``device`` is ``cuda``."""
+    if device == "cuda":
         return torch.cuda.get_device_name()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -393,7 +394,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="also ours without fast paths")
     parser.add_argument("--gains", action="store_true", help="also ours without each fast path")
     parser.add_argument("--compiled", action="store_true", help="also both, compiled")
-    parser.add_argument("--openvino", action="store_true", help="also OpenVINO, if installed")
+    parser.add_argument("--openvino", action="store_true", help="also OpenVINO (CPU), if installed")
     parser.add_argument("--ceiling-seconds", type=float, default=0.3, help="for each kind, a round")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the report")
     options = parser.parse_args()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,48 +16,54 @@ from tests.benchmarks.programs import FOLDER, benchmark
 
 from animatediff.runtime import FAST_PATHS
 
+SMALL: dict[str, Any] = {
+    "size": 64, "frames": 2, "width": 0.1, "device": "cpu", "threads": 1, "rounds": 1, "warmup": 0,
+    "warm_text": 0, "guidance": False, "plain": False, "gains": False, "compiled": False,
+    "openvino": False, "ceiling_seconds": 0.0,
+}  # fmt: skip
+
 PROGRAM = FOLDER / "measure.py"
 
 
 @pytest.fixture(scope="module")
-def measure():
+def measure() -> Any:
     with benchmark("measure") as module:
         yield module
 
 
-def constant(measure, *seconds, output=1.0):
+def constant(measure: Any, *seconds: float, output: float = 1.0) -> Any:
     left = iter(seconds)
     return lambda: measure.Sample(
         {"wall_s": next(left)}, {"output": {"x": torch.tensor([output, 2.0])}}
     )
 
 
-def test_every_second_round_runs_in_reverse_order(measure):
+def test_every_second_round_runs_in_reverse_order(measure: Any) -> None:
     order = []
     ways = {"a": constant(measure, 1, 1, 1), "b": constant(measure, 1, 1, 1)}
     measure.interleaved(ways, rounds=3, on_run=lambda number, way, _: order.append((number, way)))
     assert order == [(0, "a"), (0, "b"), (1, "b"), (1, "a"), (2, "a"), (2, "b")]
 
 
-def test_a_ratio_is_of_medians_with_the_extremes_of_the_rounds(measure):
+def test_a_ratio_is_of_medians_with_the_extremes_of_the_rounds(measure: Any) -> None:
     ways = {"a": constant(measure, 1, 2, 9), "b": constant(measure, 4, 4, 6)}
     ratio = measure.interleaved(ways, rounds=3).ratio("a", "wall_s", to="b")
     assert (ratio.of_medians, ratio.low, ratio.high) == (0.5, 0.25, 1.5)
 
 
-def test_outputs_are_compared_in_every_round(measure):
+def test_outputs_are_compared_in_every_round(measure: Any) -> None:
     ways = {"a": constant(measure, 1, 1), "b": constant(measure, 1, 1, output=1.5)}
     found = measure.interleaved(ways, rounds=2).differences["b", "output"]
     assert [difference.largest for difference in found] == [0.5, 0.5]
     assert found[0].relative == pytest.approx(0.5 / 2.5)
 
 
-def test_ways_that_compute_other_things_are_not_compared(measure):
+def test_ways_that_compute_other_things_are_not_compared(measure: Any) -> None:
     with pytest.raises(ValueError, match="Only one way computed"):
         measure.Difference.between({"x": torch.zeros(1)}, {"y": torch.zeros(1)})
 
 
-def test_the_best_ceiling_of_all_rounds_counts(measure):
+def test_the_best_ceiling_of_all_rounds_counts(measure: Any) -> None:
     seen = iter([{"linear": 2.0}, {"linear": 5.0}, {"linear": 3.0}])
     ways = {"a": constant(measure, 1, 1, 1)}
     assert measure.interleaved(ways, rounds=3, ceilings=lambda: next(seen)).ceilings == {
@@ -61,7 +71,7 @@ def test_the_best_ceiling_of_all_rounds_counts(measure):
     }
 
 
-def test_work_is_counted_by_kind(measure):
+def test_work_is_counted_by_kind(measure: Any) -> None:
     query = torch.zeros(2, 8, 64, 40)
     maps, kernel = torch.zeros(1, 4, 8, 8), torch.zeros(5, 4, 3, 3)
     with torch.inference_mode():
@@ -78,13 +88,13 @@ def test_work_is_counted_by_kind(measure):
     assert measure.least_seconds({"linear": 6.0, "attention": 0.0}, {"linear": 3.0}) == 2.0
 
 
-def test_ceilings_are_measured_for_every_kind(measure):
+def test_ceilings_are_measured_for_every_kind(measure: Any) -> None:
     found = measure.ceilings(torch.float32, seconds=0.0)
     assert set(found) == set(measure.KINDS)
     assert min(found.values()) > 1e6
 
 
-def test_a_second_report_of_a_day_gets_a_number(measure, tmp_path):
+def test_a_second_report_of_a_day_gets_a_number(measure: Any, tmp_path: Path) -> None:
     measured = measure.interleaved(
         {"ours": constant(measure, 1), "theirs": constant(measure, 2, output=1.25)},
         rounds=1,
@@ -104,7 +114,7 @@ def test_a_second_report_of_a_day_gets_a_number(measure, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_step_of_ours_equals_that_of_diffusers(tmp_path):
+def test_a_step_of_ours_equals_that_of_diffusers(tmp_path: Path) -> None:
     run = subprocess.run(
         [
             sys.executable, PROGRAM, "--size", "64", "--frames", "2", "--width", "0.1",
@@ -129,7 +139,7 @@ def test_a_step_of_ours_equals_that_of_diffusers(tmp_path):
     assert max(apart) < 1e-5
 
 
-def test_a_path_that_is_not_taken_here_has_a_row_too(measure):
+def test_a_path_that_is_not_taken_here_has_a_row_too(measure: Any) -> None:
     with benchmark("steps") as steps:
         ways = {"ours": constant(measure, 4.0), "ours without text": constant(measure, 6.0)}
         ways |= {"ours with small-maps": constant(measure, 8.0)}
@@ -137,3 +147,116 @@ def test_a_path_that_is_not_taken_here_has_a_row_too(measure):
     assert "| text | 1.500 (1.500 to 1.500) | taken here |" in table
     assert "| small-maps | 0.500 (0.500 to 0.500) | not taken on this processor |" in table
     assert sum(line.startswith("| ") for line in table) == 2 + len(FAST_PATHS)
+
+
+def test_a_report_names_the_device_that_computed_not_the_one_that_is_there(
+    measure: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+    measured = measure.interleaved({"ours": constant(measure, 1)}, rounds=1)
+
+    def written(device: str) -> Any:
+        report = measure.Report(
+            name="step", title="A step", setting="Small.", measured=measured, baseline="ours",
+            device=device,
+        )  # fmt: skip
+        return report.write(tmp_path)
+
+    on_cpu, on_gpu = written("cpu"), written("cuda")
+    assert on_cpu.name.startswith("step_cpu_")
+    assert "A GPU" not in on_cpu.read_text()
+    assert on_gpu.name.startswith("step_cuda_")
+    assert "A GPU" in on_gpu.read_text()
+    assert "A GPU" not in measure.processor()
+
+
+class StandInForOpenVINO:
+    """What ``steps.py`` calls of OpenVINO, computed by torch from numpy's arrays."""
+
+    def __init__(self, *, taken: str | None = None) -> None:
+        self.taken = taken
+
+    def convert_model(self, network: Any, *, example_input: Any) -> Any:
+        dtypes = {each.dtype for each in (*example_input, *network.parameters())}
+        assert dtypes <= {torch.float32, torch.int64}
+        return network
+
+    def compile_model(self, network: Any, device: str, hints: Any) -> Any:
+        self.network, self.device, self.hints = network, device, hints
+        return self
+
+    def get_property(self, name: str) -> Any:
+        taken = self.taken or self.hints[name]
+        return argparse.Namespace(to_string=lambda: taken)
+
+    def __call__(self, arrays: Any) -> Any:
+        return {0: self.network(*map(torch.from_numpy, arrays)).numpy()}
+
+
+@contextmanager
+def stand_in(
+    monkeypatch: pytest.MonkeyPatch, **changes: Any
+) -> Generator[tuple[StandInForOpenVINO, Any]]:
+    module = StandInForOpenVINO(**changes)
+    monkeypatch.setitem(sys.modules, "openvino", module)
+    with benchmark("steps") as steps:
+        yield module, steps
+
+
+class Predictor(torch.nn.Module):
+    """A network that is called as diffusers' U-Net is."""
+
+    def __init__(self, dtype: Any) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4, dtype=dtype)
+
+    def forward(self, latents: Any, timestep: Any, text: Any, return_dict: bool) -> Any:
+        assert not return_dict
+        return (self.layer(latents) + text * timestep,)
+
+
+def by_openvino(steps: Any, *, precision: str = "fp32", device: str = "cpu") -> Any:
+    """What a network predicts, and what OpenVINO predicts with it."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    network, latents = Predictor(dtype).requires_grad_(False), torch.linspace(-1, 1, 4, dtype=dtype)
+
+    def step() -> Any:
+        return network(latents, torch.tensor([2]), latents, return_dict=False)[0]
+
+    options = argparse.Namespace(**SMALL | {"precision": precision, "device": device})
+    way = steps._openvino(options, network, step)
+    return step(), way().outputs["output"]["output"]
+
+
+@pytest.mark.parametrize(("precision", "hint"), [("fp32", "f32"), ("bf16", "bf16")])
+def test_openvino_computes_the_same_step_in_the_precision_asked_for(
+    precision: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stand_in(monkeypatch) as (openvino, steps):
+        ours, theirs = by_openvino(steps, precision=precision)
+    assert openvino.device == "CPU"
+    assert openvino.hints == {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1}
+    assert theirs.dtype == torch.float32
+    assert torch.allclose(ours.float(), theirs, atol={"fp32": 1e-6, "bf16": 2e-2}[precision])
+
+
+def test_openvino_that_would_compute_otherwise_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with stand_in(monkeypatch, taken="bf16") as (_, steps):
+        with pytest.raises(SystemExit, match="computes in bf16 here, not in f32"):
+            by_openvino(steps)
+        with pytest.raises(SystemExit, match="on a CPU, not on cuda"):
+            by_openvino(steps, device="cuda")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # OpenVINO traces with torch.jit, which is deprecated
+def test_the_installed_openvino_computes_the_same_step(measure: Any) -> None:
+    pytest.importorskip("openvino")
+    options = argparse.Namespace(**SMALL | {"openvino": True, "precision": "fp32"})
+    with benchmark("steps") as steps:
+        measured, _ = steps.measure_steps(options, only=("diffusers", "diffusers, OpenVINO"))
+    (apart,) = measured.differences["diffusers, OpenVINO", "output"]
+    assert apart.relative < 1e-4
