@@ -13,6 +13,7 @@ from animatediff.apps.footprints import footprints, seconds_of, steers
 from animatediff.apps.progress import Progress
 from animatediff.errors import reason_of
 from animatediff.runtime import Runtime
+from animatediff.sampling.acting.options import acts
 from animatediff.sampling.animator import Animation, Animator
 from animatediff.sampling.animator import Progress as Step
 from animatediff.sampling.loaded.memory_need import memory_need
@@ -92,6 +93,8 @@ def choices(request: AnimationRequest) -> str:
     begun = f" from {request.init}" if request.init else ""
     if request.from_still is not None and request.from_still < 1:
         begun = f" from a still (strength {request.from_still:g})"
+    if request.action is not None and acts(request):
+        begun += f" that acts ({request.action})"
     size = f"{request.width}x{request.height}"
     if request.upscale is not None and request.upscale > 1:
         size += f" enlarged {request.upscale} times"

@@ -10,6 +10,7 @@ import numpy as np
 
 from animatediff.finishing.finish import finished
 from animatediff.runtime import Runtime
+from animatediff.sampling.acting.still import acting
 from animatediff.sampling.animation import Animation
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.choosing.finish import finish_of
@@ -78,6 +79,7 @@ def _made(
     )
     clock.append(time.perf_counter())
     still = latents_of_still(settled, parts, texts=texts, attached=added, watch=watch)
+    still = acting(still, settled, base=base, runtime=runtime, watch=watch)
     predict_noise = prediction_of(
         settled, parts, texts=texts, attached=added, last=moved.outer, still=still
     )

@@ -21,6 +21,7 @@ from animatediff.options.checks import (
 )
 from animatediff.options.declaration import Declared, declared
 from animatediff.options.respelling import respelled, respelled_table
+from animatediff.sampling.acting.options import Action, check_action
 from animatediff.sampling.camera.options import (
     Camera,
     CameraPath,
@@ -236,6 +237,7 @@ class AnimationRequest:
     free_u: FreeU = "off"
     motion_guidance: MotionGuidance = None
     from_still: FromStill = None
+    action: Action = None
     motion_scale: MotionScale = ()
     motion_effect: MotionEffect = ()
     motion_scale_mask: MotionScaleMask = ""
@@ -376,6 +378,7 @@ class AnimationRequest:
         for pattern in self.motion_loras:
             parse_lora(pattern, what="MotionLoRA")
         parse_adapter(self.adapter)
+        check_action(self)
         check_controls(self)
         check_image_prompts(self)
         check_image_to_video(self)
@@ -461,9 +464,10 @@ class AnimationRequest:
                 f"The stored request has version {schema!r:.40}, and this program reads {SCHEMA}."
             )
         # Requests from before there was a choice were not enlarged, began from noise, followed no
-        # still, and had their windows around the model.
+        # still, did no action, and had their windows around the model.
         fields.setdefault("upscale", 1)
         fields.setdefault("from_still", 1.0)
+        fields.setdefault("action", "none")
         fields.setdefault("picture_strength", 0.0)
         fields.setdefault("windows_in", "model")
         return from_table(fields, cls, source="The stored request").validated()

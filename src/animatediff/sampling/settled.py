@@ -15,6 +15,7 @@ import torch
 from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
 from animatediff.runtime import Quantisation
+from animatediff.sampling.choosing.action import with_action
 from animatediff.sampling.choosing.finish import with_finish
 from animatediff.sampling.choosing.still import chosen_from_still
 from animatediff.sampling.choosing.window_place import Room
@@ -211,16 +212,17 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
     check_multiple("height", height, of=unit)
     final = _without_wildcards(replace(filled, guidance=float(guidance), precision=model.precision))  # pyright: ignore[reportArgumentType] - one of its own names
     typed, found = _texts(filled), _texts(final)
+    moves = model.loaded.motion != NO_MOTION
+    final = with_action(final, by_words=family.action_words, moves=moves)
     still = chosen_from_still(
         final,
         usual=family.from_still,
         hinted=family.from_hinted_stills,
-        moves=model.loaded.motion != NO_MOTION,
+        moves=moves,
     )
     final = with_own_network(replace(final, from_still=still), model.loaded.own_network)
     way = chosen_way(final, model.ways if final.controls else without_networks(model.ways))
     sampler = SAMPLERS[cast(SchedulerName, final.scheduler)]
-    moves = model.loaded.motion != NO_MOTION
     final, plan = with_windows(final, family=family, moves=moves, room=model.room, unit=unit)
     plan = with_changes(plan, final.window_changes, steps=steps, closed=final.loop)
     inside = final.windows_in == "attention"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from animatediff.video.actions import moved, scaled
 from animatediff.world.art import acted_clips
 from animatediff.world.art.acted_clips import ActedClips, Art, hull_of, under, warped
-from animatediff.world.art.actions import moved, scaled
 from animatediff.world.art.emoji import STYLES, Concept, render_svg
 
 SVG = (

@@ -10,7 +10,7 @@ pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
 
 from PIL import Image
 
-from animatediff.world.art.actions import Action, scaled
+from animatediff.video.actions import Action, scaled
 from animatediff.world.protocol.actions import (
     ASKED,
     MEASURES,

@@ -1,6 +1,6 @@
 """The protocol with a scorer that reads colours: red is the concept, green is the style."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -269,6 +269,10 @@ class Request:
 class CountingAnimator:
     def __init__(self) -> None:
         self.drawn: list[Request] = []
+        self.defaults: dict[str, object] = {}
+
+    def resolved(self, request: Request) -> Request:
+        return replace(request, **self.defaults)
 
     def animate(self, request: Request):
         self.drawn.append(request)
@@ -296,6 +300,10 @@ def test_what_was_drawn_before_is_not_drawn_again(tmp_path):
     other = KeptAnimations(tmp_path / "kept", fingerprint="b")
     drawn_by(animator, template=Request(), kept=other)("thing 1, flat style", seed=7)
     assert len(animator.drawn) == 2
+    animator.defaults = {"num_frames": 4}  # of the model: its own drawings are others now
+    assert (
+        len(drawn_by(animator, template=Request(), kept=other)("thing 1, flat style", seed=7)) == 4
+    )
 
 
 def test_a_fingerprint_changes_with_any_file(tmp_path):

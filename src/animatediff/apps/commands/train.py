@@ -41,10 +41,18 @@ def groups_for(words: Sequence[str]) -> tuple[type, ...]:
     """The groups of options of the stage that the words name; all of them if they name none."""
     if all(word.startswith("-") for word in words):
         return GROUPS  # without importing what trains
+    _import_quietly()
     from animatediff.world.stages.table import STAGES
 
     stage = next((word for word in words if word in STAGES), None)
     return GROUPS if stage is None else STAGES[stage].takes
+
+
+def _import_quietly() -> None:
+    """Import diffusers without the libraries that it looks for, some of which warn of this machine."""
+    from animatediff.weights.image_model.networks import import_networks
+
+    import_networks()
 
 
 @dataclass(frozen=True)
@@ -279,6 +287,7 @@ def choose(command: TrainOptions, *, device: torch.device) -> Chosen:
         InputError: there is no such stage or preset, or the stage does not take an option.
         FileError: ``--config`` cannot be read.
     """
+    _import_quietly()
     from animatediff.runtime import computes_bf16
     from animatediff.training.stages.presets import preset_named
     from animatediff.training.stages.stage_options import typed_values

@@ -57,9 +57,6 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
     kept = KeptAnimations(options.work / "evaluation", fingerprint=fingerprint_of(files))
 
     def draw(**scales: Any) -> Draw:
-        # With the model's defaults filled in, so that cached drawings do not outlive a change of
-        # them.
-        request = animator.resolved(replace(template, **scales))
-        return drawn_by(animator, template=replace(request, prompt=""), kept=kept)
+        return drawn_by(animator, template=replace(template, prompt="", **scales), kept=kept)
 
     return draw

@@ -31,10 +31,15 @@ class KeptAnimations:
         self.fingerprint = fingerprint
 
     def frames(self, animator: Animator, request: AnimationRequest) -> Frames:
-        """Return the frames of a request from the cache, or let ``animator`` draw them."""
-        num_frames = request.num_frames or animator.resolved(request).num_frames
+        """Return the frames of a request from the cache, or let ``animator`` draw them.
+
+        What the request leaves open is filled in first, so that drawings do not outlive a change of
+        the model's defaults.
+        """
+        settled = animator.resolved(request)
+        num_frames = settled.num_frames
         assert num_frames is not None
-        asked = json.dumps(dataclasses.asdict(request), sort_keys=True, default=str)
+        asked = json.dumps(dataclasses.asdict(settled), sort_keys=True, default=str)
         return self._kept.frames(
             f"{self.fingerprint}/{asked}",
             lambda: animator.animate(request).video.frames,

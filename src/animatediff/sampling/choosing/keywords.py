@@ -88,6 +88,7 @@ class Choices(Files, total=False):
     free_u: FreeUName
     motion_guidance: float | None
     from_still: float | None
+    action: str | None
     motion_scale: Sequence[str]
     motion_effect: Sequence[str]
     motion_scale_mask: str

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from animatediff.errors import InputError
+from animatediff.sampling.acting.options import acts
 from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
+
+ACTING = 0.1
+"""How much of a still that acts is drawn anew: what mends it and leaves its motion alone."""
 
 
 def chosen_from_still(
@@ -25,14 +29,11 @@ def chosen_from_still(
         InputError: there is no motion module, or the animation begins from something else too.
     """
     asked = request.from_still
-    beginnings = {
-        "--init": request.init,
-        "--image": request.image,
-        "--free-init": request.free_init > 1,
-    }
-    other = next((option for option, given in beginnings.items() if given), "")
+    other = begins_elsewhere(request)
     if asked is None:
-        if not moves or other or request.num_frames == 1 or _is_placed(request):
+        if acts(request):
+            return ACTING
+        if not moves or other or request.num_frames == 1 or is_placed(request):
             return 1.0
         return hinted if _counts(request.controls) else usual
     if asked == 1:
@@ -47,13 +48,23 @@ def chosen_from_still(
     return asked
 
 
+def begins_elsewhere(request: AnimationRequest) -> str:
+    """The option by which an animation begins from something else than a still; empty if none does."""
+    beginnings = {
+        "--init": request.init,
+        "--image": request.image,
+        "--free-init": request.free_init > 1,
+    }
+    return next((option for option, given in beginnings.items() if given), "")
+
+
 def _counts(controls: tuple[str, ...]) -> bool:
     """Whether a control network has another scale than 0."""
     scales = (parse_lora(name, what="control network")[1] for name in controls)
     return any(scale.least_and_most != (0, 0) for scale in scales)
 
 
-def _is_placed(request: AnimationRequest) -> bool:
+def is_placed(request: AnimationRequest) -> bool:
     """Whether something but hints of every frame says where things are: pictures or a camera."""
     dense = len(request.control_inputs) == len(request.controls)
     return bool(

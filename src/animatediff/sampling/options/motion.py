@@ -29,7 +29,8 @@ FromStill = Annotated[
         group="Motion",
         least=0.05,
         most=1,
-        unset="what suits the motion module: 1 for published ones; for the built-in one 0.9, or 0.7 if "
+        unset="0.1 with an --action; else what suits the motion module: 1 for published ones; for the "
+        "built-in one 0.9, or 0.7 if "
         "--control follows a hint in each frame, unless --init, --image, --sparse, --motion-lora, "
         "--camera or --free-init is given",
     ),

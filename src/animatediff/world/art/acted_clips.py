@@ -27,7 +27,7 @@ from animatediff.data.camera import PATTERNS, WORDS, CameraMove
 from animatediff.data.mirroring import may_mirror
 from animatediff.data.shards import Sample
 from animatediff.runtime import seeded
-from animatediff.world.art.actions import ACTIONS, Action, Affine, largest_fit, scaled
+from animatediff.video.actions import ACTIONS, Action, Affine, largest_fit, scaled
 from animatediff.world.art.emoji import (
     CLIP_FPS,
     SIZE,

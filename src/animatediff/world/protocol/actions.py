@@ -20,7 +20,7 @@ from animatediff.evaluation.motion_metrics import SIZE, foreground_of, resized
 from animatediff.evaluation.motion_profile import ARM, motion_profile
 from animatediff.evaluation.reports import Row
 from animatediff.evaluation.similarity import text_score
-from animatediff.world.art.actions import ACTIONS
+from animatediff.video.actions import ACTIONS
 from animatediff.world.protocol.subjects import Draw, Frames, Subject, Watch, nobody, sampled
 from animatediff.world.scoring.scorer import Scorer
 

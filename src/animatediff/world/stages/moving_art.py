@@ -17,8 +17,8 @@ from animatediff.data.mirroring import may_mirror
 from animatediff.data.shards import Sample, fingerprint_of, read_shards
 from animatediff.errors import InputError
 from animatediff.runtime import channels_last
+from animatediff.video.actions import ACTIONS
 from animatediff.world.art.acted_clips import ActedClips, Moved
-from animatediff.world.art.actions import ACTIONS
 from animatediff.world.stages.folder import read_autoencoder
 from animatediff.world.stages.image_stages import read_still_latents
 from animatediff.world.stages.latents import LatentClips, chosen, encode_clips, joined

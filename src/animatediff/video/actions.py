@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import mean, median_low
 
 import numpy as np
 from jaxtyping import Float
@@ -48,6 +49,24 @@ class Action:
             draw.choice((1, -1)),
         )
 
+    @classmethod
+    def usual(cls, name: str, *, strength: float = 1.0, seconds: float = 2.0) -> Action:
+        """Return the middle of an action's ranges, as often as suits a clip of this length.
+
+        Args:
+            name: a key of ``ACTIONS``.
+            strength: 2 goes twice as far as 1.
+            seconds: length of the clip. One that repeats does so a whole number of times, so that
+                the last frame leads to the first.
+        """
+        kind = ACTIONS[name]
+        middle = mean(kind.amounts)
+        cycles = float(median_low(kind.cycles))
+        if kind.repeats:
+            cycles = float(max(1, round(cycles * seconds / 2)))
+        amount = middle**strength if kind.is_size else middle * strength
+        return cls(name, amount, cycles, 0.0)
+
     @property
     def words(self) -> tuple[str, ...]:
         """Phrases for captions, the plainest first."""
@@ -81,6 +100,7 @@ class _Kind:
         cycles: allowed numbers of repetitions in a clip of two seconds.
         at: the transform at a time, in cycles or from 0 to 1 if it does not repeat.
         repeats: whether it is periodic.
+        is_size: whether the amount is the size at one end, relative to that at the other.
     """
 
     words: tuple[str, ...]
@@ -88,6 +108,7 @@ class _Kind:
     cycles: tuple[float, ...]
     at: Callable[[Action, float, float], Affine]
     repeats: bool = True
+    is_size: bool = False
 
 
 def eased(time: float) -> float:
@@ -141,7 +162,7 @@ def _rock(action: Action, time: float, foot: float) -> Affine:
 
 def _spin(action: Action, time: float, foot: float) -> Affine:
     del foot
-    return turned(action.way * 2 * math.pi * time)
+    return turned(action.amount * action.way * 2 * math.pi * time)
 
 
 def _pulse(action: Action, time: float, foot: float) -> Affine:
@@ -204,8 +225,8 @@ ACTIONS: Mapping[str, _Kind] = {
     "to-and-fro": _Kind(
         ("moving from side to side", "sliding from side to side"), (0.15, 0.4), (1, 2), _to_and_fro
     ),
-    "grow": _Kind(("growing",), (0.45, 0.7), (1,), _grow, repeats=False),
-    "shrink": _Kind(("shrinking",), (0.45, 0.7), (1,), _shrink, repeats=False),
+    "grow": _Kind(("growing",), (0.45, 0.7), (1,), _grow, repeats=False, is_size=True),
+    "shrink": _Kind(("shrinking",), (0.45, 0.7), (1,), _shrink, repeats=False, is_size=True),
 }
 """Every action that a still can be shown doing."""
 

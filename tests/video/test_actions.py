@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from animatediff.world.art.actions import ACTIONS, Action, largest_fit, scaled
+from animatediff.video.actions import ACTIONS, Action, largest_fit, scaled
 
 SQUARE = np.array([[-0.9, -0.8], [0.9, -0.8], [0.9, 0.8], [-0.9, 0.8]])
 

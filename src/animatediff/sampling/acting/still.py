@@ -1,0 +1,44 @@
+"""Move the still that an animation begins from by the request's action."""
+
+from __future__ import annotations
+
+from animatediff.runtime import Runtime
+from animatediff.sampling.acting.options import acts, parse_action
+from animatediff.sampling.ask import Latents
+from animatediff.sampling.settled import Settled
+from animatediff.sampling.steps.decode import decode
+from animatediff.sampling.video_to_video.encode import encoded
+from animatediff.sampling.watch import Watch
+from animatediff.video.acted import acted
+from animatediff.video.actions import Action
+from animatediff.weights.image_model.base_model import BaseModel
+
+
+def acting(
+    still: Latents | None, settled: Settled, *, base: BaseModel, runtime: Runtime, watch: Watch
+) -> Latents | None:
+    """Return the latents of a still under the action of a request, or the still if there is none.
+
+    Args:
+        still: clean latents of every frame; ``None`` if the animation begins from noise alone.
+        settled: the request.
+        base: the image model.
+        runtime: where it runs.
+        watch: asked whether to stop.
+
+    Raises:
+        Cancelled: ``watch`` asked to stop.
+    """
+    request = settled.request
+    if still is None or request.action is None or not acts(request):
+        return still
+    name, strength = parse_action(request.action)
+    action = Action.usual(name, strength=strength, seconds=float(settled.num_frames / request.rate))
+    pictures = decode(
+        still,
+        vae=base.vae,
+        runtime=runtime,
+        tile=request.vae_tile,
+        should_stop=watch.should_stop,
+    )
+    return encoded(acted(pictures, action), vae=base.vae, device=base.device)

@@ -1,0 +1,60 @@
+"""Choose what a request leaves open about its action: the one that its prompt ends with, or none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from animatediff.errors import InputError
+from animatediff.sampling.acting.options import NONE, acts
+from animatediff.sampling.acting.words import action_in
+from animatediff.sampling.choosing.still import begins_elsewhere, is_placed
+from animatediff.sampling.request import AnimationRequest
+
+
+def with_action(request: AnimationRequest, *, by_words: bool, moves: bool) -> AnimationRequest:
+    """Return the request with its action; words that name it leave the prompt.
+
+    Args:
+        request: the request.
+        by_words: whether the model knows no verbs, so that words of the prompt choose the action.
+        moves: whether there is a motion module.
+
+    Raises:
+        InputError: there is nothing to move by an action, or the animation begins from something else.
+    """
+    if request.action is None:
+        found = action_in(request.prompt) if by_words and moves and _is_free(request) else None
+        if found is None:
+            return replace(request, action=NONE)
+        action, prompt = found
+        return replace(request, action=action, prompt=prompt)
+    if not acts(request):
+        return request
+    if not moves or request.num_frames == 1:
+        raise InputError(
+            "--action moves a still from frame to frame; give --motion, and more than one frame."
+        )
+    if other := begins_elsewhere(request):
+        raise InputError(
+            f"--action {request.action:.40} begins from a still, and {other} from something else; "
+            "leave one of them out."
+        )
+    if request.from_still == 1:
+        raise InputError(
+            f"--action {request.action:.40} moves a still, and --from-still 1 draws none; leave one of "
+            "them out, or give a smaller number."
+        )
+    return request
+
+
+def _is_free(request: AnimationRequest) -> bool:
+    """Whether nothing but the prompt says what moves, and a still may be drawn."""
+    return not (
+        request.num_frames == 1
+        or request.from_still == 1
+        or request.prompts
+        or request.controls
+        or request.regions
+        or begins_elsewhere(request)
+        or is_placed(request)
+    )
