@@ -19,6 +19,7 @@ from PIL import Image
 from animatediff.apps.cli import main
 from animatediff.apps.study_server import study_server
 from animatediff.errors import FileError, InputError
+from animatediff.evaluation.reports import write_report
 from animatediff.evaluation.study.answers import read_answers
 from animatediff.evaluation.study.design import ASPECTS, Study, design_study, load_key
 from animatediff.evaluation.study.report import report_study
@@ -38,10 +39,35 @@ def content() -> dict:
         for index in range(len(PROMPTS))
         if (method, index) != ("Tune-A-Video", 2)
     ]
-    models = [{"name": name, "prompts": list(PROMPTS)} for name in ("Noto LoRA", "<noto>")]
+    models = [
+        {
+            "name": name,
+            "prompts": list(PROMPTS),
+            "model": "emoji",
+            "motion": "emoji",
+            "loras": [],
+            "embeddings": [],
+            "driving": [0, 0, 0],
+        }
+        for name in ("Noto LoRA", "<noto>")
+    ]
+    plan = {"models": models, "settings": {}, "clips": [{"file": "x", "caption": "x"}]}
     names = [*METHODS, "frozen control", "driving clips"]
-    overall = {name: {} for name in names}
-    return {"report": {"overall": overall, "clips": clips, "plan": {"models": models}}}
+    mean = {"value": 1.0, "low": 0.5, "high": 1.5, "total": 3}
+    columns = [[key, key, 2] for key in ("text", "domain", "smooth", "flow", "frozen")]
+    report = {
+        "overall": {name: {key: mean for key, *_ in columns} for name in names},
+        "by_model": {},
+        "columns": columns,
+        "judges": {"scorer": "0"},
+        "flow": "flow",
+        "comparisons": [],
+        "orders": [],
+        "missing": {},
+        "clips": clips,
+        "plan": plan,
+    }
+    return {"command": ["animatediff", "evaluate", "table1"], "rows": [], "report": report}
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +200,45 @@ def test_ranks_are_averaged_by_participant_and_the_inattentive_are_left_out(fold
     assert interval["low"] < 2.75 <= interval["high"]
     test = next(t for t in report["tests"] if (t["second"], t["aspect"]) == (METHODS[1], "text"))
     assert test["result"]["difference"]["value"] == pytest.approx(0.5)
+
+    # The page of Table 1 shows the ranks from now on.
+    page = (results / "table1" / "index.html").read_text()
+    assert "2.75" in page
+    assert "4 participants, 4 of them made up for a test; 3 is best" in page
+    assert "no study has been run" not in page
+
+
+def test_the_paper_shows_the_ranks_of_a_study(folder, key, tmp_path):
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    results, pages = tmp_path / "results", tmp_path / "pages"
+    results.mkdir()
+    shutil.copyfile(folder / "results" / "table1.json", results / "table1.json")
+    line = ["paper", "--results", str(results), "-o", str(pages)]
+    assert main(line) == 0
+    assert "no study has been run" in (pages / "table1.md").read_text()
+    order = ("AnimateDiff", "Tune-A-Video", "Text2Video-Zero")
+    given = [json.dumps(answers(key, f"someone-{number}", order)) for number in range(3)]
+    report = report_study(key, [read_answers(text, key, source="x") for text in given])
+    write_report(
+        report, results / "study.json", question="study", command=["animatediff"], options=None
+    )
+    assert main(line) == 0
+    text = (pages / "table1.md").read_text()
+    assert "no study has been run" not in text
+    assert "means of 3 participants; 3 is best" in text
+    row = next(line for line in text.splitlines() if line.startswith("| AnimateDiff |"))
+    assert row.startswith("| AnimateDiff | 3.00 (3.00 to 3.00) |")
+
+
+def test_a_table_whose_page_cannot_be_written_again_is_named(folder, key, tmp_path, capsys):
+    made = json.dumps(answers(key, "fixture-xx", METHODS))
+    shutil.copytree(folder / "study", tmp_path / "study", ignore=shutil.ignore_patterns("answers"))
+    (tmp_path / "x.json").write_text(made)
+    assert main(["study", "collect", str(tmp_path / "study"), str(tmp_path / "x.json")]) == 0
+    (tmp_path / "table1.json").write_text(json.dumps({"command": [], "rows": [], "report": {}}))
+    line = ["study", "report", str(tmp_path / "study"), "--results", str(tmp_path)]
+    assert main(line) == 3
+    assert "lacks what its page shows; the user ranks are in" in capsys.readouterr().err
 
 
 def test_the_server_takes_answers_and_gives_nothing_but_the_page(folder, key):

@@ -21,7 +21,7 @@ from animatediff.evaluation.paper.experiments import (
 from animatediff.evaluation.presenting.html_page import write_text
 from animatediff.evaluation.presenting.tables import render_rows
 from animatediff.evaluation.reports import Row
-from animatediff.evaluation.table1.page import paper_table
+from animatediff.evaluation.table1.page import paper_table, study_note
 
 VERDICTS = {True: "agrees", False: "differs", None: "open"}
 NOT_MEASURED = "not measured"
@@ -44,13 +44,17 @@ def write_paper(results: Path, folder: Path) -> list[Path]:
         OutputError: a page cannot be written.
     """
     written: list[Path] = []
-    contents: dict[str, Mapping[str, Any]] = {}
+    paths = {each.name: path for each in EXPERIMENTS if (path := find_result(each, results))}
+    contents = {name: read_result(path) for name, path in paths.items()}
     for experiment in EXPERIMENTS:
-        path = find_result(experiment, results)
-        if path is not None:
-            contents[experiment.name] = read_result(path)
+        if experiment.name in contents:
             written += write_experiment(
-                experiment, folder, result=path, content=contents[experiment.name], results=results
+                experiment,
+                folder,
+                result=paths[experiment.name],
+                content=contents[experiment.name],
+                results=results,
+                study=contents.get("study"),
             )
     return [write_text(_index(contents), folder / "index.md"), *written]
 
@@ -62,8 +66,17 @@ def write_experiment(
     result: Path,
     content: Mapping[str, Any],
     results: Path,
+    study: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write one experiment's page and chart.
+
+    Args:
+        experiment: the experiment.
+        folder: of the page.
+        result: the file with its results.
+        content: what the file contains.
+        results: the folder of results.
+        study: the results of the user study, whose ranks the page of Table 1 shows.
 
     Raises:
         FileError: the result lacks what the page shows.
@@ -72,7 +85,9 @@ def write_experiment(
     """
     written: list[Path] = []
     try:
-        parts = _parts(experiment, content, result=result, folder=folder, results=results)
+        parts = _parts(
+            experiment, content, result=result, folder=folder, results=results, study=study
+        )
         if experiment.name in CHARTS:
             chart = CHARTS[experiment.name](content)
             written += write_chart(chart, folder / f"{experiment.name}.svg")
@@ -92,6 +107,7 @@ def _parts(
     result: Path,
     folder: Path,
     results: Path,
+    study: Mapping[str, Any] | None,
 ) -> list[str]:
     link = Path(os.path.relpath(result, folder)).as_posix()
     name = result.relative_to(results).as_posix()
@@ -111,11 +127,11 @@ def _parts(
             f"\n![{alt}]({experiment.name}-dark.svg#only-dark)"
         )
     if experiment.name == "table1":
-        head, rows = paper_table(content)
+        head, rows = paper_table(content, study=study)
         parts.append(_markdown(head, rows))
         parts.append(
-            "An asterisk marks the best method of a column. User ranks are a dash: no study has "
-            "been run. A frozen video has the best smooth score, so the flow stands beside it."
+            f"An asterisk marks the best method of a column. {study_note(study)} A frozen video has "
+            "the best smooth score, so the flow stands beside it."
         )
     parts.append("## All numbers")
     parts.append(render_rows(Row(**row) for row in content["rows"]))

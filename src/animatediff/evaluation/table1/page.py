@@ -87,7 +87,7 @@ def write_table1_page(
         "motion stands beside it.</p>",
         f'<p>Every number is in <a href="{link}">{link}</a>, written by <code>{command}</code>.</p>',
         html_table(head, [[_with_small(cell) for cell in row] for row in rows]),
-        _study_note(study),
+        f"<p><small>{escape(study_note(study))}</small></p>",
         "<h2>Orderings</h2>",
         _orders(report),
         "<h2>All columns</h2>",
@@ -106,14 +106,18 @@ def write_table1_page(
     return write_text(html_page("Table 1", parts), path)
 
 
-def _study_note(study: Content | None) -> str:
+def study_note(study: Content | None) -> str:
+    """Return a sentence on the user ranks of a table, as plain text."""
     if study is None:
         return (
-            "<p><small>User ranks: no study has been run. <code>animatediff study make</code> makes "
-            "its page.</small></p>"
+            "User ranks are a dash: no study has been run. `animatediff study make` makes its page."
         )
-    count = study["report"]["participants"]
-    return f"<p><small>User ranks of {count} participants; 3 is best.</small></p>"
+    report = study["report"]
+    made_up = f", {report['fixtures']} of them made up for a test" if report["fixtures"] else ""
+    return (
+        f"User ranks are means of {report['participants']} participants{made_up}; "
+        f"{len(report['ranks'])} is best."
+    )
 
 
 def _orders(report: Content) -> str:

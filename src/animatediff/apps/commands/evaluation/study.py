@@ -56,7 +56,7 @@ class CollectOptions:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Compute average user ranks and write RESULTS/study.json."""
+    """Compute average user ranks; write RESULTS/study.json, and the page of Table 1 again."""
 
     study: Annotated[Positional[Path], arg(metavar="STUDY")]
     """The study's folder."""
@@ -184,4 +184,25 @@ def _report(options: ReportOptions) -> int:
         report, path, question="study", command=["animatediff", *sys.argv[1:]], options=options
     )
     print(f"{render_rows(report.rows())}\n\n{path}")
+    if (options.results / "table1.json").exists():
+        print(_table1_page(options.results))
     return 0
+
+
+def _table1_page(results: Path) -> Path:
+    """Write the page of Table 1 again, with the user ranks."""
+    from animatediff.errors import FileError
+    from animatediff.evaluation.paper.experiments import read_result
+    from animatediff.evaluation.table1.page import write_table1_page
+
+    path = results / "table1.json"
+    content, study = read_result(path), read_result(results / "study.json")
+    try:
+        return write_table1_page(
+            content, results / "table1" / "index.html", json_path=path, study=study
+        )
+    except (KeyError, TypeError):
+        raise FileError(
+            f"{path} lacks what its page shows; the user ranks are in {results / 'study.json'}. "
+            "Run `animatediff evaluate table1` again."
+        ) from None
