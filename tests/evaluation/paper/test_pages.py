@@ -160,10 +160,36 @@ def test_two_prompts_decide_nothing():
 
 
 def test_numbers_are_read_from_whole_names():
-    assert number_in("rank-2") == 2
-    assert number_in("zoom-in-50clips") == 50
-    assert number_in("zoom-in") is None
-    assert number_in("rank-2-of-3") is None
+    assert number_in("rank-2", "rank") == 2
+    assert number_in("zoom-in-rank128", "rank") == 128
+    assert number_in("zoom-in-50clips", "clips") == 50
+    assert number_in("clips-5", "clips") == 5
+    assert number_in("zoom-in", "rank") is None
+    assert number_in("clips-5-or-50clips", "clips") is None
+    # A number of something else.
+    assert number_in("zoom-in-rank2", "clips") is None
+    assert number_in("rank2-5clips", "clips") == 5
+    assert number_in("rank2-5clips", "rank") == 2
+    assert number_in("clips5-rank2", "rank") == 2
+    assert number_in("zoom2", "rank") is None
+
+
+def test_a_chart_of_clips_leaves_out_what_varies_in_rank():
+    part = share(19, 20, 0.76, 0.99)
+    rate = {"value": 0.1, "low": 0.05, "high": 0.2}
+    marks = {"asked_way": part, "base_asked_way": part, "size": 0.5, "rate": rate}
+    marks |= {"learned_rate": rate}
+
+    def drawn(*names: str) -> tuple[list[float | str], str]:
+        chart = CHARTS["motion-lora-clips"]({"report": {"moves": dict.fromkeys(names, marks)}})
+        first = chart.panels[0]
+        return [p.x for p in first.series[0].points], first.x_label
+
+    assert drawn("zoom-in-rank2", "zoom-in-5clips") == (["zoom-in-5clips"], "")
+    assert drawn("clips-50", "rank2", "clips-5") == ([50, 5], "number of clips")
+    assert drawn("zoom-in", "pan-right") == (["zoom-in", "pan-right"], "")
+    assert finding("5 clips are too few", {"report": {"moves": {"rank-5": marks}}}) is None
+    assert finding("rank 2", {"report": {"moves": {"2clips": marks}}}) is None
 
 
 def test_broken_results_are_named(tmp_path):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Varied = Literal["rank", "clips"]
+"""What differs between the MotionLoRAs of an ablation."""
+_NUMBERS: Mapping[Varied, re.Pattern[str]] = {
+    what: re.compile(rf"(?<![a-z]){what}-?(\d+)|(?<!\d)(\d+){what}(?![a-z])")
+    for what in ("rank", "clips")
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,12 @@ def point(x: float | str, number: Mapping[str, Any], *, percent: bool = False) -
     return Point(x, factor * value, factor * low, factor * high)
 
 
-def number_in(name: str) -> int | None:
-    """Return the number in a name such as ``rank-8`` or ``zoom-in-50clips``; ``None`` without one."""
-    numbers = re.findall(r"\d+", name)
-    return int(numbers[0]) if len(numbers) == 1 else None
+def number_in(name: str, of: Varied) -> int | None:
+    """Return the rank or the number of clips that a name says; ``None`` if it does not.
+
+    Args:
+        name: of a MotionLoRA, such as ``rank-8`` or ``zoom-in-50clips``.
+        of: which number. ``zoom-in-rank2`` says a rank and no number of clips.
+    """
+    numbers = {int(found) for pair in _NUMBERS[of].findall(name) for found in pair if found}
+    return numbers.pop() if len(numbers) == 1 else None

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from animatediff.evaluation.paper.chart import Chart, Panel, Point, Series, number_in, point
+from animatediff.evaluation.paper.chart import (
+    Chart,
+    Panel,
+    Point,
+    Series,
+    Varied,
+    number_in,
+    point,
+)
 from animatediff.evaluation.table1.report import FROZEN, REAL
 
 Content = Mapping[str, Any]
@@ -83,12 +92,20 @@ def module(content: Content) -> Chart:
     )
 
 
-def motion_lora(content: Content) -> Chart:
-    """Direction, rate and quality of several MotionLoRAs (Fig. 7)."""
-    moves = content["report"]["moves"]
-    log = _numbers(moves) is not None
-    xs = _numbers(moves) or list(moves)
-    label = str(content.get("facts", {}).get("varied", "")) if log else ""
+def motion_lora(content: Content, *, varied: Varied) -> Chart:
+    """Direction, rate and quality of several MotionLoRAs (Fig. 7).
+
+    Args:
+        content: the results.
+        varied: what differs between the MotionLoRAs. Where names say it, others are left out.
+    """
+    moves: Mapping[str, Any] = content["report"]["moves"]
+    known = {n: m for n, m in moves.items() if number_in(n, varied) is not None}
+    moves = known or moves
+    numbers = {float(number) for n in known if (number := number_in(n, varied)) is not None}
+    log = len(numbers) == len(moves) > 1
+    xs = [float(number_in(n, varied) or 0) for n in moves] if log else list(moves)
+    label = {"rank": "rank", "clips": "number of clips"}[varied] if log else ""
 
     def panel(title: str, y_label: str, series: dict[str, list[Point]], **how: Any) -> Panel:
         drawn = tuple(Series(name, tuple(points)) for name, points in series.items() if points)
@@ -161,18 +178,12 @@ CHARTS: Mapping[str, Callable[[Content], Chart]] = {
     "table1": table1,
     "adapter": adapter,
     "module": module,
-    "motion-lora-rank": motion_lora,
-    "motion-lora-clips": motion_lora,
+    "motion-lora-rank": partial(motion_lora, varied="rank"),
+    "motion-lora-clips": partial(motion_lora, varied="clips"),
     "composition": composition,
     "control": control,
 }
 """The function that makes the chart of each experiment."""
-
-
-def _numbers(moves: Mapping[str, Any]) -> list[float] | None:
-    """Return the ranks or the numbers of clips that names say; ``None`` unless all differ."""
-    found = [number for name in moves if (number := number_in(name)) is not None]
-    return [float(number) for number in found] if len(set(found)) == len(moves) > 1 else None
 
 
 def _short(method: str) -> str:

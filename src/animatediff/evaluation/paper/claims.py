@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from animatediff.evaluation.paper.chart import number_in
+from animatediff.evaluation.paper.chart import Varied, number_in
 from animatediff.evaluation.table1.plan import OURS
 
 Content = Mapping[str, Any]
@@ -197,12 +197,18 @@ def _convolution_frozen(content: Content) -> Finding | None:
     )
 
 
-def _moves_with(number: int) -> Callable[[Content], Finding | None]:
+def _with_number(content: Content, number: int, of: Varied) -> tuple[str, Content] | None:
+    """Return name and marks of the MotionLoRA of this rank or from this many clips."""
+    moves: Content = content["report"]["moves"]
+    return next(((n, m) for n, m in moves.items() if number_in(n, of) == number), None)
+
+
+def _moves_with(number: int, of: Varied) -> Callable[[Content], Finding | None]:
     def find(content: Content) -> Finding | None:
-        moves = {n: m for n, m in content["report"]["moves"].items() if number_in(n) == number}
-        if not moves:
+        measured = _with_number(content, number, of)
+        if measured is None:
             return None
-        name, marks = next(iter(moves.items()))
+        name, marks = measured
         asked, without = marks["asked_way"], marks["base_asked_way"]
         return Finding(
             f"{name} moves in the direction: {share_text(asked)}; without it: "
@@ -214,12 +220,14 @@ def _moves_with(number: int) -> Callable[[Content], Finding | None]:
 
 
 def _few_clips(content: Content) -> Finding | None:
-    found = _moves_with(5)(content)
-    if found is None or found.agrees:
-        return found if found is None else Finding(found.measured, agrees=False)
+    measured = _with_number(content, 5, "clips")
+    found = _moves_with(5, "clips")(content)
+    if measured is None or found is None:
+        return None
+    if found.agrees:
+        return Finding(found.measured, agrees=False)
     # No clear effect is a failure only if the interval excludes a move that is learned.
-    moves = {n: m for n, m in content["report"]["moves"].items() if number_in(n) == 5}
-    fails = next(iter(moves.values()))["asked_way"]["high"] < LEARNED
+    fails = measured[1]["asked_way"]["high"] < LEARNED
     return Finding(found.measured, True if fails else None)
 
 
@@ -322,14 +330,14 @@ CLAIMS: Sequence[Claim] = (
         "5.3, Fig. 7",
         "A MotionLoRA of rank 2 learns a camera move.",
         "motion-lora-rank",
-        _moves_with(2),
+        _moves_with(2, "rank"),
         "The move is small, because the image model only draws things in the middle.",
     ),
     Claim(
         "5.3, Fig. 7",
         "A MotionLoRA learns a camera move from 50 clips.",
         "motion-lora-clips",
-        _moves_with(50),
+        _moves_with(50, "clips"),
     ),
     Claim(
         "5.3, Fig. 7",
