@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,15 +45,21 @@ CHART = Chart(
 )
 
 
-def finding(text: str, content: dict):
+def finding(text: str, content: dict[str, Any]):
     return next(claim for claim in CLAIMS if text in claim.text).find(content)
 
 
-def share(count: int, total: int, low: float, high: float) -> dict:
+def verdict(text: str, content: dict[str, Any]) -> bool | None:
+    found = finding(text, content)
+    assert found is not None
+    return found.agrees
+
+
+def share(count: int, total: int, low: float, high: float) -> dict[str, Any]:
     return {"count": count, "total": total, "share": count / total, "low": low, "high": high}
 
 
-def test_the_pages_in_the_documentation_are_those_of_the_results(tmp_path):
+def test_the_pages_in_the_documentation_are_those_of_the_results(tmp_path: Path):
     write_paper(ROOT / "results", tmp_path / "docs" / "paper")
     # Links are relative to the folder of results.
     made = {path.name: path for path in (tmp_path / "docs" / "paper").iterdir()}
@@ -66,7 +73,7 @@ def test_the_pages_in_the_documentation_are_those_of_the_results(tmp_path):
         ), f"{name} differs; run `animatediff paper`"
 
 
-def test_writing_twice_gives_the_same_bytes(tmp_path):
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path):
     results = tmp_path / "results"
     results.mkdir()
     shutil.copyfile(ROOT / "results" / "adapter.json", results / "adapter.json")
@@ -94,7 +101,7 @@ def test_every_claim_has_an_experiment_and_every_chart_too():
     assert CHARTS.keys() <= names
 
 
-def test_results_of_an_ablation_come_before_older_ones(tmp_path):
+def test_results_of_an_ablation_come_before_older_ones(tmp_path: Path):
     experiment = next(e for e in EXPERIMENTS if e.name == "adapter")
     assert find_result(experiment, tmp_path) is None
     (tmp_path / "adapter.json").write_text("{}")
@@ -104,13 +111,13 @@ def test_results_of_an_ablation_come_before_older_ones(tmp_path):
     assert find_result(experiment, tmp_path) == tmp_path / "ablations" / "adapter.json"
 
 
-def test_what_was_not_measured_says_how_to_measure_it(tmp_path):
+def test_what_was_not_measured_says_how_to_measure_it(tmp_path: Path):
     results = tmp_path / "results"
     results.mkdir()
     shutil.copyfile(ROOT / "results" / "adapter.json", results / "adapter.json")
     write_paper(results, tmp_path / "paper")
     index = (tmp_path / "paper" / "index.md").read_text()
-    row = next(line for line in index.splitlines() if "CLIP smooth" in line)
+    row = next(line for line in index.splitlines() if "Smooth, by CLIP" in line)
     assert "run `animatediff evaluate table1` | not measured |" in row
     assert "| agrees |" in next(line for line in index.splitlines() if "watermark disap" in line)
     assert sorted(path.name for path in (tmp_path / "paper").iterdir()) == [
@@ -131,22 +138,22 @@ def test_a_page_links_to_its_json_and_its_command():
 def test_verdicts_follow_the_intervals_not_the_wish():
     wins = share(40, 60, 0.54, 0.77)
     compared = {"report": {"transformer_over_convolution": {"flow_wins": wins}}}
-    assert finding("temporal Transformer models", compared).agrees
+    assert verdict("temporal Transformer models", compared)
     wins |= {"low": 0.49}
-    assert finding("temporal Transformer models", compared).agrees is None
+    assert verdict("temporal Transformer models", compared) is None
     wins |= share(10, 60, 0.1, 0.3)
-    assert finding("temporal Transformer models", compared).agrees is False
+    assert verdict("temporal Transformer models", compared) is False
 
     move = {"asked_way": share(38, 40, 0.8, 1), "base_asked_way": share(10, 40, 0.1, 0.4)}
     few = {"report": {"moves": {"clips-5": move, "clips-50": move, "clips-500": move}}}
-    assert finding("from 50 clips", few).agrees
-    assert finding("5 clips are too few", few).agrees is False
+    assert verdict("from 50 clips", few)
+    assert verdict("5 clips are too few", few) is False
     assert finding("rank 2", few) is None
     move["asked_way"] = share(20, 40, 0.35, 0.65)
-    assert finding("from 50 clips", few).agrees is None
-    assert finding("5 clips are too few", few).agrees
+    assert verdict("from 50 clips", few) is None
+    assert verdict("5 clips are too few", few)
     move["asked_way"] = share(1, 2, 0.1, 0.95)
-    assert finding("5 clips are too few", few).agrees is None
+    assert verdict("5 clips are too few", few) is None
 
 
 def test_two_prompts_decide_nothing():
@@ -154,9 +161,9 @@ def test_two_prompts_decide_nothing():
     marks = {"marked": few, "recognised": few}
     adapter = {"report": {"by_alpha": {"1.0": marks, "0.0": marks}, "unadapted": marks}}
     for text in ("watermark disappears", "learns the watermark", "Visual quality"):
-        assert finding(text, adapter).agrees is None
+        assert verdict(text, adapter) is None
     both = {"both": few, "rates": {}}
-    assert finding("compose", {"report": {"together": {"a+b": both}}}).agrees is None
+    assert verdict("compose", {"report": {"together": {"a+b": both}}}) is None
 
 
 def test_numbers_are_read_from_whole_names():
@@ -192,7 +199,7 @@ def test_a_chart_of_clips_leaves_out_what_varies_in_rank():
     assert finding("rank 2", {"report": {"moves": {"2clips": marks}}}) is None
 
 
-def test_broken_results_are_named(tmp_path):
+def test_broken_results_are_named(tmp_path: Path):
     (tmp_path / "adapter.json").write_text("{}")
     with pytest.raises(FileError, match=r"adapter\.json was not written by"):
         read_result(tmp_path / "adapter.json")

@@ -9,8 +9,10 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ PROMPTS = ("a fox </script>", "a hare", "an owl")
 WALK = Path(__file__).with_name("walk.js")
 
 
-def content() -> dict:
+def content() -> dict[str, Any]:
     clips = [
         {"method": method, "model": model, "index": index}
         for method in (*METHODS, "frozen control")
@@ -59,7 +61,7 @@ def content() -> dict:
         "overall": {name: {key: mean for key, *_ in columns} for name in names},
         "by_model": {},
         "columns": columns,
-        "judges": {"scorer": "0"},
+        "judges": {"scorer": "0123456789abcdef01"},
         "flow": "flow",
         "comparisons": [],
         "orders": [],
@@ -71,7 +73,7 @@ def content() -> dict:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A made study, in ``study`` of the folder."""
     root = tmp_path_factory.mktemp("study")
     results = root / "results"
@@ -97,12 +99,14 @@ def key(folder: Path) -> Study:
     return load_key(folder / "study")
 
 
-def same(ranks: list) -> dict[str, list]:
+def same(ranks: list[int]) -> dict[str, list[int]]:
     """The same ranks in every question."""
     return dict.fromkeys(ASPECTS, ranks)
 
 
-def answers(key: Study, name: str, order: tuple[str, ...], *, attentive: bool = True) -> dict:
+def answers(
+    key: Study, name: str, order: tuple[str, ...], *, attentive: bool = True
+) -> dict[str, Any]:
     """The answers of somebody who always ranks the methods in this order."""
     given = []
     for item in (*key.items, None):
@@ -128,7 +132,7 @@ def walked(page: Path, *, careless: bool = False, served: bool = False, failing:
     return json.loads(done.stdout)
 
 
-def test_only_prompts_that_all_methods_drew_are_shown(key):
+def test_only_prompts_that_all_methods_drew_are_shown(key: Study):
     assert key.methods == METHODS
     assert sorted((item.model, item.index) for item in key.items) == [
         ("<noto>", 0),
@@ -138,7 +142,7 @@ def test_only_prompts_that_all_methods_drew_are_shown(key):
     ]
 
 
-def test_the_page_is_one_file_that_names_no_method(folder):
+def test_the_page_is_one_file_that_names_no_method(folder: Path):
     page = (folder / "study" / "study.html").read_text()
     for word in ("AnimateDiff", "Text2Video", "Tune-A-Video", "animatediff.webp", "tune-a-video"):
         assert word not in page.replace("animatediff-study-", "")
@@ -147,7 +151,7 @@ def test_the_page_is_one_file_that_names_no_method(folder):
     assert "https://" not in page
 
 
-def test_a_participant_walks_through_a_page_opened_from_a_file(folder, key):
+def test_a_participant_walks_through_a_page_opened_from_a_file(folder: Path, key: Study):
     walk = walked(folder / "study" / "study.html")
     assert walk["pages"] == len(key.items) + 1
     assert walk["sent"] == []
@@ -157,7 +161,7 @@ def test_a_participant_walks_through_a_page_opened_from_a_file(folder, key):
     assert len(person.ranks) == len(key.items)
 
 
-def test_a_served_page_sends_its_answers_or_offers_them_as_a_file(folder, key):
+def test_a_served_page_sends_its_answers_or_offers_them_as_a_file(folder: Path, key: Study):
     walk = walked(folder / "study" / "study.html", served=True)
     assert walk["saved"] == []
     assert walk["texts"][-1] == "Your answers were received."
@@ -169,7 +173,7 @@ def test_a_served_page_sends_its_answers_or_offers_them_as_a_file(folder, key):
     assert len(failed["saved"]) == 1
 
 
-def test_carelessness_is_noticed_and_orders_differ_between_participants(folder, key):
+def test_carelessness_is_noticed_and_orders_differ_between_participants(folder: Path, key: Study):
     page = folder / "study" / "study.html"
     walks = [json.loads(walked(page, careless=True)["saved"][0]) for _ in range(3)]
     assert not read_answers(json.dumps(walks[0]), key, source="x").attentive
@@ -177,7 +181,9 @@ def test_carelessness_is_noticed_and_orders_differ_between_participants(folder, 
     assert orders[0] != orders[1] or orders[1] != orders[2]
 
 
-def test_ranks_are_averaged_by_participant_and_the_inattentive_are_left_out(folder, key, tmp_path):
+def test_ranks_are_averaged_by_participant_and_the_inattentive_are_left_out(
+    folder: Path, key: Study, tmp_path: Path
+):
     likes = [("AnimateDiff", "Tune-A-Video", "Text2Video-Zero")] * 3
     likes += [("Tune-A-Video", "AnimateDiff", "Text2Video-Zero")]
     files = []
@@ -208,7 +214,7 @@ def test_ranks_are_averaged_by_participant_and_the_inattentive_are_left_out(fold
     assert "no study has been run" not in page
 
 
-def test_the_paper_shows_the_ranks_of_a_study(folder, key, tmp_path):
+def test_the_paper_shows_the_ranks_of_a_study(folder: Path, key: Study, tmp_path: Path):
     pytest.importorskip("matplotlib", reason="plots need matplotlib")
     results, pages = tmp_path / "results", tmp_path / "pages"
     results.mkdir()
@@ -224,13 +230,17 @@ def test_the_paper_shows_the_ranks_of_a_study(folder, key, tmp_path):
     )
     assert main(line) == 0
     text = (pages / "table1.md").read_text()
+    assert "| Text (scorer) | Domain (scorer) | Smooth (scorer) |" in text
+    assert "Judged by scorer (0123456789abcdef)" in text
     assert "no study has been run" not in text
     assert "means of 3 participants; 3 is best" in text
     row = next(line for line in text.splitlines() if line.startswith("| AnimateDiff |"))
     assert row.startswith("| AnimateDiff | 3.00 (3.00 to 3.00) |")
 
 
-def test_a_table_whose_page_cannot_be_written_again_is_named(folder, key, tmp_path, capsys):
+def test_a_table_whose_page_cannot_be_written_again_is_named(
+    folder: Path, key: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     made = json.dumps(answers(key, "fixture-xx", METHODS))
     shutil.copytree(folder / "study", tmp_path / "study", ignore=shutil.ignore_patterns("answers"))
     (tmp_path / "x.json").write_text(made)
@@ -241,7 +251,7 @@ def test_a_table_whose_page_cannot_be_written_again_is_named(folder, key, tmp_pa
     assert "lacks what its page shows; the user ranks are in" in capsys.readouterr().err
 
 
-def test_the_server_takes_answers_and_gives_nothing_but_the_page(folder, key):
+def test_the_server_takes_answers_and_gives_nothing_but_the_page(folder: Path, key: Study):
     server = study_server(folder / "study", host="127.0.0.1", port=0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_address[1]}"
@@ -304,14 +314,18 @@ def test_the_server_takes_answers_and_gives_nothing_but_the_page(folder, key):
         (lambda a: a["answers"][0].update(ranks={}), "without ranks"),
     ],
 )
-def test_answers_that_cannot_be_are_refused(key, change, reason):
+def test_answers_that_cannot_be_are_refused(
+    key: Study, change: Callable[[dict[str, Any]], object], reason: str
+):
     made = answers(key, "fixture-00", METHODS)
     change(made)
     with pytest.raises(FileError, match=reason):
         read_answers(json.dumps(made), key, source="it")
 
 
-def test_what_is_missing_is_said(folder, key, tmp_path, capsys):
+def test_what_is_missing_is_said(
+    folder: Path, key: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     assert main(["study", "make", str(folder / "study"), "--results", str(folder / "results")]) == 2
     assert "already has a study" in capsys.readouterr().err
     assert main(["study", "make", str(tmp_path / "s"), "--results", str(tmp_path)]) == 3

@@ -15,6 +15,7 @@ from animatediff.evaluation.paper.chart import (
     number_in,
     point,
 )
+from animatediff.evaluation.table1.page import main_judge
 from animatediff.evaluation.table1.report import FROZEN, REAL
 
 Content = Mapping[str, Any]
@@ -22,7 +23,7 @@ Content = Mapping[str, Any]
 
 
 def table1(content: Content) -> Chart:
-    """The CLIP columns and the flow of each method."""
+    """The main judge's columns and the flow of each method."""
     report = content["report"]
     titles = {key: title for key, title, _ in report["columns"]}
 
@@ -36,7 +37,7 @@ def table1(content: Content) -> Chart:
         reference = None if real["value"] is None else (real["value"], REAL)
         return Panel(titles[key], "", y_label, (Series("mean", points),), reference)
 
-    cosine = "100 x cosine"
+    cosine = f"100 x cosine, {main_judge(content)}"
     return Chart(
         (
             panel("text", cosine),

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from animatediff.evaluation.paper.chart import Varied, number_in
+from animatediff.evaluation.table1.page import main_judge
 from animatediff.evaluation.table1.plan import OURS
 
 Content = Mapping[str, Any]
@@ -90,7 +91,7 @@ def _order(column: str) -> Callable[[Content], Finding | None]:
         overall = content["report"]["overall"]
         parts = [f"{m} {estimate_text(overall[m][column], digits=2)}" for m in order["ours"]]
         pairs = _compared(content["report"], column)
-        text = f"{' > '.join(parts)}; {_prompts(pairs)}"
+        text = f"{main_judge(content)}: {' > '.join(parts)}; {_prompts(pairs)}"
         # Of three methods, only ours is compared in pairs; the order of the other two is not tested.
         signs = [_above(pair["result"]["difference"], 0) for pair in pairs]
         expected = [order["paper"].index(OURS) < order["paper"].index(p["second"]) for p in pairs]
@@ -130,7 +131,7 @@ def _smooth_and_moving(content: Content) -> Finding | None:
     refuted = False in smoother or (bool(moving) and all(each is False for each in moving))
     shown = bool(smoother) and all(smoother) and least != OURS
     return Finding(
-        f"first on smooth: {first}; least moving: {least}; flow: {moved}; "
+        f"first on smooth ({main_judge(content)}): {first}; least moving: {least}; flow: {moved}; "
         f"{_prompts(_compared(report, 'smooth'))}",
         True if shown else False if refuted else None,
     )
@@ -264,14 +265,14 @@ CLAIMS: Sequence[Claim] = (
     ),
     Claim(
         "5.2",
-        "CLIP text: Tune-A-Video, then Text2Video-Zero, then AnimateDiff.",
+        "Text, by CLIP: Tune-A-Video, then Text2Video-Zero, then AnimateDiff.",
         "table1",
         _order("text"),
-        "The scorer, the prompts and the image models differ from the paper's.",
+        "The judge, the prompts and the image models differ from the paper's.",
     ),
     Claim(
         "5.2",
-        "CLIP domain: AnimateDiff, then Text2Video-Zero, then Tune-A-Video.",
+        "Domain, by CLIP: AnimateDiff, then Text2Video-Zero, then Tune-A-Video.",
         "table1",
         _order("domain"),
         "The paper's supplement with the protocol is not published; references are drawn here with "
@@ -279,7 +280,7 @@ CLAIMS: Sequence[Claim] = (
     ),
     Claim(
         "5.2",
-        "CLIP smooth: AnimateDiff, then Tune-A-Video, then Text2Video-Zero.",
+        "Smooth, by CLIP: AnimateDiff, then Tune-A-Video, then Text2Video-Zero.",
         "table1",
         _order("smooth"),
         "A method that moves less is smoother; see the flow beside it.",

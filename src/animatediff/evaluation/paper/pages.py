@@ -21,7 +21,7 @@ from animatediff.evaluation.paper.experiments import (
 from animatediff.evaluation.presenting.html_page import write_text
 from animatediff.evaluation.presenting.tables import render_rows
 from animatediff.evaluation.reports import Row
-from animatediff.evaluation.table1.page import paper_table, study_note
+from animatediff.evaluation.table1.page import judges_note, paper_table, study_note
 
 VERDICTS = {True: "agrees", False: "differs", None: "open"}
 NOT_MEASURED = "not measured"
@@ -130,8 +130,9 @@ def _parts(
         head, rows = paper_table(content, study=study)
         parts.append(_markdown(head, rows))
         parts.append(
-            f"An asterisk marks the best method of a column. {study_note(study)} A frozen video has "
-            "the best smooth score, so the flow stands beside it."
+            f"{judges_note(content)} An asterisk marks the best method of a column. "
+            f"{study_note(study)} A frozen video has the best smooth score, so the flow stands "
+            "beside it."
         )
     parts.append("## All numbers")
     parts.append(render_rows(Row(**row) for row in content["rows"]))

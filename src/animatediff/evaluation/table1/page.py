@@ -36,12 +36,15 @@ def paper_table(
 ) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of a table like the paper's Table 1, as plain text.
 
+    The judge's columns carry its name: CLIP in the paper, the built-in scorer by default here.
     Average user ranks come from a study's report, and are a dash without one. The best of the
     paper's methods in each column has an asterisk; controls and motion have none.
     """
     overall = content["report"]["overall"]
     ranks = study["report"]["ranks"] if study is not None else {}
-    head = ["Method", *(f"User rank, {a}" for a in ASPECTS), *(f"CLIP {a}" for a in ASPECTS)]
+    judge = main_judge(content)
+    head = ["Method", *(f"User rank, {a}" for a in ASPECTS)]
+    head += [f"{aspect.capitalize()} ({judge})" for aspect in ASPECTS]
     head += ["Flow, px", "Frozen"]
     contest = [method for method in overall if method not in _CONTROLS]
     best = {
@@ -87,7 +90,7 @@ def write_table1_page(
         "motion stands beside it.</p>",
         f'<p>Every number is in <a href="{link}">{link}</a>, written by <code>{command}</code>.</p>',
         html_table(head, [[_with_small(cell) for cell in row] for row in rows]),
-        f"<p><small>{escape(study_note(study))}</small></p>",
+        f"<p><small>{escape(judges_note(content))} {escape(study_note(study))}</small></p>",
         "<h2>Orderings</h2>",
         _orders(report),
         "<h2>All columns</h2>",
@@ -104,6 +107,18 @@ def write_table1_page(
         *_animations(report),
     ]
     return write_text(html_page("Table 1", parts), path)
+
+
+def main_judge(content: Content) -> str:
+    """Return the name of the judge of a table's main columns."""
+    return next(iter(content["report"]["judges"]))
+
+
+def judges_note(content: Content) -> str:
+    """Return a sentence on the networks that judged, with the beginning of their hashes."""
+    judges = content["report"]["judges"]
+    names = ", ".join(f"{name} ({digest[:16]})" for name, digest in judges.items())
+    return f"Judged by {names}; the paper's judge is CLIP."
 
 
 def study_note(study: Content | None) -> str:
