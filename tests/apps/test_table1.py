@@ -14,6 +14,7 @@ pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
 
 from animatediff.apps.cli import main
 from animatediff.evaluation.table1 import drawing
+from animatediff.evaluation.table1.page import paper_table
 from animatediff.video import Video
 
 
@@ -159,8 +160,18 @@ def test_clips_of_other_systems_are_matched_by_prompt(
     video.save(folder / "A red_hare!-0.webp")
     words = ["--bring", f"Gen-2={folder}", "--methods", "animatediff", "--models", "plain"]
     assert compare(*words, results="brought") == 0, capsys.readouterr().err
-    report = json.loads((world / "brought" / "table1.json").read_text())["report"]
+    content = json.loads((world / "brought" / "table1.json").read_text())
+    report = content["report"]
     assert report["missing"] == {"Gen-2": ["a fox"]}
+    # The best of a column has a clip of every prompt.
+    for aspect in ("text", "domain", "smooth"):
+        report["overall"]["Gen-2"][aspect]["value"] = 1000.0
+    _, rows = paper_table(content)
+    starred = {row[0] for row in rows for cell in row if cell.endswith("*")}
+    assert starred == {"AnimateDiff"}
+    report["missing"] = {}
+    _, rows = paper_table(content)
+    assert {row[0] for row in rows for cell in row if cell.endswith("*")} == {"Gen-2"}
     mine = [c for c in report["clips"] if c["method"] == "Gen-2"]
     assert [(c["model"], c["index"]) for c in mine] == [("plain", 1)]
     assert {each["second"] for each in report["comparisons"]} == {"Gen-2"}
@@ -170,13 +181,31 @@ def test_clips_of_other_systems_are_matched_by_prompt(
     assert "media/plain/000-gen-2.webp" not in page
 
 
+def test_without_animatediff_another_method_is_held_still(
+    compare: Callable[..., int], world: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["--methods", "text2video-zero", "--models", "plain"]
+    assert compare(*words, results="still") == 0, capsys.readouterr().err
+    report = json.loads((world / "still" / "table1.json").read_text())["report"]
+    assert report["frozen"] == "Text2Video-Zero"
+    assert report["overall"]["frozen control"]["frozen"]["value"] == 100
+    assert sum(c["method"] == "frozen control" for c in report["clips"]) == 2
+    page = (world / "still" / "table1" / "index.html").read_text()
+    assert "frozen control: the first frame of each clip of Text2Video-Zero" in page
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
         (["--models", "other"], 2, "There is no model 'other' in the plan"),
         (["--prompts", "0"], 2, "0 prompts leave nothing to compare"),
         (["--bring", "Gen-2"], 2, "--bring takes NAME=FOLDER"),
-        (["--bring", "AnimateDiff=."], 2, "which is a method of the table"),
+        (["--bring", "AnimateDiff=."], 2, "as the table has AnimateDiff already"),
+        (["--bring", " animatediff =."], 2, "as the table has AnimateDiff already"),
+        (["--bring", "frozen control=."], 2, "as the table has frozen control already"),
+        (["--bring", "Driving Clips=."], 2, "as the table has driving clips already"),
+        (["--bring", "references=."], 2, "as the table has references already"),
+        (["--methods"], 2, "Nothing is compared"),
         (["--bring", "Gen-2=nowhere"], 3, "there is no folder nowhere"),
         (["--dino", "nowhere"], 3, "--dino nowhere has no config.json"),
         (["--zero-steps", "1"], 2, "are not two of 1 steps"),
@@ -191,3 +220,13 @@ def test_what_cannot_be_compared_is_one_sentence(
 ):
     assert compare(*words, results="none") == code
     assert sentence in capsys.readouterr().err
+
+
+def test_two_systems_of_one_name_are_refused(
+    compare: Callable[..., int], world: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = world / "pika"
+    folder.mkdir()
+    Video(np.full((4, 32, 32, 3), 90, np.uint8), Fraction(24)).save(folder / "a fox.webp")
+    assert compare("--bring", f"Pika={folder}", f"pika={folder}", results="none") == 2
+    assert "as the table has Pika already" in capsys.readouterr().err

@@ -130,9 +130,9 @@ def _parts(
         head, rows = paper_table(content, study=study)
         parts.append(_markdown(head, rows))
         parts.append(
-            f"{judges_note(content)} An asterisk marks the best method of a column. "
-            f"{study_note(study)} A frozen video has the best smooth score, so the flow stands "
-            "beside it."
+            f"{judges_note(content)} An asterisk marks the best method of a column, of those "
+            f"with a clip of every prompt. {study_note(study)} A frozen video has the best smooth "
+            "score, so the flow stands beside it."
         )
     parts.append("## All numbers")
     parts.append(render_rows(Row(**row) for row in content["rows"]))

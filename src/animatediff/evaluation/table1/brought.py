@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from animatediff.errors import FileError, InputError
+from animatediff.evaluation.table1.page import REFERENCES, file_name
 from animatediff.evaluation.table1.plan import METHODS, Item
+from animatediff.evaluation.table1.report import FROZEN, REAL
 
 SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".apng", ".mov", ".mkv")
+_TAKEN = (*METHODS, FROZEN, REAL, REFERENCES)
 _INDEX = re.compile(r"-\d+$")
 
 
@@ -29,21 +32,39 @@ class Brought:
     missing: tuple[str, ...]
 
 
-def parse_brought(text: str) -> tuple[str, Path]:
-    """Split NAME=FOLDER.
+def bring(texts: Iterable[str], *, items: Iterable[Item]) -> tuple[Brought, ...]:
+    """Find the clips of every system that ``--bring`` names.
+
+    Args:
+        texts: NAME=FOLDER each.
+        items: the prompts.
 
     Raises:
-        InputError: it is something else, or the name is a method of the table.
-        FileError: the folder does not exist.
+        InputError: a text is something else, or its name is that of another row of the table.
+        FileError: a folder does not exist, or no prompt has a clip in it.
     """
+    asked, known = list(items), {file_name(name): name for name in _TAKEN}
+    found: list[Brought] = []
+    for text in texts:
+        name, folder = _parsed(text)
+        if (other := known.get(file_name(name))) is not None:
+            raise InputError(
+                f"--bring cannot name a system {name}, as the table has {other} already; choose "
+                "another name."
+            )
+        known[file_name(name)] = name
+        found.append(match_clips(name, folder, asked))
+    return tuple(found)
+
+
+def _parsed(text: str) -> tuple[str, Path]:
     name, equals, folder = text.partition("=")
-    if not equals or not name.strip() or not folder:
+    name = name.strip()
+    if not equals or not name or not folder:
         raise InputError(f"--bring takes NAME=FOLDER, not {text!r}.")
-    if name in METHODS:
-        raise InputError(f"--bring cannot name a system {name}, which is a method of the table.")
     if not Path(folder).is_dir():
         raise FileError(f"--bring {name}: there is no folder {folder}.")
-    return name.strip(), Path(folder)
+    return name, Path(folder)
 
 
 def match_clips(name: str, folder: Path, items: Iterable[Item]) -> Brought:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.evaluation.presenting.html_page import html_page, html_table, write_text
-from animatediff.evaluation.table1.plan import METHODS
+from animatediff.evaluation.table1.plan import METHODS, OURS
 from animatediff.evaluation.table1.report import FROZEN, REAL, SIGNIFICANT
 
 Content = Mapping[str, Any]
 """What ``write_report`` wrote."""
 
+REFERENCES = "references"
+"""What the pictures of a prompt by the image model alone are called in ``media_name``."""
 ASPECTS = ("text", "domain", "smooth")
 _CONTROLS = (FROZEN, REAL)
 
@@ -37,8 +39,9 @@ def paper_table(
     """Return head and rows of a table like the paper's Table 1, as plain text.
 
     The judge's columns carry its name: CLIP in the paper, the built-in scorer by default here.
-    Average user ranks come from a study's report, and are a dash without one. The best of the
-    paper's methods in each column has an asterisk; controls and motion have none.
+    Average user ranks come from a study's report, and are a dash without one. The best
+    method in each column has an asterisk, of those that have a clip of every prompt; controls and
+    motion have none.
     """
     overall = content["report"]["overall"]
     ranks = study["report"]["ranks"] if study is not None else {}
@@ -46,7 +49,8 @@ def paper_table(
     head = ["Method", *(f"User rank, {a}" for a in ASPECTS)]
     head += [f"{aspect.capitalize()} ({judge})" for aspect in ASPECTS]
     head += ["Flow, px", "Frozen"]
-    contest = [method for method in overall if method not in _CONTROLS]
+    partly = content["report"]["missing"]
+    contest = [m for m in overall if m not in _CONTROLS and m not in partly]
     best = {
         a: max(contest, key=lambda m, a=a: _value(overall[m][a])) if contest else ""
         for a in ASPECTS
@@ -86,8 +90,8 @@ def write_table1_page(
     parts = [
         "<p>AnimateDiff and its baselines on the same prompts, seeds and driving clips "
         "(Sec. 5.2 of arXiv 2307.04725). Means with 95 % bootstrap intervals over prompts; an "
-        "asterisk marks the best method of a column. A frozen video has the best smooth score, so "
-        "motion stands beside it.</p>",
+        "asterisk marks the best method of a column, of those with a clip of every prompt. A frozen "
+        "video has the best smooth score, so motion stands beside it.</p>",
         f'<p>Every number is in <a href="{link}">{link}</a>, written by <code>{command}</code>.</p>',
         html_table(head, [[_with_small(cell) for cell in row] for row in rows]),
         f"<p><small>{escape(judges_note(content))} {escape(study_note(study))}</small></p>",
@@ -202,6 +206,8 @@ def _facts(report: Content) -> str:
     lines += [
         f"{name}: no clip for {len(prompts)} prompts" for name, prompts in report["missing"].items()
     ]
+    frozen = report.get("frozen", OURS)
+    lines.append(f"{FROZEN}: the first frame of each clip of {frozen}, held still")
     lines.append("Tune-A-Video is tuned once for each model and driving clip.")
     return f"<pre>{escape(chr(10).join(lines))}</pre>"
 
@@ -222,7 +228,7 @@ def _animations(report: Content) -> list[str]:
                 for method in methods
             ]
             cells.append(_image(driving_name(numbers[index])))
-            cells.append(_image(media_name(name, index, "references")))
+            cells.append(_image(media_name(name, index, REFERENCES)))
             rows.append(cells)
         head = ["Prompt", *(escape(m) for m in methods), "Driving clip", "References"]
         parts.append(f"<h3>{escape(name)}</h3>{html_table(head, rows)}")

@@ -84,6 +84,7 @@ class Table1Report:
         comparisons: AnimateDiff against every other method, with Holm's correction over all.
         orders: where all three methods of the paper were drawn.
         missing: prompts without a clip, by system that was brought.
+        frozen: the method whose first frames, held still, are the frozen control.
         clips: every clip.
     """
 
@@ -96,6 +97,7 @@ class Table1Report:
     comparisons: tuple[Comparison, ...]
     orders: tuple[Order, ...]
     missing: Mapping[str, tuple[str, ...]]
+    frozen: str
     clips: tuple[Scored, ...]
 
     def rows(self) -> tuple[Row, ...]:
@@ -146,6 +148,7 @@ def report_on(
     judges: Mapping[str, str],
     dino: Mapping[str, str],
     flow: str,
+    frozen: str,
     missing: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Table1Report:
     """Add up measured clips.
@@ -156,6 +159,7 @@ def report_on(
         judges: name and digest of the judges, the main one first.
         dino: name and digest of the network of consistency, if any.
         flow: the optical flow's name.
+        frozen: the method whose first frames, held still, are the frozen control.
         missing: prompts without a clip, by system that was brought.
     """
     scored = tuple(clips)
@@ -181,6 +185,7 @@ def report_on(
         comparisons=_comparisons(scored, columns),
         orders=_orders(overall),
         missing=missing or {},
+        frozen=frozen,
         clips=scored,
     )
 

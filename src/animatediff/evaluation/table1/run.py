@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from animatediff.config import from_table
+from animatediff.errors import InputError
 from animatediff.evaluation.clip_marks import ClipMarks, Metrics, held_still
 from animatediff.evaluation.judges.judge import Frames, Seen
 from animatediff.evaluation.reports import as_json
@@ -67,11 +68,13 @@ def run_table1(
         watch: told how many clips are measured, of how many.
 
     Raises:
-        InputError, FileError, MemoryLimitError, OutputError, NumericalError: as drawing does.
+        InputError: there is neither a method nor a system, or as drawing does.
+        FileError, MemoryLimitError, OutputError, NumericalError: as drawing does.
     """
     items = list(plan.items())
-    total = len(items) * (len(methods) + (OURS in methods)) + len(plan.clips)
-    total += sum(len(each.files) for each in brought)
+    frozen = _frozen_of(methods, brought)
+    counts = dict.fromkeys(methods, len(items)) | {each.name: len(each.files) for each in brought}
+    total = sum(counts.values()) + counts[frozen] + len(plan.clips)
     marks = KeptMarks(work / "marks", metrics)
     scored: list[Scored] = []
     fps = Fraction(plan.settings.fps)
@@ -79,9 +82,13 @@ def run_table1(
     def add(
         method: str, item: Item, frames: Frames, rate: Fraction, seen: Mapping[str, Seen]
     ) -> None:
-        measured = marks.of(frames, prompt=item.prompt, fps=rate, references=seen)
-        scored.append(Scored(method, item.model, item.index, item.prompt, measured))
-        watch(len(scored), total)
+        shown = [(method, frames)]
+        if method == frozen:
+            shown.append((FROZEN, held_still(frames)))
+        for name, each in shown:
+            measured = marks.of(each, prompt=item.prompt, fps=rate, references=seen)
+            scored.append(Scored(name, item.model, item.index, item.prompt, measured))
+            watch(len(scored), total)
 
     side = 0
     for personal in plan.models:
@@ -102,8 +109,6 @@ def run_table1(
         ) -> None:
             show.animation(method, item, Video(frames, fps))
             add(method, item, frames, fps, seen[item.index])
-            if method == OURS:
-                add(FROZEN, item, held_still(frames), fps, seen[item.index])
 
         draw_all(model, own, plan.clips, methods=methods, drawn=drawn)
         for system in brought:
@@ -126,6 +131,7 @@ def run_table1(
         judges={judge.name: judge.digest for judge in metrics.judges},
         dino={} if dino is None else {dino.name: dino.digest},
         flow=metrics.flow_name,
+        frozen=frozen,
         missing={system.name: system.missing for system in brought if system.missing},
     )
 
@@ -159,6 +165,14 @@ class KeptMarks:
         temporary.write_text(json.dumps(as_json(marks)))
         temporary.replace(path)
         return marks
+
+
+def _frozen_of(methods: tuple[str, ...], brought: tuple[Brought, ...]) -> str:
+    """Return whose first frames are the frozen control: AnimateDiff's if it is drawn."""
+    names = [*(name for name in (OURS, *METHODS) if name in methods), *(b.name for b in brought)]
+    if not names:
+        raise InputError("Nothing is compared; give --methods a method, or bring clips.")
+    return names[0]
 
 
 def _in_order(

@@ -88,7 +88,7 @@ def table1(options: Table1Options) -> int:
     """
     from animatediff.evaluation.presenting.tables import render_rows
     from animatediff.evaluation.reports import write_report
-    from animatediff.evaluation.table1.brought import match_clips, parse_brought
+    from animatediff.evaluation.table1.brought import bring
     from animatediff.evaluation.table1.page import write_table1_page
     from animatediff.evaluation.table1.plan import METHODS
     from animatediff.evaluation.table1.run import run_table1
@@ -100,7 +100,7 @@ def table1(options: Table1Options) -> int:
     check_room(json_path, option="--results")
     metrics = options.metrics.load(work=options.work, device=runtime.torch_device())
     plan = _plan(options).validated()
-    brought = tuple(match_clips(*parse_brought(text), items=plan.items()) for text in options.bring)
+    brought = bring(options.bring, items=plan.items())
     methods = tuple(m for m in METHODS if m.lower() in options.methods)
     with open_progress(options.progress) as progress:
         report = run_table1(
