@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,10 +54,18 @@ def study_server(folder: Path, *, host: str, port: int) -> ThreadingHTTPServer:
         raise FileError(f"{folder / PAGE} cannot be read: {reason_of(error)}.") from None
     handler = _handler(study, folder, page)
     try:
-        return ThreadingHTTPServer((host, port), handler)
+        return _Server((host, port), handler)
     except (OSError, OverflowError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
         raise InputError(f"Cannot listen at {host}:{port} ({reason}); choose another.") from None
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print what went wrong without the participant's address, which the base class prints."""
+        del request, client_address
+        error = sys.exception()
+        print(f"A request could not be answered: {type(error).__name__}.", file=sys.stderr)
 
 
 def _handler(study: Study, folder: Path, page: bytes) -> type[BaseHTTPRequestHandler]:

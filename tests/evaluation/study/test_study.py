@@ -251,7 +251,9 @@ def test_a_table_whose_page_cannot_be_written_again_is_named(
     assert "lacks what its page shows; the user ranks are in" in capsys.readouterr().err
 
 
-def test_the_server_takes_answers_and_gives_nothing_but_the_page(folder: Path, key: Study):
+def test_the_server_takes_answers_and_gives_nothing_but_the_page(
+    folder: Path, key: Study, capsys: pytest.CaptureFixture[str]
+):
     server = study_server(folder / "study", host="127.0.0.1", port=0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_address[1]}"
@@ -276,6 +278,10 @@ def test_the_server_takes_answers_and_gives_nothing_but_the_page(folder: Path, k
         sent = answers(key, "fixture-served", METHODS)
         assert post(json.dumps(sent).encode()) == 200
         assert post(b"{}") == 400
+        assert post(b"[" * 100_000) == 400
+        # Nobody's address is printed, whatever goes wrong.
+        server.handle_error(None, ("192.0.2.7", 4321))
+        assert "192.0.2.7" not in "".join(capsys.readouterr())
         line = http.client.HTTPConnection("127.0.0.1", server.server_address[1])
         line.putrequest("POST", "/answers")
         line.putheader("content-length", str(2 << 20))
@@ -321,6 +327,38 @@ def test_answers_that_cannot_be_are_refused(
     change(made)
     with pytest.raises(FileError, match=reason):
         read_answers(json.dumps(made), key, source="it")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 100_000,
+        b'{"participant": ' + b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+    ids=["deep", "deep name", "no text"],
+)
+def test_what_is_no_text_or_too_deep_is_one_sentence(key: Study, text: bytes) -> None:
+    with pytest.raises(FileError, match="it does not contain answers of a study"):
+        read_answers(text, key, source="it")
+
+
+def test_answers_are_utf_8(key: Study) -> None:
+    text = json.dumps(answers(key, "fixture-00", METHODS))
+    assert read_answers(text.encode("utf-8-sig"), key, source="it").attentive
+    with pytest.raises(FileError, match="it does not contain answers of a study"):
+        read_answers(text.encode("utf-16"), key, source="it")
+
+
+def test_a_rank_nested_as_deep_as_json_allows_is_one_sentence(key: Study) -> None:
+    made = answers(key, "fixture-00", METHODS)
+    deep: list[Any] = []
+    for _ in range(400):
+        deep = [deep]
+    made["answers"][0]["item"] = deep
+    text = json.dumps(made)
+    with pytest.raises(FileError, match="it "):
+        read_answers(text, key, source="it")
 
 
 def test_what_is_missing_is_said(

@@ -38,7 +38,7 @@ def read_answers(text: str | bytes, study: Study, *, source: str) -> Participant
     """Check the answers of one participant.
 
     Args:
-        text: JSON, as the page writes it.
+        text: JSON, as the page writes it; bytes are UTF-8.
         study: the study with its key.
         source: starts the messages.
 
@@ -48,10 +48,11 @@ def read_answers(text: str | bytes, study: Study, *, source: str) -> Participant
     if len(text) > MOST_BYTES:
         raise FileError(f"{source} has more than {MOST_BYTES >> 20} MiB; these are no answers.")
     try:
-        content: Any = json.loads(text)
+        written = text if isinstance(text, str) else text.decode("utf-8-sig")
+        content: Any = json.loads(written)
         name, answers = str(content["participant"]), list(content["answers"])
         belongs = content["study"] == study.name
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise FileError(f"{source} does not contain answers of a study.") from None
     if not belongs:
         raise FileError(f"{source} belongs to another study than {study.name}.")
@@ -87,7 +88,7 @@ def _answer(answer: Any, *, source: str) -> tuple[str, list[str], dict[str, list
     try:
         item, shown = str(answer["item"]), [str(video) for video in answer["shown"]]
         given = {aspect: list(answer["ranks"][aspect]) for aspect in ASPECTS}
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, RecursionError):
         raise FileError(f"{source} has an answer without ranks.") from None
     for ranks in given.values():
         if any(type(rank) is not int for rank in ranks):
