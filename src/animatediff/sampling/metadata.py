@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from animatediff.errors import FileError, InputError
+from animatediff.sampling.infotext import infotext
 from animatediff.sampling.inputs import input_digests, input_files
 from animatediff.sampling.loaded.loading import files_named
 from animatediff.sampling.request import MAX_JSON, AnimationRequest
-from animatediff.sampling.steps.free_init import SPATIAL, TEMPORAL
-from animatediff.sampling.steps.sampler_kinds import SAMPLERS
-from animatediff.sampling.text.keyframes import positions_of
-from animatediff.sampling.video_to_video.options import GIVEN_FRAMES, STRENGTH
+from animatediff.sampling.video_to_video.options import GIVEN_FRAMES
+from animatediff.sampling.windows.plan import WindowPlan
 from animatediff.video import read_metadata
-from animatediff.weights.roles import NO_MOTION
 from animatediff.weights.storage.files import sha256_of
 
 OURS, INFOTEXT = "animatediff", "parameters"
@@ -32,6 +30,7 @@ class Report:
     Attributes:
         notes: sentences about deviations from the request.
         family: of the motion module; empty without one.
+        windows: of the motion module.
         device: the device.
         precision: of the denoiser.
         versions: of this package and its libraries.
@@ -43,6 +42,7 @@ class Report:
 
     notes: tuple[str, ...]
     family: str
+    windows: WindowPlan
     device: str
     precision: str
     versions: Mapping[str, str]
@@ -81,67 +81,6 @@ def describe(request: AnimationRequest, report: Report) -> dict[str, str]:
         OURS: json.dumps(ours, ensure_ascii=False),
         INFOTEXT: infotext(request, report),
     }
-
-
-def infotext(request: AnimationRequest, report: Report) -> str:
-    """Return the request as infotext, the format of Stable Diffusion programs."""
-    assert request.scheduler is not None
-    sampler = SAMPLERS[request.scheduler]
-    loras = {role: digest for role, digest in report.sha256s.items() if role.startswith("lora:")}
-    hashes = ", ".join(f"{role[5:]}: {digest[:10]}" for role, digest in loras.items())
-    motion = {
-        "enable": request.motion != NO_MOTION,
-        "model": Path(request.motion or "").name,
-        "mm_hash": report.sha256s.get("motion", "")[:8],
-        "video_length": request.num_frames,
-        "fps": request.fps,
-    }
-    if request.free_init > 1:
-        motion |= {
-            "freeinit_enable": True,
-            "freeinit_filter": "butterworth",
-            "freeinit_ds": SPATIAL,
-            "freeinit_dt": TEMPORAL,
-            "freeinit_iters": request.free_init,
-        }
-    fields = {
-        "Steps": request.steps,
-        "Sampler": sampler.label,
-        "Schedule type": sampler.spread,
-        "CFG scale": request.guidance,
-        "Seed": request.seed,
-        "Denoising strength": _strength(request),
-        "Size": f"{request.width}x{request.height}",
-        "Model hash": report.sha256s.get("model", report.sha256s.get("unet", ""))[:10],
-        "Model": Path(request.model or "").name,
-        "VAE": Path(request.vae).name if request.vae else "",
-        "Clip skip": request.clip_skip or "",
-        "Lora hashes": hashes,
-        "AnimateDiff": ", ".join(f"{key}: {value}" for key, value in motion.items()),
-        "Version": f"animatediff-{report.versions.get('animatediff', '')}",
-    }
-    settings = ", ".join(f"{key}: {_quoted(value)}" for key, value in fields.items() if value != "")
-    negative = [f"Negative prompt: {request.negative_prompt}"] if request.negative_prompt else []
-    return "\n".join([*_prompt_lines(request), *negative, settings])
-
-
-def _strength(request: AnimationRequest) -> str:
-    """The strength of video to video, empty without it."""
-    if not request.init or request.steps is None:
-        return ""
-    if request.start_step is not None:
-        return f"{1 - request.start_step / request.steps:g}"
-    return f"{STRENGTH if request.strength is None else request.strength:g}"
-
-
-def _prompt_lines(request: AnimationRequest) -> list[str]:
-    """Return the prompt, with keyframes as in A1111's AnimateDiff extension."""
-    if not request.prompts:
-        return [request.prompt]
-    assert request.num_frames is not None
-    positions = positions_of(request.prompts, num_frames=request.num_frames, rate=request.rate)
-    keyframes = [f"{round(frame)}: {request.prompts[key]}" for key, frame in positions.items()]
-    return [*([request.prompt] if request.prompt else []), *keyframes]
 
 
 def load_request(path: str | Path, *, check_weights: bool = True) -> AnimationRequest:
@@ -208,8 +147,3 @@ def _table(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return table if isinstance(table, dict) else {}
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ',:"\n') else text

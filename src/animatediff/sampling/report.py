@@ -75,6 +75,7 @@ def report_on(
     return Report(
         notes=tuple(every),
         family="" if still else family.name,
+        windows=settled.views or settled.windows,
         device=str(device),
         precision=settled.request.precision,
         versions=versions(),

@@ -22,7 +22,10 @@ from animatediff.apps.server.a1111 import ARGUMENTS, count_of, translate
 from animatediff.apps.server.answers.problems import Refused
 from animatediff.apps.server.incoming.infotext import infotext_in, settings_of
 from animatediff.apps.server.incoming.infotext_request import request_of
+from animatediff.sampling.choosing.windows import with_windows
+from animatediff.sampling.request import AnimationRequest
 from animatediff.video import Video, read_metadata
+from animatediff.weights.families import FAMILIES
 
 MOTION = "mm_sd_v15_v2.ckpt"
 DICT_ARGUMENTS: dict[str, Any] = {
@@ -397,8 +400,98 @@ def test_an_infotext_becomes_settings() -> None:
         "num_frames": 16,
         "fps": 8,
         "loop": True,
+        "hires": 2.0,
+        "hires_strength": 0.75,
+        "hires_by": "latent",
     }
-    assert notes == ["'Hires upscale' has no setting here and is left out."]
+    assert notes == []
+
+
+def animated(items: str, *, prompt: str = "a fox", more: str = "") -> str:
+    return f'{prompt}\nSteps: 20, Sampler: Euler a, CFG scale: 7{more}, AnimateDiff: "{items}"'
+
+
+FROM_INFOTEXT: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "video_length: 32, batch_size: 16, stride: 2, overlap: -1, closed_loop: R-P",
+        {
+            "num_frames": 32,
+            "window_length": 16,
+            "window_stride": 2,
+            "window_overlap": 4,
+            "window_schedule": "uniform",
+            "windows_in": "model",
+            "noise": "independent",
+        },
+        "",
+    ),
+    ("video_length: 32, batch_size: 8, overlap: 6", {"window_length": 8, "window_overlap": 6}, ""),
+    ("video_length: 32, closed_loop: A", {"loop": True, "window_schedule": "looped"}, ""),
+    ("closed_loop: R+P", {}, "closed_loop R+P closes the prompt travel"),
+    ("freeinit_enable: True", {"free_init": 3}, "does not say freeinit_iters; 3 are made"),
+    ("freeinit_enable: True, freeinit_iters: 2", {"free_init": 2}, ""),
+    ("freeinit_enable: True, freeinit_ds: 0.5", {"free_init": 3}, "'AnimateDiff freeinit_ds' has"),
+    ("interp: FILM, interp_x: 3", {"interpolate": 3}, "by optical flow"),
+    ("latent_power: 2, latent_scale: 16.5", {"image_power": 2, "image_scale": 16.5}, ""),
+    ("latent_power_last: 2", {}, "'AnimateDiff latent_power_last' has"),
+    ("fps: 23.976", {"fps": 23.976}, ""),
+    ("loop_number: 3", {}, "Files play without end"),
+    ("closed_loop: Z, fps: 12", {"fps": 12}, "'AnimateDiff closed_loop' has"),
+    ("video_length: many, colour: red", {"num_frames": 16}, "'AnimateDiff colour' has"),
+    ("request_id: abc, mm_hash: 69ed0f5f, enable: True", {"num_frames": 16}, ""),
+]
+"""What an infotext says of AnimateDiff, the fields that it gives, and a part of its only note."""
+
+
+@pytest.mark.parametrize(("items", "wanted", "words"), FROM_INFOTEXT)
+def test_every_argument_in_an_infotext_is_used_or_noted(
+    items: str, wanted: dict[str, Any], words: str
+) -> None:
+    fields, notes = request_of(animated(items))
+    assert {name: fields.get(name) for name in wanted} == wanted
+    assert any(words in note for note in notes) if words else notes == []
+
+
+def test_an_infotext_closes_the_travel_of_its_prompt() -> None:
+    fields, _ = request_of(animated("closed_loop: R+P", prompt="0: a fox\n8: a hare"))
+    assert fields["closed_loop"] is True
+    assert fields["prompts"] == {"0": "a fox", "8": "a hare"}
+
+
+def test_the_second_pass_in_an_infotext_is_the_hires_pass() -> None:
+    more = ", Denoising strength: 0.4, Hires upscale: 1.5, Hires steps: 9, Hires upscaler: ESRGAN"
+    fields, notes = request_of(animated("fps: 8", more=more))
+    assert (fields["hires"], fields["hires_strength"]) == (1.5, 0.4)
+    assert fields["upscaler"] == "ESRGAN"
+    assert notes == ["'Hires steps' has no setting here and is left out."]
+    fields, notes = request_of(animated("fps: 8", more=", Denoising strength: 0.4"))
+    assert "strength" not in fields
+    assert "strength 0.4" in notes[0]
+
+
+def test_notes_on_an_infotext_are_not_without_end() -> None:
+    assert len(request_of(animated(", ".join(f"a{n}: 1" for n in range(5000))))[1]) == 51
+
+
+def test_long_clips_have_the_windows_of_the_web_interface() -> None:
+    for batch, overlap, wanted in ((16, -1, 4), (8, -1, 2), (16, 0, 0)):
+        arguments = {
+            **DICT_ARGUMENTS,
+            "video_length": 48,
+            "batch_size": batch,
+            "overlap": overlap,
+        }
+        fields = translate(payload([arguments])).fields
+        assert (fields["window_length"], fields["window_overlap"]) == (batch, wanted)
+        assert (fields["windows_in"], fields["noise"]) == ("model", "independent")
+
+
+@pytest.mark.parametrize("closed", ["N", "R-P", "R+P", "A"])
+def test_every_closed_loop_of_a_long_clip_can_be_made(closed: str) -> None:
+    arguments = {**DICT_ARGUMENTS, "video_length": 48, "closed_loop": closed}
+    request = AnimationRequest(**translate(payload([arguments])).fields)
+    _, plan = with_windows(request, family=FAMILIES["v2"], moves=True)
+    assert (plan.schedule, plan.overlap) == ("looped" if closed == "A" else "uniform", 4)
 
 
 @pytest.mark.parametrize("text", ["", "\n" * 1000, ":" * 100_000, '"' * 100_000, "a: " * 50_000])

@@ -163,11 +163,12 @@ def translate(payload: Mapping[str, Any], *, picture: str = "", film: str = "") 
     fields["height"] = _number(payload, "height", 512, whole=True)
     fields["scheduler"] = _sampler(payload)
     _override(payload.get("override_settings"), fields)
-    _second_pass(payload, found)
+    second_pass(payload, found)
     arguments = animatediff_arguments(payload.get("alwayson_scripts"))
     found.enabled = arguments is not None and bool(arguments["enable"])
     if arguments is not None and found.enabled:
-        _animate(arguments, found, film=film)
+        travel_in(fields)
+        animate(arguments, found, film=film)
     else:
         fields["num_frames"] = 1
         fields["motion"] = NO_MOTION
@@ -185,8 +186,12 @@ def _sampler(payload: Mapping[str, Any]) -> str:
     return sampler_of(sampler if levels in ("Automatic", "Normal") else f"{sampler} {levels}")
 
 
-def _second_pass(payload: Mapping[str, Any], found: Translated) -> None:
-    """A1111's high-resolution fix as the hires pass."""
+def second_pass(payload: Mapping[str, Any], found: Translated) -> None:
+    """Add A1111's high-resolution fix as the hires pass.
+
+    Raises:
+        Refused: a number is none.
+    """
     if not payload.get("enable_hr"):
         return
     fields = found.fields
@@ -289,8 +294,17 @@ def _named(arguments: Any) -> dict[str, Any]:
     return {**defaults, **given}
 
 
-def _animate(arguments: Mapping[str, Any], found: Translated, *, film: str) -> None:
-    """Add what AnimateDiff's arguments say; those of pictures are read with the picture."""
+def animate(arguments: Mapping[str, Any], found: Translated, *, film: str) -> None:
+    """Add what AnimateDiff's arguments say; those of pictures are read with the picture.
+
+    Args:
+        arguments: all of them, by name.
+        found: fields and notes are added to it.
+        film: the name of a network for ``interp: FILM``; empty if there is none.
+
+    Raises:
+        Refused: an argument, which the error names, has a value that cannot be used here.
+    """
     fields = found.fields
     for name in ("video_path", "mask_path", "video_source", "last_frame"):
         if arguments[name]:
@@ -311,15 +325,16 @@ def _animate(arguments: Mapping[str, Any], found: Translated, *, film: str) -> N
     length = _of_type(arguments, "video_length", int)
     window = _of_type(arguments, "batch_size", int)
     fields["num_frames"] = frames = length or window
-    fields["fps"] = _of_type(arguments, "fps", int)
+    rate = _real_of(arguments, "fps")
+    fields["fps"] = int(rate) if rate == int(rate) else rate
     if frames > window >= 2:
-        fields["window_length"] = window
-        fields["window_schedule"] = "uniform"
-        fields["window_stride"] = _of_type(arguments, "stride", int)
         overlap = _of_type(arguments, "overlap", int)
-        if overlap >= 0:
-            fields["window_overlap"] = overlap
-    travel_in(fields)
+        fields["window_length"] = window
+        fields["window_overlap"] = overlap if overlap >= 0 else window // 4
+        fields["window_schedule"] = "looped" if arguments["closed_loop"] == "A" else "uniform"
+        fields["window_stride"] = _of_type(arguments, "stride", int)
+        # There, every window is drawn by itself, and every frame begins from noise of its own.
+        fields["windows_in"], fields["noise"] = "model", "independent"
     _close_loop(_of_type(arguments, "closed_loop", str), found)
     _interpolate(arguments, found, film=film)
     if arguments["freeinit_enable"]:

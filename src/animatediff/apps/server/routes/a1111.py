@@ -46,10 +46,7 @@ def a1111_routes(service: Service) -> APIRouter:
     queue = service.queue
 
     async def make(request: Request, payload: dict[str, Any], picture: str) -> Response:
-        film = next(
-            (name for name in _names(service, "interpolator") if "film" in name.lower()), ""
-        )
-        translated = translate(payload, picture=picture, film=film)
+        translated = translate(payload, picture=picture, film=_film(service))
         first = read_request(
             translated.fields, names=service.names, has_upload=service.has_upload, at="body"
         )
@@ -198,7 +195,7 @@ def a1111_routes(service: Service) -> APIRouter:
         most = service.settings.limits.upload_bytes
         async with received(request, store=service.store, most=most) as path:
             texts = await _read(path)
-        return settings_in(texts)
+        return settings_in(texts, film=_film(service))
 
     return router
 
@@ -213,8 +210,12 @@ async def _read(path: Path) -> dict[str, str]:
         raise Refused(422, str(error)) from None
 
 
-def settings_in(texts: Mapping[str, str]) -> dict[str, Any]:
+def settings_in(texts: Mapping[str, str], *, film: str) -> dict[str, Any]:
     """The settings in the texts of a file, as fields of a request.
+
+    Args:
+        texts: of the file, by name.
+        film: the name of a FILM network; empty if there is none.
 
     Raises:
         Refused: there are none.
@@ -228,13 +229,18 @@ def settings_in(texts: Mapping[str, str]) -> dict[str, Any]:
         fields = without_defaults(request.as_table())
         return {"request": fields, "source": "animatediff", "notes": []}
     if texts.get(INFOTEXT):
-        fields, notes = request_of(texts[INFOTEXT])
+        fields, notes = request_of(texts[INFOTEXT], film=film)
         return {"request": fields, "source": "a1111", "notes": notes}
     raise Refused(422, "The file carries no settings of this program or of A1111.")
 
 
 def _names(service: Service, role: str) -> list[str]:
     return [model.name for model in service.names.all() if model.role == role]
+
+
+def _film(service: Service) -> str:
+    """The name of a FILM network in the model folders; empty if there is none."""
+    return next((name for name in _names(service, "interpolator") if "film" in name.lower()), "")
 
 
 def _progress(
