@@ -362,6 +362,19 @@ def test_a_flood_is_told_to_slow_down(tmp_path: Path) -> None:
     assert int(answers[-1].headers["retry-after"]) >= 1
 
 
+def test_wrong_tokens_are_slowed_down_and_the_right_one_is_not(tmp_path: Path) -> None:
+    limits = limited(rate=0.01, burst=5)
+    with Served(tmp_path / "slow", devices=(), token=TOKEN, limits=limits) as running:
+        with bare(running) as client:
+            wrong = {"Authorization": "Bearer wrong"}
+            answers = [client.get("/api/v1/jobs", headers=wrong) for _ in range(8)]
+            assert [each.status_code for each in answers] == [401] * 5 + [429] * 3
+            assert int(answers[-1].headers["retry-after"]) >= 1
+            # Somebody else at this address can still sign in, and use the token.
+            assert client.post("/api/v1/session", json={"token": TOKEN}).status_code == 204
+        assert running.client.get("/api/v1/jobs").status_code == 200
+
+
 def test_rates_refill_and_remember_a_bounded_number_of_clients() -> None:
     now = 0.0
     rates = Rates(2.0, 2, clock=lambda: now)

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -142,17 +143,42 @@ def test_extensions_reach_the_request(served: Served) -> None:
     assert (request["negative_prompt"], request["interpolate"]) == ("a cat", 4)
 
 
-def test_a_reference_is_where_it_begins(served: Served, tmp_path: Path) -> None:
-    frames = np.full((1, 16, 16, 3), 90, np.uint8)
-    path = Video(frames, 8).save(tmp_path / "input.png")
-    files = {"prompt": (None, "animate this"), "input_reference": ("input.png", path.read_bytes())}
+def test_a_still_reference_is_animated_and_a_video_is_begun_from(
+    served: Served, tmp_path: Path
+) -> None:
+    frames = np.full((2, 16, 16, 3), 90, np.uint8)
+    still = Video(frames[:1], Fraction(8)).save(tmp_path / "input.png")
+    clip = Video(frames, Fraction(8)).save(tmp_path / "input.mp4")
+    files = {"prompt": (None, "animate this"), "input_reference": ("input.png", still.read_bytes())}
     video = poll(served, served.client.post("/v1/videos", files=files).json())
     assert video["status"] == "completed"
-    first = served.job(video["id"])["request"]["init"]
-    url = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    request = served.job(video["id"])["request"]
+    first = request["image"]
+    assert "init" not in request
+    url = f"data:image/png;base64,{base64.b64encode(still.read_bytes()).decode()}"
     body = {"prompt": "animate this", "image_reference": {"image_url": url}}
     again = served.client.post("/v1/videos", json=body).json()
-    assert served.job(again["id"])["request"]["init"] == first
+    assert served.job(again["id"])["request"]["image"] == first
+    data = {"prompt": "repaint", "input_reference": base64.b64encode(clip.read_bytes()).decode()}
+    begun = served.job(served.client.post("/v1/videos", json=data).json()["id"])["request"]
+    assert len(begun["init"]) == 64
+    assert "image" not in begun
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"enable_frame_interpolation": False, "frame_interpolation_exp": 2}, None),
+        ({"enable_frame_interpolation": "false", "frame_interpolation_exp": "2"}, None),
+        ({"enable_frame_interpolation": True, "frame_interpolation_exp": 2}, 4),
+        ({"enable_frame_interpolation": True}, 2),
+    ],
+)
+def test_frames_are_interpolated_only_if_it_is_not_switched_off(
+    served: Served, fields: dict[str, Any], wanted: int | None
+) -> None:
+    video = served.client.post("/v1/videos", json={"prompt": "a fox", **fields}).json()
+    assert served.job(video["id"])["request"].get("interpolate") == wanted
 
 
 def test_sync_answers_with_the_bytes(served: Served) -> None:
@@ -187,6 +213,7 @@ def test_a_failure_is_a_status_and_an_unknown_id_is_never_done(served: Served) -
         ({"prompt": "a", "image_reference": {"image_url": "https://x/y.png"}}, "image_reference"),
         ({"prompt": "a", "extra_params": "{"}, "extra_params"),
         ({"prompt": "a", "num_frames": "1.5"}, "num_frames"),
+        ({"prompt": "a", "enable_frame_interpolation": "often"}, "enable_frame_interpolation"),
         ({"prompt": ""}, "body.prompt"),
     ],
 )

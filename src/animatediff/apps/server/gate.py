@@ -137,13 +137,7 @@ class Gate:
             self._check_token(headers, scope, needed=path not in OPEN_PATHS)
         else:
             scope["state"]["client"] = _client_of(scope)
-        wait = self._rates.wait(str(scope["state"]["client"]))
-        if wait:
-            raise Refused(
-                429,
-                "You send requests faster than this server takes them; slow down.",
-                headers={"Retry-After": str(wait)},
-            )
+        self._check_rate(str(scope["state"]["client"]))
         return self._limited(headers, scope, receive)
 
     def _check_host(self, headers: Headers, scope: Scope) -> str:
@@ -187,10 +181,21 @@ class Gate:
         # One token is one client; without tokens, an address is.
         scope["state"]["client"] = "token" if self.settings.token and right else _client_of(scope)
         if needed and not right:
+            # A bucket of its own: a guesser must not keep others at the address from signing in.
+            self._check_rate(f"refused {_client_of(scope)}")
             raise Refused(
                 401,
                 "A token is needed; send it as Authorization: Bearer, or enter it on the page.",
                 headers={"WWW-Authenticate": 'Bearer realm="animatediff"'},
+            )
+
+    def _check_rate(self, client: str) -> None:
+        wait = self._rates.wait(client)
+        if wait:
+            raise Refused(
+                429,
+                "You send requests faster than this server takes them; slow down.",
+                headers={"Retry-After": str(wait)},
             )
 
     def check(self, token: str) -> bool:

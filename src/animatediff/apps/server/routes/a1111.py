@@ -81,7 +81,7 @@ def a1111_routes(service: Service) -> APIRouter:
             detail = "init_images is a list of one picture in base64."
             raise Refused(422, detail, errors=[FieldError("init_images", detail)])
         picture = await stored(decoded(pictures[0], name="init_images"), service)
-        return await make(request, payload, picture)
+        return await make(request, payload, picture["hash"])
 
     @router.get(f"{PREFIX}/progress")
     async def progress(skip_current_image: bool = False) -> dict[str, Any]:

@@ -49,7 +49,7 @@ PLAIN: Mapping[str, tuple[str, type]] = {
     "seed": ("seed", int),
 }
 """Their fields that are fields of a request, and the type of each."""
-IGNORED = ("user", "generate_sound", "sound_duration", "enable_frame_interpolation")
+IGNORED = ("user", "generate_sound", "sound_duration")
 OTHERS = (
     "seconds",
     "size",
@@ -58,6 +58,7 @@ OTHERS = (
     "input_reference",
     "image_reference",
     "video_reference",
+    "enable_frame_interpolation",
     "frame_interpolation_exp",
 )
 MAX_FIELD = 1 << 20
@@ -89,7 +90,7 @@ def videos_routes(service: Service) -> APIRouter:
             source=SOURCE,
             client=request.state.client,
             key=request.headers.get("idempotency-key", ""),
-            digest_of={**plain, "init": asked.init},
+            digest_of={**plain, "init": asked.init, "image": asked.image},
         )
         return job
 
@@ -244,17 +245,9 @@ async def _request_of(given: Mapping[str, Any], service: Service) -> AnimationRe
             raise _bad(name[:60], f"The field {name!r:.60} is not supported by this server.")
     _size(given, fields)
     _lora(given, fields)
-    if given.get("frame_interpolation_exp"):
-        power = _typed("frame_interpolation_exp", given["frame_interpolation_exp"], int)
-        if not 0 <= power <= MOST_DOUBLINGS:
-            raise _bad(
-                "frame_interpolation_exp", f"frame_interpolation_exp is 0 to {MOST_DOUBLINGS}."
-            )
-        fields["interpolate"] = 2**power
+    _interpolation(given, fields)
     fields |= _table("extra_params", given.get("extra_params"))
-    reference = await _reference(given, service)
-    if reference:
-        fields["init"] = reference
+    fields |= await _reference(given, service)
     if given.get("seconds") and "num_frames" not in fields:
         seconds = _typed("seconds", given["seconds"], float)
         rate = fields.get("fps", RATE)
@@ -275,6 +268,24 @@ def _size(given: Mapping[str, Any], fields: dict[str, Any]) -> None:
     fields["width"], fields["height"] = int(match[1]), int(match[2])
 
 
+def _interpolation(given: Mapping[str, Any], fields: dict[str, Any]) -> None:
+    """Frames between frames: 2^exponent for one, unless they are switched off."""
+    enabled = given.get("enable_frame_interpolation")
+    if isinstance(enabled, str):
+        enabled = {"true": True, "false": False, "": None}.get(enabled.strip().lower(), enabled)
+    if enabled is not None and not isinstance(enabled, bool):
+        name = "enable_frame_interpolation"
+        raise _bad(name, f"{name} = {enabled!r:.40} is neither true nor false.")
+    exponent = given.get("frame_interpolation_exp")
+    if exponent in (None, ""):
+        exponent = 1 if enabled else 0
+    power = _typed("frame_interpolation_exp", exponent, int)
+    if not 0 <= power <= MOST_DOUBLINGS:
+        raise _bad("frame_interpolation_exp", f"frame_interpolation_exp is 0 to {MOST_DOUBLINGS}.")
+    if power and enabled is not False:
+        fields["interpolate"] = 2**power
+
+
 def _lora(given: Mapping[str, Any], fields: dict[str, Any]) -> None:
     lora = _table("lora", given.get("lora"))
     if not lora:
@@ -288,8 +299,8 @@ def _lora(given: Mapping[str, Any], fields: dict[str, Any]) -> None:
     fields["loras"] = [f"{name}:{scale:g}"]
 
 
-async def _reference(given: Mapping[str, Any], service: Service) -> str:
-    """The hash of the picture or video to begin from, stored as an upload; empty for none."""
+async def _reference(given: Mapping[str, Any], service: Service) -> dict[str, str]:
+    """The picture to animate or the video to begin from, stored as an upload, as fields."""
     data: Any = given.get("input_reference")
     for name, key in (("image_reference", "image_url"), ("video_reference", "video_url")):
         if given.get(name):
@@ -297,14 +308,15 @@ async def _reference(given: Mapping[str, Any], service: Service) -> str:
                 raise _bad(name, "Give one reference only.")
             data = decoded(str(_table(name, given[name]).get(key, "")), name=name)
     if not data:
-        return ""
+        return {}
     if isinstance(data, str):
         data = decoded(data, name="input_reference")
-    return await stored(data, service)
+    upload = await stored(data, service)
+    return {"image" if upload["still"] else "init": upload["hash"]}
 
 
-async def stored(data: bytes, service: Service) -> str:
-    """Store bytes as an upload; returns their hash.
+async def stored(data: bytes, service: Service) -> dict[str, Any]:
+    """Store bytes as an upload; returns what it is.
 
     Raises:
         Refused: they are no picture or video, or too large.
@@ -314,10 +326,9 @@ async def stored(data: bytes, service: Service) -> str:
     with service.store.temporary() as path:
         with writing(path) as file:
             file.write(data)
-        found = await store_upload(
+        return await store_upload(
             path, store=service.store, inspector=service.inspector, write=service.write
         )
-    return found["hash"]
 
 
 def decoded(text: str, *, name: str) -> bytes:
