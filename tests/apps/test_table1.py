@@ -208,7 +208,7 @@ def test_without_animatediff_another_method_is_held_still(
         (["--methods"], 2, "Nothing is compared"),
         (["--bring", "Gen-2=nowhere"], 3, "there is no folder nowhere"),
         (["--dino", "nowhere"], 3, "--dino nowhere has no config.json"),
-        (["--zero-steps", "1"], 2, "are not two of 1 steps"),
+        (["--zero-steps", "1"], 2, "1 DDIM steps have no two noise levels"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(

@@ -1,10 +1,12 @@
 """Text2Video-Zero: equal to diffusers' deprecated pipeline, and its parts as the paper has them."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from tests.tiny_models import WIDTH, new_unet
 
@@ -12,11 +14,13 @@ from animatediff.errors import Cancelled, InputError
 from animatediff.evaluation.baselines.text2video_zero import (
     ZeroOptions,
     chunks,
+    drawn_foreground,
     shifted,
+    smoothed,
     text2video_zero,
 )
 
-NOISE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+NOISE: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
 
 def unet_and_states():
@@ -25,7 +29,14 @@ def unet_and_states():
     return unet, torch.randn(2, 7, WIDTH)
 
 
-def video(unet, states, *, num_frames=4, size=(8, 8), **more):
+def video(
+    unet: UNet2DConditionModel,
+    states: torch.Tensor,
+    *,
+    num_frames: int = 4,
+    size: tuple[int, int] = (8, 8),
+    **more: Any,
+):
     return text2video_zero(
         unet,
         states=states,
@@ -48,11 +59,12 @@ def pipeline():
     scheduler = DDIMScheduler(**NOISE, steps_offset=1, set_alpha_to_one=False, clip_sample=False)
     made = TextToVideoZeroPipeline.__new__(TextToVideoZeroPipeline)
     made.unet, made.scheduler = unet, scheduler
-    unet.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))
+    theirs: Any = CrossFrameAttnProcessor2_0(batch_size=2)
+    unet.set_attn_processor(theirs)
     return made, states
 
 
-def test_the_result_equals_diffusers_deprecated_pipeline(pipeline):
+def test_the_result_equals_diffusers_deprecated_pipeline(pipeline: tuple[Any, torch.Tensor]):
     """Its three loops are called as its ``__call__`` does; the pipeline itself needs a tokenizer."""
     from diffusers.pipelines.deprecated.text_to_video_synthesis import (
         pipeline_text_to_video_zero as theirs,
@@ -89,7 +101,7 @@ def test_latents_move_with_the_flow():
 
 
 @pytest.mark.parametrize("num_frames", [1, 7, 8, 16])
-def test_chunks_show_every_frame_once(num_frames):
+def test_chunks_show_every_frame_once(num_frames: int):
     shown = [frame for chunk in chunks(num_frames, size=8) for frame in chunk]
     assert shown == list(range(num_frames))
     assert max(len(chunk) for chunk in chunks(num_frames, size=8)) <= 7
@@ -123,9 +135,65 @@ def test_smoothing_leaves_a_foreground_everywhere_as_it_is():
             unet,
             states,
             options=options,
-            foreground=lambda clean, value=value: torch.full((len(clean), *clean.shape[2:]), value),
+            foreground=lambda clean, _, value=value: torch.full(
+                (len(clean), *clean.shape[2:]), value
+            ),
         )
         assert torch.allclose(smooth, plain, atol=1e-5) is same
+
+
+def test_smoothing_mixes_what_is_background_in_both_as_published():
+    """Eq. 10, written out for each position, with masks that are partly foreground."""
+    flow = (64.0, 0.0)
+    latents = torch.randn(3, 4, 12, 12, generator=torch.Generator().manual_seed(1))
+    masks = torch.zeros(3, 12, 12)
+    masks[0, 5, 3] = masks[1, 2, 9] = masks[2, 8, 8] = 1.0
+    masks[2, 0, 0] = 0.5
+    smooth = smoothed(latents, (1, 2), foreground=masks, flow=flow, share=0.3)
+    assert torch.equal(smooth[0], latents[0])
+
+    def wide(mask: torch.Tensor, y: int, x: int) -> float:
+        return float(mask[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].max())
+
+    counts = {"kept": 0, "mixed": 0, "between": 0}
+    for row, frame in ((1, 1), (2, 2)):
+        anchor = shifted(latents[:1], (frame,), flow=flow)[0]
+        # The dilated mask of the anchor, moved like its latents.
+        first = torch.tensor([[wide(masks[0], y, x) for x in range(12)] for y in range(12)])
+        moved = shifted(first[None, None], (frame,), flow=flow)[0, 0]
+        for y in range(12):
+            for x in range(12):
+                background = (1 - wide(masks[row], y, x)) * (1 - float(moved[y, x]))
+                own = latents[row, :, y, x]
+                mixed = 0.3 * own + 0.7 * anchor[:, y, x]
+                expected = (1 - background) * own + background * mixed
+                torch.testing.assert_close(smooth[row, :, y, x], expected)
+                kind = {0.0: "kept", 1.0: "mixed"}.get(background, "between")
+                counts[kind] += 1
+    assert all(counts.values())
+
+
+def test_one_mask_moves_with_the_flow_and_several_are_those_of_their_frames():
+    masks = torch.rand(5, 8, 8, generator=torch.Generator().manual_seed(0))
+    clean = torch.zeros(3, 4, 8, 8)
+    several = drawn_foreground(masks, flow=(64.0, 0.0))(clean, (0, 2, 4))
+    assert torch.equal(several, masks[[0, 2, 4]])
+    one = drawn_foreground(masks[:1], flow=(64.0, 0.0))(clean, (0, 1, 2))
+    assert torch.equal(one[0], masks[0])
+    # 64 of 512 pixels are one of eight columns.
+    assert torch.equal(one[1, :, :-1], masks[0, :, 1:])
+    assert torch.equal(one[2, :, :-2], masks[0, :, 2:])
+
+
+@pytest.mark.parametrize(("steps", "levels"), [(50, (44, 47)), (25, (22, 24)), (2, (0, 1))])
+def test_noise_levels_scale_with_the_steps(steps: int, levels: tuple[int, int]):
+    options = ZeroOptions.of_steps(steps).validated()
+    assert (options.t0, options.t1) == levels
+
+
+def test_one_step_has_no_two_noise_levels():
+    with pytest.raises(InputError, match="1 DDIM steps have no two noise levels"):
+        ZeroOptions.of_steps(1)
 
 
 def test_the_same_seed_gives_the_same_video():
@@ -139,7 +207,7 @@ def test_the_same_seed_gives_the_same_video():
 @pytest.mark.parametrize(
     "options", [ZeroOptions(t0=47, t1=44), ZeroOptions(steps=20), ZeroOptions(chunk=1)]
 )
-def test_options_that_cannot_be_used_are_refused(options):
+def test_options_that_cannot_be_used_are_refused(options: ZeroOptions):
     unet, states = unet_and_states()
     with pytest.raises(InputError, match=r"44 and 47|2 or more"):
         video(unet, states, options=options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import torch
 from einops import rearrange
@@ -49,3 +50,21 @@ def latents_of(
     shift = vae.config["shift_factor"] or 0.0
     scaled = (latents - shift) * vae.config["scaling_factor"]
     return rearrange(scaled.clone(), "f c h w -> 1 c f h w"), video.fps
+
+
+def mask_of(animator: Animator, path: Path, *, num_frames: int) -> Float[Tensor, "m h w"]:
+    """Return the foreground of a picture or of a video's first frames, at the size of the latents.
+
+    Raises:
+        InputError: a video has fewer frames than are drawn.
+        FileError: it cannot be read.
+    """
+    side = side_of(animator)
+    frames = Video.load(path).frames[:num_frames]
+    if 1 < len(frames) < num_frames:
+        raise InputError(
+            f"{path} has {len(frames)} frames, but {num_frames} are drawn; give one mask for each, or "
+            "a single one that moves with the flow."
+        )
+    shown = torch.tensor(fit_frames(frames, width=side, height=side)).float() / 255
+    return shown.mean(dim=-1).to(animator.base.vae.device)

@@ -34,8 +34,11 @@ FLOW_SIZE = 512
 """The side of the picture, in pixels, in which the flow is given."""
 
 Frames = Float[Tensor, "f c h w"]
-Foreground = Callable[[Frames], Float[Tensor, "f h w"]]
-"""Where the foreground of clean latents is, 0 to 1, at the latents' size."""
+Foreground = Callable[[Frames, Sequence[int]], Float[Tensor, "f h w"]]
+"""Where the foreground is, 0 to 1, at the latents' size, from clean latents and their frames' numbers.
+
+The first of the latents is the anchor, whose number is 0.
+"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,19 @@ class ZeroOptions:
     motion_field: bool = True
     cross_frame: bool = True
     background_share: float = 0.4
+
+    @classmethod
+    def of_steps(cls, steps: int) -> ZeroOptions:
+        """Return the authors' options with another number of steps, and noise levels as near as can be.
+
+        Raises:
+            InputError: there are fewer than two steps.
+        """
+        if steps < 2:
+            raise InputError(f"{steps} DDIM steps have no two noise levels; give 2 or more.")
+        t0 = min(round(steps * 44 / 50), steps - 2)
+        t1 = min(max(t0 + 1, round(steps * 47 / 50)), steps - 1)
+        return cls(steps=steps, t0=t0, t1=t1)
 
     def validated(self) -> ZeroOptions:
         """The same options, if they can be used.
@@ -123,6 +139,23 @@ def text2video_zero(
     return rearrange(torch.cat(shown), "f c h w -> 1 c f h w")
 
 
+def drawn_foreground(masks: Float[Tensor, "m h w"], *, flow: tuple[float, float]) -> Foreground:
+    """Return a foreground that is given, 0 to 1, at the latents' size.
+
+    Args:
+        masks: one, which moves with the flow, or one for each shown frame. The anchor has the first.
+        flow: pixels of a 512 x 512 picture that each frame moves.
+    """
+
+    def foreground(clean: Frames, frames: Sequence[int]) -> Float[Tensor, "f h w"]:
+        if len(masks) > 1:
+            return masks[list(frames)].to(clean)
+        copies = masks.to(clean)[:, None].expand(len(frames), -1, -1, -1)
+        return shifted(copies, frames, flow=flow)[:, 0]
+
+    return foreground
+
+
 def chunks(num_frames: int, *, size: int) -> Iterator[range]:
     """The frames shown by each chunk, which has the anchor besides."""
     for start in range(0, num_frames, size - 1):
@@ -155,6 +188,32 @@ def shifted(latents: Frames, frames: Sequence[int], *, flow: tuple[float, float]
     return torch.cat(moved)
 
 
+def smoothed(
+    latents: Frames,
+    frames: Sequence[int],
+    *,
+    foreground: Float[Tensor, "f h w"],
+    flow: tuple[float, float],
+    share: float,
+) -> Frames:
+    """Latents whose backgrounds are mixed with the anchor's, moved along (Eq. 10).
+
+    Args:
+        latents: the anchor, then a row for each frame.
+        frames: the frames' numbers.
+        foreground: of the anchor and of each frame, 0 to 1; it is widened by two positions.
+        flow: pixels of a 512 x 512 picture that each frame moves.
+        share: how much of a frame's own background is kept.
+    """
+    own = F.max_pool2d(foreground[:, None], kernel_size=5, stride=1, padding=2)
+    count = len(frames)
+    anchor_mask = shifted(own[:1].expand(count, -1, -1, -1), frames, flow=flow)
+    anchor = shifted(latents[:1].expand(count, -1, -1, -1), frames, flow=flow)
+    background = (1 - own[1:]) * (1 - anchor_mask)
+    mixed = share * latents[1:] + (1 - share) * anchor
+    return torch.cat([latents[:1], torch.lerp(latents[1:], mixed, background)])
+
+
 @dataclass(frozen=True)
 class _Run:
     """What stays the same over the chunks of a video."""
@@ -183,7 +242,13 @@ class _Run:
         together = torch.cat([anchor_t1, copies])
         clean = self._together(together, times[first:])
         if self.foreground is not None:
-            smooth = self._smoothed(together, frames, foreground=self.foreground(clean))
+            smooth = smoothed(
+                together,
+                frames,
+                foreground=self.foreground(clean, (0, *frames)),
+                flow=options.flow,
+                share=options.background_share,
+            )
             clean = self._together(smooth, times[first:])
         return clean[1:]
 
@@ -211,23 +276,6 @@ class _Run:
         kept = self.scheduler.alphas[low:high].prod()
         noise = torch.randn(latents.shape, generator=by).to(latents)
         return kept.sqrt() * latents + (1 - kept).sqrt() * noise
-
-    def _smoothed(
-        self,
-        latents: Frames,
-        frames: Sequence[int],
-        *,
-        foreground: Float[Tensor, "f h w"],
-    ) -> Frames:
-        """Backgrounds mixed with the anchor's, moved along (Eq. 10); the first row is the anchor."""
-        own = F.max_pool2d(foreground[:, None], kernel_size=5, stride=1, padding=2)
-        count = len(frames)
-        anchor_mask = shifted(own[:1].expand(count, -1, -1, -1), frames, flow=self.options.flow)
-        anchor = shifted(latents[:1].expand(count, -1, -1, -1), frames, flow=self.options.flow)
-        background = (1 - own[1:]) * (1 - anchor_mask)
-        share = self.options.background_share
-        mixed = share * latents[1:] + (1 - share) * anchor
-        return torch.cat([latents[:1], torch.lerp(latents[1:], mixed, background)])
 
 
 def _never() -> bool:

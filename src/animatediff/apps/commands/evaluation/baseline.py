@@ -10,12 +10,12 @@ from typing import Annotated
 
 from jaxtyping import Float
 from torch import Tensor
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 from animatediff.apps.destination import Destination, plan_destination, slug
 from animatediff.apps.options.parsing import optional
 from animatediff.apps.progress import Progress, ProgressStyle, open_progress
-from animatediff.errors import InputError
+from animatediff.errors import FileError, InputError
 from animatediff.sampling.animator import Animator
 
 
@@ -33,10 +33,19 @@ class Text2VideoZeroOptions:
     """How many frames to draw."""
     flow: tuple[float, float] = (12.0, 12.0)
     """Pixels of a 512 x 512 picture that each frame moves, along x and y."""
+    no_flow: Annotated[bool, FlagCreatePairsOff] = False
+    """Ablation: leave out the motion field, so that frames differ only by their noise."""
+    cross_frame: bool = True
+    """Whether self-attention reads the first frame; without it, frames are drawn apart (ablation)."""
+    mask: Annotated[Path | None, optional("FILE")] = None
+    """Smooth the background: white is foreground, in one picture that moves with the flow, or in a
+    video with a mask for each frame."""
+    chunk: int = 8
+    """Frames drawn together, one of which is the anchor, which is not shown."""
     guidance: float = 7.5
     """Guidance scale."""
     steps: int = 50
-    """DDIM steps; the authors' noise levels are for 50."""
+    """DDIM steps; other numbers than 50 scale the authors' noise levels with them."""
     fps: int = 4
     """Frames a second."""
     seed: int = 0
@@ -57,8 +66,9 @@ class TuneAVideoOptions:
     """The video to learn from."""
     prompt: Annotated[Positional[str], arg(metavar="PROMPT")]
     """What to draw with its motion, in quotes."""
-    caption: str
-    """What the video shows."""
+    caption: Annotated[str | None, optional("TEXT")] = None
+    """What the video shows; the default is the text file beside it, VIDEO's name with .txt, or else
+    the empty caption."""
     negative: str = ""
     """What not to draw."""
     model: str = "emoji"
@@ -117,15 +127,29 @@ def _destination(prompt: str, output: Path | None) -> Destination:
 def _text2video_zero(
     options: Text2VideoZeroOptions, destination: Destination, progress: Progress
 ) -> None:
-    from animatediff.evaluation.baselines.inputs import side_of, states_of
-    from animatediff.evaluation.baselines.text2video_zero import ZeroOptions, text2video_zero
+    from animatediff.evaluation.baselines.inputs import mask_of, side_of, states_of
+    from animatediff.evaluation.baselines.text2video_zero import (
+        ZeroOptions,
+        drawn_foreground,
+        text2video_zero,
+    )
 
     if options.frames < 1:
         raise InputError(f"--frames {options.frames} is not a number of frames; give 1 or more.")
-    zero = ZeroOptions(steps=options.steps, guidance=options.guidance, flow=options.flow)
-    zero = zero.validated()
+    zero = replace(
+        ZeroOptions.of_steps(options.steps),
+        guidance=options.guidance,
+        flow=(0.0, 0.0) if options.no_flow else options.flow,
+        motion_field=not options.no_flow,
+        cross_frame=options.cross_frame,
+        chunk=options.chunk,
+    ).validated()
     animator = _load(options.model, options.device)
     side = side_of(animator)
+    foreground = None
+    if options.mask is not None:
+        masks = mask_of(animator, options.mask, num_frames=options.frames)
+        foreground = drawn_foreground(masks, flow=zero.flow)
     progress.stage("denoise")
     latents = text2video_zero(
         animator.base.unet,
@@ -135,6 +159,7 @@ def _text2video_zero(
         size=(side, side),
         seed=options.seed,
         options=zero,
+        foreground=foreground,
     )
     _write(animator, latents, fps=options.fps, destination=destination, progress=progress)
 
@@ -150,9 +175,10 @@ def _tune_a_video(options: TuneAVideoOptions, destination: Destination, progress
     )
     from animatediff.video import Video
 
-    animator = _load(options.model, options.device)
-    states = states_of(animator, [options.negative, options.prompt, options.caption, ""])
     video = Video.load(options.video)
+    caption = caption_of(options)
+    animator = _load(options.model, options.device)
+    states = states_of(animator, [options.negative, options.prompt, caption, ""])
     latents, fps = latents_of(animator, video, num_frames=options.frames)
     config = animator.base.scheduler_config
     inflated = InflatedUNet(animator.base.unet)
@@ -182,6 +208,17 @@ def _tune_a_video(options: TuneAVideoOptions, destination: Destination, progress
         guidance=options.guidance,
     )
     _write(animator, drawn, fps=fps, destination=destination, progress=progress)
+
+
+def caption_of(options: TuneAVideoOptions) -> str:
+    """Return what the video shows, as it is given or as the text file beside it says."""
+    if options.caption is not None:
+        return options.caption
+    beside = options.video.with_suffix(".txt")
+    try:
+        return beside.read_text(encoding="utf-8").strip() if beside.exists() else ""
+    except (OSError, UnicodeDecodeError):
+        raise FileError(f"{beside} cannot be read as a caption; give --caption.") from None
 
 
 def _load(model: str, device: str) -> Animator:

@@ -134,6 +134,7 @@ def table1(options: Table1Options) -> int:
 
 
 def _plan(options: Table1Options) -> Plan:
+    from animatediff.evaluation.baselines.text2video_zero import ZeroOptions
     from animatediff.evaluation.table1.plan import Settings, read_plan
 
     changed: dict[str, float] = {}
@@ -143,10 +144,8 @@ def _plan(options: Table1Options) -> Plan:
         if (value := getattr(options, name)) is not None:
             changed[name] = value
     if options.zero_steps is not None:
-        # The authors' noise levels, 44 and 47 of 50, at the nearest of other steps.
-        low = min(round(options.zero_steps * 44 / 50), options.zero_steps - 2)
-        high = min(max(low + 1, round(options.zero_steps * 47 / 50)), options.zero_steps - 1)
-        changed |= {"zero_steps": options.zero_steps, "zero_t0": low, "zero_t1": high}
+        zero = ZeroOptions.of_steps(options.zero_steps)
+        changed |= {"zero_steps": zero.steps, "zero_t0": zero.t0, "zero_t1": zero.t1}
     if options.plan is not None:
         plan = read_plan(options.plan)
         plan = replace(plan, settings=replace(plan.settings, **changed))
