@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole paper on the built-in world, from the package alone: Sec. 5.1, Table 1, Fig. 6, Sec. 5.3, Fig. 7, Sec. 5.4.
-# Unattended. An interrupted step continues where it stopped; a finished step is skipped.
+# Unattended. An interrupted step continues where it stopped; a finished step is skipped. In a new RESULTS folder,
+# everything is measured again, with what WORK has trained and drawn.
 # usage: recipes/reproduce.sh [--quick] [WORK [RESULTS [PAGES]]]
 # WORK defaults to build/emoji, RESULTS to results and PAGES to docs/paper. --quick runs every line with two prompts and two
 # training steps, to test the lines; its numbers mean nothing, so give it folders of its own.
@@ -16,16 +17,19 @@ work=${1:-build/emoji}
 results=${2:-results}
 pages=${3:-docs/paper}
 read -r -a animatediff <<<"${ANIMATEDIFF:-.venv/bin/animatediff}"
-done=$work/done-reproduce${quick:+-quick}
-mkdir -p "$done"
+trained_marks=$work/done-reproduce${quick:+-quick}
+measured_marks=$results/done-reproduce${quick:+-quick}
+mkdir -p "$trained_marks" "$measured_marks"
 
+# What is trained is marked in WORK and what is measured in RESULTS, so that a new folder of results is measured again.
 once() { # once NAME COMMAND...: run a command unless it is already done
-    local name=$1
+    local name=$1 marks=$trained_marks
+    case $name in transfer | table1 | ablation-*) marks=$measured_marks ;; esac
     shift
-    [ -e "$done/$name" ] && return
+    [ -e "$marks/$name" ] && return
     echo "== $name"
     "$@"
-    touch "$done/$name"
+    touch "$marks/$name"
 }
 run() {
     "${animatediff[@]}" "$@"

@@ -40,15 +40,16 @@ def test_every_line_is_a_command_that_there_is(quick: bool, tmp_path: Path) -> N
         "    file.write(json.dumps(sys.argv[1:]) + '\\n')\n"
     )
     program.chmod(0o755)
-    words = [
-        "bash",
-        "recipes/reproduce.sh",
-        *(["--quick"] if quick else []),
-        str(tmp_path / "work"),
-    ]
     environment = os.environ | {"ANIMATEDIFF": str(program)}
-    subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True)
-    lines = [json.loads(line) for line in said.read_text().splitlines()]
+
+    def run(results: str) -> list[list[str]]:
+        said.write_text("")
+        words = ["bash", "recipes/reproduce.sh", *(["--quick"] if quick else [])]
+        words += [str(tmp_path / name) for name in ("work", results, "pages")]
+        subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True)
+        return [json.loads(line) for line in said.read_text().splitlines()]
+
+    lines = run("results")
     assert {line[0] for line in lines} == {"dataset", "train", "evaluate", "ablation", "paper"}
     for line in lines:
         command = next(c for n in (2, 1) for c in COMMANDS if c.name.split() == line[:n])
@@ -59,6 +60,12 @@ def test_every_line_is_a_command_that_there_is(quick: bool, tmp_path: Path) -> N
         takes_long = line[0] in ("train", "ablation") or line[1] in ("transfer", "table1")
         shortened = "--steps" in line and line[line.index("--steps") + 1] == "2"
         assert shortened == (quick and takes_long), line
+    # A second run only writes the pages. Another folder of results is measured, with what was trained.
+    assert [line[0] for line in run("results")] == ["paper"]
+    again = [line for line in run("more") if line[0] not in ("paper",)]
+    assert [line[:2] for line in again] == [
+        line[:2] for line in lines if line[0] in ("evaluate", "ablation")
+    ]
 
 
 @pytest.mark.slow
