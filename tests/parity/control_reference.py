@@ -204,21 +204,29 @@ def flat_conv(w: Weights, name: str, x: Tensor) -> Tensor:
 
 def steered(
     d: Denoiser, x: Tensor, t: int, text: Tensor, *, skips: list[Tensor], mid: Tensor | None,
-    blocks: list[Tensor],
+    blocks: list[Tensor], pooled: Tensor | None = None, sizes: Tensor | None = None,
+    size_width: int = 0,
 ) -> Tensor:  # fmt: skip
-    """A denoiser to whose skip connections, middle and down blocks residuals are added."""
+    """A denoiser to whose skip connections, middle and down blocks residuals are added.
+
+    A block with attention adds before it halves the size, another after; a residual that no down block
+    is left for is added after the middle.
+    """
     w = d.spatial
-    time = time_of(d, t, batch=len(x), pooled=None, sizes=None, size_width=0)
+    time = time_of(d, t, batch=len(x), pooled=pooled, sizes=sizes, size_width=size_width)
     h = conv(w, "conv_in", x)
     kept = [h]
     for i, heads in enumerate(d.spatial_heads):
+        attends = f"down_blocks.{i}.attentions.0.norm.weight" in w
+        halves = f"down_blocks.{i}.downsamplers.0.conv.weight" in w
         for j in range(2):
             h = d.layer(f"down_blocks.{i}", j, h, time, text, heads=heads)
-            if j == 1 and blocks:
+            if j == 1 and blocks and (attends or not halves):
                 h = h + blocks[i]
             kept.append(h)
-        if f"down_blocks.{i}.downsamplers.0.conv.weight" in w:
+        if halves:
             h = conv(w, f"down_blocks.{i}.downsamplers.0.conv", h, stride=2)
+            h = h + blocks[i] if blocks and not attends else h
             kept.append(h)
     if skips:
         kept = [skip + residual for skip, residual in zip(kept, skips, strict=True)]
@@ -228,6 +236,8 @@ def steered(
         h = d.temporal("mid_block.motion_modules.0", h)
     h = d.resnet("mid_block.resnets.1", h, time)
     h = h if mid is None else h + mid
+    for last in blocks[len(d.spatial_heads) :]:
+        h = h + last
     for i in range(len(d.spatial_heads)):
         heads = d.spatial_heads[len(d.spatial_heads) - 1 - i]
         for j in range(3):

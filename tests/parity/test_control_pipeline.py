@@ -65,13 +65,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("control")
     motion = {name: tensor.float() for name, tensor in synthetic.tensors("motion-v3").items()}
     write_weights(folder / "motion.safetensors", motion, metadata={})
+    small_net: dict[str, Any] = control_config("sd15", "small") | {"cross_attention_dim": WIDTH}
     for number in (1, 2):
-        net = ControlNetModel(**control_config("sd15", "small") | {"cross_attention_dim": WIDTH})
+        net = ControlNetModel(**small_net)
         weights = randomised(net, seed=number)
         write_weights(folder / f"net{number}.safetensors", weights, metadata={})
-    config = sparse_config("rgb", "small") | {"cross_attention_dim": WIDTH}
-    weights = randomised(SparseControlNetModel(**config), seed=5)
-    write_weights(folder / "sparse.safetensors", weights, metadata={})
+    for name, version, seed in (("sparse", "rgb", 5), ("sparse-scribble", "scribble", 6)):
+        config: dict[str, Any] = sparse_config(version, "small") | {"cross_attention_dim": WIDTH}
+        weights = randomised(SparseControlNetModel(**config), seed=seed)
+        write_weights(folder / f"{name}.safetensors", weights, metadata={})
     adapter = {name: tensor.float() for name, tensor in synthetic.tensors("t2i-adapter").items()}
     write_weights(folder / "adapter.safetensors", adapter, metadata={})
     for name in ("a", "b"):
@@ -131,8 +133,9 @@ def latents(request: AnimationRequest, animators: dict[tuple[str, ...], Animator
 def pipeline_of(kind: Any, animator: Animator, world: Path, folder: Path, adapter: Path) -> Any:
     """diffusers' pipeline with the same weights and both ControlNets."""
     nets = []
+    small_net: dict[str, Any] = control_config("sd15", "small") | {"cross_attention_dim": WIDTH}
     for number in (1, 2):
-        net = ControlNetModel(**control_config("sd15", "small") | {"cross_attention_dim": WIDTH})
+        net = ControlNetModel(**small_net)
         randomised(net, seed=number)
         nets.append(net)
     path = convert(folder / "motion.safetensors", adapter, layout="diffusers", family="v3").path
@@ -282,6 +285,26 @@ def test_the_order_of_several_networks_does_not_matter(
 
 
 @pytest.mark.usefixtures("latents_only")
+def test_sparse_networks_follow_pictures_of_their_own(
+    plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator]
+) -> None:
+    """They shared every picture, so a scribble network was shown the photographs of an rgb network."""
+    a, b = f"{folder / 'a' / '000.png'}@0", f"{folder / 'b' / '000.png'}@0"
+
+    def drawn(*specs: str, sparse: tuple[str, ...]) -> Tensor:
+        request = with_nets(replace(plain_request, steps=1), folder, *specs, sparse=sparse)
+        return latents(request, animators)
+
+    for scales, own in (
+        (("sparse:0.6", "sparse-scribble:0"), a),
+        (("sparse:0", "sparse-scribble:0.5"), b),
+    ):
+        pair = drawn(*scales, sparse=(f"1={a}", f"2={b}"))
+        assert torch.equal(pair, drawn(*scales, sparse=(own,)))
+        assert not torch.equal(pair, drawn(*scales, sparse=(f"1={b}", f"2={a}")))
+
+
+@pytest.mark.usefixtures("latents_only")
 def test_every_frame_follows_its_own_hint(
     plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator],
     tmp_path: Path,
@@ -367,7 +390,7 @@ def test_a_file_says_what_it_followed_and_rerun_needs_the_same(
     request = with_nets(plain_request, folder, "net1:1", control_inputs=(str(picture),))
     animation = Animator.for_request(request).animate(request)
     assert {"control:net1", "control-input:1"} <= animation.report.sha256s.keys()
-    path = animation.save(tmp_path / "x.png") if FRAMES == 1 else animation.save(tmp_path / "x.gif")
+    path = animation.save(tmp_path / "x.gif")
     assert load_request(path).controls == request.controls
     picture.write_bytes((folder / "b" / "000.png").read_bytes())
     with pytest.raises(FileError, match=r"made from another version of .*edges\.png"):
@@ -387,37 +410,51 @@ def test_wrong_inputs_are_refused_before_the_model_is_loaded(
         Animator.for_request(replace(request, controls=(request.motion,)))
 
 
+SD15_BLOCKS = ((32, 8), (64, 4), (128, 2), (128, 1))
+SD15_SKIPS = (*[(32, 8)] * 3, (32, 4), *[(64, 4)] * 2, (64, 2), *[(128, 2)] * 2, *[(128, 1)] * 3)
+SDXL_BLOCKS = ((32, 4), (64, 4), (128, 2), (128, 2))
+"""The fourth is for the middle block, as SDXL has three down blocks."""
+SDXL_SKIPS = (*[(32, 8)] * 3, (32, 4), *[(64, 4)] * 2, (64, 2), *[(128, 2)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("base", "motion", "version", "skip_shapes", "block_shapes"),
+    [
+        ("sd15", "motion-v3", "v3", SD15_SKIPS, SD15_BLOCKS),
+        ("sdxl", "motion-sdxl", "sdxl-beta", SDXL_SKIPS, SDXL_BLOCKS),
+    ],
+)
 @torch.no_grad()
-def test_the_unet_adds_residuals_where_the_reference_does(folder: Path, small_world: Path) -> None:
-    del folder, small_world
+def test_the_unet_adds_residuals_where_the_reference_does(
+    base: str, motion: str, version: str, skip_shapes: Any, block_shapes: Any
+) -> None:
     torch.manual_seed(0)
-    config = synthetic.unet_config("sd15", "small") | {"norm_num_groups": 8}
+    config: dict[str, Any] = synthetic.unet_config(base, "small") | {"norm_num_groups": 8}
     unet = UNet2DConditionModel(**config).eval()
-    weights = {name: tensor.float() for name, tensor in synthetic.tensors("motion-v3").items()}
-    animated = AnimatedUNet(unet)
-    named = our_names(weights)
-    animated.load_motion_state_dict(named)
+    weights = {name: tensor.float() for name, tensor in synthetic.tensors(motion).items()}
+    animated = AnimatedUNet(unet, norm_scope="video" if base == "sdxl" else "frame")
+    animated.load_motion_state_dict(our_names(weights))
     animated.eval()
-    x, text = torch.randn(2, 4, FRAMES, 8, 8), torch.randn(2, 5, 768)
+    x, text = torch.randn(2, 4, FRAMES, 8, 8), torch.randn(2, 5, config["cross_attention_dim"])
+    heads = (8,) * 4 if base == "sd15" else tuple(w // 8 for w in config["block_out_channels"])
     reference = Denoiser(
-        unet.state_dict(), weights, VERSIONS["v3"], groups=8, spatial_heads=(8,) * 4
+        unet.state_dict(), weights, VERSIONS[version], groups=8, spatial_heads=heads
     )
-    widths = (32, 32, 32, 32, 64, 64, 64, 128, 128, 128, 128, 128)
-    sides = (8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1)
-    skips = [torch.randn(2, c, FRAMES, s, s) for c, s in zip(widths, sides, strict=True)]
-    mid = torch.randn(2, 128, FRAMES, 1, 1)
-    blocks = [
-        torch.randn(2, c, FRAMES, s, s)
-        for c, s in zip((32, 64, 128, 128), (8, 4, 2, 1), strict=True)
-    ]
+    pooled, sizes = torch.randn(2, 1280), 100 * torch.rand(2, 6)
+    added = {"text_embeds": pooled, "time_ids": sizes} if base == "sdxl" else {}
+    also: dict[str, Any] = {"pooled": pooled, "sizes": sizes, "size_width": 256} if added else {}
+    skips = [torch.randn(2, c, FRAMES, s, s) for c, s in skip_shapes]
+    mid = torch.randn_like(skips[-1])
+    blocks = [torch.randn(2, c, FRAMES, s, s) for c, s in block_shapes]
     for given in ((skips, mid, []), ([], None, blocks), (skips, mid, blocks)):
         wanted = plain.steered(
-            reference, x, 601, text, skips=given[0], mid=given[1], blocks=given[2]
+            reference, x, 601, text, skips=given[0], mid=given[1], blocks=given[2], **also
         )
         found = animated(
             x,
             601,
             text,
+            added_cond_kwargs=added,
             residuals=Residuals(
                 tuple(map(folded, given[0])),
                 None if given[1] is None else folded(given[1]),

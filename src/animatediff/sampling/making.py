@@ -14,7 +14,7 @@ from animatediff.sampling.acting.still import acting
 from animatediff.sampling.animation import Animation
 from animatediff.sampling.around.windows import over_windows
 from animatediff.sampling.choosing.finish import finish_of
-from animatediff.sampling.control.build import sparse_pictures
+from animatediff.sampling.control.build import pictures_for_colours
 from animatediff.sampling.control.colours import like_their_pictures
 from animatediff.sampling.from_still import latents_of_still
 from animatediff.sampling.loaded.loading import Parts, files_used
@@ -123,7 +123,8 @@ def _made(
         should_stop=watch.should_stop,
     )
     if settled.request.sparse_colours:
-        frames = like_their_pictures(frames, sparse_pictures(settled))
+        networks = parts.added.get("control", ()) if settled.request.controls else ()
+        frames = like_their_pictures(frames, pictures_for_colours(settled, networks))
     if settled.request.image_colours and moved.picture is not None:
         frames = like_their_pictures(frames, {0: moved.picture})
     begins = calmest_start(frames) if may_begin_anywhere(settled.request) else 0

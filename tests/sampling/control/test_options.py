@@ -125,6 +125,9 @@ def test_options_are_given_once_or_for_each() -> None:
         ({"controls": ("a",), "control_weights": ("much",)}, "are no control weights"),
         ({"controls": ("a",), "sparse": ("x.png",)}, "has no frame"),
         ({"sparse": ("x.png@0",)}, "name one with --control"),
+        ({"controls": ("a",), "sparse": ("2=x.png@0",)}, "number 2, and there are 1"),
+        ({"controls": ("a", "b"), "sparse": ("x@0", "2=y@0")}, "for the same frame"),
+        ({"controls": ("a", "b"), "sparse": ("2=x@0", "2=y@0")}, "for the same frame"),
         ({"control_inputs": ("x",)}, "1 control inputs were given for 0"),
     ],
 )
@@ -141,6 +144,16 @@ def test_a_control_option_that_cannot_be_is_refused_at_once(
         ([False], AnimationRequest("x"), "1 of the control networks follow an input"),
         ([True], AnimationRequest("x"), "needs pictures and their frames"),
         ([False], AnimationRequest("x", control_inputs=("a",), sparse=("b@0",)), "none of the"),
+        (
+            [False, True],
+            AnimationRequest("x", controls=("a", "b"), control_inputs=("a",), sparse=("1=b@0",)),
+            "number 1, which is no SparseCtrl model",
+        ),
+        (
+            [True, True],
+            AnimationRequest("x", controls=("a", "b"), sparse=("1=b@0",)),
+            "number 2 is a SparseCtrl model without a picture; .* 2=first.png@0",
+        ),
     ],
 )
 def test_networks_and_inputs_must_match(
@@ -148,6 +161,15 @@ def test_networks_and_inputs_must_match(
 ) -> None:
     with pytest.raises(InputError, match=said):
         inputs_of(request_, sparse)
+
+
+def test_a_picture_is_for_every_sparse_network_or_the_one_it_names() -> None:
+    request = AnimationRequest(
+        "x", controls=("a", "b", "c"), sparse=("all.png@-1", "1=one.png@0", "2=two.png@0")
+    ).validated()
+    names = [[p.path.name for p in each.pictures] for each in control_settings(request)]
+    assert names == [["all.png", "one.png"], ["all.png", "two.png"], ["all.png"]]
+    assert AnimationRequest.from_json(request.to_json()) == request
 
 
 def test_a_request_with_control_survives_being_stored() -> None:

@@ -15,33 +15,15 @@ from animatediff.errors import FileError, InputError
 from animatediff.model.image_prompts.attention import cross_attentions
 from animatediff.sampling.image_prompts.inputs import check_pictures, image_prompt_files
 from animatediff.sampling.image_prompts.layer_weights import prompt_layer_weights
-from animatediff.sampling.image_prompts.settings import (
-    Picture,
-    image_prompt_settings,
-    parse_picture,
-)
+from animatediff.sampling.image_prompts.settings import image_prompt_settings
 from animatediff.sampling.image_prompts.tracks import read_tracks
+from animatediff.sampling.options.pictures import Picture
 from animatediff.sampling.request import AnimationRequest
 
 
 def save(path: Path, shade: int) -> Path:
     Image.new("RGB", (6, 4), (shade,) * 3).save(path)
     return path
-
-
-@pytest.mark.parametrize(
-    ("text", "path", "frame", "number"),
-    [
-        ("a.png", "a.png", None, None),
-        ("a.png@3", "a.png", 3, None),
-        ("2=b/a.png@-1", "b/a.png", -1, 2),
-        ("icon@2x.png", "icon@2x.png", None, None),
-    ],
-)
-def test_a_picture_may_name_its_frame_and_its_adapter(
-    text: str, path: str, frame: int | None, number: int | None
-) -> None:
-    assert parse_picture(text) == Picture(Path(path), frame, number)
 
 
 def test_pictures_go_to_all_adapters_or_to_the_one_they_name() -> None:

@@ -24,7 +24,7 @@ from animatediff.sampling.control.dense import DenseControl
 from animatediff.sampling.control.frame_strengths import frame_strengths
 from animatediff.sampling.control.hints import Hints, as_unit, read_hints
 from animatediff.sampling.control.inputs import inputs_of
-from animatediff.sampling.control.settings import ControlSetting, control_settings, sparse_hints
+from animatediff.sampling.control.settings import ControlSetting, SparseHint, control_settings
 from animatediff.sampling.control.sparse import SparseHints
 from animatediff.sampling.image_to_video.way import reads_pictures
 from animatediff.sampling.settled import Settled
@@ -122,7 +122,7 @@ class _Builder:
         """SparseCtrl, which follows hints in some frames; nothing while the still is not drawn yet."""
         request = self.request
         network.grafts.scale = request.sparse_motion
-        pictures = sparse_pictures(self.settled)
+        pictures = sparse_pictures(self.settled, setting=setting, network=network)
         if pictures:
             places = list(pictures)
             unit = as_unit(preprocessed(np.stack(list(pictures.values())), name=setting.preprocess))
@@ -215,16 +215,22 @@ class _Builder:
         return latents * vae.config["scaling_factor"]
 
 
-def sparse_pictures(settled: Settled) -> dict[int, Frames]:
-    """The pictures for SparseCtrl at the size of the animation, by their frame, rising.
+def sparse_pictures(
+    settled: Settled, *, setting: ControlSetting, network: ControlNetwork
+) -> dict[int, Frames]:
+    """The pictures of a SparseCtrl model at the size of the animation, by their frame, rising.
+
+    ``--image`` is the picture of frame 0 for a network that reads pictures.
 
     Raises:
         FileError: a picture cannot be read.
         InputError: a frame is not one of the animation, or two are the same.
     """
+    hints = list(setting.pictures)
+    if settled.image_way == "sparse-control" and reads_pictures(network):
+        hints.append(SparseHint(Path(settled.request.image).expanduser(), 0))
     found: dict[int, Frames] = {}
-    image = settled.request.image if settled.image_way == "sparse-control" else ""
-    for hint in sparse_hints(settled.request, image=image):
+    for hint in hints:
         if not -settled.num_frames <= hint.frame < settled.num_frames:
             raise InputError(
                 f"--sparse names frame {hint.frame}, and the animation has {settled.num_frames}; the "
@@ -232,7 +238,10 @@ def sparse_pictures(settled: Settled) -> dict[int, Frames]:
             )
         place = hint.frame % settled.num_frames
         if place in found:
-            raise InputError(f"Two --sparse pictures are for frame {place}; leave one out.")
+            raise InputError(
+                f"Two pictures of {setting.name} are for frame {place} (--image is for frame 0); leave "
+                "one out."
+            )
         found[place] = fit_frames(
             read_picture(hint.path)[None],
             width=settled.width,
@@ -240,3 +249,25 @@ def sparse_pictures(settled: Settled) -> dict[int, Frames]:
             fit=settled.request.control_fit,
         )[0]
     return {place: found[place] for place in sorted(found)}
+
+
+def pictures_for_colours(settled: Settled, controls: Sequence[LoadedControl]) -> dict[int, Frames]:
+    """The pictures whose colours frames may be matched to, by their frame.
+
+    Those of networks that read pictures; those of all SparseCtrl models if none does. Of two for one
+    frame, the first network's counts.
+
+    Raises:
+        FileError: a picture cannot be read.
+        InputError: a frame is not one of the animation, or two are the same.
+    """
+    rows = [
+        (setting, control.network)
+        for setting, control in zip(control_settings(settled.request), controls, strict=True)
+        if isinstance(control.network, SparseControl)
+    ]
+    rows = [row for row in rows if reads_pictures(row[1])] or rows
+    found: dict[int, Frames] = {}
+    for setting, network in rows:
+        found = sparse_pictures(settled, setting=setting, network=network) | found
+    return found

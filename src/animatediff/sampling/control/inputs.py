@@ -42,8 +42,25 @@ def inputs_of(request: AnimationRequest, sparse: Sequence[bool]) -> list[Path | 
             "--sparse is for a SparseCtrl model, and none of the control networks is one; give "
             "--control-input."
         )
+    _check_numbered(request, sparse)
     paths = iter(request.control_inputs)
     return [None if is_sparse else Path(next(paths)).expanduser() for is_sparse in sparse]
+
+
+def _check_numbered(request: AnimationRequest, sparse: Sequence[bool]) -> None:
+    """Check that pictures for one network are for a SparseCtrl model, and that none is left without."""
+    numbers = [hint.number for hint in sparse_hints(request)]
+    for number, is_sparse in enumerate(sparse, start=1):
+        if number in numbers and not is_sparse:
+            raise InputError(
+                f"--sparse names the control network number {number}, which is no SparseCtrl model; "
+                "count them from 1 in the order of --control, and give others --control-input."
+            )
+        if is_sparse and numbers and not {None, number} & {*numbers} and not request.image:
+            raise InputError(
+                f"The control network number {number} is a SparseCtrl model without a picture; give it "
+                f"one with --sparse, such as {number}=first.png@0."
+            )
 
 
 def check_control_files(request: AnimationRequest) -> None:
@@ -81,5 +98,6 @@ def control_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]:
             raise FileError(
                 f"{hint.path} is missing; --sparse needs a picture, such as first.png@0."
             )
-        found[f"sparse:{hint.frame}"] = (hint.path,)
+        network = "" if hint.number is None else f"{hint.number}="
+        found[f"sparse:{network}{hint.frame}"] = (hint.path,)
     return found

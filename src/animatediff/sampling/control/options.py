@@ -138,7 +138,8 @@ ControlFit = Annotated[
 Sparse = Annotated[
     tuple[str, ...],
     Option(
-        "A picture for SparseCtrl and its frame, such as first.png@0; -1 is the last frame.",
+        "A picture for SparseCtrl and its frame, such as first.png@0; -1 is the last frame. "
+        "N=IMAGE@FRAME is for the Nth --control alone.",
         group=_GROUP,
         metavar="IMAGE@FRAME",
         foreign=("sparse-image", "sparsectrl", "condition-image", "controlnet-images-indexs"),

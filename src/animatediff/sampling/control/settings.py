@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
@@ -13,6 +12,7 @@ from animatediff.options.checks import check_choice
 from animatediff.sampling.control.frame_strengths import check_frame_strengths
 from animatediff.sampling.control.layer_weights import LayerWeights, parse_layer_weights
 from animatediff.sampling.options.once_or_each import once_or_each
+from animatediff.sampling.options.pictures import check_numbers, parse_picture
 from animatediff.sampling.options.scale import Scale
 from animatediff.sampling.options.step_range import parse_step_range
 from animatediff.video.preprocess import PreprocessName, check_preprocess
@@ -48,6 +48,7 @@ class ControlSetting:
         weights: of its layers.
         only_along: whether it counts for the clip with the prompt alone.
         mask: where it counts; nothing for everywhere.
+        pictures: what it follows in single frames, if it is SparseCtrl.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ControlSetting:
     weights: LayerWeights
     only_along: bool
     mask: Path | None
+    pictures: tuple[SparseHint, ...]
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,12 @@ class SparseHint:
     Attributes:
         path: the picture.
         frame: where it belongs; negative numbers count from the end.
+        number: the control network that it is for, from 1; ``None`` is every SparseCtrl model.
     """
 
     path: Path
     frame: int
+    number: int | None = None
 
 
 def control_settings(request: AnimationRequest) -> tuple[ControlSetting, ...]:
@@ -85,7 +89,7 @@ def control_settings(request: AnimationRequest) -> tuple[ControlSetting, ...]:
 
     count = len(request.controls)
     named = [parse_lora(control, what="control network") for control in request.controls]
-
+    pictures = sparse_hints(request)
     each = partial(once_or_each, count=count, what="control networks")
 
     found: list[ControlSetting] = []
@@ -100,7 +104,8 @@ def control_settings(request: AnimationRequest) -> tuple[ControlSetting, ...]:
         each(request.control_masks, option="--control-mask", default=NOWHERE),
         strict=True,
     )
-    for (name, scale), drawn, kind, span, strengths, weights, mode, mask in rows:
+    for number, row in enumerate(rows, start=1):
+        (name, scale), drawn, kind, span, strengths, weights, mode, mask = row
         check_preprocess(drawn)
         check_choice("control_preprocess", drawn, get_args(PreprocessName))
         check_choice("control_modes", mode, get_args(ModeName))
@@ -119,36 +124,51 @@ def control_settings(request: AnimationRequest) -> tuple[ControlSetting, ...]:
                 weights=parse_layer_weights(curve),
                 only_along=mode == "control",
                 mask=None if mask == NOWHERE else Path(mask).expanduser(),
+                # Without their number, so that equal settings are equal in any order.
+                pictures=tuple(
+                    replace(p, number=None) for p in pictures if p.number in (None, number)
+                ),
             )
         )
     return tuple(found)
 
 
-def sparse_hints(request: AnimationRequest, *, image: str = "") -> tuple[SparseHint, ...]:
-    """The pictures for SparseCtrl.
-
-    Args:
-        request: the request.
-        image: a picture to animate, which is the hint of frame 0.
+def sparse_hints(request: AnimationRequest) -> tuple[SparseHint, ...]:
+    """The pictures for SparseCtrl, in the order in which they were given.
 
     Raises:
-        InputError: one has no frame, or two have the same.
+        InputError: one has no frame, or names a network that there is not, or two of one network have
+            the same frame.
     """
-    hints = [SparseHint(Path(image).expanduser(), 0)] if image else []
-    for text in request.sparse:
-        match = re.fullmatch(r"(.+)@\s*(-?\d{1,6})", text, flags=re.DOTALL)
-        if match is None:
+    given = [parse_picture(text, option="--sparse") for text in request.sparse]
+    check_numbers(
+        given,
+        option="--sparse",
+        count=len(request.controls),
+        what="control network",
+        networks="--control",
+    )
+    hints: list[SparseHint] = []
+    for text, picture in zip(request.sparse, given, strict=True):
+        if picture.frame is None:
             raise InputError(
                 f"--sparse {text!r:.80} has no frame; write the picture and its frame, such as "
                 "first.png@0."
             )
-        hints.append(SparseHint(Path(match[1]).expanduser(), int(match[2])))
-    if len({hint.frame for hint in hints}) < len(hints):
-        raise InputError(
-            "Two --sparse pictures are for the same frame; give each a frame of its own (--image is "
-            "for frame 0)."
-        )
+        hint = SparseHint(picture.path, picture.frame, picture.number)
+        if any(_collide(hint, other) for other in hints):
+            raise InputError(
+                "Two --sparse pictures are for the same frame; give each a frame of its own (--image "
+                "is for frame 0), or a network of its own, such as 2=first.png@0."
+            )
+        hints.append(hint)
     return tuple(hints)
+
+
+def _collide(one: SparseHint, other: SparseHint) -> bool:
+    """Whether two pictures are for the same frame of the same network."""
+    apart = None not in (one.number, other.number) and one.number != other.number
+    return one.frame == other.frame and not apart
 
 
 def check_controls(request: AnimationRequest) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animatediff.errors import FileError, InputError
-from animatediff.sampling.image_prompts.settings import image_prompt_settings, parse_picture
+from animatediff.sampling.image_prompts.settings import image_prompt_pictures, image_prompt_settings
 from animatediff.video.material import files_of
 from animatediff.weights.finding.builtin import resolve
 
@@ -24,7 +24,7 @@ def image_prompt_files(request: AnimationRequest) -> dict[str, tuple[Path, ...]]
         FileError: one is missing.
     """
     found: dict[str, tuple[Path, ...]] = {}
-    for number, picture in enumerate(map(parse_picture, request.ip_images), start=1):
+    for number, picture in enumerate(image_prompt_pictures(request), start=1):
         found[f"ip-image:{number}"] = files_of(picture.path)
     masks = [s.mask for s in image_prompt_settings(request) if s.mask is not None]
     for number, mask in enumerate(dict.fromkeys(masks), start=1):

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
-from animatediff.errors import InputError
 from animatediff.options.checks import check_choice
 from animatediff.sampling.control.frame_strengths import check_frame_strengths
 from animatediff.sampling.control.settings import NOWHERE
 from animatediff.sampling.image_prompts.layer_weights import WeightsName
 from animatediff.sampling.options.once_or_each import once_or_each
+from animatediff.sampling.options.pictures import Picture, check_numbers, parse_picture
 from animatediff.sampling.options.scale import Scale
 from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.options.step_range import parse_step_range
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest
-
-_PICTURE = re.compile(r"(?:(?P<number>\d{1,2})=)?(?P<path>.+?)(?:@\s*(?P<frame>-?\d{1,6}))?", re.S)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture, video or folder that frames should resemble.
-
-    Attributes:
-        path: where it is.
-        frame: the frame that it is for; negative numbers count from the end, ``None`` is all.
-        number: the adapter that it is for, from 1; ``None`` is all.
-    """
-
-    path: Path
-    frame: int | None
-    number: int | None
 
 
 @dataclass(frozen=True)
@@ -71,7 +53,7 @@ def image_prompt_settings(request: AnimationRequest) -> tuple[ImagePromptSetting
     """
     count = len(request.ip_adapters)
     each = partial(once_or_each, count=count, what="IP-Adapters")
-    pictures = tuple(map(parse_picture, request.ip_images))
+    pictures = image_prompt_pictures(request)
     named = [parse_lora(spec, what="IP-Adapter") for spec in request.ip_adapters]
     rows = zip(
         named,
@@ -104,24 +86,13 @@ def image_prompt_settings(request: AnimationRequest) -> tuple[ImagePromptSetting
     return tuple(found)
 
 
-def parse_picture(text: str) -> Picture:
-    """The picture of ``PATH``, ``PATH@FRAME`` or ``N=PATH@FRAME``.
+def image_prompt_pictures(request: AnimationRequest) -> tuple[Picture, ...]:
+    """The pictures of a request's ``--ip-image``, in the order in which they were given.
 
     Raises:
-        InputError: there is no path.
+        InputError: one has no path.
     """
-    match = _PICTURE.fullmatch(text.strip())
-    if match is None:
-        raise InputError(
-            f"--ip-image {text!r:.80} is no picture; write a path, or a path and a frame such as "
-            "face.png@0."
-        )
-    frame, number = match["frame"], match["number"]
-    return Picture(
-        Path(match["path"]).expanduser(),
-        None if frame is None else int(frame),
-        None if number is None else int(number),
-    )
+    return tuple(parse_picture(text, option="--ip-image") for text in request.ip_images)
 
 
 def check_image_prompts(request: AnimationRequest) -> None:
@@ -131,9 +102,10 @@ def check_image_prompts(request: AnimationRequest) -> None:
         InputError: an option cannot be used.
     """
     image_prompt_settings(request)
-    for picture in map(parse_picture, request.ip_images):
-        if picture.number is not None and picture.number > max(1, len(request.ip_adapters)):
-            raise InputError(
-                f"--ip-image names the IP-Adapter number {picture.number}, and there are "
-                f"{len(request.ip_adapters)}; count them from 1 in the order of --ip-adapter."
-            )
+    check_numbers(
+        image_prompt_pictures(request),
+        option="--ip-image",
+        count=len(request.ip_adapters),
+        what="IP-Adapter",
+        networks="--ip-adapter",
+    )

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from animatediff.errors import FileError, InputError
 from animatediff.sampling.image_prompts.options import BetweenName
-from animatediff.sampling.image_prompts.settings import Picture
+from animatediff.sampling.options.pictures import Picture
 from animatediff.video.material import read_material
 
 Pixels = UInt8[np.ndarray, "h w 3"]
