@@ -55,6 +55,18 @@ def test_lines_are_where_the_picture_changes_and_nowhere_else(name: PreprocessNa
     assert drawn[2, 2] < 30
 
 
+@pytest.mark.parametrize("name", ["canny", "lineart", "softedge", "tile"])
+def test_drawn_edges_of_a_clip_that_fades_never_grow(name: PreprocessName) -> None:
+    """Each frame was scaled by its own maximum, so the edges of a dark frame stayed white."""
+    frame = square().astype(np.float32)
+    clip = np.stack([frame * share for share in (1.0, 0.5, 0.1)]).astype(np.uint8)
+    drawn = preprocessed(clip, name=name).astype(int)
+    assert drawn[0].max() >= drawn[1].max() >= drawn[2].max()
+    if name == "softedge":
+        assert np.abs(drawn[0] // 2 - drawn[1]).max() <= 2
+    assert np.array_equal(drawn[0], preprocessed(clip[:1], name=name)[0])
+
+
 def test_none_leaves_frames_as_they_are() -> None:
     assert preprocessed(square()[None], name="none") is not None
     assert np.array_equal(preprocessed(square()[None], name="none")[0], square())

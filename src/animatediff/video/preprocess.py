@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from animatediff.errors import InputError
 from animatediff.video.opencv import opencv
@@ -42,10 +42,11 @@ def preprocessed(
     """Frames as a control network reads them.
 
     Args:
-        frames: sRGB bytes, at the size that the network will see.
+        frames: sRGB bytes of one clip, at the size that the network will see.
         name: ``canny`` for white edges of one pixel on black, ``lineart`` for white lines,
-            ``softedge`` for soft grey edges, ``hed`` for HED's soft edges, ``tile`` for a blurred
-            copy, ``shape`` for a shaded silhouette on black, ``none`` for the frames.
+            ``softedge`` for soft grey edges (white is the strongest of the clip), ``hed`` for HED's
+            soft edges, ``tile`` for a blurred copy, ``shape`` for a shaded silhouette on black,
+            ``none`` for the frames.
 
     Raises:
         InputError: ``hed`` has no weights here.
@@ -58,6 +59,8 @@ def preprocessed(
 
         return hed_edges(frames)
     cv2 = opencv()
+    if name == "softedge":
+        return _softedge(frames, cv2)
     return np.stack([_METHODS[name](frame, cv2) for frame in frames])
 
 
@@ -86,14 +89,22 @@ def _lineart(frame: Pixels, cv2: Any) -> Pixels:
     return _as_rgb(np.clip((surroundings - grey) * _LINE_GAIN, 0, 255).astype(np.uint8))
 
 
-def _softedge(frame: Pixels, cv2: Any) -> Pixels:
-    """The strength of the strongest channel's gradient, smoothed, with its largest value at white."""
+def _softedge(frames: UInt8[np.ndarray, "f h w 3"], cv2: Any) -> UInt8[np.ndarray, "f h w 3"]:
+    """The strength of the strongest channel's gradient, smoothed, with its largest value at white.
+
+    The largest value is that of all frames, so that the edges of a clip that fades fade with it. It is
+    found first and every frame is drawn again, as the strengths of all frames need much memory.
+    """
+    most = max((float(_gradient(frame, cv2).max()) for frame in frames), default=0.0)
+    gain = 255 / most if most > 1 else 1.0
+    drawn = ((_gradient(frame, cv2) * gain).round().astype(np.uint8) for frame in frames)
+    return np.stack([_as_rgb(grey) for grey in drawn])
+
+
+def _gradient(frame: Pixels, cv2: Any) -> Float[np.ndarray, "h w"]:
     smooth = cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 1.0)
     across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    strength = cv2.GaussianBlur(np.hypot(across, down).max(axis=2), (0, 0), 1.0)
-    most = float(strength.max())
-    scaled = strength * (255 / most) if most > 1 else strength
-    return _as_rgb(scaled.round().astype(np.uint8))
+    return cv2.GaussianBlur(np.hypot(across, down).max(axis=2), (0, 0), 1.0)
 
 
 def _tile(frame: Pixels, cv2: Any) -> Pixels:
@@ -106,7 +117,8 @@ def _tile(frame: Pixels, cv2: Any) -> Pixels:
 def _shape(frame: Pixels, cv2: Any) -> Pixels:
     """What stands out from the colour of the border, filled, and lighter towards its middle.
 
-    The shading is that of a body which swells from its outline: a guess at depth from shape alone.
+    The shading is that of a body which swells from its outline: a guess at depth from shape alone. The
+    middle is white in every frame, however large the shape is there and whatever its brightness.
     """
     border = np.concatenate([frame[0], frame[-1], frame[:, 0], frame[:, -1]])
     difference = np.abs(frame.astype(np.int16) - np.median(border, axis=0)).max(axis=2)
@@ -126,7 +138,6 @@ def _as_rgb(grey: UInt8[np.ndarray, "h w"]) -> Pixels:
 _METHODS: Mapping[str, Callable[[Pixels, Any], Pixels]] = {
     "canny": _canny,
     "lineart": _lineart,
-    "softedge": _softedge,
     "tile": _tile,
     "shape": _shape,
 }
