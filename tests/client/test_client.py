@@ -107,6 +107,20 @@ def test_inputs_are_uploaded_and_settings_read_back(client: Client, tmp_path: Pa
         client.settings_of((tmp_path / "first.png").read_bytes())
 
 
+def test_an_upload_is_deleted_unless_a_job_uses_it(client: Client, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 24), "red").save(tmp_path / "used.png")
+    Image.new("RGB", (32, 24), "blue").save(tmp_path / "unused.png")
+    used, unused = client.upload(tmp_path / "used.png"), client.upload(tmp_path / "unused.png")
+    job = client.submit("a fox", settings={"init": used.hash, "steps": 2})
+    with pytest.raises(ApiError, match="delete the job first"):
+        client.remove_upload(used.hash)
+    client.remove_upload(unused.hash)
+    for _ in range(2):
+        with pytest.raises(ApiError, match="no such upload"):
+            client.remove_upload(unused.hash)
+    client.wait(job.id)
+
+
 def test_models_and_options_are_listed(client: Client) -> None:
     assert ("model", "emoji") in [(model.field, model.name) for model in client.models()]
     groups = client.options()["groups"]

@@ -242,6 +242,14 @@ class Client:
             Upload, self._call("POST", "/uploads", content=_bytes_of(file), headers=_BINARY)
         )
 
+    def remove_upload(self, name: str) -> None:
+        """Delete an upload that no job uses, by its hash.
+
+        Raises:
+            ApiError: there is no such upload, or a job uses it.
+        """
+        self._call("DELETE", f"/uploads/{_quoted(name)}")
+
     def settings_of(self, file: str | Path | bytes) -> StoredSettings:
         """Read the settings that an animation or picture stores, ours or of A1111.
 

@@ -265,6 +265,23 @@ def test_pictures_are_placed_on_frames(page: Any, tmp_path: Path) -> None:
     assert re.fullmatch(r"[0-9a-f]{64}@0", draft["sparse"][0])
 
 
+def test_one_strength_for_all_control_networks_is_on_every_track(page: Any) -> None:
+    draft = {"controls": ["edges", "shape"], "control_strengths": ["0:4=0.5"]}
+    page.evaluate("text => localStorage.setItem('animatediff.draft', text)", json.dumps(draft))
+    page.reload()
+    for index in (0, 1):
+        page.wait_for_selector(f".track[data-track=control_strengths-{index}] .item", timeout=WAIT)
+    items = page.locator(".track[data-track=control_strengths-0] .item")
+    items.nth(0).focus()
+    page.keyboard.press("Delete")
+    until(
+        page,
+        "JSON.parse(localStorage.getItem('animatediff.draft')).control_strengths.length === 2",
+    )
+    stored = json.loads(page.evaluate("localStorage.getItem('animatediff.draft')"))
+    assert stored["control_strengths"][1] == "0:4=0.5"
+
+
 def test_scales_change_over_the_frames(page: Any) -> None:
     page.evaluate(
         "localStorage.setItem('animatediff.draft', JSON.stringify({ motion_loras: ['zoom:0.5'] }))"

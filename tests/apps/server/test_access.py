@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -375,6 +376,32 @@ def test_wrong_tokens_are_slowed_down_and_the_right_one_is_not(tmp_path: Path) -
         assert running.client.get("/api/v1/jobs").status_code == 200
 
 
+def test_sign_ins_and_changes_of_jobs_are_in_the_audit_log(tmp_path: Path) -> None:
+    with Served(tmp_path / "audited", devices=(), token=TOKEN) as running:
+        running.client.post("/api/v1/session", json={"token": TOKEN})
+        job = running.submit("a fox")["id"]
+        running.client.patch(f"/api/v1/jobs/{job}", json={"held": True})
+        lines = (running.folder / "audit.jsonl").read_text().splitlines()
+    events = [json.loads(line)["event"] for line in lines]
+    assert events == ["signed in", "submitted", "changed"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_disk_that_is_full_warns_once_of_the_audit_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from animatediff.apps.server.logs import Logs
+    from animatediff.apps.server.metrics import Metrics
+
+    (tmp_path / "audit.jsonl").symlink_to("/dev/full")
+    logs = Logs(tmp_path, metrics=Metrics())
+    logs.audit("submitted", {"job": "J"})
+    logs.audit("cancelled", {"job": "J"})
+    logs.close()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "audit log cannot be written (no space left on device)" in json.loads(line)["error"]
+
+
 def test_rates_refill_and_remember_a_bounded_number_of_clients() -> None:
     now = 0.0
     rates = Rates(2.0, 2, clock=lambda: now)
@@ -426,8 +453,6 @@ def test_seeking_works_and_a_thousand_ranges_are_refused(served: Served) -> None
 def test_requests_are_lines_of_json_without_prompts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import json
-
     from animatediff.apps.server.logs import Logs
     from animatediff.apps.server.metrics import Metrics
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,8 +241,6 @@ def test_a_stopped_server_gives_a_running_job_back(tmp_path: Path) -> None:
 
 
 def test_the_oldest_results_leave_when_the_store_is_full(tmp_path: Path) -> None:
-    import os
-
     with Served(tmp_path / "quota", limits=limited(store_bytes=400_000)) as running:
         jobs = [running.ended(running.submit(f"{n} bytes=100000")["id"]) for n in range(5)]
         for path in (running.folder / "store").glob("*/*"):
@@ -250,6 +249,24 @@ def test_the_oldest_results_leave_when_the_store_is_full(tmp_path: Path) -> None
         until(lambda: running.service.store.bytes_used() <= 400_000)
         assert running.client.get(f"/api/v1/jobs/{jobs[0]['id']}").status_code == 404
         assert running.client.get(jobs[-1]["results"][0]["url"]).status_code == 200
+
+
+def test_unused_uploads_leave_a_full_store_before_results(tmp_path: Path) -> None:
+    with Served(tmp_path / "unused", limits=limited(store_bytes=400_000)) as running:
+        job = running.ended(running.submit("0 bytes=100000")["id"])
+        store = running.service.store
+        digest = "ab" * 32
+        path = store.path(digest, ".png")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        for each in (running.folder / "store").glob("*/*"):
+            os.utime(each, (0, 0))  # as if they were made long ago
+        store.register_upload(digest, suffix=".png", media_type="image/png", size=390_000, facts={})
+        with store.database.changing() as db:
+            db.execute("UPDATE files SET used = 0 WHERE hash = ?", (digest,))
+        until(lambda: store.find(digest) is None)
+        until(lambda: store.bytes_used() <= 380_000)
+        assert running.client.get(job["results"][0]["url"]).status_code == 200
 
 
 def test_metrics_count_what_happened(served: Served) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from animatediff.apps.server.queue.job import (
     new_id,
 )
 from animatediff.apps.server.queue.jobs import Conflict, Full, JobQueue
+from animatediff.apps.server.queue.store import Store
 from animatediff.errors import FileError, OutputError
 
 ORDER = Order(
@@ -333,8 +335,6 @@ def test_a_damaged_newer_or_locked_file_is_one_sentence(
 def test_an_upload_that_expired_is_refused_and_one_in_use_stays(
     database: Database, queue: JobQueue, tmp_path: Path
 ) -> None:
-    from animatediff.apps.server.queue.store import Store
-
     store = Store(tmp_path / "store", database, quota=1 << 20)
     with pytest.raises(Conflict, match="upload it again"):
         submit(queue, uploads=("cd" * 32,))
@@ -351,6 +351,39 @@ def test_an_upload_that_expired_is_refused_and_one_in_use_stays(
     queue.remove(job.id)
     assert store.expire(keep_seconds=10) == 1
     assert store.find(digest) is None
+
+
+def uploaded(store: Store, content: bytes, *, used: float) -> str:
+    """An upload that was last used at a time."""
+    with store.temporary() as path:
+        path.write_bytes(content)
+        digest, size = store.take(path, suffix=".png")
+    store.register_upload(digest, suffix=".png", media_type="image/png", size=size, facts={})
+    store.database.connection().execute("UPDATE files SET used = ? WHERE hash = ?", (used, digest))
+    age(store.path(digest, ".png"))
+    return digest
+
+
+def test_a_full_store_drops_its_oldest_unused_uploads_only(
+    database: Database, queue: JobQueue, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store", database, quota=1 << 20)
+    now = time.time()
+    kept = uploaded(store, b"k" * 100, used=0)
+    submit(queue, uploads=(kept,))
+    later = uploaded(store, b"l" * 100, used=now - 5000)
+    first = uploaded(store, b"f" * 100, used=now - 9000)
+    fresh = uploaded(store, b"n" * 100, used=now)
+    assert store.make_room(most=300, unused_seconds=3600) == 1
+    assert [store.find(each) is not None for each in (kept, later, first, fresh)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert store.make_room(most=0, unused_seconds=3600) == 1
+    assert store.find(later) is None
+    assert store.make_room(most=0, unused_seconds=3600) == 0
 
 
 def age(path: Path) -> None:

@@ -5,8 +5,10 @@ No log holds a prompt, a token or the body of a request.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ from pathlib import Path
 from starlette.types import Scope
 
 from animatediff.apps.server.metrics import Metrics
+from animatediff.errors import reason_of
 
 AUDIT_BYTES, AUDIT_FILES = 10 << 20, 5
 
@@ -42,7 +45,10 @@ class Logs:
             encoding="utf-8",
             delay=True,
         )
+        # A handler reports its errors to this method and goes on.
+        file.handleError = self._not_audited
         self._audit.addHandler(file)
+        self._lossy = False
 
     def request(self, scope: Scope, *, status: int, seconds: float) -> None:
         """Note one request."""
@@ -73,16 +79,27 @@ class Logs:
 
     def audit(self, event: str, facts: Mapping[str, str | int | float]) -> None:
         """Note who changed what, for a later investigation; a full disk stops no request."""
-        try:
-            self._audit.info(_line(event, facts))
-        except OSError as error:
-            self._log.warning(_line("audit", {"error": str(error)}))
+        self._audit.info(_line(event, facts))
+
+    def _not_audited(self, record: logging.LogRecord) -> None:
+        """Warn, the first time only, that the audit log cannot be written."""
+        if self._lossy:
+            return
+        self._lossy = True
+        error = sys.exc_info()[1]
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        sentence = (
+            f"The audit log cannot be written ({reason}), and its lines are "
+            "lost until it can be; free some space."
+        )
+        self._log.warning(_line("audit", {"error": sentence}))
 
     def close(self) -> None:
         """Close the files."""
         for logger in (self._log, self._audit):
             for handler in list(logger.handlers):
-                handler.close()
+                with contextlib.suppress(OSError):  # lines that a full disk did not take
+                    handler.close()
                 logger.removeHandler(handler)
 
 

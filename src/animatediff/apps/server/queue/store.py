@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import sqlite3
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from animatediff.apps.server.queue.database import Database
+from animatediff.apps.server.queue.jobs import Conflict
 from animatediff.errors import OutputError, reason_of
 
 _YOUNG_SECONDS = 60.0
@@ -163,16 +165,62 @@ class Store:
                 "AND (uploaded = 0 OR used < ?) LIMIT 1000",
                 (before,),
             ).fetchall()
-            removed = 0
+            return sum(self._drop(db, row) for row in rows)
+
+    def make_room(self, *, most: float, unused_seconds: float) -> int:
+        """Delete uploads that no job uses, the oldest first, while the store is too full.
+
+        Args:
+            most: bytes that all files together may have.
+            unused_seconds: only uploads that are older are deleted.
+
+        Returns:
+            How many were deleted.
+        """
+        before, removed = time.time() - unused_seconds, 0
+        with self.database.changing() as db:
+            (total,) = db.execute("SELECT coalesce(sum(bytes), 0) FROM files").fetchone()
+            rows = db.execute(
+                "SELECT hash, suffix, bytes FROM files WHERE uploaded = 1 AND used < ? "
+                "AND hash NOT IN (SELECT hash FROM uses) ORDER BY used LIMIT 1000",
+                (before,),
+            ).fetchall()
             for row in rows:
-                path = self.path(row["hash"], row["suffix"])
-                with contextlib.suppress(OSError):
-                    if path.exists() and path.stat().st_mtime > time.time() - _YOUNG_SECONDS:
-                        continue
-                    path.unlink(missing_ok=True)
-                db.execute("DELETE FROM files WHERE hash = ?", (row["hash"],))
-                removed += 1
+                if total <= most:
+                    break
+                if self._drop(db, row):
+                    total -= row["bytes"]
+                    removed += 1
         return removed
+
+    def remove_upload(self, digest: str) -> None:
+        """Delete an upload that no job uses.
+
+        Raises:
+            Conflict: a job uses it.
+            KeyError: there is no such upload.
+        """
+        with self.database.changing() as db:
+            row = db.execute(
+                "SELECT hash, suffix FROM files WHERE hash = ? AND uploaded = 1", (digest,)
+            ).fetchone()
+            if row is None:
+                raise KeyError(digest)
+            if db.execute("SELECT 1 FROM uses WHERE hash = ?", (digest,)).fetchone():
+                raise Conflict("A job uses the upload; delete the job first.")
+            if not self._drop(db, row):
+                # It may be uploaded again at this moment; the sweep finds the file later.
+                db.execute("DELETE FROM files WHERE hash = ?", (digest,))
+
+    def _drop(self, db: sqlite3.Connection, row: sqlite3.Row) -> bool:
+        """Delete one file and its row, unless it is too young; returns whether it is gone."""
+        path = self.path(row["hash"], row["suffix"])
+        with contextlib.suppress(OSError):
+            if path.exists() and path.stat().st_mtime > time.time() - _YOUNG_SECONDS:
+                return False
+            path.unlink(missing_ok=True)
+        db.execute("DELETE FROM files WHERE hash = ?", (row["hash"],))
+        return True
 
     def sweep(self) -> int:
         """Delete files that no row knows, which a kill between two steps leaves; returns how many."""

@@ -128,6 +128,7 @@ def native_routes(service: Service) -> APIRouter:
         if before is not None and not (isinstance(before, str) and is_id(before)):
             raise _bad("before", "before is the id of a job, or null for the end.")
         to_end = "before" in body and before is None
+        service.logs.audit("changed", {"job": name, "client": request.state.client})
         return changed(
             await service.write(
                 lambda: queue.change(
@@ -245,6 +246,16 @@ def native_routes(service: Service) -> APIRouter:
             raise Refused(404, "There is no such upload.")
         return file_answer(stored, request, download=False, name=digest[:12])
 
+    @router.delete("/uploads/{digest}", status_code=204)
+    async def remove_upload(digest: str, request: Request) -> Response:
+        """Delete an upload that no job uses."""
+        try:
+            await service.write(lambda: service.store.remove_upload(digest))
+        except KeyError:
+            raise Refused(404, "There is no such upload.") from None
+        service.logs.audit("upload removed", {"hash": digest, "client": request.state.client})
+        return Response(status_code=204)
+
     @router.get("/results/{digest}", response_class=Response, responses=FILE)
     async def result(digest: str, request: Request, download: bool = False) -> Response:
         """Get a result file."""
@@ -276,6 +287,7 @@ def native_routes(service: Service) -> APIRouter:
                 "refused", {"client": request.state.client, "path": f"{API}/session"}
             )
             raise Refused(401, "The token is wrong.")
+        service.logs.audit("signed in", {"client": request.state.client})
         answer = Response(status_code=204)
         if service.settings.token:
             answer.set_cookie(

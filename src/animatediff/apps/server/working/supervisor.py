@@ -36,7 +36,9 @@ KILLED = 9
 """The signal, which not every system's module ``signal`` names."""
 SILENT = "it showed no sign of life"
 QUOTA_SHARE = 0.95
-"""The oldest results leave when the store is fuller than that."""
+"""Unused uploads and then the oldest results leave when the store is fuller than that."""
+UNUSED_SECONDS = 3600.0
+"""How long an upload may wait for a job before it leaves a full store."""
 
 
 class Supervisor:
@@ -183,7 +185,7 @@ class Supervisor:
                 swept = time.monotonic()
 
     def _expire(self) -> None:
-        """Delete what is old, and the oldest results if the store is full."""
+        """Delete what is old, and if the store is full unused uploads, then the oldest results."""
         service = self.service
         keep = service.settings.limits.keep_seconds
         service.queue.recovery.prune(keep_seconds=keep)
@@ -192,6 +194,8 @@ class Supervisor:
         for _ in range(100):
             if service.store.bytes_used() <= most:
                 break
+            if service.store.make_room(most=most, unused_seconds=UNUSED_SECONDS):
+                continue
             oldest = service.queue.recovery.oldest_finished()
             if oldest is None:
                 break

@@ -101,14 +101,19 @@ function tracksFor(specs, field, colour, clock) {
     title: `Strength of ${nameOf(spec)}`,
     colour,
     steps: true,
-    read: (given) => readStrengths(given[field]?.[index] ?? "", clock),
+    read: (given) => readStrengths(forEach(given[field], all.length)[index] ?? "", clock),
     write: (items, given) => {
-      const texts = all.map((_, other) => given[field]?.[other] ?? "");
+      const texts = all.map((_, other) => forEach(given[field], all.length)[other] ?? "");
       texts[index] = items.map((item) => `${item.frame}=${item.value}`).join(", ");
       const empty = texts.every((text) => text === "");
       return { [field]: empty ? [] : texts.map((text) => text || `0:${clock.frames}=1`) };
     },
   }));
+}
+
+/** The value of each network: one value counts for all of them. */
+function forEach(values, count) {
+  return values?.length === 1 ? Array(count).fill(values[0]) : (values ?? []);
 }
 
 function readStrengths(text, clock) {
