@@ -56,11 +56,17 @@ def test_every_stage_runs_and_what_it_writes_draws(
 ) -> None:
     work = small_setup_of("motion-lora", tmp_path / "work").work
     recipe = lines_of(ROOT / "recipes/emoji/second-edition.sh", work)
-    assert {x[0] for x in recipe} == {"train", "convert", "evaluate"}
+    assert {x[0] for x in recipe} == {"train", "convert", "pack", "evaluate"}
+    # Everything that is trained is packed before it is measured.
+    commands = [x[0] for x in recipe]
+    assert commands.count("pack") == 1
+    assert set(commands[: commands.index("pack")]) == {"train", "convert"}
+    assert set(commands[commands.index("pack") + 1 :]) == {"evaluate"}
+    made = [x for x in recipe if x[0] in ("train", "convert")]
     lines = [x for x in recipe if x[0] == "train"]
     assert {x[1] for x in lines} == DRAWS.keys()
     kept: dict[Path, str] = {}
-    for line in (x for x in recipe if x[0] != "evaluate"):
+    for line in made:
         if line[0] == "convert":
             assert main(line) == 0, (line, capsys.readouterr().err)
             kept[Path(line[line.index("-o") + 1])] = "motion-lora"
@@ -70,7 +76,7 @@ def test_every_stage_runs_and_what_it_writes_draws(
         path = next(Path(x.removeprefix("kept ")) for x in told if x.startswith("kept "))
         assert path.exists()
         kept[path] = line[1]
-    assert len(kept) == sum(x[0] != "evaluate" for x in recipe)
+    assert len(kept) == len(made)
 
     world = work / "world"
     start = {"--model": world / "emoji", "--motion": world / "motion" / "emoji.safetensors"}
