@@ -84,7 +84,7 @@ def sheets(motion: str) -> tuple[Sheet, ...]:
         Sheet(
             "stills",
             "Things without clips",
-            "Only stills, and stills that act by rule, show these.",
+            "In training, only stills showed these.",
             plain(WITHOUT_CLIPS),
         ),
         Sheet("sentences", "Sentences", "Words outside the training labels.", plain(SENTENCES)),
