@@ -104,19 +104,33 @@ class Animator:
         *,
         runtime: Runtime | None = None,
         most_loras: int = MOST_LORAS,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> Animator:
-        """Load what a request names; raises as ``load`` does."""
+        """Load what a request names; raises as ``load`` does.
+
+        Raises:
+            Cancelled: ``should_stop`` said so; it is asked before each network is read.
+        """
         check_request(request)
         check_input_files(request)
-        return cls._of(request, runtime=runtime, most_loras=most_loras)
+        return cls._of(request, runtime=runtime, most_loras=most_loras, should_stop=should_stop)
 
     @classmethod
     def _of(
-        cls, request: AnimationRequest, *, runtime: Runtime | None, most_loras: int
+        cls,
+        request: AnimationRequest,
+        *,
+        runtime: Runtime | None,
+        most_loras: int,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> Animator:
         runtime = runtime or Runtime()
         parts = load_parts(
-            Loaded.of(request), loras=request.loras, most_loras=most_loras, runtime=runtime
+            Loaded.of(request),
+            loras=request.loras,
+            most_loras=most_loras,
+            runtime=runtime,
+            should_stop=should_stop,
         )
         return cls(runtime=runtime, **vars(parts))
 

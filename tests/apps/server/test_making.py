@@ -224,6 +224,30 @@ def test_deep_pictures_are_one_archive_of_equal_bytes(
     assert np.array_equal(Video.load(deep).frames[0], frames_of(made, tmp_path)[1])
 
 
+def test_a_job_that_is_cancelled_while_its_model_loads_stops_between_networks(
+    tiny_world: Path, tiny_motion: Path
+) -> None:
+    served = maker()
+    asked: list[None] = []
+
+    def stop_at(count: int) -> Any:
+        asked.clear()
+
+        def should_stop() -> bool:
+            asked.append(None)
+            return len(asked) == count
+
+        return should_stop
+
+    for count in (1, 2, 3):
+        with pytest.raises(Cancelled, match="while the model was loaded"):
+            make(served, request(tiny_world, tiny_motion), should_stop=stop_at(count))
+        assert len(asked) == count
+        assert served.models == ()
+    make(served, request(tiny_world, tiny_motion))
+    assert len(served.models) == 1
+
+
 def test_a_stored_request_of_another_version_is_refused(tiny_world: Path) -> None:
     with pytest.raises(InputError, match="version"):
         maker().make(

@@ -6,14 +6,14 @@ trained once, without it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from animatediff.errors import InputError
+from animatediff.errors import Cancelled, InputError
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.quantised import check_quantisation, quantise
 from animatediff.runtime import Runtime
@@ -207,7 +207,14 @@ class Parts:
         return next(iter(self.added.get(role, ())), None)
 
 
-def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime: Runtime) -> Parts:
+def load_parts(
+    loaded: Loaded,
+    *,
+    loras: Sequence[str],
+    most_loras: int,
+    runtime: Runtime,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Parts:
     """Load the files that ``loaded`` names; all are checked against each other first.
 
     Args:
@@ -215,12 +222,19 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
         loras: LoRAs to load now, each ``name-or-file:scale``.
         most_loras: number of LoRAs kept in memory between requests.
         runtime: where to run.
+        should_stop: asked before each network is read.
 
     Raises:
+        Cancelled: ``should_stop`` said so.
         InputError: a name, a device or a precision is unknown, or weights cannot be quantised.
         FileError: a file is broken or of another kind.
         MemoryLimitError: the model does not fit.
     """
+
+    def go_on() -> None:
+        if should_stop():
+            raise Cancelled("Cancelled while the model was loaded.")
+
     runtime.apply()
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
     weights_device = runtime.weights_device()
@@ -241,6 +255,7 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
     read = {name: [loader.read(path) for path in paths[name]] for name, loader in loaders.items()}
     model = resolve_model(loaded.values["model"])
     check_motion(model, motion_path)
+    go_on()
     vae = resolve("vae", loaded.values["vae"]) if loaded.values["vae"] else None
     # To build a network imports libraries for seconds, in which the disk would have nothing to do.
     read_ahead(first_read(model, motion_path))
@@ -258,7 +273,10 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
     host = Host(animated, plan.networks, has_motion=module is not None)
     fitted = {name: loader.fit(read[name], host) for name, loader in loaders.items()}
     with memory_named("Loading the model"):
-        base = plan.load(dtype=dtype, device=device, weights_device=weights_device)
+        base = plan.load(
+            dtype=dtype, device=device, weights_device=weights_device, before_each=go_on
+        )
+        go_on()
         if module is not None:
             fill_motion(animated, module, dtype=dtype, device=weights_device)
         picture = (
@@ -274,10 +292,10 @@ def load_parts(loaded: Loaded, *, loras: Sequence[str], most_loras: int, runtime
             fitted["embedding"] = [*fitted.get("embedding", ()), *extra]
             found = [file.header.path for file in extra]
             paths["embedding"] = [*paths.get("embedding", ()), *found]
-        added: dict[RoleName, tuple[Any, ...]] = {
-            name: tuple(loader.fill(fitted[name], base, dtype=dtype, device=weights_device))
-            for name, loader in loaders.items()
-        }
+        added: dict[RoleName, tuple[Any, ...]] = {}
+        for name, loader in loaders.items():
+            go_on()
+            added[name] = tuple(loader.fill(fitted[name], base, dtype=dtype, device=weights_device))
         # At last, as control networks may be made of these weights.
         if runtime.quantise is not None:
             quantise(animated, runtime.quantise)

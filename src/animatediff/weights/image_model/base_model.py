@@ -159,6 +159,7 @@ class BaseModelPlan:
         dtype: torch.dtype,
         device: torch.device,
         weights_device: torch.device | None = None,
+        before_each: Callable[[], None] = lambda: None,
     ) -> BaseModel:
         """Read the weights, the U-Net's in ``dtype``; the autoencoder's at its first use.
 
@@ -166,9 +167,11 @@ class BaseModelPlan:
             dtype: of the U-Net.
             device: where the model computes.
             weights_device: where the weights wait; where it computes, if ``None``.
+            before_each: called before each network is read; may raise to stop.
         """
         there = weights_device or device
         for name, part in self.parts.items():
+            before_each()
             if name == "unet":
                 part.fill(dtype=dtype, device=there, convolutional=True)
             elif name != "vae":

@@ -109,7 +109,7 @@ class AnimationMaker:
         placed = AnimationRequest.from_table(with_paths(request, path_of))
         on_step(Step("load", 0, 1))
         notes: tuple[str, ...] = ()
-        animator = self._animator(placed)
+        animator = self._animator(placed, should_stop=should_stop)
         if should_stop():
             raise Cancelled
         report = _reports_to(on_step)
@@ -125,14 +125,14 @@ class AnimationMaker:
             animation = animator.animate(placed, on_step=report, should_stop=should_stop)
         return _made(_without_paths(animation, asked), notes)
 
-    def _animator(self, request: AnimationRequest) -> Animator:
+    def _animator(self, request: AnimationRequest, *, should_stop: Callable[[], bool]) -> Animator:
         runtime = suited(self.runtime, request)
         needed = Needed(Loaded.of(request), str(runtime.torch_dtype()), request.quantise)
         estimate = sum(path.stat().st_size for path in files_named(request).values())
 
         def load() -> Animator:
             # A model that requests share, without the LoRAs, which each request says.
-            return Animator.for_request(request, runtime=runtime)
+            return Animator.for_request(request, runtime=runtime, should_stop=should_stop)
 
         return self.pool.get(needed, load=load, estimate=estimate)
 
