@@ -60,7 +60,7 @@ def test_choices_and_coverage_are_told_once(
         preview=None,
     )
     assert (
-        "seed 3: 2 frames of 32x32 at 8 a second from a still (strength 0.9), 1 step of unipc, "
+        "seed 3: 2 frames of 32x32 at 8 a second from a still (strength 0.9), carried (speed 1), "
         "guidance 3" in listener.told
     )
     assert listener.told[0] == (

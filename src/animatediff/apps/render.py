@@ -93,6 +93,8 @@ def choices(request: AnimationRequest) -> str:
     begun = f" from {request.init}" if request.init else ""
     if request.from_still is not None and request.from_still < 1:
         begun = f" from a still (strength {request.from_still:g})"
+    if request.carry:
+        begun += f", carried (speed {request.carry:g})"
     if request.action is not None and acts(request):
         begun += f" that acts ({request.action})"
     size = f"{request.width}x{request.height}"

@@ -34,6 +34,7 @@ from animatediff.sampling.video_to_video.source import Source
 from animatediff.sampling.watch import Watch
 from animatediff.sampling.windows.loop_start import calmest_start, may_begin_anywhere
 from animatediff.video import Video
+from animatediff.video.carried import carried
 
 
 def make(
@@ -122,6 +123,12 @@ def _made(
         on_step=lambda done: watch.decoded(done, latents),
         should_stop=watch.should_stop,
     )
+    if settled.request.carry:
+        picture = frames[0]
+        if still is not None and settled.request.hires == 1:
+            picture = decode(still[:, :, :1], vae=base.vae)[0]
+        speed, rate = settled.request.carry, settled.request.rate
+        frames = carried(picture, frames, speed=speed, rate=rate)
     if settled.request.sparse_colours:
         networks = parts.added.get("control", ()) if settled.request.controls else ()
         frames = like_their_pictures(frames, pictures_for_colours(settled, networks))

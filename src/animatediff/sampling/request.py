@@ -101,6 +101,7 @@ from animatediff.sampling.options.guidance import (
 )
 from animatediff.sampling.options.hires import Hires, HiresMethod, HiresStrength
 from animatediff.sampling.options.motion import (
+    Carry,
     FromStill,
     MotionEffect,
     MotionEffectMask,
@@ -238,6 +239,7 @@ class AnimationRequest:
     motion_guidance: MotionGuidance = None
     from_still: FromStill = None
     action: Action = None
+    carry: Carry = None
     motion_scale: MotionScale = ()
     motion_effect: MotionEffect = ()
     motion_scale_mask: MotionScaleMask = ""
@@ -464,10 +466,11 @@ class AnimationRequest:
                 f"The stored request has version {schema!r:.40}, and this program reads {SCHEMA}."
             )
         # Requests from before there was a choice were not enlarged, began from noise, followed no
-        # still, did no action, and had their windows around the model.
+        # still, did no action, were not carried, and had their windows around the model.
         fields.setdefault("upscale", 1)
         fields.setdefault("from_still", 1.0)
         fields.setdefault("action", "none")
+        fields.setdefault("carry", 0.0)
         fields.setdefault("picture_strength", 0.0)
         fields.setdefault("windows_in", "model")
         return from_table(fields, cls, source="The stored request").validated()

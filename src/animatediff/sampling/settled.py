@@ -16,6 +16,7 @@ from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
 from animatediff.runtime import Quantisation
 from animatediff.sampling.choosing.action import with_action
+from animatediff.sampling.choosing.carry import chosen_carry
 from animatediff.sampling.choosing.finish import with_finish
 from animatediff.sampling.choosing.still import chosen_from_still
 from animatediff.sampling.choosing.window_place import Room
@@ -220,7 +221,9 @@ def settle(request: AnimationRequest, model: Model, *, source: Source | None = N
         hinted=family.from_hinted_stills,
         moves=moves,
     )
-    final = with_own_network(replace(final, from_still=still), model.loaded.own_network)
+    final = replace(final, from_still=still)
+    final = replace(final, carry=chosen_carry(final, usual=family.carry, moves=moves))
+    final = with_own_network(final, model.loaded.own_network)
     way = chosen_way(final, model.ways if final.controls else without_networks(model.ways))
     sampler = SAMPLERS[cast(SchedulerName, final.scheduler)]
     final, plan = with_windows(final, family=family, moves=moves, room=model.room, unit=unit)

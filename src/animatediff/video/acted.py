@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from animatediff.video.actions import Action, Affine, largest_fit, scaled
+from animatediff.video.ground import Colour, Picture, ground_of, thing_on
+from animatediff.video.opencv import opencv
 
-_PLAIN = 0.9
-"""Share of the border that must have one colour for the picture to be a thing on a plain ground."""
-_NEAR, _FAR = 16, 32
-"""Differences from the ground's colour, of 255: up to the first ground, from the second on a thing."""
 _MARGIN = 1.06
 """How much larger a thing is taken to be, so that it does not touch the border."""
-
-Picture = UInt8[np.ndarray, "h w 3"]
-Colour = Float[np.ndarray, "3"]
 
 
 def acted(pictures: UInt8[np.ndarray, "f h w 3"], action: Action) -> UInt8[np.ndarray, "f h w 3"]:
@@ -30,7 +24,7 @@ def acted(pictures: UInt8[np.ndarray, "f h w 3"], action: Action) -> UInt8[np.nd
         pictures: one for each frame; usually all the same.
         action: what they do.
     """
-    ground = _ground(pictures[0])
+    ground = ground_of(pictures[0])
     hull = None if ground is None else _hull(pictures[0], ground)
     foot = 1.0 if hull is None else float(hull[:, 1].max())
     size = 1.0
@@ -46,6 +40,7 @@ def acted(pictures: UInt8[np.ndarray, "f h w 3"], action: Action) -> UInt8[np.nd
 
 def _moved(picture: Picture, matrix: Affine, ground: Colour | None) -> Picture:
     """Move a picture, in coordinates from -1 to 1."""
+    cv2 = opencv()
     height, width = picture.shape[:2]
     side = max(height, width) / 2
     pixels = np.array(
@@ -63,20 +58,12 @@ def _moved(picture: Picture, matrix: Affine, ground: Colour | None) -> Picture:
     return moved.astype(np.uint8, copy=False)
 
 
-def _ground(picture: Picture) -> Colour | None:
-    """Return the colour around a thing; ``None`` if the border has no one colour."""
-    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    ground = np.median(border, axis=0)
-    plain = (np.abs(border - ground).max(axis=1) <= _NEAR).mean() >= _PLAIN
-    return ground if plain else None
-
-
 def _hull(picture: Picture, ground: Colour) -> Float[np.ndarray, "points 2"] | None:
     """Return the convex hull of a thing, in coordinates from -1 to 1; ``None`` if there is nothing."""
-    thing = np.abs(picture - ground).max(axis=2) >= _FAR
+    thing = thing_on(picture, ground)
     if not thing.any():
         return None
     height, width = thing.shape
     points = np.argwhere(thing)[:, ::-1].astype(np.float32)
-    hull = cv2.convexHull(points)[:, 0].astype(np.float64)
+    hull = opencv().convexHull(points)[:, 0].astype(np.float64)
     return (hull + 0.5 - [width / 2, height / 2]) / (max(height, width) / 2)

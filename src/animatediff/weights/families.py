@@ -76,6 +76,7 @@ class Family:
         companion: a file that it needs in addition, in users' words.
         from_still: default of ``--from-still``; 1 begins from noise alone.
         from_hinted_stills: the same where every frame has a hint, and so a still of its own.
+        carry: default of ``--carry``; 0 keeps frames as they were drawn.
         action_words: whether its image model knows no verbs, so that those of a prompt choose
             ``--action``.
         shared_noise: share of the noise's variance that frames have in common (arXiv 2305.10474).
@@ -101,6 +102,7 @@ class Family:
     companion: str = ""
     from_still: float = 1.0
     from_hinted_stills: float = 1.0
+    carry: float = 0.0
     action_words: bool = False
     shared_noise: float = 0.0
 
@@ -143,6 +145,7 @@ FAMILIES: Mapping[str, Family] = {
             guidance=3.0,
             from_still=0.9,
             from_hinted_stills=0.7,
+            carry=1.0,
             action_words=True,
         ),
         Family(name="v1", title="AnimateDiff v1", resnet_norm_scope="video", position_rows=24),

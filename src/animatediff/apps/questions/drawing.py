@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from animatediff.world.protocol.subjects import Draw
 
 
+AS_USERS_SEE_IT = frozenset({"still-vs-motion", "actions"})
+"""Questions about animations at default settings. Others judge what the motion module itself draws."""
+
+
 def draw_of(options: Options, **asked: Any) -> Draw:
     """A loaded model; what it draws is cached in the world folder."""
     return painter_of(options, **asked)()
@@ -42,6 +46,8 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
         guidance_from=options.guidance_from,
         upscale=1,
         from_still=None if files["motion"] == NO_MOTION else options.from_still,
+        action=None if options.question in AS_USERS_SEE_IT else "none",
+        carry=_carry_of(options, moves=files["motion"] != NO_MOTION),
         picture_strength=None if files["motion"] == NO_MOTION else options.picture_strength,
         **files,
     ).validated()
@@ -60,3 +66,11 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
         return drawn_by(animator, template=replace(template, prompt="", **scales), kept=kept)
 
     return draw
+
+
+def _carry_of(options: Options, *, moves: bool) -> float | None:
+    if not moves:
+        return 0.0
+    if options.carry is None and options.question not in AS_USERS_SEE_IT:
+        return 0.0
+    return options.carry

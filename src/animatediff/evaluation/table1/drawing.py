@@ -87,6 +87,8 @@ class PersonalModel:
             steps=settings.steps or None,
             guidance=settings.guidance or None,
             upscale=1,
+            action="none",  # the paper's method, without what is done to its frames afterwards
+            carry=0,
         ).validated()
 
     @cached_property

@@ -89,6 +89,7 @@ class Choices(Files, total=False):
     motion_guidance: float | None
     from_still: float | None
     action: str | None
+    carry: float | None
     motion_scale: Sequence[str]
     motion_effect: Sequence[str]
     motion_scale_mask: str

@@ -35,6 +35,19 @@ FromStill = Annotated[
         "--camera or --free-init is given",
     ),
 ]
+Carry = Annotated[
+    float | None,
+    Option(
+        "Carry the still (or the first frame, if there is none) along the smoothed motion of the "
+        "animation, so that the picture stays whole; it ends where it began. 1 moves it as fast as a "
+        "typical clip, 0.5 half as fast; 0 keeps the frames as they were drawn.",
+        group="Motion",
+        least=0,
+        most=4,
+        unset="1 for the built-in motion module where all frames begin from one still and neither "
+        "--motion-scale, --motion-effect nor --hires is given; otherwise 0",
+    ),
+]
 MotionScale = Annotated[
     tuple[str, ...],
     Option(

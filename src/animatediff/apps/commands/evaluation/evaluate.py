@@ -115,6 +115,9 @@ class Options:
     """Begin from a still, as `animate --from-still`; the default is the motion module's."""
     picture_strength: Annotated[float | None, optional("X")] = None
     """Follow the still, as `animate --picture-strength`; the default is 0."""
+    carry: Annotated[float | None, optional("X")] = None
+    """Carry the still, as `animate --carry`; the default is the motion module's for `still-vs-motion`
+    and `actions`, and 0 for questions about the motion module itself."""
     guidance: Annotated[float | None, optional("X")] = None
     """Guidance scale; the default is the model's."""
     guidance_from: float = 0.0
