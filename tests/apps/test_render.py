@@ -61,7 +61,7 @@ def test_choices_and_coverage_are_told_once(
     )
     assert (
         "seed 3: 2 frames of 32x32 at 8 a second from a still (strength 0.9), carried (speed 1), "
-        "guidance 3" in listener.told
+        "1 step of unipc, guidance 3" in listener.told
     )
     assert listener.told[0] == (
         f"motion {tiny_motion.name}: the built-in motion module; "
