@@ -179,6 +179,8 @@ SAMPLES: Mapping[str, Sample] = {
     "controlnet": Sample("controlnet", "sd15", controlnet("sd15"), layout="diffusers", base="sd15"),
     "controlnet-ldm": Sample("controlnet", "sd15", ldm_controlnet("sd15"), layout="ldm", base="sd15", wrapper="state_dict"),
     "controlnet-ldm-bare": Sample("controlnet", "sd15", ldm_controlnet("sd15", prefix=""), layout="ldm", base="sd15", dtype="BF16"),
+    # controlGIF: trained for AnimateDiff, and an ordinary ControlNet in its file.
+    "controlnet-animatediff": Sample("controlnet", "sd15", ldm_controlnet("sd15"), layout="ldm", base="sd15", dtype="F32"),
     "controlnet-sd2": Sample("controlnet", "sd2", controlnet("sd2"), layout="diffusers", base="sd2"),
     "controlnet-sd2-ldm": Sample("controlnet", "sd2", ldm_controlnet("sd2"), layout="ldm", base="sd2", dtype="F32"),
     "controlnet-sdxl": Sample("controlnet", "sdxl", controlnet("sdxl"), layout="diffusers", base="sdxl"),
