@@ -375,7 +375,8 @@ class AnimationRequest:
             if scale.over == "frames":
                 raise InputError(
                     f"The scale of the LoRA {name!r:.80} changes over the frames, which only those of "
-                    "a domain adapter and of a MotionLoRA may; let it change over the steps."
+                    "a domain adapter and of a MotionLoRA may: a LoRA is merged into weights that all "
+                    "frames share; let it change over the steps."
                 )
         for pattern in self.motion_loras:
             parse_lora(pattern, what="MotionLoRA")
