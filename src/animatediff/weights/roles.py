@@ -6,7 +6,8 @@ To add a role:
    checks that the file fits, and reads the values.
 2. Add one row to ``ROLES``, or complete the one that waits there: the request's field that names its
    files, and the loader.
-3. Declare that field in ``sampling/request.py`` (and in ``Choices`` there, for type checkers).
+3. Declare that field in ``sampling/request.py``, and in ``Files`` of
+   ``sampling/choosing/keywords.py``, for type checkers.
 
 Everything else follows from the row: names are found in the folders, ``animatediff models`` lists and
 pulls, ``inspect`` says which option takes the file, the animator loads it and offers it as

@@ -24,7 +24,6 @@ Guidance = Annotated[
         "Guidance scale: how strongly the prompt pulls (arXiv 2207.12598). 1 turns guidance off.",
         group="Sampling",
         foreign=("cfg", "cfg-scale", "guidance-scale", "scale", "unconditional-guidance-scale"),
-        common=True,
         least=0,
         most=MAX_GUIDANCE,
         unset="the motion module's; 0.6 with cfg++",

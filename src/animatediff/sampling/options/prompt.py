@@ -30,7 +30,6 @@ NegativePrompt = Annotated[
         name="negative",
         metavar="TEXT",
         foreign=("negative-prompt", "n-prompt", "neg", "neg-prompt", "uncond", "n"),
-        common=True,
         most_characters=MAX_PROMPT,
     ),
 ]
