@@ -55,9 +55,10 @@ def golden_requests(files: Mapping[str, Path]) -> dict[str, AnimationRequest]:
     Args:
         files: what ``write_files`` returned.
     """
-    builtin = AnimationRequest(
+    carried = AnimationRequest(
         "a fox", num_frames=4, width=64, height=64, steps=3, seed=7, precision="fp32"
     )
+    builtin = replace(carried, carry=0.0)  # frames as the motion module draws them
     sd15 = replace(
         builtin, model=str(files["sd15"]), negative_prompt="an ox", num_frames=3, steps=2
     )
@@ -91,6 +92,8 @@ def golden_requests(files: Mapping[str, Path]) -> dict[str, AnimationRequest]:
             builtin, motion_loras=("zoom-in:0.7", "pan-left:0.4"), motion_guidance=0.6
         ),
         "builtin-bf16": replace(builtin, precision="bf16"),
+        "builtin-carried": carried,
+        "builtin-action": replace(carried, prompt="a fox bouncing", from_still=0.7),
         "v1": v1,
         "v2-motion-lora": replace(v2, motion_loras=(f"{files['motion-lora']}:0.8",)),
         "v2-motion-guidance": replace(
