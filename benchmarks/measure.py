@@ -11,7 +11,8 @@ with random weights (5.1 GB in fp32; ``--width 0.2`` for a quick try)::
 
     python benchmarks/measure.py --size 256 --frames 8 --threads 2 --rounds 5 --guidance
 
-``--gains`` also runs ours without each fast path in turn, ``--compiled`` both models by
+``--gains`` also runs ours without each fast path in turn, and with each that the device does not take
+by default, ``--compiled`` both models by
 ``torch.compile``, and ``--openvino`` the same network by OpenVINO where it is installed, on a CPU.
 
 On a GPU (``--device cuda``), every time includes waiting for it, ceilings are measured on it, and
@@ -376,8 +377,8 @@ def command() -> str:
     return shlex.join(["python", str(name), *sys.argv[1:]])
 
 
-def main() -> None:
-    """Compare, write the report, and print where it is."""
+def parser() -> argparse.ArgumentParser:
+    """The options of this program."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", type=int, default=256, help="pixels of a side")
     parser.add_argument("--frames", type=int, default=8)
@@ -392,12 +393,21 @@ def main() -> None:
     )
     parser.add_argument("--guidance", action="store_true", help="a batch of two, as guidance needs")
     parser.add_argument("--plain", action="store_true", help="also ours without fast paths")
-    parser.add_argument("--gains", action="store_true", help="also ours without each fast path")
+    parser.add_argument(
+        "--gains",
+        action="store_true",
+        help="also ours without each fast path, or with those not taken by default",
+    )
     parser.add_argument("--compiled", action="store_true", help="also both, compiled")
     parser.add_argument("--openvino", action="store_true", help="also OpenVINO (CPU), if installed")
     parser.add_argument("--ceiling-seconds", type=float, default=0.3, help="for each kind, a round")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the report")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Compare, write the report, and print where it is."""
+    options = parser().parse_args()
     from steps import compare_steps  # which imports this file
 
     print(compare_steps(options).write(options.out))

@@ -97,9 +97,15 @@ def share_weights(model: nn.Module, source: nn.Module) -> None:
 
 
 def predict(
-    model: nn.Module, *, size: int, frames: int, dtype: torch.dtype, guidance: bool = False
+    model: nn.Module,
+    *,
+    size: int,
+    frames: int,
+    dtype: torch.dtype,
+    guidance: bool = False,
+    device: torch.device | None = None,
 ) -> Callable[[], Tensor]:
-    """The forward pass of one clip of random latents, on the model's device.
+    """The forward pass of one clip of random latents.
 
     Args:
         model: of either implementation.
@@ -107,9 +113,10 @@ def predict(
         frames: of the clip.
         dtype: of the latents and the text.
         guidance: predict twice in one batch, with and without a prompt.
+        device: of the latents and the text; the model's if ``None``.
     """
     rows = 2 if guidance else 1
-    device = next(model.parameters()).device
+    device = next(model.parameters()).device if device is None else device
     latents = torch.randn(1, 4, frames, size // 8, size // 8, generator=seeded("latents"))
     latents = latents.to(device, dtype).repeat(rows, 1, 1, 1, 1)
     text = torch.randn(rows, 77, 768, generator=seeded("text")).to(device, dtype)

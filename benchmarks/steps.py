@@ -20,8 +20,11 @@ from animatediff.model.fast.compiled import compile_unet
 from animatediff.model.fast.drawing import Drawing, plan_drawing
 from animatediff.runtime import FAST_PATHS, FastPath, Runtime, channels_last
 
-ALSO: frozenset[FastPath] = frozenset({"small-maps"})
-"""Paths that compute the same on every processor, and are measured by ``--gains`` where they are not
+ALSO: Mapping[str, frozenset[FastPath]] = {
+    "cpu": frozenset[FastPath](("small-maps",)),
+    "cuda": frozenset[FastPath](("guidance", "layout", "upsampling")),
+}
+"""Paths that compute the same on every such device, and are measured by ``--gains`` where they are not
 taken by default."""
 ELSEWHERE = {
     "attention": "bf16 only",
@@ -50,7 +53,7 @@ def compare_steps(options: argparse.Namespace) -> Report:
         baseline="diffusers",
         flops=flops,
         device=options.device,
-        more=gains(measured) if options.gains else (),
+        more=gains(measured, device=options.device) if options.gains else (),
     )
 
 
@@ -102,6 +105,8 @@ def ways_of(
     """What to run: diffusers first, so that outputs are compared with its own."""
     runtime = Runtime(device=options.device, precision=options.precision)
     every = plan_drawing(runtime)
+    on_processor = options.device == "cpu" and options.precision != "bf16"
+    also = frozenset[FastPath]() if on_processor else ALSO[options.device]
 
     def drawn(paths: frozenset[FastPath]) -> Sample:
         drawing = Drawing(ours, paths)
@@ -126,7 +131,7 @@ def ways_of(
         for path in sorted(every):
             ways[f"ours without {path}"] = lambda path=path: drawn(every - {path})
         for path in FAST_PATHS:
-            if path in ALSO - every and options.precision == "bf16":
+            if path in also - every:
                 more = every | frozenset[FastPath]((path,))
                 ways[f"ours with {path}"] = lambda paths=more: drawn(paths)
     if options.compiled:
@@ -147,7 +152,7 @@ def ways_of(
     return ways
 
 
-def gains(measured: Measured) -> tuple[str, ...]:
+def gains(measured: Measured, *, device: str = "cpu") -> tuple[str, ...]:
     """A table of what each fast path gains: the time without it, relative to the time with it."""
     lines = ["Time of a step without a fast path, relative to the time with it:", ""]
     lines += ["| path | without / with | |", "| --- | --- | --- |"]
@@ -156,9 +161,10 @@ def gains(measured: Measured) -> tuple[str, ...]:
         if without in measured.runs:
             ratio, note = measured.ratio(without, "wall_s", to="ours"), "taken here"
         elif added in measured.runs:
-            ratio, note = measured.ratio("ours", "wall_s", to=added), "not taken on this processor"
+            ratio, note = measured.ratio("ours", "wall_s", to=added), "not taken here by default"
         else:
-            ratio, note = "not measured", ELSEWHERE.get(path, "not taken on this device")
+            reason = ELSEWHERE.get(path, "not taken here") if device == "cpu" else "for CPUs"
+            ratio, note = "not measured", reason
         lines.append(f"| {path} | {ratio} | {note} |")
     plain = "ours, no fast path"
     if plain in measured.runs:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that an hour with one NVIDIA GPU is for, in at most 20 minutes: tests marked gpu, a denoising step paired with
-# diffusers' and with its compiled form, peak memory, and a stretch of motion training of the built-in world.
+# diffusers' and with its compiled form, the gain of each fast path, peak memory (also with --memory low and --quantise),
+# and a stretch of motion training of the built-in world.
 # usage: recipes/gpu.sh [--dry-run] [WORK [RESULTS]]
 # WORK defaults to build/gpu and RESULTS to benchmarks/results. Each step has a time limit. A finished step is skipped by a
 # second run; a failed one is named, the others run all the same, and the exit code is then 1.
@@ -19,7 +20,7 @@ results=${2:-benchmarks/results}
 if [ -z "${PYTHON:-}" ]; then
     [ -x .venv/bin/python ] || python3 -m venv .venv
     .venv/bin/python -c 'import animatediff, pytest' 2>/dev/null ||
-        timeout 240 .venv/bin/pip install -q -c constraints.txt -e '.[dev]'
+        timeout 200 .venv/bin/pip install -q -c constraints.txt -e '.[dev]'
     PYTHON=.venv/bin/python
 fi
 read -r -a python <<<"$PYTHON"
@@ -54,24 +55,28 @@ if [ -n "$dry" ]; then
     tests=(tests/model/test_compiled.py)
     marker='not slow'
     compiled=()
+    drawn=(--width 0.2 --size 64 --frames 2 --precision fp32 --ways full low)
 else
     device=cuda
     size=(--rounds 5 --warmup 3)
     training=(--steps 300 --precision bf16)
-    tests=(tests/gpu)
+    tests=(tests/gpu tests/parity/test_low_memory.py)
     marker=gpu
     compiled=(--compiled)
+    drawn=(--size 512 --frames 16 --limit-gb 6)
 fi
 measure=("${python[@]}" benchmarks/measure.py --device "$device" --out "$results" --guidance)
 
 once device 30 "${python[@]}" -c 'import torch; print(torch.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
 once tests 150 "${python[@]}" -m pytest -q -p no:cacheprovider -m "$marker" "${tests[@]}"
 # Paired with diffusers and, on a GPU, with its compiled form; the report has peak memory and shares of the ceilings.
-once step-bf16 240 "${measure[@]}" --precision bf16 "${size[@]}" ${compiled[@]+"${compiled[@]}"}
-once step-fp32 120 "${measure[@]}" --precision fp32 "${size[@]}"
-[ -n "$dry" ] || once step-512 120 "${measure[@]}" --precision bf16 --size 512 --frames 16 --rounds 3
-[ -e "$work/clips" ] || once dataset 120 "${animatediff[@]}" dataset emoji --work "$work"
-once training 180 "${animatediff[@]}" train motion --model emoji --motion emoji --device "$device" "${training[@]}" \
+once step-bf16 240 "${measure[@]}" --precision bf16 "${size[@]}" --gains ${compiled[@]+"${compiled[@]}"}
+once step-fp32 90 "${measure[@]}" --precision fp32 "${size[@]}"
+[ -n "$dry" ] || once step-512 90 "${measure[@]}" --precision bf16 --size 512 --frames 16 --rounds 3
+# Fails if 512 px and 16 frames need more than 6 GB with --memory low.
+once memory 150 "${python[@]}" benchmarks/gpu_memory.py --device "$device" --out "$results" "${drawn[@]}"
+[ -e "$work/clips" ] || once dataset 90 "${animatediff[@]}" dataset emoji --work "$work"
+once training 160 "${animatediff[@]}" train motion --model emoji --motion emoji --device "$device" "${training[@]}" \
     --work "$work" --output "$work/motion.safetensors" --progress json
 
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -10,6 +10,7 @@ import typing
 from pathlib import Path
 
 import pytest
+from tests.benchmarks.programs import benchmark
 from tests.training.small_world import write_small_art
 
 from animatediff.apps.cli import COMMANDS
@@ -69,6 +70,14 @@ def test_every_line_is_understood_and_a_finished_step_is_skipped(dry: bool, tmp_
     steps = [line for line in lines if "benchmarks/measure.py" in line]
     assert {line[line.index("--device") + 1] for line in steps} == {"cpu" if dry else "cuda"}
     assert any("--compiled" in line for line in steps) is not dry
+    assert any("--gains" in line for line in steps)
+    (memory,) = (line for line in lines if "benchmarks/gpu_memory.py" in line)
+    assert memory[memory.index("--device") + 1] == ("cpu" if dry else "cuda")
+    for line in (*steps, memory):
+        with benchmark(Path(line[0]).stem) as module:
+            module.parser().parse_args(line[1:])
+    tested = next(line for line in lines if "pytest" in line)
+    assert ("tests/parity/test_low_memory.py" in tested) is not dry
     again = run(tmp_path, python, *options)
     assert again.returncode == 0
     assert "==" not in again.stdout
@@ -89,7 +98,7 @@ def test_its_limits_add_up_to_twenty_minutes() -> None:
     after = [line[line.index("once") + 1 :] for line in words if "once" in line]
     limits = [int(rest[1]) for rest in after if rest[1:] and rest[1].isdigit()]
     installing = [int(line[1]) for line in words if line[:1] == ["timeout"]]
-    assert (len(limits), len(installing)) == (7, 1)
+    assert (len(limits), len(installing)) == (8, 1)
     assert sum(limits) + sum(installing) <= 20 * 60
 
 
@@ -102,4 +111,5 @@ def test_a_dry_run_measures_on_the_cpu(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "results").glob("denoising-step-*.md"))) == 2
+    assert len(list((tmp_path / "results").glob("gpu-memory_cpu_*.md"))) == 1
     assert (tmp_path / "work" / "motion.safetensors").exists()

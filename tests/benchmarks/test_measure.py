@@ -145,8 +145,36 @@ def test_a_path_that_is_not_taken_here_has_a_row_too(measure: Any) -> None:
         ways |= {"ours with small-maps": constant(measure, 8.0)}
         table = steps.gains(measure.interleaved(ways, rounds=1))
     assert "| text | 1.500 (1.500 to 1.500) | taken here |" in table
-    assert "| small-maps | 0.500 (0.500 to 0.500) | not taken on this processor |" in table
+    assert "| small-maps | 0.500 (0.500 to 0.500) | not taken here by default |" in table
     assert sum(line.startswith("| ") for line in table) == 2 + len(FAST_PATHS)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "added"),
+    [
+        ("cuda", "fp16", {"guidance", "layout", "upsampling"}),
+        ("cpu", "bf16", {"small-maps"}),
+        ("cpu", "fp32", set[str]()),
+    ],
+)
+def test_gains_try_the_paths_that_a_device_does_not_take_by_default(
+    measure: Any, monkeypatch: pytest.MonkeyPatch, device: str, precision: str, added: set[str]
+) -> None:
+    taken = frozenset({"text"})
+    options = argparse.Namespace(
+        **SMALL | {"device": device, "precision": precision, "gains": True}
+    )
+    with benchmark("steps") as steps:
+        monkeypatch.setattr(steps, "plan_drawing", lambda _: taken)
+        ways = steps.ways_of(options, None, None, {"ours": None, "diffusers": None})
+        each = {name: constant(measure, 1.0) for name in ways}
+        table = steps.gains(measure.interleaved(each, rounds=1), device=device)
+    assert {name for name in ways if name.startswith("ours with ")} == {
+        f"ours with {path}" for path in added
+    }
+    assert "ours without text" in ways
+    rows = {line.split(" | ")[0][2:]: line for line in table if line.startswith("| ")}
+    assert ("for CPUs" in rows["linear"]) == (device == "cuda")
 
 
 def test_a_report_names_the_device_that_computed_not_the_one_that_is_there(
