@@ -54,18 +54,19 @@ def study_server(folder: Path, *, host: str, port: int) -> ThreadingHTTPServer:
         raise FileError(f"{folder / PAGE} cannot be read: {reason_of(error)}.") from None
     handler = _handler(study, folder, page)
     try:
-        return _Server((host, port), handler)
+        server = ThreadingHTTPServer((host, port), handler)
     except (OSError, OverflowError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
         raise InputError(f"Cannot listen at {host}:{port} ({reason}); choose another.") from None
+    server.handle_error = _tell
+    return server
 
 
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Print what went wrong without the participant's address, which the base class prints."""
-        del request, client_address
-        error = sys.exception()
-        print(f"A request could not be answered: {type(error).__name__}.", file=sys.stderr)
+def _tell(request: object, client_address: object) -> None:
+    """Print what went wrong without the participant's address, which the library's own way prints."""
+    del request, client_address
+    error = sys.exception()
+    print(f"A request could not be answered: {type(error).__name__}.", file=sys.stderr)
 
 
 def _handler(study: Study, folder: Path, page: bytes) -> type[BaseHTTPRequestHandler]:

@@ -71,6 +71,7 @@ TEXTS: Mapping[str, Takes] = {
     "ip_masks": "upload",
     "negative_prompts": "prompt",
     "regions": "prompt@mask",
+    "action": "text",
     "motion_scale": "text",
     "motion_effect": "text",
     "motion_scale_mask": "mask",
