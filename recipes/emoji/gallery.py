@@ -17,6 +17,7 @@ from PIL import Image
 from animatediff.evaluation.kept.animations import KeptAnimations, fingerprint_of
 from animatediff.evaluation.presenting.figures import labelled_grid
 from animatediff.runtime import Runtime
+from animatediff.sampling.acting.words import action_in
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
@@ -154,8 +155,9 @@ def main() -> None:
     page = [
         "# Gallery",
         "",
-        "What the built-in model draws by default. The prompts and the seeds were fixed before "
-        "anything was drawn, and nothing was picked.",
+        "What the built-in model draws by default: the still is carried along the motion that was "
+        "drawn (`--carry`), or does what a word such as *spinning* says (`--action`). The prompts and "
+        "the seeds were fixed before anything was drawn, and nothing was picked.",
         f"Each row shows the still of the prompt (`--motion none`), then frames {_listed()} of the "
         f"animation with the same seed. Seeds: {seeds}.",
         "",
@@ -167,7 +169,7 @@ def main() -> None:
             # All stills first: a model is loaded once for a run of rows that share it.
             seeded = [(name, replace(request, seed=seed)) for name, request in sheet.rows]
             stills = [
-                painter.frames(replace(r, motion="none", motion_loras=(), adapter="", num_frames=1))
+                painter.frames(replace(_still_of(r), motion_loras=(), adapter="", num_frames=1))
                 for _, r in seeded
             ]
             rows = {
@@ -183,6 +185,12 @@ def main() -> None:
     target = options.docs / "gallery.md"
     target.write_text("\n".join(page) + "\n")
     _say(str(target))
+
+
+def _still_of(request: AnimationRequest) -> AnimationRequest:
+    """The request of the still that an animation begins from, without words for an action."""
+    found = action_in(request.prompt)
+    return replace(request, motion="none", prompt=request.prompt if found is None else found[1])
 
 
 def _listed() -> str:

@@ -14,7 +14,9 @@ from animatediff.sampling.choosing.carry import chosen_carry
 from animatediff.sampling.request import AnimationRequest
 from animatediff.video.carried import carried
 
-SHORT = AnimationRequest("a fox", num_frames=4, steps=4, scheduler="ddim", upscale=1, seed=3)
+SHORT = AnimationRequest(
+    "a fox", num_frames=4, steps=4, width=64, height=64, scheduler="ddim", upscale=1, seed=3
+)
 BEGUN = replace(SHORT, from_still=0.9, action="none")
 
 
@@ -50,6 +52,7 @@ def test_without_a_still_the_first_frame_is_carried(animator: Animator) -> None:
     "given",
     [
         {"carry": 0.0},
+        {"prompt": "a chair Standing Still, flat style"},
         {"from_still": 1.0},
         {"num_frames": 1},
         {"action": "bounce"},

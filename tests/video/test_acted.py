@@ -26,7 +26,7 @@ def test_what_bounces_leaves_the_ground_and_comes_back() -> None:
     moved = acted(on_white(left=24, right=40, top=30, bottom=54), Action.usual("bounce"))
     bottoms = [box_of(frame)[3] for frame in moved]
     assert abs(bottoms[0] - bottoms[8]) <= 1  # twice in two seconds
-    assert min(bottoms) <= bottoms[0] - 8
+    assert min(bottoms) <= bottoms[0] - 5
     assert all(abs(box_of(frame)[0] + box_of(frame)[1] - 63) <= 2 for frame in moved)
 
 
@@ -50,7 +50,7 @@ def test_a_thing_that_fills_the_picture_stays_in_it(name: str) -> None:
 
 def test_a_picture_without_a_plain_ground_moves_as_a_whole_at_its_own_size() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    moved = acted(np.repeat(noise[None], 16, axis=0), Action.usual("to-and-fro"))
+    moved = acted(np.repeat(noise[None], 16, axis=0), Action.usual("to-and-fro", strength=2))
     assert np.array_equal(moved[0], noise)
     shift = next(
         s for s in range(1, 32) if np.abs(moved[4][:, s:].astype(int) - noise[:, :-s]).mean() < 40
@@ -75,3 +75,10 @@ def test_what_the_border_cuts_off_does_not_go_on_beyond_it() -> None:
     moved = acted(on_white(left=30, right=34, top=0, bottom=64), Action.usual("shrink"))
     assert moved[-1][0].min() == 255
     assert moved[-1][32, 32].min() == 0
+
+
+def test_a_thing_that_touches_the_border_is_made_smaller_too() -> None:
+    moved = acted(on_white(left=0, right=44, top=0, bottom=24), Action.usual("slide"))
+    for frame in moved:
+        border = np.concatenate([frame[0], frame[-1], frame[:, 0], frame[:, -1]])
+        assert border.min() > 200

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import mean, median_low
+from statistics import median_low
 
 import numpy as np
 from jaxtyping import Float
@@ -51,7 +51,9 @@ class Action:
 
     @classmethod
     def usual(cls, name: str, *, strength: float = 1.0, seconds: float = 2.0) -> Action:
-        """Return the middle of an action's ranges, as often as suits a clip of this length.
+        """Return an action as gentle as its range allows, as often as suits a clip of this length.
+
+        Stronger ones move things two or three times as fast as real clips of the same words do.
 
         Args:
             name: a key of ``ACTIONS``.
@@ -60,11 +62,11 @@ class Action:
                 the last frame leads to the first.
         """
         kind = ACTIONS[name]
-        middle = mean(kind.amounts)
+        gentle = kind.amounts[-1 if kind.is_size else 0]
         cycles = float(median_low(kind.cycles))
         if kind.repeats:
             cycles = float(max(1, round(cycles * seconds / 2)))
-        amount = middle**strength if kind.is_size else middle * strength
+        amount = gentle**strength if kind.is_size else gentle * strength
         return cls(name, amount, cycles, 0.0)
 
     @property

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-PLAIN = 0.9
-"""Share of the border that must have one colour."""
+PLAIN = 0.7
+"""Share of the border that must have one colour; things may touch the rest of it."""
 NEAR, FAR = 16, 32
 """Differences from the ground's colour, of 255: up to the first ground, from the second on a thing."""
 

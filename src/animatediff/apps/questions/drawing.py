@@ -46,7 +46,7 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
         guidance_from=options.guidance_from,
         upscale=1,
         from_still=None if files["motion"] == NO_MOTION else options.from_still,
-        action=None if options.question in AS_USERS_SEE_IT else "none",
+        action=None if options.question in AS_USERS_SEE_IT and options.carry != 0 else "none",
         carry=_carry_of(options, moves=files["motion"] != NO_MOTION),
         picture_strength=None if files["motion"] == NO_MOTION else options.picture_strength,
         **files,

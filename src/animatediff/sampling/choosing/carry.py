@@ -7,6 +7,9 @@ from animatediff.sampling.acting.options import acts
 from animatediff.sampling.choosing.still import begins_elsewhere, is_placed
 from animatediff.sampling.request import AnimationRequest
 
+STILL = "standing still"
+"""What a prompt of the built-in model says of a thing that does not move."""
+
 
 def chosen_carry(request: AnimationRequest, *, usual: float, moves: bool) -> float:
     """How fast the still is carried along the animation's motion; 0 keeps the frames as drawn.
@@ -42,6 +45,7 @@ def _is_one_still(request: AnimationRequest) -> bool:
     return not (
         request.from_still in (None, 1)
         or request.num_frames == 1
+        or STILL in request.prompt.lower()
         or acts(request)
         or request.prompts
         or request.negative_prompts

@@ -7,8 +7,8 @@ from animatediff.sampling.acting.options import acts
 from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
 
-ACTING = 0.1
-"""How much of a still that acts is drawn anew: what mends it and leaves its motion alone."""
+ACTING = 0.0
+"""How much of a still that acts is drawn anew: nothing, as each step costs it some of its look."""
 
 
 def chosen_from_still(

@@ -24,12 +24,12 @@ FromStill = Annotated[
     float | None,
     Option(
         "First draw a still of the prompt without motion, and begin all frames from it. The number is "
-        "the share of the denoising steps that frames then take: 0.9 lets them move, 0.5 hardly; 1 "
-        "draws no still and begins from noise alone.",
+        "the share of the denoising steps that frames then take: 0.9 lets them move, 0.5 hardly, 0 "
+        "shows the still itself; 1 draws no still and begins from noise alone.",
         group="Motion",
-        least=0.05,
+        least=0,
         most=1,
-        unset="0.1 with an --action; else what suits the motion module: 1 for published ones; for the "
+        unset="0 with an --action; else what suits the motion module: 1 for published ones; for the "
         "built-in one 0.9, or 0.7 if "
         "--control follows a hint in each frame, unless --init, --image, --sparse, --motion-lora, "
         "--camera or --free-init is given",

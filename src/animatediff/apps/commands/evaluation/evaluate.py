@@ -117,7 +117,8 @@ class Options:
     """Follow the still, as `animate --picture-strength`; the default is 0."""
     carry: Annotated[float | None, optional("X")] = None
     """Carry the still, as `animate --carry`; the default is the motion module's for `still-vs-motion`
-    and `actions`, and 0 for questions about the motion module itself."""
+    and `actions`, and 0 for questions about the motion module itself. 0 also takes words for actions
+    as part of the prompt: frames are as the motion module draws them."""
     guidance: Annotated[float | None, optional("X")] = None
     """Guidance scale; the default is the model's."""
     guidance_from: float = 0.0
@@ -142,6 +143,9 @@ def evaluate(options: Options) -> int:
         FileError: the world folder lacks its stills, its clips or its scorer.
         OutputError: the results cannot be written.
     """
+    from animatediff.weights.image_model.networks import import_networks
+
+    import_networks()  # first, or diffusers imports libraries that warn of this machine
     from animatediff.apps.questions.answers import ANSWERS
     from animatediff.evaluation.presenting.tables import render_rows
     from animatediff.evaluation.reports import write_report
