@@ -48,6 +48,7 @@ def test_other_models_read_the_words_themselves(tiny_world: Path, tiny_motion: P
         {"free_init": 2},
         {"prompts": {"0": "a fox", "4": "a hare"}},
         {"motion_loras": ("zoom-in:1",)},
+        {"motion_scale": ("1.2",)},
         {"init": "fox.mp4"},
     ],
 )
@@ -99,6 +100,7 @@ def test_requests_from_before_there_were_actions_do_none() -> None:
         ),
         ({"action": "bounce", "from_still": 1.0}, "--from-still 1 draws none"),
         ({"action": "bounce", "num_frames": 1}, "more than one frame"),
+        ({"action": "bounce", "motion_effect": ("0.5",)}, "or give --from-still 0.3"),
     ],
 )
 def test_what_cannot_act_is_refused_in_a_sentence(given: dict[str, object], says: str) -> None:

@@ -20,7 +20,8 @@ def with_action(request: AnimationRequest, *, by_words: bool, moves: bool) -> An
         moves: whether there is a motion module.
 
     Raises:
-        InputError: there is nothing to move by an action, or the animation begins from something else.
+        InputError: there is nothing to move by an action, the animation begins from something else, or
+            an option would have no effect.
     """
     if request.action is None:
         found = action_in(request.prompt) if by_words and moves and _is_free(request) else None
@@ -44,7 +45,16 @@ def with_action(request: AnimationRequest, *, by_words: bool, moves: bool) -> An
             f"--action {request.action:.40} moves a still, and --from-still 1 draws none; leave one of "
             "them out, or give a smaller number."
         )
+    if _scales_motion(request) and not request.from_still:
+        raise InputError(
+            f"--action {request.action:.40} takes no denoising step in which --motion-scale or "
+            "--motion-effect could act; leave them out, or give --from-still 0.3."
+        )
     return request
+
+
+def _scales_motion(request: AnimationRequest) -> bool:
+    return bool(request.motion_scale or request.motion_effect)
 
 
 def _is_free(request: AnimationRequest) -> bool:
@@ -55,6 +65,7 @@ def _is_free(request: AnimationRequest) -> bool:
         or request.prompts
         or request.controls
         or request.regions
+        or _scales_motion(request)
         or begins_elsewhere(request)
         or is_placed(request)
     )

@@ -121,7 +121,10 @@ def _move(text: str, found: Translated, *, film: str) -> None:
             animate({**defaults, **arguments}, trial, film=film)
         except Refused as error:
             # Without the argument that is refused, the rest may still be used.
-            name = error.errors[0].field.removeprefix(f"{AT}.")
+            name = error.errors[0].field.removeprefix(f"{AT}.") if error.errors else ""
+            if name not in arguments:  # no value of the file is at fault
+                found.notes.append(error.detail)
+                return
             del arguments[name]
             found.notes.append(_left_out(f"AnimateDiff {name}"))
             continue
