@@ -12,8 +12,8 @@ with random weights (5.1 GB in fp32; ``--width 0.2`` for a quick try)::
     python benchmarks/measure.py --size 256 --frames 8 --threads 2 --rounds 5 --guidance
 
 ``--gains`` also runs ours without each fast path in turn, and with each that the device does not take
-by default, ``--compiled`` both models by
-``torch.compile``, and ``--openvino`` the same network by OpenVINO where it is installed, on a CPU.
+by default, ``--compiled`` both models by ``torch.compile``, and ``--openvino`` the same network by
+OpenVINO where it is installed, on a CPU.
 
 On a GPU (``--device cuda``), every time includes waiting for it, ceilings are measured on it, and
 ``peak_mib`` is the memory that torch allocated on it at most, weights included.

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from animatediff.errors import InputError
+from animatediff.options.named_strength import split_strength
 
 PATTERNS = (
     "zoom-in",
@@ -48,8 +49,6 @@ TRAVEL = (0.15, 0.3)
 """Range of half the distance of a pan or tilt, in widths of the crop."""
 TURN = (math.radians(20), math.radians(50))
 """Range of the angle of a roll."""
-STRONGEST = 2.0
-"""The largest strength; a larger move would leave the picture."""
 
 
 def parse_pattern(text: str) -> tuple[str, float]:
@@ -58,18 +57,8 @@ def parse_pattern(text: str) -> tuple[str, float]:
     Raises:
         InputError: there is no such move, or the strength is not above 0 and at most 2.
     """
-    name, colon, number = text.partition(":")
-    _must_be_known(name)
-    try:
-        strength = float(number) if colon else 1.0
-    except ValueError:
-        strength = math.nan
-    if not 0 < strength <= STRONGEST:
-        raise InputError(
-            f"The strength of a camera pattern must be above 0 and at most {STRONGEST:g}, such "
-            f"as {name}:0.5, not {number[:40]!r}."
-        )
-    return name, strength
+    _must_be_known(text.partition(":")[0])
+    return split_strength(text, what="strength of a camera pattern")
 
 
 def opposite(pattern: str) -> str:

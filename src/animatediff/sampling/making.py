@@ -126,7 +126,8 @@ def _made(
     if settled.request.carry:
         picture = frames[0]
         if still is not None and settled.request.hires == 1:
-            picture = decode(still[:, :, :1], vae=base.vae)[0]
+            tile = settled.request.vae_tile
+            picture = decode(still[:, :, :1], vae=base.vae, runtime=runtime, tile=tile)[0]
         speed, rate = settled.request.carry, settled.request.rate
         frames = carried(picture, frames, speed=speed, rate=rate)
     if settled.request.sparse_colours:

@@ -91,8 +91,8 @@ def test_requests_from_before_there_were_actions_do_none() -> None:
     ("given", "says"),
     [
         ({"action": "fly"}, "There is no action 'fly'; use bounce, grow, nod"),
-        ({"action": "bounce:0"}, "above 0 and at most 2, such as bounce:0.5, not 0"),
-        ({"action": "bounce:far"}, "not far"),
+        ({"action": "bounce:0"}, "above 0 and at most 2, such as bounce:0.5, not '0'"),
+        ({"action": "bounce:far"}, "not 'far'"),
         ({"action": "none:1"}, "There is no action 'none'|no action"),
         (
             {"action": "bounce", "init": "fox.mp4"},

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated
 
 from animatediff.errors import InputError
 from animatediff.options.declaration import Option
+from animatediff.options.named_strength import split_strength
 from animatediff.video.actions import ACTIONS
 
 if TYPE_CHECKING:
     from animatediff.sampling.request import AnimationRequest
 
 NONE = "none"
-STRONGEST = 2.0
 MAX_TEXT = 100
 
 Action = Annotated[
@@ -37,23 +36,14 @@ def parse_action(text: str) -> tuple[str, float]:
     Raises:
         InputError: there is no such action, or the number is not above 0 and at most 2.
     """
-    name, colon, number = text.partition(":")
-    if name == NONE and not colon:
+    if text == NONE:
         return NONE, 0.0
+    name = text.partition(":")[0]
     if name not in ACTIONS:
         raise InputError(
             f"There is no action {name!r:.40}; use {', '.join(sorted(ACTIONS))} or {NONE}."
         )
-    try:
-        strength = float(number) if colon else 1.0
-    except ValueError:
-        strength = math.nan
-    if not 0 < strength <= STRONGEST:
-        raise InputError(
-            f"The size of an action must be above 0 and at most {STRONGEST:g}, such as {name}:0.5, "
-            f"not {number:.40}."
-        )
-    return name, strength
+    return split_strength(text, what="size of an action")
 
 
 def acts(request: AnimationRequest) -> bool:

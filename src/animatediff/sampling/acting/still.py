@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+
 from animatediff.runtime import Runtime
 from animatediff.sampling.acting.options import acts, parse_action
 from animatediff.sampling.ask import Latents
@@ -34,11 +37,15 @@ def acting(
         return still
     name, strength = parse_action(request.action)
     action = Action.usual(name, strength=strength, seconds=float(settled.num_frames / request.rate))
+    drawn = still[:, :, :1]
+    is_one = torch.equal(still, drawn.expand_as(still))
     pictures = decode(
-        still,
+        drawn if is_one else still,
         vae=base.vae,
         runtime=runtime,
         tile=request.vae_tile,
         should_stop=watch.should_stop,
     )
+    if is_one:
+        pictures = np.repeat(pictures, settled.num_frames, axis=0)
     return encoded(acted(pictures, action), vae=base.vae, device=base.device)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from animatediff.errors import InputError
 from animatediff.sampling.acting.options import NONE, acts
 from animatediff.sampling.acting.words import action_in
-from animatediff.sampling.choosing.still import begins_elsewhere, is_placed
+from animatediff.sampling.choosing.still import begins_elsewhere, is_placed, scales_motion
 from animatediff.sampling.request import AnimationRequest
 
 
@@ -45,16 +45,12 @@ def with_action(request: AnimationRequest, *, by_words: bool, moves: bool) -> An
             f"--action {request.action:.40} moves a still, and --from-still 1 draws none; leave one of "
             "them out, or give a smaller number."
         )
-    if _scales_motion(request) and not request.from_still:
+    if scales_motion(request) and not request.from_still:
         raise InputError(
             f"--action {request.action:.40} takes no denoising step in which --motion-scale or "
             "--motion-effect could act; leave them out, or give --from-still 0.3."
         )
     return request
-
-
-def _scales_motion(request: AnimationRequest) -> bool:
-    return bool(request.motion_scale or request.motion_effect)
 
 
 def _is_free(request: AnimationRequest) -> bool:
@@ -65,7 +61,7 @@ def _is_free(request: AnimationRequest) -> bool:
         or request.prompts
         or request.controls
         or request.regions
-        or _scales_motion(request)
+        or scales_motion(request)
         or begins_elsewhere(request)
         or is_placed(request)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from animatediff.errors import InputError
 from animatediff.sampling.acting.options import acts
-from animatediff.sampling.choosing.still import begins_elsewhere, is_placed
+from animatediff.sampling.choosing.still import begins_elsewhere, is_placed, scales_motion
 from animatediff.sampling.request import AnimationRequest
 
 STILL = "standing still"
@@ -52,8 +52,7 @@ def _is_one_still(request: AnimationRequest) -> bool:
         or request.controls
         or request.ip_images
         or request.regions
-        or request.motion_scale
-        or request.motion_effect
+        or scales_motion(request)
         or request.hires != 1
         or begins_elsewhere(request)
         or is_placed(request)

@@ -64,6 +64,11 @@ def _counts(controls: tuple[str, ...]) -> bool:
     return any(scale.least_and_most != (0, 0) for scale in scales)
 
 
+def scales_motion(request: AnimationRequest) -> bool:
+    """Whether a request says how strongly the motion module acts."""
+    return bool(request.motion_scale or request.motion_effect)
+
+
 def is_placed(request: AnimationRequest) -> bool:
     """Whether something but hints of every frame says where things are: pictures or a camera."""
     dense = len(request.control_inputs) == len(request.controls)
