@@ -26,7 +26,8 @@ class Progress:
     """Progress of an animation.
 
     Attributes:
-        stage: ``invert``, ``denoise`` or ``decode``.
+        stage: ``still``, ``invert``, ``denoise``, ``decode``, or a stage of finishing, such as
+            ``upscale``.
         step: finished steps (or frames) of the stage.
         steps: all steps (or frames) of the stage.
         preview: draws a contact sheet of the current frames; costs as much as decoding a few

@@ -80,7 +80,8 @@ def _made(
     )
     clock.append(time.perf_counter())
     still = latents_of_still(settled, parts, texts=texts, attached=added, watch=watch)
-    still = acting(still, settled, base=base, runtime=runtime, watch=watch)
+    moved_still = acting(still, settled, base=base, runtime=runtime, watch=watch)
+    still = moved_still.latents
     predict_noise = prediction_of(
         settled, parts, texts=texts, attached=added, last=moved.outer, still=still
     )
@@ -115,14 +116,18 @@ def _made(
             init=enlarge(latents),
         )
     clock.append(time.perf_counter())
-    frames = decode(
-        latents,
-        vae=base.vae,
-        runtime=runtime,
-        tile=settled.request.vae_tile,
-        on_step=lambda done: watch.decoded(done, latents),
-        should_stop=watch.should_stop,
-    )
+    frames = moved_still.frames
+    if frames is None:
+        frames = decode(
+            latents,
+            vae=base.vae,
+            runtime=runtime,
+            tile=settled.request.vae_tile,
+            on_step=lambda done: watch.decoded(done, latents),
+            should_stop=watch.should_stop,
+        )
+    else:
+        watch.decoded(len(frames), latents)
     if settled.request.carry:
         picture = frames[0]
         if still is not None and settled.request.hires == 1:

@@ -74,6 +74,17 @@ def test_frames_are_near_the_still_under_the_action(animator: Animator) -> None:
         assert away[frame, frame] < away[frame, others].min() / 2
 
 
+def test_where_no_step_follows_the_moved_still_is_shown_as_it_is(animator: Animator) -> None:
+    still = Animator.load("emoji", motion="none").animate(replace(SHORT, num_frames=1)).frames[0]
+    stages: list[str] = []
+    shown = animator.animate(
+        replace(SHORT, action="bounce"), on_step=lambda progress: stages.append(progress.stage)
+    )
+    bounce = Action.usual("bounce", seconds=float(8 / shown.request.rate))
+    assert np.array_equal(shown.frames, acted(np.repeat(still[None], 8, axis=0), bounce))
+    assert stages[-1] == "decode"
+
+
 def test_the_request_says_what_was_chosen_and_draws_the_same_again(animator: Animator) -> None:
     made = animator.animate(replace(SHORT, prompt="a fox spinning", from_still=0.5))
     assert made.request.action == "spin"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from animatediff.runtime import Runtime
 from animatediff.sampling.acting.options import acts, parse_action
@@ -17,10 +20,26 @@ from animatediff.video.actions import Action
 from animatediff.weights.image_model.base_model import BaseModel
 
 
+@dataclass(frozen=True)
+class MovedStill:
+    """What all frames begin from.
+
+    Attributes:
+        latents: clean latents of every frame; ``None`` if the animation begins from noise alone.
+        frames: the same as pictures, if they are the animation: it acts, and no step denoises it.
+    """
+
+    latents: Latents | None
+    frames: UInt8[np.ndarray, "f height width 3"] | None = None
+
+
 def acting(
     still: Latents | None, settled: Settled, *, base: BaseModel, runtime: Runtime, watch: Watch
-) -> Latents | None:
-    """Return the latents of a still under the action of a request, or the still if there is none.
+) -> MovedStill:
+    """Move a still by the action of a request, if it has one.
+
+    Where no denoising step follows, the moved pictures are the frames: another pass through the
+    autoencoder would only blur them.
 
     Args:
         still: clean latents of every frame; ``None`` if the animation begins from noise alone.
@@ -34,7 +53,7 @@ def acting(
     """
     request = settled.request
     if still is None or request.action is None or not acts(request):
-        return still
+        return MovedStill(still)
     name, strength = parse_action(request.action)
     action = Action.usual(name, strength=strength, seconds=float(settled.num_frames / request.rate))
     drawn = still[:, :, :1]
@@ -48,4 +67,7 @@ def acting(
     )
     if is_one:
         pictures = np.repeat(pictures, settled.num_frames, axis=0)
-    return encoded(acted(pictures, action), vae=base.vae, device=base.device)
+    moved = acted(pictures, action)
+    latents = encoded(moved, vae=base.vae, device=base.device)
+    is_final = settled.first >= settled.steps and request.hires == 1
+    return MovedStill(latents, moved if is_final else None)
