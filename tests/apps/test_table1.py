@@ -117,6 +117,39 @@ def test_all_methods_are_compared_and_shown(
     assert again["report"] == report
 
 
+def test_models_measured_apart_are_joined(
+    compare: Callable[..., int], world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(results="whole") == 0, capsys.readouterr().err
+    for model in ("plain", "styled"):
+        assert compare("--models", model, results=model) == 0, capsys.readouterr().err
+    assert compare("--models", "styled", "--steps", "3", results="other") == 0
+    plain, styled, other, whole = (
+        str(world / name / "table1.json") for name in ("plain", "styled", "other", "whole")
+    )
+    to = ["--results", str(world / "joined")]
+    assert main(["evaluate", "join", plain, styled, *to]) == 0
+    assert "| Tune-A-Video: Smooth |" in capsys.readouterr().out
+    joined = json.loads((world / "joined" / "table1.json").read_text())
+    assert joined["report"] == json.loads(Path(whole).read_text())["report"]
+    page = (world / "joined" / "table1" / "index.html").read_text()
+    images = [part.split('"')[0] for part in page.split('src="')[1:]]
+    assert len(images) == 4 * (3 + 2)
+    assert all((world / "joined" / "table1" / image).is_file() for image in images)
+
+    broken = world / "broken.json"
+    broken.write_text('{"report": []}')
+    for files, says in (
+        ([plain], "name two or more"),
+        ([plain, whole], "have the model 'plain'"),
+        ([plain, other], "differ in their settings"),
+        ([plain, str(broken)], "is no result of `animatediff evaluate table1`"),
+        ([plain, str(world / "none.json")], "none.json cannot be read"),
+    ):
+        assert main(["evaluate", "join", *files, *to]) != 0
+        assert says in capsys.readouterr().err
+
+
 def test_a_comparison_of_fewer_prompts_is_extended(
     compare: Callable[..., int],
     world: Path,

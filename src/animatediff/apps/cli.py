@@ -69,6 +69,11 @@ COMMANDS = (
         "Compare AnimateDiff with its baselines on the same prompts (Table 1).",
     ),
     Command(
+        "evaluate join",
+        "commands.evaluation.join:join",
+        "Join results of table1 that were measured apart.",
+    ),
+    Command(
         "evaluate frechet",
         "commands.evaluation.frechet:frechet",
         "Fréchet video distance of given features.",

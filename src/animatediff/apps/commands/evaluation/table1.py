@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from animatediff.evaluation.table1.plan import Item, Plan
+    from animatediff.evaluation.table1.report import Table1Report
     from animatediff.evaluation.table1.run import Show
     from animatediff.video import Video
 
@@ -86,18 +87,14 @@ def table1(options: Table1Options) -> int:
     Raises:
         InputError, FileError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
     """
-    from animatediff.evaluation.presenting.tables import render_rows
-    from animatediff.evaluation.reports import write_report
     from animatediff.evaluation.table1.brought import bring
-    from animatediff.evaluation.table1.page import write_table1_page
     from animatediff.evaluation.table1.plan import METHODS
     from animatediff.evaluation.table1.run import run_table1
     from animatediff.runtime import Runtime
 
     runtime = Runtime(device=options.device, precision=options.precision, threads=options.threads)
     runtime.apply()
-    json_path, folder = options.results / "table1.json", options.results / "table1"
-    check_room(json_path, option="--results")
+    check_room(options.results / "table1.json", option="--results")
     metrics = options.metrics.load(work=options.work, device=runtime.torch_device())
     plan = _plan(options).validated()
     brought = bring(options.bring, items=plan.items())
@@ -110,27 +107,40 @@ def table1(options: Table1Options) -> int:
             runtime=runtime,
             methods=methods,
             brought=brought,
-            show=_show(folder, vbench=options.vbench),
+            show=_show(options.results / "table1", vbench=options.vbench),
             watch=_watch(progress),
         )
-        write_report(
-            report,
-            json_path,
-            question="table1",
-            command=["animatediff", *sys.argv[1:]],
-            options=options,
-        )
-        content = json.loads(json_path.read_text(encoding="utf-8"))
-        study = options.results / "study.json"
-        page = write_table1_page(
-            content,
-            folder / "index.html",
-            json_path=json_path,
-            study=json.loads(study.read_text(encoding="utf-8")) if study.exists() else None,
-        )
-        table = f"{render_rows(report.rows())}\n\n{json_path}\n{page}"
-        progress.tell("result", table, {"path": str(json_path), "page": str(page)})
+        table, paths = published(report, options.results, options=options)
+        progress.tell("result", table, paths)
     return 0
+
+
+def published(
+    report: Table1Report, results: Path, *, options: object
+) -> tuple[str, dict[str, str]]:
+    """Write a comparison and its page into a folder for results.
+
+    Returns:
+        Its table with the two paths, and the paths by name.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    from animatediff.evaluation.presenting.tables import render_rows
+    from animatediff.evaluation.reports import write_report
+    from animatediff.evaluation.table1.page import write_table1_page
+
+    path, study = results / "table1.json", results / "study.json"
+    command = ["animatediff", *sys.argv[1:]]
+    write_report(report, path, question="table1", command=command, options=options)
+    page = write_table1_page(
+        json.loads(path.read_text(encoding="utf-8")),
+        results / "table1" / "index.html",
+        json_path=path,
+        study=json.loads(study.read_text(encoding="utf-8")) if study.exists() else None,
+    )
+    table = f"{render_rows(report.rows())}\n\n{path}\n{page}"
+    return table, {"path": str(path), "page": str(page)}
 
 
 def _plan(options: Table1Options) -> Plan:
