@@ -27,7 +27,7 @@ ALSO: Mapping[str, frozenset[FastPath]] = {
 """Paths that compute the same on every such device, and are measured by ``--gains`` where they are not
 taken by default."""
 ELSEWHERE = {
-    "attention": "bf16 only",
+    "attention": "bf16 without AMX only",
     "convolution": "fp32 only: its sums would be rounded to bf16",
     "norms": "bf16 only",
     "small-maps": "bf16 only",

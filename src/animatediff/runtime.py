@@ -25,6 +25,7 @@ FastPath = Literal[
     "upsampling",
     "layout",
     "text",
+    "padded-text",
     "guidance",
     "attention",
     "temporal",

@@ -85,6 +85,11 @@ def test_an_image_model_in_half_precision_attends_in_blocks_as_it_does_without()
         exact = layer(tokens.float())
     assert not torch.equal(found, plain)
     assert off(found, exact) < 1.5 * off(plain, exact)
+
+
+def test_blocks_are_for_half_precision_without_amx(monkeypatch: pytest.MonkeyPatch) -> None:
     bf16, fp32 = (Runtime(device="cpu", precision=each) for each in ("bf16", "fp32"))
-    assert "attention" in plan_drawing(bf16)
-    assert "attention" not in plan_drawing(fp32)
+    for has in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"amx_bf16": has})
+        assert ("attention" in plan_drawing(bf16)) != has
+        assert "attention" not in plan_drawing(fp32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers.models.attention_processor import AttnProcessor2_0
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from animatediff.model.fast.convolutions.winograd import convolved
 from animatediff.model.fast.drawing import Drawing, decode_fast, plan_drawing
 from animatediff.model.fast.linear import by_onednn, by_torch
 from animatediff.model.fast.linear_library import fastest_library
+from animatediff.model.fast.text.cached_text import CachedText
 from animatediff.model.free_u import SD15, FreeU
 from animatediff.model.grafts.merging import exchanged
 from animatediff.model.image_prompts.attention import (
@@ -166,6 +168,21 @@ def test_the_text_is_projected_once_for_a_prompt_and_again_for_other_weights(
     finally:
         del layer.forward
         drawing.remove()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tokens", [1, 7, 16, 77])
+def test_keys_that_fill_vectors_are_not_seen(tokens: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer = Attention(64, cross_attention_dim=48, heads=2, dim_head=32).eval().to(dtype)
+    maps, text = torch.randn(6, 20, 64).to(dtype), torch.randn(2, tokens, 48).to(dtype)
+    exact = copy.deepcopy(layer).double()(maps.double(), text.double().repeat_interleave(3, 0))
+    off: list[float] = []
+    for padded in (False, True):
+        layer.set_processor(CachedText(padded=padded))
+        with torch.inference_mode():
+            off.append(float((layer(maps, text) - exact).abs().max()))
+    assert off[1] < (1e-6 if dtype == torch.float32 else 1.2 * off[0])
 
 
 def test_half_the_batch_is_enough_before_the_text(animated: AnimatedUNet) -> None:

@@ -1,8 +1,8 @@
 """Attention as plain products of blocks whose scores stay in cache, for half precision on a CPU.
 
-torch's fused attention multiplies small blocks at a fifth of the speed of large products there, and its
-backward pass is slower still. Here the scores of a block are computed, used and forgotten, and the
-backward pass computes them again: it stores queries, keys and values alone.
+torch's fused attention multiplies small blocks at a fifth of the speed of large products there, unless
+it can use AMX, and its backward pass is slower still. Here the scores of a block are computed, used and
+forgotten, and the backward pass computes them again: it stores queries, keys and values alone.
 
 Products are summed in fp32 and rounded to half precision once, which would be too coarse for large
 scores. So the largest score of each query is found first, and subtracted within the product: scores

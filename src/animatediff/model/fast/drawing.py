@@ -50,7 +50,9 @@ def plan_drawing(runtime: Runtime) -> frozenset[FastPath]:
         left_out.add("convolution")  # its sums would be rounded to bf16
     else:
         left_out |= {"attention", "norms", "temporal"}
-    if runtime.torch_dtype() != torch.bfloat16 or not computes_by_tiles():
+    if runtime.torch_dtype() == torch.bfloat16 and computes_by_tiles():
+        left_out.add("attention")  # torch's fused attention multiplies by AMX
+    else:
         left_out.add("small-maps")
     return frozenset(FAST_PATHS) - left_out
 
@@ -91,7 +93,9 @@ class Drawing:
             self._replaced.append(without_copies(unet, halves=halves))
         if "text" in paths and takes_shared_text(unet) and _are_own(self._processors):
             # diffusers' annotation lists its own classes only.
-            processor: Any = CachedText(in_blocks="attention" in paths)
+            processor: Any = CachedText(
+                in_blocks="attention" in paths, padded="padded-text" in paths
+            )
             unet.set_attn_processor(processor)
             animated.shares_text = lambda: caches_text(unet)
 
