@@ -32,7 +32,7 @@ from animatediff.model.fast.linear import (
 from animatediff.model.fast.linear_library import fastest_library
 from animatediff.model.fast.plain_norms import plain_norms
 from animatediff.model.fast.replaced import Replaced
-from animatediff.model.fast.temporal_attention import attend_in_single_precision
+from animatediff.model.fast.temporal_attention import attend_in_pieces
 from animatediff.model.fast.text.cached_text import CachedText, caches_text
 from animatediff.model.fast.text.equal_halves import EqualHalves, share_first_layers
 from animatediff.model.fast.text.shared_text import takes_shared_text
@@ -85,7 +85,7 @@ class Drawing:
         if "upsampling" in paths:
             self._replaced.append(fold_upsampling(unet))
         if "temporal" in paths:
-            self._replaced.append(attend_in_single_precision(animated))
+            self._replaced.append(attend_in_pieces(animated))
         halves = EqualHalves(animated.clip)
         if "guidance" in paths:
             self._replaced.append(share_first_layers(unet, halves))
