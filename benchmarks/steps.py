@@ -30,7 +30,6 @@ ELSEWHERE = {
     "attention": "bf16 without AMX only",
     "convolution": "fp32 only: its sums would be rounded to bf16",
     "norms": "bf16 only",
-    "small-maps": "bf16 only",
     "temporal": "bf16 only",
 }
 """Why a path has no row of its own."""

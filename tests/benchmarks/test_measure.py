@@ -129,7 +129,7 @@ def test_a_step_of_ours_equals_that_of_diffusers(tmp_path: Path) -> None:
         assert f"output of {way} and diffusers: at most" in text
     for path in FAST_PATHS:
         assert f"| {path} | " in text
-    assert "| small-maps | not measured | bf16 only |" in text
+    assert "| temporal | not measured | bf16 only |" in text
     assert "At the ceilings measured, " in text
     apart = [
         float(line.split("at most ")[1].split()[0])

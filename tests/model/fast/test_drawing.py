@@ -306,17 +306,28 @@ def test_winograd_is_the_convolution(
     assert float((found - exact).abs().max()) < TOLERANCE
 
 
-@pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-    reason="oneDNN multiplies bf16 matrices with AVX-512 and newer only",
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float32,
+        pytest.param(
+            torch.bfloat16,
+            marks=pytest.mark.skipif(
+                not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+                reason="oneDNN multiplies bf16 matrices with AVX-512 and newer only",
+            ),
+        ),
+    ],
 )
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(8, 8), (4, 6), (5, 3)])
-def test_small_maps_are_convolved_by_one_product(size: tuple[int, int], stride: int) -> None:
+def test_small_maps_are_convolved_by_one_product(
+    size: tuple[int, int], stride: int, dtype: torch.dtype
+) -> None:
     draw = torch.Generator().manual_seed(0)
-    layer = nn.Conv2d(128, 136, 3, padding=1, stride=stride).bfloat16().requires_grad_(False)
+    layer = nn.Conv2d(128, 136, 3, padding=1, stride=stride).to(dtype).requires_grad_(False)
     layer.weight.normal_(std=(9 * 128) ** -0.5, generator=draw)
-    maps = torch.randn(3, 128, *size, generator=draw).bfloat16()
+    maps = torch.randn(3, 128, *size, generator=draw).to(dtype)
     exact = nn.functional.conv2d(
         maps.double(), layer.weight.double(), layer.bias.double(), padding=1, stride=stride
     )
@@ -327,15 +338,29 @@ def test_small_maps_are_convolved_by_one_product(size: tuple[int, int], stride: 
         replaced.remove()
         direct = layer(maps)
     off = [float((each - exact).abs().max()) for each in (found, direct)]
-    assert off[0] <= 1.05 * off[1]
+    assert off[0] <= max(1.05 * off[1], TOLERANCE)
 
 
-def test_small_maps_are_for_processors_with_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_maps_are_convolved_as_before() -> None:
+    layer = nn.Conv2d(128, 128, 3, padding=1).requires_grad_(False)
+    seen: list[int] = []
+    forward = layer.forward
+    layer.forward = lambda maps: (seen.append(maps.shape[-1]), forward(maps))[1]
+    multiply_small_maps(nn.ModuleList([layer]))
+    with torch.inference_mode():
+        for width in (4, 7, 8, 16):
+            layer(torch.randn(1, 128, 4, width))
+    assert seen == [8, 16]
+
+
+def test_small_maps_in_half_precision_are_for_processors_with_amx(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     runtime = Runtime(device="cpu", precision="bf16")
     for has in (True, False):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"amx_bf16": has})
         assert ("small-maps" in plan_drawing(runtime)) == has
-        assert "small-maps" not in plan_drawing(replace(runtime, precision="fp32"))
+        assert "small-maps" in plan_drawing(replace(runtime, precision="fp32"))
 
 
 def test_a_map_in_another_layout_gets_no_copies_of_the_weight() -> None:

@@ -48,12 +48,10 @@ def plan_drawing(runtime: Runtime) -> frozenset[FastPath]:
     left_out: set[FastPath] = set(runtime.without)
     if runtime.torch_dtype() == torch.bfloat16:
         left_out.add("convolution")  # its sums would be rounded to bf16
+        # By AMX torch's fused attention is fast, and its convolution slow on small maps.
+        left_out.add("attention" if computes_by_tiles() else "small-maps")
     else:
         left_out |= {"attention", "norms", "temporal"}
-    if runtime.torch_dtype() == torch.bfloat16 and computes_by_tiles():
-        left_out.add("attention")  # torch's fused attention multiplies by AMX
-    else:
-        left_out.add("small-maps")
     return frozenset(FAST_PATHS) - left_out
 
 
@@ -81,7 +79,7 @@ class Drawing:
         if "convolution" in paths:
             self._replaced.append(convolve_by_winograd(unet, product))
         if "small-maps" in paths:
-            self._replaced.append(multiply_small_maps(unet))
+            self._replaced.append(multiply_small_maps(unet, product))
         if "upsampling" in paths:
             self._replaced.append(fold_upsampling(unet))
         if "temporal" in paths:
