@@ -13,11 +13,13 @@ import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from animatediff.model import AnimatedUNet, attach_domain_adapter
 from animatediff.model.fast import linear
 from animatediff.model.fast.convolutions import winograd
+from animatediff.model.fast.convolutions.folded_upsampling import fold_upsampling
 from animatediff.model.fast.convolutions.small_maps import multiply_small_maps
 from animatediff.model.fast.convolutions.winograd import convolved
 from animatediff.model.fast.drawing import Drawing, decode_fast, plan_drawing
@@ -339,6 +341,19 @@ def test_small_maps_are_convolved_by_one_product(
         direct = layer(maps)
     off = [float((each - exact).abs().max()) for each in (found, direct)]
     assert off[0] <= max(1.05 * off[1], TOLERANCE)
+
+
+def test_narrow_maps_are_upsampled_as_before() -> None:
+    layer = Upsample2D(8, use_conv=True).requires_grad_(False)
+    seen: list[int] = []
+    assert isinstance(layer.conv, nn.Conv2d)
+    forward = layer.conv.forward
+    layer.conv.forward = lambda maps: (seen.append(maps.shape[-1]), forward(maps))[1]
+    fold_upsampling(nn.ModuleList([layer]), narrowest=6)
+    with torch.inference_mode():
+        for width in (4, 5, 6, 16):
+            layer(torch.randn(1, 8, 4, width))
+    assert seen == [8, 10]
 
 
 def test_large_maps_are_convolved_as_before() -> None:

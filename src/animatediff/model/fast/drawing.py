@@ -81,7 +81,8 @@ class Drawing:
         if "small-maps" in paths:
             self._replaced.append(multiply_small_maps(unet, product))
         if "upsampling" in paths:
-            self._replaced.append(fold_upsampling(unet))
+            by_tiles = unet.dtype == torch.bfloat16 and computes_by_tiles()
+            self._replaced.append(fold_upsampling(unet, narrowest=16 if by_tiles else 0))
         if "temporal" in paths:
             self._replaced.append(attend_in_pieces(animated))
         halves = EqualHalves(animated.clip)

@@ -4,6 +4,10 @@ Nearest-neighbour upsampling repeats every row and column, so a 3x3 kernel on th
 only 2x2 different values. Which ones depends on whether a pixel's row and column are even or odd.
 Adding the kernel's weights that meet the same value gives four 2x2 kernels: 16 products per output
 and input channel instead of 36, in the forward and the backward pass.
+
+In bf16 the added weights are rounded again, and adding up 1,280 x 1,280 kernels takes 50 ms of a core.
+A processor with AMX convolves 16 large maps of 8 x 8 pixels in 46 ms, where folding takes 135, and of
+16 x 16 in the same time as folding. So only wider maps are folded there.
 """
 
 from __future__ import annotations
@@ -23,12 +27,17 @@ PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Parities of a row and a column of the large map."""
 
 
-def fold_upsampling(model: nn.Module) -> Replaced:
-    """Fold the upsamplers of ``model`` until the result is removed."""
+def fold_upsampling(model: nn.Module, *, narrowest: int = 0) -> Replaced:
+    """Fold the upsamplers of ``model`` until the result is removed.
+
+    Args:
+        model: contains the layers.
+        narrowest: width in pixels below which a small map is upsampled and convolved as it is.
+    """
     replaced = Replaced()
     for layer in model.modules():
         if isinstance(layer, Upsample2D) and _is_plain(layer):
-            replaced.put(layer, partial(_upsample, layer))
+            replaced.put(layer, partial(_upsample, layer, narrowest))
     return replaced
 
 
@@ -44,13 +53,14 @@ def _is_plain(layer: Upsample2D) -> bool:
 
 
 def _upsample(
-    layer: Upsample2D, small: Float[Tensor, "bf c h w"], output_size: Any = None
+    layer: Upsample2D, narrowest: int, small: Float[Tensor, "bf c h w"], output_size: Any = None
 ) -> Float[Tensor, "bf d h2 w2"]:
     conv = layer.conv
     assert isinstance(conv, nn.Conv2d)
     # A branch on the convolution needs the large map, and trained weights must stay in one piece.
     carries = bool(vars(conv)["_forward_hooks"] or vars(conv)["_forward_pre_hooks"])
-    if output_size is not None or carries or conv.weight.requires_grad:
+    narrow = small.shape[-1] < narrowest
+    if output_size is not None or carries or narrow or conv.weight.requires_grad:
         return Upsample2D.forward(layer, small, output_size)
     return upsampled(small, conv.weight, conv.bias)
 
