@@ -187,6 +187,18 @@ def test_keys_that_fill_vectors_are_not_seen(tokens: int, dtype: torch.dtype) ->
     assert off[1] < (1e-6 if dtype == torch.float32 else 1.2 * off[0])
 
 
+def test_a_hook_that_changes_nothing_changes_no_bit() -> None:
+    torch.manual_seed(0)
+    layer = Attention(64, cross_attention_dim=48, heads=2, dim_head=32).eval()
+    layer.set_processor(CachedText(padded=True))
+    maps, text = torch.randn(6, 20, 64), torch.randn(2, 77, 48)
+    with torch.inference_mode():
+        alone = layer(maps, text)
+        assert layer.to_k is not None
+        layer.to_k.register_forward_hook(lambda _layer, _inputs, made: made)
+        assert torch.equal(layer(maps, text), alone)
+
+
 def test_half_the_batch_is_enough_before_the_text(animated: AnimatedUNet) -> None:
     seen: dict[str, int] = {}
     first = animated.unet.down_blocks[0]

@@ -95,6 +95,8 @@ class CachedText:
         if text is None or hooked:
             source = hidden_states if text is None else text
             key, value = attn.to_k(source), attn.to_v(source)
+            if text is not None:  # a branch of no strength must not change a bit
+                key, value, mask = self._filled(key, value)
         else:
             kept = self._of_text(attn, text)
             key, value, mask = kept.key, kept.value, kept.mask
@@ -122,15 +124,22 @@ class CachedText:
         for kept in recent:
             if _are_same(kept.weights, weights) and _is_same_text(kept.text, text):
                 return kept
-        key, value, mask = to_k(text), to_v(text), None
-        missing = -text.shape[1] % VECTOR if self.padded else 0
-        if missing:
-            mask = F.pad(key.new_zeros(text.shape[1]), (0, missing), value=float("-inf"))
-            key, value = (F.pad(each, (0, 0, 0, missing)) for each in (key, value))
+        key, value, mask = self._filled(to_k(text), to_v(text))
         # The address of a weight is its name only for as long as the weight is kept here.
         kept = _Kept(text, weights, key, value, mask)
         recent[:] = [kept, *recent[: self.most - 1]]
         return kept
+
+    def _filled(
+        self, key: Float[Tensor, "b t c"], value: Float[Tensor, "b t c"]
+    ) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b n c"], Float[Tensor, " n"] | None]:
+        """Keys and values with zeros up to whole vectors, and the mask that hides the zeros."""
+        missing = -key.shape[1] % VECTOR if self.padded else 0
+        if not missing:
+            return key, value, None
+        mask = F.pad(key.new_zeros(key.shape[1]), (0, missing), value=float("-inf"))
+        key, value = (F.pad(each, (0, 0, 0, missing)) for each in (key, value))
+        return key, value, mask
 
 
 def _are_same(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
