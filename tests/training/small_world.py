@@ -5,6 +5,8 @@ Rows that make a part anew make a small one once ``make_parts_small`` was called
 
 from __future__ import annotations
 
+import functools
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +20,7 @@ from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from animatediff.data.shards import Sample, write_shards
+from animatediff.world.scoring.scorer import FACTS_FILE, scorer_folder
 from animatediff.world.stages import image_stages, text_stage, upscaler
 from animatediff.world.stages.folder import image_model, write_index
 
@@ -47,16 +50,26 @@ def write_small_art(work: Path, *, styles: Sequence[str]) -> None:
 
 
 def _whole(sample: Sample) -> Sample:
-    """A sample of 128 px, as the packaged models draw, with the facts that measurements read."""
+    """A sample of 128 px, as the packaged models draw, with the facts that measurements read.
+
+    It has the number of a concept that the packaged scorer knows.
+    """
     facts = sample.meta
+    number = int(str(facts["hexcode"]), 16)
     words = [facts["label"], facts.get("motion", ""), str(facts["style_phrase"]).replace("-", " ")]
     told = {
-        "group": int(str(facts["hexcode"]), 16) % 4,
+        "hexcode": _known_concepts()[number],
+        "group": number % 4,
         "style_phrase": words[2],
         "caption": ", ".join(str(word) for word in words if word),
     }
     image = sample.image.repeat(128 // SIDE, axis=0).repeat(128 // SIDE, axis=1)
     return replace(sample, meta={**facts, **told}, image=image)
+
+
+@functools.cache
+def _known_concepts() -> list[str]:
+    return json.loads((scorer_folder(Path("none")) / FACTS_FILE).read_text())["hexcodes"]
 
 
 PARTS = (
