@@ -95,27 +95,16 @@ class JobQueue:
             Full: there are too many already.
             Conflict: the idempotency key was used for something else, or an upload has expired.
         """
+        # Looked at first without the right to write, so that a full queue refuses at once, whatever
+        # a worker writes meanwhile.
+        with self.database.reading() as db:
+            known = _admitted(db, order, most=most, most_each=most_each)
+        if known is not None:
+            return known, False
         with self.database.changing() as db:
-            if order.key:
-                known = db.execute(
-                    "SELECT id, digest FROM jobs WHERE client = ? AND key = ?",
-                    (order.client, order.key),
-                ).fetchone()
-                if known is not None:
-                    if known["digest"] != order.digest:
-                        raise Conflict(
-                            "This Idempotency-Key was used for another order; use a new one."
-                        )
-                    return _known(job_of(db, known["id"])), False
-            (waiting,) = db.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()
-            (own,) = db.execute(
-                "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running') AND client = ?",
-                (order.client,),
-            ).fetchone()
-            if waiting >= most:
-                raise Full(f"{waiting} jobs wait already; try again later.")
-            if own >= most_each:
-                raise Full(f"You have {own} jobs in the queue; wait for some, or cancel them.")
+            known = _admitted(db, order, most=most, most_each=most_each)
+            if known is not None:
+                return known, False
             (last,) = db.execute("SELECT coalesce(max(place), 0) FROM jobs").fetchone()
             now, job = time.time(), new_id()
             db.execute(
@@ -359,3 +348,29 @@ class JobQueue:
 def _known(job: Job | None) -> Job:
     assert job is not None
     return job
+
+
+def _admitted(db: sqlite3.Connection, order: Order, *, most: int, most_each: int) -> Job | None:
+    """The job that was ordered before under the same key; ``None`` if a new one may be queued.
+
+    Raises:
+        Full, Conflict: see ``JobQueue.submit``.
+    """
+    if order.key:
+        known = db.execute(
+            "SELECT id, digest FROM jobs WHERE client = ? AND key = ?", (order.client, order.key)
+        ).fetchone()
+        if known is not None:
+            if known["digest"] != order.digest:
+                raise Conflict("This Idempotency-Key was used for another order; use a new one.")
+            return _known(job_of(db, known["id"]))
+    (waiting,) = db.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()
+    (own,) = db.execute(
+        "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running') AND client = ?",
+        (order.client,),
+    ).fetchone()
+    if waiting >= most:
+        raise Full(f"{waiting} jobs wait already; try again later.")
+    if own >= most_each:
+        raise Full(f"You have {own} jobs in the queue; wait for some, or cancel them.")
+    return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from animatediff.apps.server.queue.job import Failure, Job, outcome_from_json
@@ -44,7 +46,7 @@ def as_job(row: sqlite3.Row, places: Mapping[str, int]) -> Job:
         held=bool(row["held"]),
         priority=row["priority"],
         position=places.get(row["id"]),
-        request=json.loads(row["request"]),
+        request=_request(row["request"]),
         formats=tuple(json.loads(row["formats"])),
         source=row["source"],
         client=row["client"],
@@ -63,6 +65,12 @@ def as_job(row: sqlite3.Row, places: Mapping[str, int]) -> Job:
         outcome=outcome_from_json(row["outcome"]) if row["outcome"] else None,
         failure=Failure(**json.loads(row["failure"])) if row["failure"] else None,
     )
+
+
+@functools.lru_cache(1024)
+def _request(text: str) -> Mapping[str, Any]:
+    """A stored request; lists show the same ones again and again."""
+    return MappingProxyType(json.loads(text))
 
 
 def finish(db: sqlite3.Connection, name: str, state: str, failure: Failure | None = None) -> None:
