@@ -141,13 +141,44 @@ def test_models_measured_apart_are_joined(
     broken.write_text('{"report": []}')
     for files, says in (
         ([plain], "name two or more"),
-        ([plain, whole], "have the model 'plain'"),
+        ([plain, whole], "have Text2Video-Zero of the model 'plain'"),
         ([plain, other], "differ in their settings"),
         ([plain, str(broken)], "is no result of `animatediff evaluate table1`"),
         ([plain, str(world / "none.json")], "none.json cannot be read"),
     ):
         assert main(["evaluate", "join", *files, *to]) != 0
         assert says in capsys.readouterr().err
+
+
+def test_methods_measured_apart_are_joined(
+    compare: Callable[..., int], world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("animatediff", "animatediff-carried")
+    for methods, results in (*(((name,), name) for name in names), (names, "both")):
+        assert compare("--methods", *methods, results=results) == 0, capsys.readouterr().err
+    parts = [str(world / name / "table1.json") for name in names]
+    assert main(["evaluate", "join", *parts, "--results", str(world / "all")]) == 0
+    joined, both = (
+        json.loads((world / name / "table1.json").read_text())["report"] for name in ("all", "both")
+    )
+    assert joined == both
+    assert list(joined["overall"]) == [
+        "AnimateDiff",
+        "AnimateDiff-carried",
+        "frozen control",
+        "driving clips",
+    ]
+    drawn, carried = (
+        [clip["marks"] for clip in joined["clips"] if clip["method"] == name]
+        for name in ("AnimateDiff", "AnimateDiff-carried")
+    )
+    assert drawn != carried
+    assert joined["frozen"] == "AnimateDiff"
+    one = ["--methods", "animatediff-carried", "--models", "plain"]
+    assert compare(*one, results="one") == 0, capsys.readouterr().err
+    lacking = [parts[0], str(world / "one" / "table1.json")]
+    assert main(["evaluate", "join", *lacking, "--results", str(world / "all")]) != 0
+    assert "No result has AnimateDiff-carried of the model 'styled'" in capsys.readouterr().err
 
 
 def test_a_comparison_of_fewer_prompts_is_extended(

@@ -9,6 +9,7 @@ import pytest
 from animatediff.evaluation.paper.claims import CLAIMS
 
 ZERO, TUNED, OURS = "Text2Video-Zero", "Tune-A-Video", "AnimateDiff"
+CARRIED = "AnimateDiff-carried"
 
 
 def number(value: float, *, by: float = 0.0, total: int = 30) -> dict[str, Any]:
@@ -75,3 +76,21 @@ def test_smoothest_and_moving_is_open_where_a_pair_is(
     found = claim.find(content(values, by=by, column="smooth"))
     assert found is not None
     assert found.agrees is agrees
+
+
+def test_carrying_has_a_claim_of_its_own() -> None:
+    claim = next(c for c in CLAIMS if c.experiment == "table1" and "carried" in c.text)
+    report = content({OURS: 1.0, TUNED: 2.0, ZERO: 0.5}, by=0.2, column="smooth")
+    assert claim.find(report) is None
+    parts = report["report"]
+    parts["overall"][CARRIED] = {"smooth": number(3.0), "flow": number(0.8)}
+    for name, table in (("smooth", {TUNED: 1.0, ZERO: 2.5, OURS: -9.0}), ("flow", {TUNED: 0.3})):
+        for other, difference in table.items():
+            result = {"difference": number(difference, by=0.2)}
+            parts["comparisons"].append(
+                {"column": name, "first": CARRIED, "second": other, "result": result}
+            )
+    found = claim.find(report)
+    assert found is not None
+    assert found.agrees
+    assert "least moving: Tune-A-Video" in found.measured

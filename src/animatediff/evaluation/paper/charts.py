@@ -16,6 +16,7 @@ from animatediff.evaluation.paper.chart import (
     point,
 )
 from animatediff.evaluation.table1.page import main_judge
+from animatediff.evaluation.table1.plan import CARRIED
 from animatediff.evaluation.table1.report import FROZEN, REAL
 
 Content = Mapping[str, Any]
@@ -192,5 +193,6 @@ def _short(method: str) -> str:
         "Text2Video-Zero": "T2V-Zero",
         "Tune-A-Video": "Tune-A-V.",
         "AnimateDiff": "Animate-\nDiff",
+        CARRIED: "carried",
         FROZEN: "frozen",
     }.get(method, method)

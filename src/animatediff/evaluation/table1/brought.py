@@ -9,11 +9,11 @@ from pathlib import Path
 
 from animatediff.errors import FileError, InputError
 from animatediff.evaluation.table1.page import REFERENCES, file_name
-from animatediff.evaluation.table1.plan import METHODS, Item
+from animatediff.evaluation.table1.plan import DRAWN, Item
 from animatediff.evaluation.table1.report import FROZEN, REAL
 
 SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".apng", ".mov", ".mkv")
-_TAKEN = (*METHODS, FROZEN, REAL, REFERENCES)
+_TAKEN = (*DRAWN, FROZEN, REAL, REFERENCES)
 _INDEX = re.compile(r"-\d+$")
 
 

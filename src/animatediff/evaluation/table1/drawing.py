@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,16 @@ from animatediff.evaluation.baselines.tune_a_video import (
 )
 from animatediff.evaluation.kept.animations import fingerprint_of
 from animatediff.evaluation.kept.frames import Frames, KeptFrames
-from animatediff.evaluation.table1.plan import OURS, TUNE, ZERO, Driving, Item, Personal, Settings
+from animatediff.evaluation.table1.plan import (
+    CARRIED,
+    OURS,
+    TUNE,
+    ZERO,
+    Driving,
+    Item,
+    Personal,
+    Settings,
+)
 from animatediff.runtime import Runtime
 from animatediff.sampling.animator import Animator
 from animatediff.sampling.loaded.changed_weights import changed_weights
@@ -73,7 +82,7 @@ class PersonalModel:
         self.kept = kept
         self.runtime = runtime
 
-    def _request(self, *, motion: str, num_frames: int) -> AnimationRequest:
+    def _request(self, *, motion: str, num_frames: int, carry: float = 0) -> AnimationRequest:
         settings, personal = self.settings, self.personal
         return AnimationRequest(
             "a template",
@@ -88,7 +97,7 @@ class PersonalModel:
             guidance=settings.guidance or None,
             upscale=1,
             action="none",  # the paper's method, without what is done to its frames afterwards
-            carry=0,
+            carry=carry,
         ).validated()
 
     @cached_property
@@ -129,10 +138,10 @@ class PersonalModel:
             )
         return np.concatenate(pictures)
 
-    def animatediff(self, item: Item) -> Frames:
-        """Return AnimateDiff's animation."""
+    def animatediff(self, item: Item, *, carry: float = 0) -> Frames:
+        """Return AnimateDiff's animation, or with ``carry`` a still that is carried along it."""
         frames = self.settings.num_frames
-        asked = self._request(motion=self.personal.motion, num_frames=frames)
+        asked = self._request(motion=self.personal.motion, num_frames=frames, carry=carry)
         request = self._moving.resolved(replace(asked, prompt=item.prompt, seed=item.seed))
         facts = f"animatediff/{self._weights(self._moving)}/{_plain(asdict(request))}"
         return self.kept.frames.frames(
@@ -248,11 +257,12 @@ def draw_all(
         model: the model.
         items: its prompts.
         clips: the driving clips.
-        methods: names of ``METHODS``.
+        methods: names of ``DRAWN``.
         drawn: called with each animation.
     """
     simple: Mapping[str, Callable[[Item], Frames]] = {
         OURS: model.animatediff,
+        CARRIED: partial(model.animatediff, carry=1),
         ZERO: model.text2video_zero,
     }
     for name, draw in simple.items():

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from animatediff.config import from_table
 from animatediff.errors import FileError, InputError, reason_of
-from animatediff.evaluation.table1.plan import Plan
-from animatediff.evaluation.table1.report import REAL, Scored, Table1Report, report_on
+from animatediff.evaluation.table1.plan import DRAWN, Personal, Plan
+from animatediff.evaluation.table1.report import FROZEN, REAL, Scored, Table1Report, report_on
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,19 @@ class _Part:
     frozen: str
     clips: tuple[Scored, ...]
 
-    @property
-    def methods(self) -> set[str]:
-        """What was drawn or brought, with the controls."""
-        return {clip.method for clip in self.clips}
-
 
 def joined(paths: Sequence[Path]) -> Table1Report:
-    """Return the comparison of all models of several results, as if it had been run at once.
+    """Return the comparison of all models and methods of several results, as if run at once.
+
+    The controls of a model come from the first result that has them.
 
     Args:
-        paths: results of ``evaluate table1``, of different models.
+        paths: results of ``evaluate table1``, of different models or of different methods.
 
     Raises:
         FileError: one of them is missing, or no result of Table 1.
-        InputError: there are fewer than two, two have the same model, or they were not measured alike.
+        InputError: there are fewer than two, two have the same method of a model, a model lacks a
+            method of the others, or they were not measured alike.
     """
     if len(paths) < 2:
         raise InputError("One result is nothing to join; name two or more.")
@@ -50,28 +48,68 @@ def joined(paths: Sequence[Path]) -> Table1Report:
             ("driving clips", _captions(first), _captions(part)),
             ("judges", first.judges, part.judges),
             ("optical flow", first.flow, part.flow),
-            ("methods", first.methods, part.methods),
         ):
             if one != other:
                 raise InputError(
                     f"{paths[0]} and {path} differ in their {what}: {one} and {other}. Only results "
                     "that were measured alike can be joined."
                 )
-    models = [model for part in parts for model in part.plan.models]
-    names = [model.name for model in models]
-    double = next((name for name in names if names.count(name) > 1), None)
-    if double is not None:
-        raise InputError(f"Two of the results have the model {double!r}; leave one of them out.")
     likeness = set(first.clips[0].marks.likeness)
     return report_on(
-        Plan(tuple(models), first.plan.clips, first.plan.settings),
-        _in_order(parts),
+        Plan(_models(parts), first.plan.clips, first.plan.settings),
+        _in_order(_cells(parts)),
         judges={name: digest for name, digest in first.judges.items() if name in likeness},
         dino={name: digest for name, digest in first.judges.items() if name not in likeness},
         flow=first.flow,
         frozen=first.frozen,
         missing=_missing(parts),
     )
+
+
+def _models(parts: Sequence[_Part]) -> tuple[Personal, ...]:
+    """Every model once.
+
+    Raises:
+        InputError: two results have a model of one name that is not the same.
+    """
+    models: dict[str, Personal] = {}
+    for model in (model for part in parts for model in part.plan.models):
+        if models.setdefault(model.name, model) != model:
+            raise InputError(
+                f"Two of the results have different models or prompts named {model.name!r}; leave one "
+                "of them out."
+            )
+    return tuple(models.values())
+
+
+def _cells(parts: Sequence[_Part]) -> dict[tuple[str, str], list[Scored]]:
+    """The clips of each method and model.
+
+    Raises:
+        InputError: two results have the same method of a model, or a model lacks one.
+    """
+    cells: dict[tuple[str, str], list[Scored]] = {}
+    for part in parts:
+        own: dict[tuple[str, str], list[Scored]] = {}
+        for clip in part.clips:
+            own.setdefault((clip.method, clip.model), []).append(clip)
+        for (method, model), clips in own.items():
+            if method == FROZEN and part.frozen != parts[0].frozen:
+                continue
+            if (method, model) in cells and method not in (FROZEN, REAL):
+                raise InputError(
+                    f"Two of the results have {method} of the model {model!r}; leave one of them out."
+                )
+            cells.setdefault((method, model), clips)
+    models = dict.fromkeys(model for method, model in cells if method != REAL)
+    methods = dict.fromkeys(method for method, _ in cells if method != REAL)
+    for method, model in ((method, model) for method in methods for model in models):
+        if (method, model) not in cells:
+            raise InputError(
+                f"No result has {method} of the model {model!r}; name one more, or leave those with "
+                "other methods out."
+            )
+    return cells
 
 
 def _read(path: Path) -> _Part:
@@ -95,15 +133,16 @@ def _captions(part: _Part) -> list[str]:
     return [clip.caption for clip in part.plan.clips]
 
 
-def _in_order(parts: Sequence[_Part]) -> list[Scored]:
-    """All clips, method by method as in the first result; the driving clips once."""
-    methods = dict.fromkeys(clip.method for clip in parts[0].clips)
+def _in_order(cells: Mapping[tuple[str, str], list[Scored]]) -> list[Scored]:
+    """All clips, method by method."""
+    found = dict.fromkeys(method for method, _ in cells)
+    brought = [method for method in found if method not in (*DRAWN, FROZEN, REAL)]
     return [
         clip
-        for method in methods
-        for part in (parts if method != REAL else parts[:1])
-        for clip in part.clips
-        if clip.method == method
+        for method in (*DRAWN, *brought, FROZEN, REAL)
+        for (each, _), clips in cells.items()
+        if each == method
+        for clip in clips
     ]
 
 

@@ -13,6 +13,10 @@ from animatediff.errors import FileError, InputError
 ZERO, TUNE, OURS = "Text2Video-Zero", "Tune-A-Video", "AnimateDiff"
 METHODS = (ZERO, TUNE, OURS)
 """In the order of the paper's table."""
+CARRIED = "AnimateDiff-carried"
+"""AnimateDiff with ``--carry 1``: its motion moves one still, as by default in the built-in model."""
+DRAWN = (*METHODS, CARRIED)
+"""Everything that can be drawn here."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from animatediff.evaluation.intervals import Estimate, mean_of
 from animatediff.evaluation.paired import Paired, grouped, paired, with_holm
 from animatediff.evaluation.reports import Row
 from animatediff.evaluation.table1.columns import Column, columns_for
-from animatediff.evaluation.table1.plan import OURS, TUNE, ZERO, Plan
+from animatediff.evaluation.table1.plan import CARRIED, OURS, TUNE, ZERO, Plan
 
 FROZEN, REAL = "frozen control", "driving clips"
 """The first frame of each of AnimateDiff's animations held still, and the real clips."""
@@ -81,7 +81,8 @@ class Table1Report:
         columns: key and title of every column, with its digits.
         overall: by method, by column: the mean over all prompts of all models.
         by_model: the same for each personalised model.
-        comparisons: AnimateDiff against every other method, with Holm's correction over all.
+        comparisons: AnimateDiff, and AnimateDiff carried, against every other method, with Holm's
+            correction over all.
         orders: where all three methods of the paper were drawn.
         missing: prompts without a clip, by system that was brought.
         frozen: the method whose first frames, held still, are the frozen control.
@@ -125,19 +126,19 @@ class Table1Report:
             )
             for order in self.orders
         ]
-        return (*rows, *self._moving_rows())
+        return (*rows, *self._moving_rows(OURS), *self._moving_rows(CARRIED))
 
-    def _moving_rows(self) -> list[Row]:
-        drawn = {m: e for m, e in self.overall.items() if m in (ZERO, TUNE, OURS)}
-        if OURS not in drawn or len(drawn) < 2:
+    def _moving_rows(self, ours: str) -> list[Row]:
+        drawn = {m: e for m, e in self.overall.items() if m in (ZERO, TUNE, ours)}
+        if ours not in drawn or len(drawn) < 2:
             return []
         smooth = {method: each["smooth"].value for method, each in drawn.items()}
         flow = {method: each["flow"].value for method, each in drawn.items()}
         first = max(smooth, key=smooth.__getitem__)
         least = min(flow, key=flow.__getitem__)
         return [
-            Row("first on smooth", first, OURS, first == OURS),
-            Row("least moving", least, f"not {OURS}", least != OURS),
+            Row(f"first on smooth, baselines and {ours}", first, ours, first == ours),
+            Row(f"least moving, baselines and {ours}", least, f"not {ours}", least != ours),
         ]
 
 
@@ -205,10 +206,12 @@ def _estimates(clips: Sequence[Scored], columns: Sequence[Column]) -> dict[str, 
 
 
 def _comparisons(clips: Sequence[Scored], columns: Sequence[Column]) -> tuple[Comparison, ...]:
-    ours = {(c.model, c.index): c for c in _of(clips, method=OURS)}
-    others = [m for m in dict.fromkeys(c.method for c in clips) if m not in (OURS, FROZEN, REAL)]
     found: list[Comparison] = []
-    for other in others if ours else ():
+    methods = [m for m in dict.fromkeys(c.method for c in clips) if m not in (FROZEN, REAL)]
+    others = [(OURS, other) for other in methods if other != OURS]
+    others += [(CARRIED, other) for other in methods if other not in (OURS, CARRIED)]
+    for own, other in others:
+        ours = {(c.model, c.index): c for c in _of(clips, method=own)}
         pairs = [
             (ours[c.model, c.index], c)
             for c in _of(clips, method=other)
@@ -220,7 +223,7 @@ def _comparisons(clips: Sequence[Scored], columns: Sequence[Column]) -> tuple[Co
             if known:
                 first, second, groups = zip(*known, strict=True)
                 result = paired(first, second, groups=groups)
-                found.append(Comparison(column.key, OURS, other, result))
+                found.append(Comparison(column.key, own, other, result))
     corrected = with_holm([each.result for each in found])
     return tuple(
         Comparison(each.column, each.first, each.second, result)

@@ -19,7 +19,7 @@ from animatediff.evaluation.judges.judge import Frames, Seen
 from animatediff.evaluation.reports import as_json
 from animatediff.evaluation.table1.brought import Brought
 from animatediff.evaluation.table1.drawing import Kept, PersonalModel, draw_all, driving_video
-from animatediff.evaluation.table1.plan import METHODS, OURS, Item, Plan
+from animatediff.evaluation.table1.plan import DRAWN, METHODS, OURS, Item, Plan
 from animatediff.evaluation.table1.report import FROZEN, REAL, Scored, Table1Report, report_on
 from animatediff.runtime import Runtime
 from animatediff.video import Video
@@ -62,7 +62,7 @@ def run_table1(
         work: where drawings and measurements are kept.
         metrics: the judging networks.
         runtime: device and precision.
-        methods: names of ``METHODS``.
+        methods: names of ``DRAWN``.
         brought: clips of other systems.
         show: receives what the page shows.
         watch: told how many clips are measured, of how many.
@@ -169,7 +169,7 @@ class KeptMarks:
 
 def _frozen_of(methods: tuple[str, ...], brought: tuple[Brought, ...]) -> str:
     """Return whose first frames are the frozen control: AnimateDiff's if it is drawn."""
-    names = [*(name for name in (OURS, *METHODS) if name in methods), *(b.name for b in brought)]
+    names = [*(name for name in (OURS, *DRAWN) if name in methods), *(b.name for b in brought)]
     if not names:
         raise InputError("Nothing is compared; give --methods a method, or bring clips.")
     return names[0]
@@ -178,6 +178,6 @@ def _frozen_of(methods: tuple[str, ...], brought: tuple[Brought, ...]) -> str:
 def _in_order(
     scored: list[Scored], methods: tuple[str, ...], brought: tuple[Brought, ...]
 ) -> Iterator[Scored]:
-    names = [m for m in METHODS if m in methods] + [each.name for each in brought]
+    names = [m for m in DRAWN if m in methods] + [each.name for each in brought]
     for name in (*names, FROZEN, REAL):
         yield from (each for each in scored if each.method == name)

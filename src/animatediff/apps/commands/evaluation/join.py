@@ -1,4 +1,4 @@
-"""``animatediff evaluate join``: results of Table 1 of several models become one."""
+"""``animatediff evaluate join``: results of Table 1 of several models or methods become one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from animatediff.apps.destination import check_room
 
 @dataclass(frozen=True)
 class JoinOptions:
-    """Join results of `evaluate table1` that were measured apart, each of other models.
+    """Join results of `evaluate table1` that were measured apart, of other models or methods.
 
-    Nothing is drawn. Settings, driving clips, methods and judges must be the same in all of them.
+    Nothing is drawn. Settings, driving clips and judges must be the same in all of them.
     Writes RESULTS/table1.json and the page in RESULTS/table1, with the animations beside the results.
     """
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from animatediff.evaluation.table1.run import Show
     from animatediff.video import Video
 
-MethodName = Literal["text2video-zero", "tune-a-video", "animatediff"]
+MethodName = Literal["text2video-zero", "tune-a-video", "animatediff", "animatediff-carried"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Table1Options:
     """The folder for results."""
     metrics: Annotated[MetricOptions, tyro.conf.arg(name="")] = field(default_factory=MetricOptions)
     methods: tuple[MethodName, ...] = ("text2video-zero", "tune-a-video", "animatediff")
-    """Methods to compare."""
+    """Methods to compare; animatediff-carried is AnimateDiff with --carry 1."""
     models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
     """Only these personalised models of the plan."""
     prompts: Annotated[int | None, optional("N")] = None
@@ -88,7 +88,7 @@ def table1(options: Table1Options) -> int:
         InputError, FileError, MemoryLimitError, OutputError, NumericalError: see ``errors.py``.
     """
     from animatediff.evaluation.table1.brought import bring
-    from animatediff.evaluation.table1.plan import METHODS
+    from animatediff.evaluation.table1.plan import DRAWN
     from animatediff.evaluation.table1.run import run_table1
     from animatediff.runtime import Runtime
 
@@ -98,7 +98,7 @@ def table1(options: Table1Options) -> int:
     metrics = options.metrics.load(work=options.work, device=runtime.torch_device())
     plan = _plan(options).validated()
     brought = bring(options.bring, items=plan.items())
-    methods = tuple(m for m in METHODS if m.lower() in options.methods)
+    methods = tuple(m for m in DRAWN if m.lower() in options.methods)
     with open_progress(options.progress) as progress:
         report = run_table1(
             plan,
