@@ -9,7 +9,7 @@ from typing import Any
 
 from animatediff.evaluation.paper.chart import Varied, number_in
 from animatediff.evaluation.table1.page import main_judge
-from animatediff.evaluation.table1.plan import CARRIED, METHODS, OURS
+from animatediff.evaluation.table1.plan import CARRIED, OURS, TUNE, ZERO
 
 Content = Mapping[str, Any]
 """What ``write_report`` wrote."""
@@ -103,11 +103,11 @@ def _order(column: str) -> Callable[[Content], Finding | None]:
 
 
 def _compared(report: Content, column: str, ours: str = OURS) -> list[Content]:
-    """Ours against each other method of the paper in one column, in pairs."""
+    """Ours against each baseline in one column, in pairs."""
     return [
         c
         for c in report["comparisons"]
-        if (c["column"], c["first"]) == (column, ours) and c["second"] in METHODS
+        if (c["column"], c["first"]) == (column, ours) and c["second"] in (ZERO, TUNE)
     ]
 
 
