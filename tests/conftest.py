@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.shapes import check_shapes
 
 if TYPE_CHECKING:
     from animatediff.model.animated_unet import AnimatedUNet
@@ -32,6 +31,9 @@ atexit.register(CACHE.cleanup)
 # Every module is compiled once and kept: a command that a test starts needs 0.2 s instead of 3.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+from tests.shapes import check_shapes  # noqa: E402 - it imports numpy, which reads the environment
+
 check_shapes("animatediff")  # before anything of the package is imported
 
 
