@@ -46,7 +46,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     import hypothesis
     import torch
 
+    from animatediff.apps.heap import keep_freed_memory
+
     torch.set_num_threads(1)
+    keep_freed_memory()  # as commands do: models that come and go are paged in once
     # A busy machine must not fail a test: no example has a deadline, and slow drawing is no fault.
     hypothesis.settings.register_profile(
         "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
