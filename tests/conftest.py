@@ -74,6 +74,14 @@ def the_same_precision_on_every_processor() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk() -> Iterator[None]:
+    """Processes are killed here, but no machine loses its power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture
 def latents_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the last decoding of animations, for tests that look at nothing but latents."""
