@@ -137,7 +137,7 @@ def test_a_run_killed_in_the_middle_of_a_save_ends_as_the_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
     """The quick one of the tests below: one stage, one kill, half-way through a file."""
-    options = replace(options_of("motion-lora"), steps=3, save_every=1, log_every=1)
+    options = replace(options_of("motion-lora"), steps=2, save_every=1, log_every=1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     setup = start_of("motion-lora", killed)
     whole_run = runner.run("motion-lora", start_of("motion-lora", whole), options, whole / "run")
