@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.shapes import check_shapes
 
 if TYPE_CHECKING:
     from animatediff.model.animated_unet import AnimatedUNet
@@ -32,6 +31,9 @@ atexit.register(CACHE.cleanup)
 # Every module is compiled once and kept: a command that a test starts needs 0.2 s instead of 3.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+from tests.shapes import check_shapes  # noqa: E402 - it imports numpy, which reads the environment
+
 check_shapes("animatediff")  # before anything of the package is imported
 
 
@@ -44,7 +46,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     import hypothesis
     import torch
 
+    from animatediff.apps.heap import keep_freed_memory
+
     torch.set_num_threads(1)
+    keep_freed_memory()  # as commands do: models that come and go are paged in once
     # A busy machine must not fail a test: no example has a deadline, and slow drawing is no fault.
     hypothesis.settings.register_profile(
         "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -66,6 +71,14 @@ def the_same_precision_on_every_processor() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cpu, "get_capabilities", dict)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk() -> Iterator[None]:
+    """Processes are killed here, but no machine loses its power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
         yield
 
 

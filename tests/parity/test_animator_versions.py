@@ -31,9 +31,15 @@ VERSIONS = {
 }
 
 
+@pytest.fixture(scope="module")
+def stills(small_world: Path, small_xl: Path) -> dict[Path, Animator]:
+    """Both image models alone."""
+    return {world: Animator.load(str(world), motion="none") for world in (small_world, small_xl)}
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_version_animates_as_its_authors_sample(
-    tmp_path: Path, small_world: Path, small_xl: Path, version: str
+    tmp_path: Path, small_world: Path, small_xl: Path, stills: dict[Path, Animator], version: str
 ) -> None:
     sample, family = VERSIONS[version]
     motion = write_weights(
@@ -65,7 +71,7 @@ def test_every_version_animates_as_its_authors_sample(
     made = animator.animate(replace(request, steps=min(known.steps, 2)))
     assert made.report.family == version
     assert made.latents.isfinite().all()
-    alone = Animator.load(str(world), motion="none").animate(
+    alone = stills[world].animate(
         replace(
             request, motion="none", family="auto", steps=1, scheduler=known.scheduler, guidance=1.0
         )  # pyright: ignore[reportArgumentType]

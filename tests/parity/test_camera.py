@@ -81,6 +81,8 @@ def animator_of(request: AnimationRequest, animators: dict[str, Animator]) -> An
 def test_scale_0_is_nothing_bit_for_bit_and_removal_restores(
     name: str, asked: AnimationRequest, folder: Path, animators: dict[str, Animator]
 ) -> None:
+    if name != "object-motion":  # which steers the first of two steps alone
+        asked = replace(asked, steps=1)
     bare = animator_of(asked, animators).animate(asked).latents
     request = with_camera(asked, folder, name)
     animator = animator_of(request, animators)
@@ -280,24 +282,25 @@ def test_windows_travel_and_scales_of_frames_go_with_it(
     name: str, asked: AnimationRequest, folder: Path, animators: dict[str, Animator]
 ) -> None:
     request = replace(
-        with_camera(asked, folder, name), num_frames=6, window_length=4, window_overlap=2, steps=1,
-        prompts={"0": "a fox", "5": "an ox"}, object_until=0.0,
+        with_camera(asked, folder, name), num_frames=4, window_length=3, window_overlap=1, steps=1,
+        prompts={"0": "a fox", "3": "an ox"}, object_until=0.0,
     )  # fmt: skip
     animator = animator_of(request, animators)
     one = animator.animate(request).latents
     assert torch.equal(one, animator.animate(request).latents)
     keyed = replace(
         request,
-        camera=request.camera.replace(":1", ":frames(0=0, 5=1)"),
-        object_motion=request.object_motion.replace(":1", ":frames(0=0, 5=1)"),
+        camera=request.camera.replace(":1", ":frames(0=0, 3=1)"),
+        object_motion=request.object_motion.replace(":1", ":frames(0=0, 3=1)"),
     )
     assert not torch.equal(one, animator.animate(keyed).latents)
     assert (
         animator.animate(replace(request, scheduler="lcm", guidance=1.0)).latents.isfinite().all()
     )
-    larger = animator.animate(replace(request, hires=2.0, window_length=None, window_overlap=None))
+    short = replace(request, num_frames=1, prompts={}, window_length=None, window_overlap=None)
+    larger = animator.animate(replace(short, hires=2.0))
     assert larger.latents.shape[-1] == 2 * one.shape[-1]
-    inside = replace(request, windows_in="attention", window_length=4, window_overlap=2)
+    inside = replace(request, windows_in="attention")
     assert not torch.equal(animator.animate(inside).latents, one)
     several = animator.animate(replace(request, prompts={}, prompt="a fox AND an ox"))
     assert several.latents.isfinite().all()

@@ -40,7 +40,7 @@ from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.weights.convert import convert
 from animatediff.weights.storage.files import write_weights
 
-FRAMES, STEPS, GUIDANCE, SEED, SIDE = 3, 10, 7.5, 3, 64
+FRAMES, STEPS, GUIDANCE, SEED, SIDE = 3, 5, 7.5, 3, 64
 
 
 def randomised(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
@@ -159,7 +159,8 @@ def pipeline_of(kind: Any, animator: Animator, world: Path, folder: Path, adapte
     return pipeline
 
 
-def test_ten_steps_with_two_controlnets_end_as_in_diffusers_pipeline(
+@pytest.mark.usefixtures("latents_only")
+def test_five_steps_with_two_controlnets_end_as_in_diffusers_pipeline(
     plain_request: AnimationRequest, small_world: Path, folder: Path, tmp_path: Path
 ) -> None:
     request = with_nets(
@@ -210,10 +211,11 @@ def test_networks_of_load_need_not_be_repeated_for_their_inputs(
     assert torch.equal(again.latents, once.latents)
 
 
+@pytest.mark.usefixtures("latents_only")
 def test_video_to_video_with_two_controlnets_ends_as_in_diffusers_pipeline(
     plain_request: AnimationRequest, small_world: Path, folder: Path, tmp_path: Path
 ) -> None:
-    """Six of ten steps, from the same video, noise and hints."""
+    """Three of five steps, from the same video, noise and hints."""
     request = with_nets(
         replace(plain_request, steps=STEPS, numerics="diffusers"), folder, "net1:0.8", "net2:0.5",
         init=str(folder / "b"), strength=0.6,
@@ -232,7 +234,7 @@ def test_video_to_video_with_two_controlnets_ends_as_in_diffusers_pipeline(
     noise = initial_noise(SEED, num_frames=FRAMES, channels=4, height=SIDE // 8, width=SIDE // 8)
     pipeline.scheduler.set_timesteps(STEPS)
     clean = encoded(video, vae=animator.base.vae, device=animator.base.device)
-    begun = pipeline.scheduler.add_noise(clean, noise, pipeline.scheduler.timesteps[4:5])
+    begun = pipeline.scheduler.add_noise(clean, noise, pipeline.scheduler.timesteps[2:3])
     theirs = pipeline(
         latents=begun,
         prompt_embeds=encode_prompts(["a fox"], base=animator.base)[0].states,
@@ -254,6 +256,7 @@ def test_video_to_video_with_two_controlnets_ends_as_in_diffusers_pipeline(
 def test_strength_zero_is_no_control_bit_for_bit(
     plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator]
 ) -> None:
+    plain_request = replace(plain_request, steps=1)
     bare = latents(plain_request, animators)
     sparse = (f"{folder / 'a' / '000.png'}@0",)
     off = with_nets(plain_request, folder, "net1:0", "adapter:0", "sparse:0", sparse=sparse)
@@ -276,6 +279,7 @@ def test_the_order_of_several_networks_does_not_matter(
         "sparse": (f"{folder / 'b' / '001.png'}@1",),
     }
     nets = ("net1:0.7", "net2:0.4", "adapter:0.5", "sparse:0.6")
+    plain_request = replace(plain_request, steps=1)
     one = with_nets(plain_request, folder, *nets, **given)
     other = with_nets(plain_request, folder, *(nets[i] for i in (3, 2, 1, 0)), **given)
     first = Animator.for_request(one).animate(one).latents
@@ -306,19 +310,18 @@ def test_sparse_networks_follow_pictures_of_their_own(
 
 @pytest.mark.usefixtures("latents_only")
 def test_every_frame_follows_its_own_hint(
-    plain_request: AnimationRequest, folder: Path, animators: dict[tuple[str, ...], Animator],
-    tmp_path: Path,
-) -> None:  # fmt: skip
+    plain_request: AnimationRequest, folder: Path, tmp_path: Path
+) -> None:
     """Without motion modules frames are independent, so a changed hint changes its frame alone."""
     still = replace(plain_request, motion="none")
-    before = latents(with_nets(still, folder, "net1:1"), {})
+    animators: dict[tuple[str, ...], Animator] = {}
+    before = latents(with_nets(still, folder, "net1:1"), animators)
     for frame in range(FRAMES):
         source = folder / ("b" if frame == 1 else "a") / f"{frame:03}.png"
         (tmp_path / f"{frame:03}.png").write_bytes(source.read_bytes())
-    after = latents(with_nets(still, folder, "net1:1", control_inputs=(str(tmp_path),)), {})
+    after = latents(with_nets(still, folder, "net1:1", control_inputs=(str(tmp_path),)), animators)
     changed = (before - after).abs().amax((0, 1, 3, 4)) > 1e-4
     assert changed.tolist() == [False, True, False]
-    del animators
 
 
 @pytest.mark.usefixtures("latents_only")
@@ -353,12 +356,13 @@ def test_sparse_control_steers_windows_lcm_and_travel(
         with_nets(plain_request, folder, "sparse:1", "net1:0.5", sparse=sparse),
         prompts={"0": "a fox", "2": "an ox"},
         free_init=2,
+        steps=1,
     )
     one = latents(request, animators)
     assert not torch.equal(one, latents(replace(request, sparse_motion=0.0), animators))
     assert not torch.equal(one, latents(replace(request, sparse_latents="sample"), animators))
     assert torch.equal(one, latents(request, animators))
-    long = replace(request, num_frames=36, prompts={}, steps=1, free_init=1)
+    long = replace(request, num_frames=6, window_length=3, prompts={}, free_init=1)
     far = latents(long, animators)
     assert not torch.equal(far, latents(replace(long, sparse_nearest=False), animators))
     assert latents(replace(request, scheduler="lcm", guidance=1.0), animators).isfinite().all()

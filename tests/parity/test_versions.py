@@ -35,7 +35,7 @@ FILES = {
     "hotshot-xl": "motion-hotshot",
 }
 CPU = torch.device("cpu")
-FRAMES, SIDE = 5, 8
+FRAMES, SIDE = 3, 8
 
 
 @dataclass(frozen=True)

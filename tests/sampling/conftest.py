@@ -15,7 +15,7 @@ def animator(tiny_world: Path, tiny_motion: Path) -> Animator:
     return Animator.load(str(tiny_world), motion=str(tiny_motion))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def request_of(tiny_world: Path, tiny_motion: Path) -> AnimationRequest:
     return AnimationRequest(  # from noise: a still has tests of its own
         from_still=1.0,

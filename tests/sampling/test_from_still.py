@@ -34,8 +34,8 @@ def test_the_built_in_model_begins_from_a_still_and_published_modules_do_not(
 def test_at_the_least_strength_every_frame_is_the_still(animator: Animator) -> None:
     """One step of four is left, at a level where a picture keeps its shapes."""
     still = Animator.load("emoji", motion="none").animate(replace(SHORT, num_frames=1))
-    begun = animator.animate(replace(SHORT, from_still=0.25))
-    from_noise = animator.animate(replace(SHORT, from_still=1))
+    begun = animator.animate(replace(SHORT, num_frames=2, from_still=0.25))
+    from_noise = animator.animate(replace(SHORT, num_frames=2, from_still=1))
     near, far = (
         (each.latents - still.latents).square().mean(dim=(0, 1, 3, 4))
         for each in (begun, from_noise)
@@ -45,11 +45,12 @@ def test_at_the_least_strength_every_frame_is_the_still(animator: Animator) -> N
 
 def test_one_begins_from_noise_alone(animator: Animator) -> None:
     """With all steps to take, nothing is left of the still, and none is drawn."""
+    short = replace(SHORT, num_frames=2, steps=2)
     stages: list[str] = []
     plain = animator.animate(
-        replace(SHORT, from_still=1), on_step=lambda progress: stages.append(progress.stage)
+        replace(short, from_still=1), on_step=lambda progress: stages.append(progress.stage)
     )
-    nearly = animator.animate(replace(SHORT, from_still=0.99))
+    nearly = animator.animate(replace(short, from_still=0.99))
     assert "still" not in stages
     torch.testing.assert_close(plain.latents, nearly.latents)
 

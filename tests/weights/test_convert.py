@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,12 +63,24 @@ def assert_same(path: Path, tensors: dict[str, Tensor]) -> None:
         assert torch.equal(again[key], tensor), key
 
 
+@pytest.fixture(scope="module")
+def sample_of(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[Path, dict[str, Tensor]]]:
+    """``written``, each sample once; to be read, not changed."""
+    folder = tmp_path_factory.mktemp("samples")
+    return functools.cache(lambda name: written(folder, name))
+
+
 @pytest.mark.parametrize("name", MOTION)
 @pytest.mark.parametrize("layout", WRITABLE["motion"])
 def test_motion_modules_come_back_bit_for_bit_from_every_layout(
-    tmp_path: Path, name: str, layout: Layout
+    tmp_path: Path,
+    sample_of: Callable[[str], tuple[Path, dict[str, Tensor]]],
+    name: str,
+    layout: Layout,
 ) -> None:
-    source, tensors = written(tmp_path, name)
+    source, tensors = sample_of(name)
     there = convert(source, tmp_path / "there.safetensors", layout=layout)
     assert (there.kind, there.source_layout, there.notes) == ("motion", MOTION[name], ())
     assert read_motion(there.path).family.name == there.family
@@ -78,15 +92,18 @@ def test_motion_modules_come_back_bit_for_bit_from_every_layout(
 @pytest.mark.parametrize("name", LOW_RANK)
 @pytest.mark.parametrize("layout", WRITABLE["adapter"])
 def test_low_rank_files_come_back_bit_for_bit_from_every_layout(
-    tmp_path: Path, name: str, layout: Layout
+    tmp_path: Path,
+    sample_of: Callable[[str], tuple[Path, dict[str, Tensor]]],
+    name: str,
+    layout: Layout,
 ) -> None:
-    source, tensors = written(tmp_path, name)
+    source, tensors = sample_of(name)
     there = convert(source, tmp_path / "there.safetensors", layout=layout)
     assert (there.source_layout, there.notes) == (LOW_RANK[name], ())
     back = convert(there.path, tmp_path / "back.safetensors", layout=LOW_RANK[name])  # type: ignore[arg-type]
     if name == "domain-adapter-kohya":  # distributed without the alphas that kohya's layout has
         alphas = {f"{key.partition('.')[0]}.alpha" for key in tensors}
-        tensors |= {key: torch.tensor(128.0).half() for key in alphas}
+        tensors = tensors | {key: torch.tensor(128.0).half() for key in alphas}
     assert_same(back.path, tensors)
 
 

@@ -213,9 +213,9 @@ def test_clips_are_chosen_by_their_motion_and_overlays(
     folder = tmp_path / "set"
     folder.mkdir()
     clips = {
-        "slow": drift(1, 100, step=1),
-        "quick": drift(2, 100),
-        "marked": drift(3, 100),
+        "slow": drift(1, 48, step=1),
+        "quick": drift(2, 48),
+        "marked": drift(3, 48),
     }
     # Thin bars across the middle, as the strokes of letters are.
     clips["marked"][:, 16:30, 8:56:6] = clips["marked"][:, 16:30, 9:56:6] = 255

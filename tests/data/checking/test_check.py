@@ -132,7 +132,7 @@ def test_another_shape_of_the_same_colour_does_not_look_alike(
     tmp_path: Path, write_clip: WriteClip, colours: dict[str, Any]
 ) -> None:
     for shape in cases.SHAPES:
-        film = cases.frames(shape, **colours)
+        film = cases.frames(shape, count=12, **colours)
         write_clip(tmp_path / f"{shape}.mp4", film)
         write_clip(tmp_path / f"{shape} again.mp4", film, **LOSSY)
         write_clip(tmp_path / f"{shape} half.mp4", film[:, ::2, ::2])

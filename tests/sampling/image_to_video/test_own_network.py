@@ -18,12 +18,18 @@ from animatediff.sampling.request import AnimationRequest
 
 pytestmark = pytest.mark.usefixtures("latents_only")
 
-SHORT = AnimationRequest("a fox", num_frames=4, steps=4, scheduler="ddim", upscale=1)
+SHORT = AnimationRequest("a fox", num_frames=2, steps=2, scheduler="ddim", upscale=1)
 
 
 @pytest.fixture(scope="module")
 def animator() -> Animator:
     return Animator.load("emoji")
+
+
+@pytest.fixture(scope="module")
+def still() -> torch.Tensor:
+    alone = Animator.load("emoji", motion="none")
+    return alone.animate(replace(SHORT, num_frames=1)).latents
 
 
 @pytest.fixture
@@ -36,8 +42,9 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def test_frames_keep_more_of_their_still_and_still_differ(animator: Animator) -> None:
-    still = Animator.load("emoji", motion="none").animate(replace(SHORT, num_frames=1)).latents
+def test_frames_keep_more_of_their_still_and_still_differ(
+    animator: Animator, still: torch.Tensor
+) -> None:
     away: list[torch.Tensor] = []
     for strength in (0.0, 1.0):
         drawn = animator.animate(replace(SHORT, picture_strength=strength)).latents
@@ -46,9 +53,10 @@ def test_frames_keep_more_of_their_still_and_still_differ(animator: Animator) ->
     assert away[1] < 0.9 * away[0]
 
 
-def test_a_second_pass_at_a_larger_size_follows_the_still_too(animator: Animator) -> None:
+def test_a_second_pass_at_a_larger_size_follows_the_still_too(
+    animator: Animator, still: torch.Tensor
+) -> None:
     """At a strength of 1 it begins from noise, and only the network can keep it near the still."""
-    still = Animator.load("emoji", motion="none").animate(replace(SHORT, num_frames=1)).latents
     large = replace(SHORT, hires=1.25, hires_strength=1.0)
     away: list[torch.Tensor] = []
     for strength in (0.0, 1.0):

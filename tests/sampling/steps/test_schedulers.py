@@ -64,6 +64,29 @@ def test_a_model_that_knows_the_picture_ends_there(name: str, prediction: str) -
     assert torch.allclose(latents, picture, atol=0.05)
 
 
+@pytest.mark.parametrize("name", SCHEDULER_NAMES)
+def test_every_sampler_ends_with_numbers_and_repeats_itself(name: str) -> None:
+    """After two steps, and after three, of which the last ones may be of third order."""
+    noise = torch.randn(1, 4, 2, 4, 4, generator=generator(1))
+
+    def made(steps: int) -> torch.Tensor:
+        walk = sampler(name, steps=steps)
+        latents, first = walk.start(noise)
+        return denoise(
+            latents,
+            first=first,
+            predict_noise=lambda ask: torch.tanh(ask.latents),
+            sampler=walk,
+            on_step=lambda step, guess: None,
+            should_stop=lambda: False,
+        )
+
+    for steps in (2, 3):
+        assert made(steps).isfinite().all()
+        assert torch.equal(made(steps), made(steps))
+    assert not torch.equal(made(2), made(3))
+
+
 @pytest.mark.parametrize("name", ["ddim", "euler", "dpm2", "unipc"])
 def test_samplers_of_one_kind_share_nothing(name: str) -> None:
     first, alone = sampler(name, steps=4), sampler(name, steps=4)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from animatediff.model.fast.few_frames import few_frames
 from animatediff.sampling.animator import Animator
@@ -82,6 +83,17 @@ def test_free_noise_is_for_clips_longer_than_a_window(
     assert not torch.allclose(independent, drawn, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def few_seen(request_of: AnimationRequest) -> AnimationRequest:
+    """Six frames of which motion modules see three."""
+    return replace(request_of, num_frames=6, window_length=3, windows_in="attention", steps=2)
+
+
+@pytest.fixture(scope="module")
+def plain(animator: Animator, few_seen: AnimationRequest) -> Tensor:
+    return animator.animate(few_seen).latents
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -100,16 +112,16 @@ def test_free_noise_is_for_clips_longer_than_a_window(
 )
 def test_what_works_around_the_model_works_inside_attention_some_frames_at_a_time(
     animator: Animator,
-    request_of: AnimationRequest,
+    few_seen: AnimationRequest,
+    plain: Tensor,
     changes: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plain = replace(request_of, num_frames=6, window_length=3, windows_in="attention", steps=2)
-    asked = replace(plain, **changes)
+    asked = replace(few_seen, **changes)
     whole = animator.animate(asked).latents
     monkeypatch.setitem(few_frames.__kwdefaults__, "together", 2)
     few = animator.animate(asked).latents
     # Steps and guidance make rounding larger.
     assert (few - whole).abs().max() < 1e-3 * whole.abs().max()
-    if few.shape == (without := animator.animate(plain).latents).shape:
-        assert not torch.allclose(few, without, atol=1e-3)
+    if few.shape == plain.shape:
+        assert not torch.allclose(few, plain, atol=1e-3)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from animatediff.apps import train_preview
 from animatediff.apps.train_preview import previewer
 from animatediff.data.camera import PATTERNS, opposite
 from animatediff.errors import InputError
@@ -123,8 +124,9 @@ def test_the_branches_learn_at_the_scale_of_their_batch(clips: WorldClips) -> No
 
 
 def test_validation_clips_show_all_of_it_whatever_was_learned_last(
-    setup_of: Callable[[str, Path], StageOptions], tmp_path: Path
+    setup_of: Callable[[str, Path], StageOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(train_preview, "STEPS", 2)
     stage = STAGES["motion-lora"]
     prepared = stage.prepare(setup_of("motion-lora", tmp_path), stage.recipe, torch.device("cpu"))
     learns = prepared.lesson.learns

@@ -13,6 +13,7 @@ import torch
 from tests.training.options import changed
 from torch import Tensor
 
+from animatediff.apps import train_preview
 from animatediff.apps.train_preview import previewer
 from animatediff.data.shards import on_white, read_shards
 from animatediff.errors import InputError
@@ -58,8 +59,14 @@ def of(job: Job) -> HintedLesson | SparseLesson:
 
 @pytest.mark.parametrize(("name", "pictures"), [("control", 2), ("sparse-control", 1)])
 def test_validation_clips_are_drawn_under_hints_which_stand_beside_them(
-    name: str, pictures: int, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
+    name: str,
+    pictures: int,
+    setup_of: SetupOf,
+    options_of: OptionsOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(train_preview, "STEPS", 2)
     job = prepared(setup_of(name, tmp_path), options_of(name), name)
     draw = previewer(job, tmp_path, ["a fox"])
     assert draw is not None
@@ -203,12 +210,12 @@ def test_hints_that_are_nowhere_are_asked_for(
 def test_a_resumed_run_repeats_the_uninterrupted_one(
     name: str, setup_of: SetupOf, options_of: OptionsOf, tmp_path: Path
 ) -> None:
-    options = replace(options_of(name), steps=4, schedule="constant")
+    options = replace(options_of(name), steps=2, schedule="constant")
     setup = setup_of(name, tmp_path)
     job = prepared(setup, options, name)
     whole = train(job.lesson, options, tmp_path / "whole", facts=job.facts)
     half = prepared(setup, options, name)
-    train(half.lesson, replace(options, steps=2), tmp_path / "half", facts=half.facts)
+    train(half.lesson, replace(options, steps=1), tmp_path / "half", facts=half.facts)
     rest = prepared(setup, options, name)
     resumed = train(rest.lesson, options, tmp_path / "half", facts=rest.facts)
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)

@@ -71,11 +71,11 @@ def test_some_batches_show_nothing_and_are_predicted_without_the_network(
     plain.denoising.predict_noise = plain.steered.denoise  # pyright: ignore[reportAttributeAccessIssue]
     batch = lesson.fetch(torch.arange(2), seeded("batch"))
     equal: list[bool] = []
-    for number in range(30):
+    for number in range(12):
         losses = [each.losses(batch, seeded("step", number))["loss"] for each in (lesson, plain)]
         assert (not lesson.steered.embedded) == bool(torch.equal(*losses))
         equal.append(bool(torch.equal(*losses)))
-    assert 1 <= sum(equal) <= 14
+    assert 1 <= sum(equal) <= 6
 
 
 def test_a_network_that_follows_every_frame_is_refused(

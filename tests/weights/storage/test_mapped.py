@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from animatediff.weights.storage.files import read_header, read_weights
+from animatediff.weights.storage.files import Header, read_header, read_weights
 from animatediff.weights.storage.mapped import DTYPES, Mapped
 from animatediff.weights.storage.read_ahead import read_ahead
 
@@ -43,6 +43,16 @@ def test_numbers_that_are_not_aligned_are_read(tmp_path: Path) -> None:
     with path.open("rb") as file:
         mapped = Mapped(file)
     assert torch.equal(mapped.tensor(torch.float32, (3,), begin=1), numbers)
+
+
+def test_a_few_of_many_tensors_are_read_as_they_were_written(tmp_path: Path) -> None:
+    many = {f"{number:03}": torch.full((999,), float(number)) for number in range(100)}
+    save_file(many, tmp_path / "many")
+    header = read_header(tmp_path / "many")
+    few = dict(list(header.shapes.items())[::30])
+    read = read_weights(Header(header.path, few, header.metadata))
+    assert read.keys() == few.keys()
+    assert all(torch.equal(read[name], many[name]) for name in few)
 
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="the system lets go by itself")

@@ -15,7 +15,7 @@ from animatediff.world.protocol.adapter import judge_adapter, learned_detector
 from animatediff.world.protocol.subjects import Subject
 
 CLIPS = [clip(number) for number in range(12)]
-SUBJECTS = [Subject.of(sample, seed=0) for sample in CLIPS[:6]]
+SUBJECTS = [Subject.of(sample, seed=0) for sample in CLIPS[:3]]
 
 
 def painted(share: float, *, seed: int) -> np.ndarray:

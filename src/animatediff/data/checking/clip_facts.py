@@ -143,8 +143,8 @@ class _Seen:
             if len(self._kept) > 8 * THUMBNAILS:
                 self._kept, self._every = self._kept[::2], 2 * self._every
         if (len(self._times) - 1) % self._greys_every == 0:
-            grey = frame.drawn(*grey_size(self._first.width, self._first.height)).mean(2)
-            self._greys.append(grey.astype(np.uint8))
+            wide = frame.drawn(*grey_size(self._first.width, self._first.height))
+            self._greys.append(_grey_of(wide))
             if len(self._greys) > _GREYS:
                 self._greys, self._greys_every = self._greys[::2], 2 * self._greys_every
         self._last = frame
@@ -205,6 +205,12 @@ def cuts_in(changes: Sequence[float]) -> list[int]:
         if change >= CUT_CONTRAST * max(around, default=0.0):
             found.append(index)
     return found
+
+
+def _grey_of(picture: Picture) -> Grey:
+    """The mean of the channels, rounded down; in whole numbers, which is several times as fast."""
+    red, green, blue = np.moveaxis(picture, 2, 0)
+    return ((red.astype(np.uint16) + green + blue) // 3).astype(np.uint8)
 
 
 def _change(one: Picture, other: Picture) -> float:

@@ -64,12 +64,12 @@ class Drawing:
     """
 
     def __init__(self, animated: AnimatedUNet, paths: frozenset[FastPath]) -> None:
-        unet = animated.unet
+        unet, dtype = animated.unet, animated.unet.dtype
         self.paths = paths
         self._animated = animated
         self._processors: Mapping[str, Any] = dict(unet.attn_processors)
         self._replaced: list[Replaced] = []
-        product, gated = _product(paths, unet.dtype)
+        product, gated = _product(paths, dtype)
         if "norms" in paths:
             self._replaced.append(plain_norms(animated))
         if "linear" in paths:
@@ -81,7 +81,7 @@ class Drawing:
         if "small-maps" in paths:
             self._replaced.append(multiply_small_maps(unet, product))
         if "upsampling" in paths:
-            by_tiles = unet.dtype == torch.bfloat16 and computes_by_tiles()
+            by_tiles = dtype == torch.bfloat16 and computes_by_tiles()
             self._replaced.append(fold_upsampling(unet, narrowest=16 if by_tiles else 0))
         if "temporal" in paths:
             self._replaced.append(attend_in_pieces(animated))

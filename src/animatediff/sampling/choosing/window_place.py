@@ -91,9 +91,10 @@ def room_of(animated: AnimatedUNet) -> Room | None:
     below = widths[min(1, len(widths) - 1)]
     # Its skip maps and its input, which callers hold; both joined, and a result.
     decoder = resnets * widths[0] + below + (below + widths[0]) + widths[0]
+    size = unet.dtype.itemsize
     return Room(
-        weights=sum(each.numel() for each in animated.parameters()) * unet.dtype.itemsize,
-        bytes=unet.dtype.itemsize,
+        weights=sum(each.numel() for each in animated.parameters()) * size,
+        bytes=size,
         width=widths[0],
         kept=max(skips + widths[0], float(decoder)),
         skips=skips,

@@ -156,7 +156,7 @@ def read_weights(
     try:
         with header.path.open("rb") as file:
             now = _header_of(file, path=header.path)
-            mapped = Mapped(file)
+            mapped = Mapped(file, scattered=8 * len(header.shapes) < len(now.shapes))
         # Read in the order of the file, so that a disk reads sequentially.
         for name in sorted(header.shapes, key=lambda name: now.begins.get(name, 0)):
             if now.shapes.get(name) != tuple(header.shapes[name]):

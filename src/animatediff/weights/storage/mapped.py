@@ -38,10 +38,18 @@ class Mapped:
     """A memory-mapped file; nothing is read before it is accessed.
 
     Tensors keep the mapping alive. Writing to a tensor changes the tensor, never the file.
+
+    Args:
+        file: the file.
+        scattered: whether little of it is read, here and there. The system then reads nothing around
+            it, which may be megabytes.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, *, scattered: bool = False) -> None:
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        self._scattered = scattered and hasattr(mmap, "MADV_RANDOM")
+        if self._scattered:
+            self._map.madvise(mmap.MADV_RANDOM)
 
     def tensor(self, dtype: torch.dtype, shape: tuple[int, ...], *, begin: int) -> Tensor:
         """Return the tensor that starts at a byte of the file."""
@@ -49,6 +57,9 @@ class Mapped:
         if count == 0:
             return torch.empty(shape, dtype=dtype)
         end = begin + count * dtype.itemsize
+        if self._scattered:
+            first = begin // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_WILLNEED, first, end - first)
         if begin % dtype.itemsize:  # not where a processor needs alignment
             numbers = torch.frombuffer(bytearray(self._map[begin:end]), dtype=dtype)
         else:
