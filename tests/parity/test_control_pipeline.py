@@ -362,7 +362,7 @@ def test_sparse_control_steers_windows_lcm_and_travel(
     assert not torch.equal(one, latents(replace(request, sparse_motion=0.0), animators))
     assert not torch.equal(one, latents(replace(request, sparse_latents="sample"), animators))
     assert torch.equal(one, latents(request, animators))
-    long = replace(request, num_frames=6, window_length=3, prompts={}, free_init=1)
+    long = replace(request, num_frames=36, prompts={}, free_init=1)
     far = latents(long, animators)
     assert not torch.equal(far, latents(replace(long, sparse_nearest=False), animators))
     assert latents(replace(request, scheduler="lcm", guidance=1.0), animators).isfinite().all()
