@@ -234,13 +234,19 @@ ACTIONS: Mapping[str, _Kind] = {
 
 
 def largest_fit(
-    hull: Float[np.ndarray, "points 2"], transforms: list[Affine], *, smallest: float = 0.55
+    hull: Float[np.ndarray, "points 2"],
+    transforms: list[Affine],
+    *,
+    edges: tuple[float, float] = (1.0, 1.0),
+    smallest: float = 0.55,
 ) -> float:
     """Return the largest scale at which a thing stays in the picture under every transform.
 
     Args:
         hull: its convex hull.
         transforms: of every frame.
+        edges: x and y at which the picture ends; the shorter side of one that is not square ends
+            before 1.
         smallest: lower bound of the result, even if the thing then leaves the picture.
 
     Returns:
@@ -249,6 +255,6 @@ def largest_fit(
     factor = 1.0
     for matrix in transforms:
         reach = np.abs(hull @ matrix[:2, :2].T).max(axis=0)
-        room = 1 - np.abs(matrix[:2, 2])
+        room = np.array(edges) - np.abs(matrix[:2, 2])
         factor = min(factor, float((room / np.maximum(reach, 1e-6)).min()))
     return max(smallest, factor)
