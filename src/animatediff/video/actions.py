@@ -50,7 +50,14 @@ class Action:
         )
 
     @classmethod
-    def usual(cls, name: str, *, strength: float = 1.0, seconds: float = 2.0) -> Action:
+    def usual(
+        cls,
+        name: str,
+        *,
+        strength: float = 1.0,
+        seconds: float = 2.0,
+        num_frames: int | None = None,
+    ) -> Action:
         """Return an action as gentle as its range allows, as often as suits a clip of this length.
 
         Stronger ones move things two or three times as fast as real clips of the same words do.
@@ -60,12 +67,16 @@ class Action:
             strength: 2 goes twice as far as 1.
             seconds: length of the clip. One that repeats does so a whole number of times, so that
                 the last frame leads to the first.
+            num_frames: frames of the clip. A repetition takes at least three of them: if it took one,
+                or for some actions two, all would show the same.
         """
         kind = ACTIONS[name]
         gentle = kind.amounts[-1 if kind.is_size else 0]
         cycles = float(median_low(kind.cycles))
         if kind.repeats:
             cycles = float(max(1, round(cycles * seconds / 2)))
+            if num_frames is not None:
+                cycles = min(cycles, float(max(1, num_frames // 3)))
         amount = gentle**strength if kind.is_size else gentle * strength
         return cls(name, amount, cycles, 0.0)
 
