@@ -119,3 +119,12 @@ def test_a_preview_that_cannot_be_written_any_more_is_a_warning(tmp_path: Path) 
     assert shown == [1, 5, 10]
     assert len(listener.told) == 1
     assert "cannot be written (no such file or directory)" in listener.told[0]
+
+
+def test_frames_that_no_step_denoises_have_a_preview_too(tmp_path: Path) -> None:
+    preview = tmp_path / "p.png"
+    watch = _watch(Listener(), preview)
+    watch(Step("decode", 2, 4, lambda: Image.new("RGB", (8, 8))))
+    assert not preview.exists()
+    watch(Step("decode", 4, 4, lambda: Image.new("RGB", (8, 8))))
+    assert preview.is_file()
