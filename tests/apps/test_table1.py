@@ -294,3 +294,15 @@ def test_two_systems_of_one_name_are_refused(
     Video(np.full((4, 32, 32, 3), 90, np.uint8), Fraction(24)).save(folder / "a fox.webp")
     assert compare("--bring", f"Pika={folder}", f"pika={folder}", results="none") == 2
     assert "as the table has Pika already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"command": [], "rows": [], "report": {}}'])
+def test_a_broken_user_study_is_named_before_anything_is_drawn(
+    compare: Callable[..., int], world: Path, capsys: pytest.CaptureFixture[str], text: str
+):
+    folder = world / "with-study"
+    folder.mkdir(exist_ok=True)
+    (folder / "study.json").write_text(text)
+    assert compare(results="with-study") == 3
+    assert "study.json " in capsys.readouterr().err
+    assert not (folder / "table1.json").exists()
