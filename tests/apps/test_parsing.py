@@ -75,7 +75,7 @@ class Choices:
 
 def test_all_choices_of_a_missing_word_are_named() -> None:
     with pytest.raises(
-        InputError, match="draw needs one of autoencoder, .*, composition, control; "
+        InputError, match=r"draw needs one of autoencoder, .*, composition, control; "
     ):
         parse(Choices, (), command="draw", summary="Draw.")
 
