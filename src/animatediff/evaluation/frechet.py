@@ -51,7 +51,8 @@ def read_features(path: Path) -> Features:
         FileError: the file is missing, is not NumPy's, or does not have rows of finite numbers.
     """
     try:
-        features = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            features = np.load(file, allow_pickle=False)
     except OSError as error:
         raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
     except (ValueError, EOFError, BadZipFile):
