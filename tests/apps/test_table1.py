@@ -273,6 +273,8 @@ def test_without_animatediff_another_method_is_held_still(
         (["--bring", "Gen-2=nowhere"], 3, "there is no folder nowhere"),
         (["--dino", "nowhere"], 3, "--dino nowhere has no config.json"),
         (["--zero-steps", "1"], 2, "1 DDIM steps have no two noise levels"),
+        (["--motion", "other"], 2, "--motion is for a comparison without --plan"),
+        (["--driving", "3"], 2, "--driving is for a comparison without --plan"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(

@@ -164,6 +164,7 @@ def user_ranks(results: Path) -> Mapping[str, Any] | None:
 
 
 def _plan(options: Table1Options) -> Plan:
+    from animatediff.errors import InputError
     from animatediff.evaluation.baselines.text2video_zero import ZeroOptions
     from animatediff.evaluation.table1.plan import Settings, read_plan
 
@@ -177,6 +178,12 @@ def _plan(options: Table1Options) -> Plan:
         zero = ZeroOptions.of_steps(options.zero_steps)
         changed |= {"zero_steps": zero.steps, "zero_t0": zero.t0, "zero_t1": zero.t1}
     if options.plan is not None:
+        for name in ("motion", "more", "driving"):
+            if getattr(options, name) != getattr(Table1Options(), name):
+                raise InputError(
+                    f"--{name} is for a comparison without --plan; leave it out, or change "
+                    f"{options.plan}."
+                )
         plan = read_plan(options.plan)
         plan = replace(plan, settings=replace(plan.settings, **changed))
         return plan.shortened(models=options.models, prompts=options.prompts)
