@@ -108,10 +108,10 @@ class AnimateHere:
             for role in usable_roles()
             if not role.per_request
         }
-        key = repr((sorted(files.items()), request.precision, device))
+        runtime = Runtime(device=device, precision=request.precision, quantise=request.quantise)
+        key = repr((sorted(files.items()), runtime))
         if key not in cls._loaded:
             cls._loaded.clear()
-            runtime = Runtime(device=device, precision=request.precision)
             cls._loaded[key] = Animator.for_request(request, runtime=runtime)
         return cls._loaded[key]
 

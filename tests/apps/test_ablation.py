@@ -66,6 +66,8 @@ def test_only_what_is_missing_is_trained(tmp_path: Path, monkeypatch: pytest.Mon
         (["module", "--rival", "none"], 2, "compares two motion modules"),
         (["composition", "--together", "zoom-in", "nowhere"], 2, "nowhere"),
         (["control", "--control", "nowhere"], 2, "nowhere"),
+        (["module", "--count", "0"], 2, "count = 0 is out of range; choose 1 or more."),
+        (["motion-lora-rank", "--ranks", "2", "0"], 2, "ranks = 0 is out of range"),
         (["everything"], 2, "name cannot be 'everything'; it is one of 'adapter',"),
     ],
 )

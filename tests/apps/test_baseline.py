@@ -90,10 +90,20 @@ def test_tune_a_video_edits_a_video(
     [
         (["text2video-zero", " "], 2, "prompt is empty"),
         (["text2video-zero", "a fox", "--steps", "1"], 2, "1 DDIM steps have no two noise levels"),
+        (["text2video-zero", "a fox", "--steps", "1001"], 2, "steps = 1001 is out of range"),
+        (["text2video-zero", "a fox", "--fps", "0"], 2, "fps = 0 is out of range"),
+        (
+            ["text2video-zero", "a fox", "--flow", "nan", "0"],
+            2,
+            "flow = nan is not a finite number",
+        ),
+        (["text2video-zero", "a fox", "--guidance", "nan"], 2, "guidance = nan is not a finite"),
         (["text2video-zero", "a fox", "--chunk", "1"], 2, "A chunk of 1 has no frame"),
         (["text2video-zero", "a fox", "--mask", "missing.png"], 3, "missing.png"),
         (["text2video-zero", "a fox", "--frames", "0"], 2, "--frames 0"),
         (["tune-a-video", "missing.mp4", "a fox", "--caption", "x"], 3, "missing.mp4"),
+        (["tune-a-video", "missing.mp4", "a fox", "--frames", "0"], 2, "--frames 0"),
+        (["tune-a-video", "missing.mp4", "a fox", "--steps", "0"], 2, "steps = 0 is out of range"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(

@@ -184,3 +184,7 @@ def test_the_built_in_world_is_rendered_where_it_is_asked_for(
     assert main(["dataset", "emoji", "--work", str(tmp_path)]) == 0
     assert asked == [tmp_path]
     assert "699" in capsys.readouterr().out
+    (tmp_path / "file").touch()
+    assert main(["dataset", "emoji", "--work", str(tmp_path / "file")]) == 5
+    assert "is a file" in capsys.readouterr().err
+    assert asked == [tmp_path]

@@ -35,6 +35,8 @@ from animatediff.apps.cli import main
             3,
             "holds no shards (*.tar); render them with `animatediff dataset emoji`.",
         ),
+        (["motion", "--count", "0"], 2, "count = 0 is out of range; choose 1 or more."),
+        (["pictures", "--limit", "-5"], 2, "limit = -5 is out of range; choose 1 or more."),
         (["everything"], 2, "question cannot be 'everything'; it is one of 'scorer',"),
     ],
 )

@@ -74,6 +74,8 @@ def test_sound_is_kept_unless_it_would_be_played_backwards(tmp_path, capsys):
         (["--interpolate", "17"], "1 to 16"),
         (["--upscale", "9", "--upscaler", "nothing"], "no upscaler 'nothing'"),
         (["--interpolator", "nothing"], "needs --interpolate N"),
+        (["--pingpong", "--loop"], "--loop draws frames between the last and the first"),
+        (["--upscale", "1", "--upscaler", "emoji", "--pingpong"], "--upscale 1 does not"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(made, capsys, words, sentence):

@@ -65,6 +65,21 @@ def test_what_does_not_fit_is_one_sentence(words, sentence, encoding, capsys, mo
     assert printed.out == printed.err == ""
 
 
+@dataclass(frozen=True)
+class Choices:
+    question: Annotated[
+        Literal["autoencoder", "motion-lora-rank", "motion-lora-clips", "composition", "control"],
+        Positional,
+    ]
+
+
+def test_all_choices_of_a_missing_word_are_named() -> None:
+    with pytest.raises(
+        InputError, match=r"draw needs one of autoencoder, .*, composition, control; "
+    ):
+        parse(Choices, (), command="draw", summary="Draw.")
+
+
 def test_help_goes_to_the_output_stream_with_code_zero(capsys):
     with pytest.raises(SystemExit) as stop:
         options("--help")

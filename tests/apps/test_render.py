@@ -42,7 +42,7 @@ def test_choices_and_coverage_are_told_once(
             model=str(tiny_world),
             motion=str(tiny_motion),
             loras=(f"{tiny_lora}:0.5",),
-            num_frames=2,
+            num_frames=3,
             steps=1,
             seed=seed,
         )
@@ -60,7 +60,7 @@ def test_choices_and_coverage_are_told_once(
         preview=None,
     )
     assert (
-        "seed 3: 2 frames of 32x32 at 8 a second from a still (strength 0.9), carried (speed 1), "
+        "seed 3: 3 frames of 32x32 at 8 a second from a still (strength 0.9), carried (speed 1), "
         "1 step of unipc, guidance 3" in listener.told
     )
     assert listener.told[0] == (
@@ -71,7 +71,7 @@ def test_choices_and_coverage_are_told_once(
     assert len(coverage) == 1
     have, of = coverage[0].removeprefix("LoRA style: ").removesuffix(" modules").split("/")
     assert int(have) == int(of) > 0
-    assert len(Video.load(tmp_path / "x-3.gif").frames) == 2
+    assert len(Video.load(tmp_path / "x-3.gif").frames) == 3
 
 
 def test_what_cannot_fit_into_memory_is_refused_before_anything_is_drawn(
@@ -119,3 +119,12 @@ def test_a_preview_that_cannot_be_written_any_more_is_a_warning(tmp_path: Path) 
     assert shown == [1, 5, 10]
     assert len(listener.told) == 1
     assert "cannot be written (no such file or directory)" in listener.told[0]
+
+
+def test_frames_that_no_step_denoises_have_a_preview_too(tmp_path: Path) -> None:
+    preview = tmp_path / "p.png"
+    watch = _watch(Listener(), preview)
+    watch(Step("decode", 2, 4, lambda: Image.new("RGB", (8, 8))))
+    assert not preview.exists()
+    watch(Step("decode", 4, 4, lambda: Image.new("RGB", (8, 8))))
+    assert preview.is_file()

@@ -273,6 +273,8 @@ def test_without_animatediff_another_method_is_held_still(
         (["--bring", "Gen-2=nowhere"], 3, "there is no folder nowhere"),
         (["--dino", "nowhere"], 3, "--dino nowhere has no config.json"),
         (["--zero-steps", "1"], 2, "1 DDIM steps have no two noise levels"),
+        (["--motion", "other"], 2, "--motion is for a comparison without --plan"),
+        (["--driving", "3"], 2, "--driving is for a comparison without --plan"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(
@@ -294,3 +296,15 @@ def test_two_systems_of_one_name_are_refused(
     Video(np.full((4, 32, 32, 3), 90, np.uint8), Fraction(24)).save(folder / "a fox.webp")
     assert compare("--bring", f"Pika={folder}", f"pika={folder}", results="none") == 2
     assert "as the table has Pika already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"command": [], "rows": [], "report": {}}'])
+def test_a_broken_user_study_is_named_before_anything_is_drawn(
+    compare: Callable[..., int], world: Path, capsys: pytest.CaptureFixture[str], text: str
+):
+    folder = world / "with-study"
+    folder.mkdir(exist_ok=True)
+    (folder / "study.json").write_text(text)
+    assert compare(results="with-study") == 3
+    assert "study.json " in capsys.readouterr().err
+    assert not (folder / "table1.json").exists()

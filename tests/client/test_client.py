@@ -144,26 +144,60 @@ def test_a_full_queue_is_waited_for() -> None:
         assert client.options() == {"groups": []}
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(502, html="<h1>Bad gateway</h1>"),
+        httpx.Response(404, json=["not", "ours"]),
+        httpx.Response(422, json={"detail": [{"loc": ["x"]}], "errors": {"a": 1}}),
+        httpx.Response(200, html="<h1>Welcome</h1>"),
+        httpx.Response(429, headers={"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}),
+    ],
+)
+def test_another_server_or_a_proxy_is_an_api_error_too(answer: httpx.Response) -> None:
+    transport = httpx.MockTransport(lambda _: answer)
+    with Client(transport=transport, patience=0.05) as client, pytest.raises(ApiError) as refused:
+        client.models()
+    assert refused.value.status == answer.status_code
+
+
+JOB = {
+    "id": "J",
+    "state": "completed",
+    "held": False,
+    "priority": 0,
+    "position": None,
+    "request": {},
+    "resolved": {},
+    "progress": None,
+    "results": [],
+    "notes": [],
+    "error": None,
+}
+
+
+def test_a_server_that_stops_and_starts_again_does_not_end_the_wait() -> None:
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if request.url.path.endswith("/events"):
+            return httpx.Response(200, text=": bye\n\n")
+        if len(asked) == 2:
+            raise httpx.ConnectError("away", request=request)
+        return httpx.Response(200, json=JOB)
+
+    with Client(transport=httpx.MockTransport(handle)) as client:
+        assert client.wait("J").state == "completed"
+
+
 def test_a_lost_connection_is_taken_up_where_it_was() -> None:
-    job = {
-        "id": "J",
-        "state": "completed",
-        "held": False,
-        "priority": 0,
-        "position": None,
-        "request": {},
-        "resolved": {},
-        "progress": None,
-        "results": [],
-        "notes": [],
-        "error": None,
-    }
     progress = '{"job": "J", "stage": "denoise", "step": 1, "steps": 2, "fraction": 0.5}'
     begun: list[str | None] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
         if not request.url.path.endswith("/events"):
-            return httpx.Response(200, json=job)
+            return httpx.Response(200, json=JOB)
         begun.append(request.headers.get("Last-Event-ID"))
         if len(begun) == 1:
             raise httpx.ConnectError("away", request=request)

@@ -30,9 +30,10 @@ def test_what_cannot_be_compared_is_named(tmp_path):
         frechet_distance(np.zeros((1, 2)), np.zeros((3, 2)))
     with pytest.raises(FileError, match="cannot be read"):
         read_features(tmp_path / "none.npy")
-    (tmp_path / "text.npy").write_text("no array")
-    with pytest.raises(FileError, match="not an array"):
-        read_features(tmp_path / "text.npy")
+    for content in (b"no array", b"", b"PK\3\4"):
+        (tmp_path / "text.npy").write_bytes(content)
+        with pytest.raises(FileError, match="not an array"):
+            read_features(tmp_path / "text.npy")
     np.save(tmp_path / "flat.npy", np.zeros(4))
     with pytest.raises(FileError, match="no table of finite numbers"):
         read_features(tmp_path / "flat.npy")

@@ -5,8 +5,10 @@ import pytest
 
 from animatediff.evaluation.motion_metrics import (
     FROZEN_BELOW,
+    flow_between,
     foreground_flow,
     foreground_of,
+    is_dynamic,
     largest_change,
     resized,
     warp_error,
@@ -87,3 +89,11 @@ def test_what_moves_rigidly_has_little_warp_error_and_what_boils_has_much():
     assert warp_error(boiling) > 2 * warp_error(rigid)
     assert warp_error(np.repeat(rigid[:1], 4, axis=0)) == pytest.approx(0, abs=1e-3)
     assert warp_error(np.full((4, 128, 128, 3), 255, np.uint8)) == 0
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 64), (12, 300)])
+def test_frames_of_every_shape_have_a_flow(size: tuple[int, int]):
+    """Below 16 pixels a side, OpenCV's flow ends the process, or raises."""
+    frames = np.random.default_rng(0).integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    assert flow_between(*frames).shape == (*size, 2)
+    assert is_dynamic(frames) in (True, False)

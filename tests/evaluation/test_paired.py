@@ -17,6 +17,11 @@ def test_many_differences_have_a_small_p_only_if_they_lean_one_way():
     assert sign_flip_p(rng.normal(size=60).tolist()) > 0.05
 
 
+@pytest.mark.parametrize("count", [3, 60])
+def test_a_difference_that_is_no_number_is_not_significant(count: int):
+    assert sign_flip_p([float("nan")] + [1.0] * count) == 1
+
+
 def test_items_of_one_group_count_once():
     once = paired([1, 2, 3], [0, 0, 0], groups=[0, 1, 2])
     thrice = paired([1, 2, 3] * 3, [0] * 9, groups=[0, 1, 2] * 3)

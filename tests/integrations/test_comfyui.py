@@ -203,11 +203,13 @@ def test_the_package_animates_in_comfyui(
     from animatediff.video import Video
 
     loads: list[str] = []
+    quantised: list[str | None] = []
 
     class Animator:
         @classmethod
         def for_request(cls, request: Any, *, runtime: Any) -> Any:
             loads.append(request.model)
+            quantised.append(runtime.quantise)
             return cls()
 
         def animate(self, request: Any, *, on_step: Any) -> Any:
@@ -224,4 +226,9 @@ def test_the_package_animates_in_comfyui(
     assert loads == ["emoji"], "the model stays loaded"
     comfy.run(nodes["AnimateDiffHere"], prompt="a fox", model="emoji", motion="none", num_frames=4)
     assert len(loads) == 2
-    assert comfy.progress == [42, 42, 42]
+    settings = '{"quantise": "int8", "motion": "none"}'
+    comfy.run(
+        nodes["AnimateDiffHere"], prompt="a fox", model="emoji", num_frames=4, settings=settings
+    )
+    assert quantised == [None, None, "int8"]
+    assert comfy.progress == [42] * 4

@@ -55,6 +55,7 @@ def test_without_a_still_the_first_frame_is_carried(animator: Animator) -> None:
         {"prompt": "a chair Standing Still, flat style"},
         {"from_still": 1.0},
         {"num_frames": 1},
+        {"num_frames": 2},  # the last is the first again
         {"action": "bounce"},
         {"prompts": {"0": "a fox", "2": "a hare"}},
         {"controls": ("edges:1",)},

@@ -48,6 +48,25 @@ def test_a_thing_that_fills_the_picture_stays_in_it(name: str) -> None:
     assert np.abs(moved.astype(int) - moved[0]).max() > 50
 
 
+@pytest.mark.parametrize("size", [(96, 192), (192, 96)])
+@pytest.mark.parametrize("name", sorted(ACTIONS.keys() - {"spin"}))
+def test_a_thing_stays_in_a_picture_that_is_not_square(name: str, size: tuple[int, int]) -> None:
+    """Turned upright, a wide thing does not fit a wide picture at any size that is still large."""
+    picture = np.full((*size, 3), 255, np.uint8)
+    picture[size[0] // 8 : -size[0] // 8, size[1] // 8 : -size[1] // 8] = (0, 80, 200)
+    for frame in acted(np.repeat(picture[None], 16, axis=0), Action.usual(name)):
+        border = np.concatenate([frame[0], frame[-1], frame[:, 0], frame[:, -1]])
+        assert border.min() > 200
+
+
+def test_a_wide_picture_sways_about_its_own_bottom_edge() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 128, 3), dtype=np.uint8)
+    moved = acted(np.repeat(noise[None], 16, axis=0), Action.usual("sway"))
+    middle = slice(60, 68)
+    away = np.abs(moved[2].astype(int) - noise)[:, middle].mean(axis=(1, 2))
+    assert away[-1] < away[0] / 2
+
+
 def test_a_picture_without_a_plain_ground_moves_as_a_whole_at_its_own_size() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     moved = acted(np.repeat(noise[None], 16, axis=0), Action.usual("to-and-fro", strength=2))

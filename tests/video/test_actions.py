@@ -30,6 +30,15 @@ def test_every_action_moves_and_is_the_same_when_drawn_again(name: str) -> None:
     assert all(word and word == word.lower() for word in action.words)
 
 
+@pytest.mark.parametrize("rate", [0.1, 1, 2, 4, 8, 120])
+@pytest.mark.parametrize("name", sorted(ACTIONS))
+def test_every_action_moves_at_every_frame_rate(name: str, rate: float) -> None:
+    action = Action.usual(name, seconds=16 / rate, num_frames=16)
+    assert np.ptp(seen(action, (0.5, -0.5)), axis=0).max() > 0.03
+    if rate >= 8:
+        assert action == Action.usual(name, seconds=16 / rate)
+
+
 def test_what_bounces_stands_on_its_foot_when_it_hits_the_ground_and_is_above_it_otherwise() -> (
     None
 ):

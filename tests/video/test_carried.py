@@ -91,3 +91,12 @@ def test_pictures_of_other_shapes_and_without_a_plain_ground_are_carried_too() -
         for s in range(1, 16)
     )
     assert back < shifted / 2
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 64), (16, 256), (512, 8)])
+def test_pictures_of_every_shape_are_carried(size: tuple[int, int]) -> None:
+    """Below 16 pixels a side, OpenCV's flow ends the process, or raises."""
+    frames = np.random.default_rng(0).integers(0, 256, (3, *size, 3), dtype=np.uint8)
+    shown = carried(frames[0], frames, speed=1)
+    assert shown.shape == frames.shape
+    assert np.array_equal(shown[-1], frames[0])

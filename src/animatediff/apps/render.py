@@ -107,17 +107,25 @@ def choices(request: AnimationRequest) -> str:
 
 
 def _watch(progress: Progress, preview: Path | None) -> Callable[[Step], None]:
-    """Show every step, and after the first and every fifth what it looks like."""
-    current = ""
+    """Show every step, and after the first and every fifth what it looks like.
+
+    Frames that no step denoises, such as those of an action, are shown once they are decoded.
+    """
+    current, denoised = "", False
 
     def on_step(step: Step) -> None:
-        nonlocal current, preview
+        nonlocal current, denoised, preview
         if step.stage != current:
             current = step.stage
             progress.stage(step.stage, total=step.steps)
         progress.at(step.step)
-        due = step.step == 1 or step.step % PREVIEW_EVERY == 0 or step.step == step.steps
-        if preview is not None and step.stage == "denoise" and due:
+        last = step.step == step.steps
+        if step.stage == "denoise":
+            denoised = True
+            due = step.step == 1 or step.step % PREVIEW_EVERY == 0 or last
+        else:
+            due = step.stage == "decode" and last and not denoised
+        if preview is not None and due:
             try:
                 _write_preview(step, preview)
             except OSError as error:

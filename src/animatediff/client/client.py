@@ -167,12 +167,12 @@ class Client:
                         on_preview(self._bytes(str(event.data["url"])))
                     elif event.kind == "removed":
                         raise JobFailed(name, "cancelled", f"The job {name} was deleted.")
+                job = self.job(name)  # a server that stops ends the events first
             except ApiError as error:
                 if error.status not in (0, 429, 503) or away > self.patience:
                     raise
                 away += _pause(1.0)
                 continue
-            job = self.job(name)
             if job.state == "completed":
                 return job
             if job.finished:
@@ -295,10 +295,19 @@ class Client:
                 raise ApiError(0, f"The server does not answer: {error}.") from error
             if answer.status_code != 429 or waited >= self.patience:
                 break
-            waited += _pause(float(answer.headers.get("Retry-After", "1")))
+            waited += _pause(_retry_after(answer))
         if answer.is_error:
             raise _error_of(answer)
-        return answer.json() if answer.content else None
+        if not answer.content:
+            return None
+        try:
+            return answer.json()
+        except ValueError:
+            raise ApiError(
+                answer.status_code,
+                f"{answer.url} answers with something else than JSON; check that it is the address of "
+                "`animatediff serve`.",
+            ) from None
 
     def _bytes(self, url: str) -> bytes:
         try:
@@ -319,6 +328,14 @@ def _pause(seconds: float) -> float:
     return seconds
 
 
+def _retry_after(answer: httpx.Response) -> float:
+    """Seconds to wait before a call is repeated; a proxy may name a date, which counts as one."""
+    try:
+        return float(answer.headers.get("Retry-After", "1"))
+    except ValueError:
+        return 1.0
+
+
 def _quoted(name: str) -> str:
     return quote(name, safe="")
 
@@ -328,14 +345,15 @@ def _bytes_of(file: str | Path | bytes) -> bytes:
 
 
 def _error_of(answer: httpx.Response) -> ApiError:
-    """The error that a problem of RFC 9457 describes."""
+    """The error that a problem of RFC 9457 describes; other servers and proxies answer otherwise."""
+    plain = ApiError(answer.status_code, f"The server answered {answer.status_code}.")
     try:
-        problem = answer.json()
-    except ValueError:
-        problem = {}
-    detail = problem.get("detail") or f"The server answered {answer.status_code}."
-    fields = {each["field"]: each["detail"] for each in problem.get("errors", ())}
-    return ApiError(answer.status_code, detail, fields)
+        problem: Any = answer.json()
+        detail = problem.get("detail") or str(plain)
+        fields = {each["field"]: each["detail"] for each in problem.get("errors", ())}
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return plain
+    return ApiError(answer.status_code, str(detail), fields)
 
 
 def _events(lines: Iterator[str]) -> Iterator[Event]:

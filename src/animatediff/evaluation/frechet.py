@@ -7,6 +7,7 @@ compute them. A distance is only comparable with others of the same network and 
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
@@ -50,10 +51,11 @@ def read_features(path: Path) -> Features:
         FileError: the file is missing, is not NumPy's, or does not have rows of finite numbers.
     """
     try:
-        features = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            features = np.load(file, allow_pickle=False)
     except OSError as error:
         raise FileError(f"{path} cannot be read: {reason_of(error)}.") from None
-    except ValueError:
+    except (ValueError, EOFError, BadZipFile):
         raise FileError(f"{path} is not an array in NumPy's format (.npy).") from None
     is_table = isinstance(features, np.ndarray) and features.ndim == 2
     if not is_table or features.dtype.kind != "f" or not np.isfinite(features).all():

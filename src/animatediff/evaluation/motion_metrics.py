@@ -28,6 +28,8 @@ FlowBetween = Callable[
 ]
 """Where each pixel of the first frame went in the second, (x, y) in px: DIS, or RAFT."""
 
+LEAST_SIDE = 16
+"""The shortest side of a picture, in pixels, in which DIS finds flow; below, it may end the process."""
 DYNAMIC_PIXELS, DYNAMIC_LENGTH, DYNAMIC_PAIRS = 0.05, 6 / 256, 4 / 16
 """VBench's dynamic degree: the fastest 5 % of pixels, 6 px at 256 px, 4 pairs of 16 frames."""
 
@@ -69,13 +71,18 @@ def flow_between(
 ) -> Float[np.ndarray, "height width 2"]:
     """Return where each pixel of ``first`` went in ``second``, (x, y) in px, by DIS (medium preset).
 
+    DIS needs 16 px a side, so the border of smaller frames goes on up to there.
+
     Raises:
         InputError: OpenCV is not installed.
     """
     cv2 = opencv()
     dense = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    height, width = first.shape[:2]
+    beyond = ((0, max(0, LEAST_SIDE - height)), (0, max(0, LEAST_SIDE - width)))
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
-    return dense.calc(grey[0], grey[1], None)
+    before, after = (np.pad(frame, beyond, mode="edge") for frame in grey)
+    return dense.calc(before, after, None)[:height, :width]
 
 
 def warp_error(frames: Frames, *, flow: FlowBetween | None = None) -> float:

@@ -65,11 +65,14 @@ def sign_flip_p(differences: Sequence[float], *, seed: int = 0) -> float:
     """Return the two-sided p of a mean of 0, if every difference could as well be the opposite.
 
     All 2^n signs are tried if there are at most 10,000, else 10,000 random ones beside the observed.
+    A difference that is no number shows nothing, so p is 1.
     """
     values = np.asarray(differences, np.float64)
     count = len(values)
     if count == 0:
         return math.nan
+    if np.isnan(values).any():
+        return 1.0
     observed = abs(values.mean()) * (1 - 1e-12)
     if 2**count <= PERMUTATIONS:
         signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)

@@ -26,11 +26,13 @@ def acted(pictures: UInt8[np.ndarray, "f h w 3"], action: Action) -> UInt8[np.nd
     """
     ground = ground_of(pictures[0])
     hull = None if ground is None else _hull(pictures[0], ground)
-    foot = 1.0 if hull is None else float(hull[:, 1].max())
+    height, width = pictures[0].shape[:2]
+    edges = width / max(height, width), height / max(height, width)
+    foot = edges[1] if hull is None else float(hull[:, 1].max())
     size = 1.0
     if hull is not None:
         transforms = action.transforms(len(pictures), foot=foot)
-        size = largest_fit(hull * _MARGIN, transforms)
+        size = largest_fit(hull * _MARGIN, transforms, edges=edges)
     matrices = action.transforms(len(pictures), foot=foot * size)
     smaller = scaled(size, size)
     return np.stack(
@@ -39,7 +41,7 @@ def acted(pictures: UInt8[np.ndarray, "f h w 3"], action: Action) -> UInt8[np.nd
 
 
 def _moved(picture: Picture, matrix: Affine, ground: Colour | None) -> Picture:
-    """Move a picture, in coordinates from -1 to 1."""
+    """Move a picture, in coordinates from -1 to 1 along its longer side."""
     cv2 = opencv()
     height, width = picture.shape[:2]
     side = max(height, width) / 2
@@ -59,7 +61,7 @@ def _moved(picture: Picture, matrix: Affine, ground: Colour | None) -> Picture:
 
 
 def _hull(picture: Picture, ground: Colour) -> Float[np.ndarray, "points 2"] | None:
-    """Return the convex hull of a thing, in coordinates from -1 to 1; ``None`` if there is nothing."""
+    """Return the convex hull of a thing, in the same coordinates; ``None`` if there is nothing."""
     thing = thing_on(picture, ground)
     if not thing.any():
         return None

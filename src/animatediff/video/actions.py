@@ -50,7 +50,14 @@ class Action:
         )
 
     @classmethod
-    def usual(cls, name: str, *, strength: float = 1.0, seconds: float = 2.0) -> Action:
+    def usual(
+        cls,
+        name: str,
+        *,
+        strength: float = 1.0,
+        seconds: float = 2.0,
+        num_frames: int | None = None,
+    ) -> Action:
         """Return an action as gentle as its range allows, as often as suits a clip of this length.
 
         Stronger ones move things two or three times as fast as real clips of the same words do.
@@ -60,12 +67,16 @@ class Action:
             strength: 2 goes twice as far as 1.
             seconds: length of the clip. One that repeats does so a whole number of times, so that
                 the last frame leads to the first.
+            num_frames: frames of the clip. A repetition takes at least three of them: if it took one,
+                or for some actions two, all would show the same.
         """
         kind = ACTIONS[name]
         gentle = kind.amounts[-1 if kind.is_size else 0]
         cycles = float(median_low(kind.cycles))
         if kind.repeats:
             cycles = float(max(1, round(cycles * seconds / 2)))
+            if num_frames is not None:
+                cycles = min(cycles, float(max(1, num_frames // 3)))
         amount = gentle**strength if kind.is_size else gentle * strength
         return cls(name, amount, cycles, 0.0)
 
@@ -234,13 +245,19 @@ ACTIONS: Mapping[str, _Kind] = {
 
 
 def largest_fit(
-    hull: Float[np.ndarray, "points 2"], transforms: list[Affine], *, smallest: float = 0.55
+    hull: Float[np.ndarray, "points 2"],
+    transforms: list[Affine],
+    *,
+    edges: tuple[float, float] = (1.0, 1.0),
+    smallest: float = 0.55,
 ) -> float:
     """Return the largest scale at which a thing stays in the picture under every transform.
 
     Args:
         hull: its convex hull.
         transforms: of every frame.
+        edges: x and y at which the picture ends; the shorter side of one that is not square ends
+            before 1.
         smallest: lower bound of the result, even if the thing then leaves the picture.
 
     Returns:
@@ -249,6 +266,6 @@ def largest_fit(
     factor = 1.0
     for matrix in transforms:
         reach = np.abs(hull @ matrix[:2, :2].T).max(axis=0)
-        room = 1 - np.abs(matrix[:2, 2])
+        room = np.array(edges) - np.abs(matrix[:2, 2])
         factor = min(factor, float((room / np.maximum(reach, 1e-6)).min()))
     return max(smallest, factor)

@@ -21,8 +21,9 @@ the built-in world's real clips is 0.956 px at 128 px."""
 LEAST_GAIN, MOST_GAIN = 0.5, 6.0
 """How far a clip's motion may be scaled; more would enlarge what is no motion."""
 
-_SIDE = 128
-"""Side in pixels at which motion is measured."""
+_SIDE, _LEAST_SIDE = 128, 16
+"""Sides in pixels at which motion is measured: the longer one at most, and each at least. In smaller
+pictures DIS reads beyond their ends, which may end the process."""
 _SMOOTH, _STEADY = 14.0, 0.8
 """Standard deviations of the smoothing: in pixels of that side, and in frames."""
 
@@ -45,7 +46,7 @@ def carried(
     cv2 = opencv()
     height, width = picture.shape[:2]
     scale = min(1.0, _SIDE / max(height, width))
-    size = max(2, round(width * scale)), max(2, round(height * scale))
+    size = max(_LEAST_SIDE, round(width * scale)), max(_LEAST_SIDE, round(height * scale))
     small = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
     seen = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     fields = _closed(_steady(_fields(small)))

@@ -189,6 +189,15 @@ def test_interrupt_stops_what_this_api_began(named: Served) -> None:
             {"alwayson_scripts": {"AnimateDiff": {"args": [{"video_path": "/a", "enable": True}]}}},
             "video_path",
         ),
+        ({"alwayson_scripts": {"AnimateDiff": {"args": [{"format": 5, "enable": True}]}}}, "5"),
+        (
+            {
+                "alwayson_scripts": {
+                    "AnimateDiff": {"args": [{"format": [["GIF"]], "enable": True}]}
+                }
+            },
+            "['GIF']",
+        ),
         ({"override_settings": {"sd_model_checkpoint": "../x"}}, "path"),
         ({"n_iter": 100}, "100"),
         ({"steps": "many"}, "steps"),

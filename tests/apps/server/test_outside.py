@@ -191,11 +191,25 @@ def test_every_wrong_field_is_listed() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[" * 100_000, b'{"a": NaN}', b'{"a": Infinity}', b"\xff\xfe", b"1" * 10_000],
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b"\xff\xfe",
+        b"1" * 10_000,
+        rb'{"\ud800": 1}',
+        rb'{"a": ["\udfff"]}',
+    ],
 )
 def test_what_is_not_json_is_refused(body: bytes) -> None:
     with pytest.raises(Refused):
         parse_json(body)
+
+
+def test_text_beyond_the_basic_plane_may_be_escaped() -> None:
+    assert parse_json(rb'{"prompt": "\ud83e\udd8a"}') == {"prompt": "\U0001f98a"}
 
 
 @pytest.mark.parametrize("formats", [[], ["exe"], [None], 7, [["mp4"]], {"a": 1}])

@@ -212,6 +212,8 @@ def test_a_failure_is_a_status_and_an_unknown_id_is_never_done(served: Served) -
         ({"prompt": "a", "model": "sora-2"}, "body.model"),
         ({"prompt": "a", "image_reference": {"image_url": "https://x/y.png"}}, "image_reference"),
         ({"prompt": "a", "extra_params": "{"}, "extra_params"),
+        ({"prompt": "a", "extra_params": r'{"\ud800": 1}'}, "extra_params"),
+        ({"prompt": "a", "input_reference": [1]}, "input_reference"),
         ({"prompt": "a", "num_frames": "1.5"}, "num_frames"),
         ({"prompt": "a", "enable_frame_interpolation": "often"}, "enable_frame_interpolation"),
         ({"prompt": ""}, "body.prompt"),
@@ -224,3 +226,18 @@ def test_a_field_that_does_not_fit_is_named(
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == field
     assert answer.json()["error"]["message"] == answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["extra_params", "lora"])
+def test_an_idempotency_key_stands_for_all_fields_of_an_order(served: Served, name: str) -> None:
+    key = {"Idempotency-Key": f"all-{name}"}
+    values = {"extra_params": [{"num_frames": 4}, {"num_frames": 8}]}.get(
+        name, [{"name": "noto", "scale": 1}, {"name": "noto", "scale": 0.5}]
+    )
+    orders = [{"prompt": "a fox", name: value} for value in values]
+    first, again, other = (
+        served.client.post("/v1/videos", json=order, headers=key)
+        for order in (orders[0], orders[0], orders[1])
+    )
+    assert first.json()["id"] == again.json()["id"]
+    assert other.status_code == 409

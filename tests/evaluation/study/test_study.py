@@ -374,3 +374,14 @@ def test_what_is_missing_is_said(
         report_study(key, [])
     with pytest.raises(InputError, match="has no method 'Gen-2'"):
         design_study(content(), per_model=1, methods=("Gen-2", "AnimateDiff"))
+    with pytest.raises(InputError, match="at least two methods, not only one; Table 1 has Text2"):
+        design_study(content(), per_model=1, methods=("AnimateDiff", "AnimateDiff"))
+
+
+@pytest.mark.parametrize("table", [[], {}, {"report": []}, {"report": {"overall": ["a", "b"]}}])
+def test_what_is_no_result_of_table_1_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], table: object
+):
+    (tmp_path / "table1.json").write_text(json.dumps(table))
+    assert main(["study", "make", str(tmp_path / "s"), "--results", str(tmp_path)]) == 3
+    assert "table1.json lacks what a study shows" in capsys.readouterr().err

@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 
 from animatediff.errors import FileError, InputError
-from animatediff.evaluation.table1.plan import Driving, Personal, Plan, read_plan, seed_of
+from animatediff.evaluation.table1.plan import (
+    Driving,
+    Personal,
+    Plan,
+    Settings,
+    read_plan,
+    seed_of,
+)
 
 RECIPE = Path(__file__).parents[3] / "recipes" / "evaluate" / "table1.toml"
 
@@ -48,6 +55,22 @@ def test_a_plan_may_name_the_clip_of_each_prompt():
         Plan((Personal("a", words, driving=(1, 0)),), clips).validated()
     with pytest.raises(InputError, match=r"takes the driving clip 2, but .* from 0 to 1"):
         Plan((Personal("a", words, driving=(1, 0, 2)),), clips).validated()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Settings(fps=0), "fps = 0 is out of range"),
+        (Settings(steps=-1), "steps = -1 is out of range"),
+        (Settings(tune_train_steps=0), "tune_train_steps = 0 is out of range; choose 1 or more"),
+        (Settings(tune_steps=1001), "tune_steps = 1001 is out of range"),
+        (Settings(zero_flow=(float("nan"), 0.0)), "zero_flow = nan is not a finite number"),
+    ],
+)
+def test_numbers_that_would_stop_it_in_the_middle_are_refused_first(settings: Settings, says: str):
+    clips = (Driving(str(RECIPE), "x"),)
+    with pytest.raises(InputError, match=says):
+        Plan((Personal("a", ("x",)),), clips, settings).validated()
 
 
 def test_the_recipe_is_a_plan_whose_clips_lie_beside_it():

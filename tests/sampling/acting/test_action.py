@@ -58,6 +58,12 @@ def test_words_stay_where_something_else_says_what_moves(given: dict[str, object
     assert (settled.action, settled.prompt) == ("none", "a fox bouncing")
 
 
+def test_a_loop_takes_only_actions_that_end_where_they_begin() -> None:
+    for prompt, action in (("a star growing", "none"), ("a star pulsing", "pulse")):
+        request = replace(SHORT, prompt=prompt, loop=True)
+        assert with_action(request, by_words=True, moves=True).action == action
+
+
 def test_frames_are_near_the_still_under_the_action(animator: Animator) -> None:
     """Nearer than to the still in any other frame's place."""
     still = Animator.load("emoji", motion="none").animate(replace(SHORT, num_frames=1)).frames[0]
@@ -112,6 +118,8 @@ def test_requests_from_before_there_were_actions_do_none() -> None:
         ({"action": "bounce", "from_still": 1.0}, "--from-still 1 draws none"),
         ({"action": "bounce", "num_frames": 1}, "more than one frame"),
         ({"action": "bounce", "motion_effect": ("0.5",)}, "or give --from-still 0.3"),
+        ({"action": "bounce", "motion_loras": ("zoom-in:1",)}, "in which --motion-lora could act"),
+        ({"action": "grow:0.5", "loop": True}, "does not end where it begins, as --loop needs"),
     ],
 )
 def test_what_cannot_act_is_refused_in_a_sentence(given: dict[str, object], says: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from animatediff.apps.destination import check_writable
+from animatediff.apps.destination import check_room, check_writable
 from animatediff.apps.options.parsing import optional
 from animatediff.apps.progress import ProgressStyle, open_progress
 from animatediff.errors import FileError, InputError
@@ -164,6 +164,7 @@ def dataset(options: Options) -> int:
 def _emoji(options: Emoji) -> int:
     from animatediff.world.art.emoji import render_world
 
+    check_room(options.work / "counts.json", option="--work")
     for kind, count in render_world(options.work).items():
         print(f"{kind:14} {count}")
     return 0

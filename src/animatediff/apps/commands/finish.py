@@ -82,6 +82,11 @@ def finish(options: FinishOptions) -> None:
     )
     if finish.is_nothing:
         raise InputError("There is nothing to do; give --interpolate N, --upscale N or --pingpong.")
+    if options.loop and (options.interpolate == 1 or options.pingpong):
+        raise InputError(
+            "--loop draws frames between the last and the first, for --interpolate N without "
+            "--pingpong; leave it out."
+        )
     plays = check_plays(options.loop_count)
     facts = read_metadata(options.file)
     same = options.file.suffix.lstrip(".").lower()
@@ -115,7 +120,9 @@ def finish(options: FinishOptions) -> None:
 
 def _upscaler_of(options: FinishOptions) -> tuple[Path | None, int]:
     """Return the file of the upscaler and its factor; ``None`` and 1 without one."""
-    if (options.upscale is None and options.upscaler is None) or options.upscale == 1:
+    if options.upscale == 1 and options.upscaler is not None:
+        raise InputError("--upscaler enlarges, and --upscale 1 does not; leave one of them out.")
+    if options.upscale == 1 or (options.upscale is None and options.upscaler is None):
         return None, 1
     from animatediff.finishing.upscaling import MAX_FACTOR
     from animatediff.weights.finding.builtin import default_upscaler, resolve

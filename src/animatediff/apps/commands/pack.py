@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from animatediff.apps.destination import check_room
+from animatediff.errors import FileError
+
 
 @dataclass(frozen=True)
 class Options:
@@ -17,9 +20,20 @@ class Options:
 
 
 def pack(options: Options) -> int:
-    """Copy the models and print their sizes."""
+    """Copy the models and print their sizes.
+
+    Raises:
+        FileError: there is no trained world.
+        OutputError: the target cannot be written.
+    """
     from animatediff.world.pack import pack_world
 
+    if not any((options.work / "world").rglob("*.safetensors")):
+        raise FileError(
+            f"There is no trained world in {options.work / 'world'}; train one, or name its folder "
+            "with --work."
+        )
+    check_room(options.target, option="--target")
     sizes = pack_world(options.work, options.target)
     for name, size in sizes.items():
         print(f"{size / 1e6:8.2f} MB  {name}")

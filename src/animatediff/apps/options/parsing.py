@@ -145,9 +145,12 @@ def _box_to_sentence(box: str, command: str) -> str:
     actions = re.match(r"Expected one of \{(.*)\}\.?$", sentence)
     if actions:
         return f"{command} needs a subcommand: {actions[1]}."
-    missing = re.match(r"Missing from animatediff [\w -]+: (\S+)", sentence)
+    missing = re.match(r"Missing from animatediff [\w -]+: (?:\{([^}]*)\}|(\S+))", sentence)
+    if missing and missing[1]:
+        choices = re.sub(r"\s", "", missing[1]).replace(",", ", ")
+        return f"{command} needs one of {choices}; see animatediff {command} --help."
     if missing:
-        return f"{command} needs {missing[1]}; see animatediff {command} --help."
+        return f"{command} needs {missing[2]}; see animatediff {command} --help."
     bad = re.match(r"Error parsing (\S+): .*invalid literal for int\(\) .*: ('.*')$", sentence)
     if bad:
         return f"{bad[1]} needs a whole number, not {bad[2]}."

@@ -78,6 +78,7 @@ FORMATS: Mapping[str, str] = {
     "PNG": "png",
     "Frame": "png",
 }
+_KNOWN_FORMATS = (*FORMATS, "TXT")
 
 _UNSUPPORTED: tuple[tuple[str, Any, str], ...] = (
     ("restore_faces", False, "Faces are not restored here; leave it out."),
@@ -347,9 +348,9 @@ def animate(arguments: Mapping[str, Any], found: Translated, *, film: str) -> No
                 )
     if arguments["loop_number"]:
         found.notes.append("Files play without end, whatever loop_number says.")
-    names = arguments["format"]
-    names = [names] if isinstance(names, str) else list(names or ())
-    unknown = [name for name in names if name not in FORMATS and name != "TXT"]
+    given = arguments["format"] or []
+    names: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
+    unknown = [name for name in names if not isinstance(name, str) or name not in _KNOWN_FORMATS]
     if unknown:
         raise _bad(f"{AT}.format", f"The format {unknown[0]!r:.40} is not known here.")
     # PNG there means frames that the server keeps; only Frame sends them.

@@ -93,9 +93,10 @@ def design_study(
     unknown = [name for name in methods if name not in drawn]
     if unknown:
         raise InputError(f"Table 1 has no method {unknown[0]!r}, only {', '.join(drawn)}.")
-    chosen = tuple(methods) or tuple(drawn)
+    chosen = tuple(dict.fromkeys(methods)) or tuple(drawn)
     if len(chosen) < 2:
-        raise InputError("A study ranks at least two methods; Table 1 has only one.")
+        known = ", ".join(drawn)
+        raise InputError(f"A study ranks at least two methods, not only one; Table 1 has {known}.")
     if per_model < 1:
         raise InputError(f"A study needs at least one prompt for each model, not {per_model}.")
     secret = secrets.token_hex(16)

@@ -9,6 +9,10 @@ from pathlib import Path
 
 from animatediff.config import load_toml
 from animatediff.errors import FileError, InputError
+from animatediff.options.checks import check_integer, check_number
+from animatediff.sampling.options.guidance import MAX_GUIDANCE
+from animatediff.sampling.options.output import MAX_FPS
+from animatediff.sampling.options.sampler import MAX_STEPS
 
 ZERO, TUNE, OURS = "Text2Video-Zero", "Tune-A-Video", "AnimateDiff"
 METHODS = (ZERO, TUNE, OURS)
@@ -100,6 +104,22 @@ class Settings:
     tune_learning_rate: float = 3e-5
     tune_steps: int = 50
     tune_guidance: float = 12.5
+
+    def check_numbers(self) -> None:
+        """Raise if a number would stop a comparison in its middle.
+
+        Raises:
+            InputError: one is out of range.
+        """
+        check_integer("fps", self.fps, least=1, most=MAX_FPS)
+        check_integer("steps", self.steps, least=0, most=MAX_STEPS)
+        check_integer("zero_steps", self.zero_steps, least=2, most=MAX_STEPS)
+        check_integer("tune_train_steps", self.tune_train_steps, least=1, most=None)
+        check_integer("tune_steps", self.tune_steps, least=1, most=MAX_STEPS)
+        for name in ("guidance", "zero_guidance", "tune_guidance"):
+            check_number(name, getattr(self, name), least=0, most=MAX_GUIDANCE)
+        for shift in self.zero_flow:
+            check_number("zero_flow", shift, least=None, most=None)
 
 
 @dataclass(frozen=True)
@@ -204,6 +224,7 @@ class Plan:
                 raise FileError(f"The driving clip {clip.file} does not exist.")
         if self.settings.num_frames < 2 or self.settings.references < 1:
             raise InputError("Table 1 needs at least two frames and one reference picture.")
+        self.settings.check_numbers()
         return self
 
 

@@ -55,7 +55,12 @@ def acting(
     if still is None or request.action is None or not acts(request):
         return MovedStill(still)
     name, strength = parse_action(request.action)
-    action = Action.usual(name, strength=strength, seconds=float(settled.num_frames / request.rate))
+    action = Action.usual(
+        name,
+        strength=strength,
+        seconds=float(settled.num_frames / request.rate),
+        num_frames=settled.num_frames,
+    )
     drawn = still[:, :, :1]
     is_one = torch.equal(still, drawn.expand_as(still))
     pictures = decode(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from animatediff.errors import InputError
-from animatediff.sampling.acting.options import NONE, acts
+from animatediff.sampling.acting.options import NONE, acts, parse_action
 from animatediff.sampling.acting.words import action_in
 from animatediff.sampling.choosing.still import begins_elsewhere, is_placed, scales_motion
 from animatediff.sampling.request import AnimationRequest
+from animatediff.video.actions import ACTIONS
 
 
 def with_action(request: AnimationRequest, *, by_words: bool, moves: bool) -> AnimationRequest:
@@ -28,6 +29,8 @@ def with_action(request: AnimationRequest, *, by_words: bool, moves: bool) -> An
         if found is None:
             return replace(request, action=NONE)
         action, prompt = found
+        if _opens_loop(request, action):
+            return replace(request, action=NONE)
         return replace(request, action=action, prompt=prompt)
     if not acts(request):
         return request
@@ -45,12 +48,36 @@ def with_action(request: AnimationRequest, *, by_words: bool, moves: bool) -> An
             f"--action {request.action:.40} moves a still, and --from-still 1 draws none; leave one of "
             "them out, or give a smaller number."
         )
-    if scales_motion(request) and not request.from_still:
+    if not request.from_still and (option := _moving_option(request)):
         raise InputError(
-            f"--action {request.action:.40} takes no denoising step in which --motion-scale or "
-            "--motion-effect could act; leave them out, or give --from-still 0.3."
+            f"--action {request.action:.40} takes no denoising step in which {option} could act; leave "
+            "it out, or give --from-still 0.3."
+        )
+    if _opens_loop(request, request.action):
+        raise InputError(
+            f"--action {request.action:.40} does not end where it begins, as --loop needs; leave one "
+            "of them out, or use an action that repeats, such as pulse or to-and-fro."
         )
     return request
+
+
+def _opens_loop(request: AnimationRequest, action: str | None) -> bool:
+    """Whether an action ends elsewhere than it begins, in a clip that is played round and round."""
+    if action is None or not request.loop or request.pingpong:
+        return False
+    return not ACTIONS[parse_action(action)[0]].repeats
+
+
+def _moving_option(request: AnimationRequest) -> str:
+    """The option given that acts in the motion module's steps alone; empty if none is."""
+    options = {
+        "--motion-scale": request.motion_scale,
+        "--motion-effect": request.motion_effect,
+        "--motion-lora": request.motion_loras,
+        "--camera-path": request.camera_path,
+        "--object-path": request.object_paths,
+    }
+    return next((option for option, given in options.items() if given), "")
 
 
 def _is_free(request: AnimationRequest) -> bool:

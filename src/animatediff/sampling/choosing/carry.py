@@ -44,7 +44,8 @@ def chosen_carry(request: AnimationRequest, *, usual: float, moves: bool) -> flo
 def _is_one_still(request: AnimationRequest) -> bool:
     return not (
         request.from_still in (None, 1)
-        or request.num_frames == 1
+        # The last frame is the first again, so that two would show no motion.
+        or request.num_frames in (1, 2)
         or STILL in request.prompt.lower()
         or acts(request)
         or request.prompts

@@ -16,7 +16,11 @@ from animatediff.apps.destination import Destination, plan_destination, slug
 from animatediff.apps.options.parsing import optional
 from animatediff.apps.progress import Progress, ProgressStyle, open_progress
 from animatediff.errors import FileError, InputError
+from animatediff.options.checks import check_integer, check_number
 from animatediff.sampling.animator import Animator
+from animatediff.sampling.options.guidance import MAX_GUIDANCE
+from animatediff.sampling.options.output import MAX_FPS
+from animatediff.sampling.options.sampler import MAX_STEPS
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ def baseline(chosen: BaselineOptions) -> None:
     """
     if not chosen.prompt.strip():
         raise InputError("The prompt is empty; say in quotes what to draw.")
+    _check_numbers(chosen)
     destination = _destination(chosen.prompt, chosen.output)
     with open_progress(chosen.progress) as progress:
         progress.stage("load")
@@ -114,6 +119,22 @@ def baseline(chosen: BaselineOptions) -> None:
             _text2video_zero(chosen, destination, progress)
         else:
             _tune_a_video(chosen, destination, progress)
+
+
+def _check_numbers(chosen: Text2VideoZeroOptions | TuneAVideoOptions) -> None:
+    """Refuse numbers that would only fail once much has been drawn.
+
+    Raises:
+        InputError: one cannot be used.
+    """
+    if chosen.frames < 1:
+        raise InputError(f"--frames {chosen.frames} is not a number of frames; give 1 or more.")
+    check_integer("steps", chosen.steps, least=1, most=MAX_STEPS)
+    check_number("guidance", chosen.guidance, least=0, most=MAX_GUIDANCE)
+    if isinstance(chosen, Text2VideoZeroOptions):
+        check_integer("fps", chosen.fps, least=1, most=MAX_FPS)
+        for shift in chosen.flow:
+            check_number("flow", shift, least=None, most=None)
 
 
 def _destination(prompt: str, output: Path | None) -> Destination:
@@ -134,8 +155,6 @@ def _text2video_zero(
         text2video_zero,
     )
 
-    if options.frames < 1:
-        raise InputError(f"--frames {options.frames} is not a number of frames; give 1 or more.")
     zero = replace(
         ZeroOptions.of_steps(options.steps),
         guidance=options.guidance,

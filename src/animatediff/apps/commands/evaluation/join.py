@@ -32,10 +32,11 @@ def join(options: JoinOptions) -> int:
     Raises:
         InputError, FileError, OutputError: see ``errors.py``.
     """
-    from animatediff.apps.commands.evaluation.table1 import published
+    from animatediff.apps.commands.evaluation.table1 import published, user_ranks
     from animatediff.evaluation.table1.join import joined
 
     check_room(options.results / "table1.json", option="--results")
+    user_ranks(options.results)
     report = joined(options.files)
     for file in options.files:
         shown, here = file.parent / "table1", options.results / "table1"

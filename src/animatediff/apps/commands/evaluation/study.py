@@ -88,7 +88,7 @@ def study(chosen: StudyOptions) -> int:
 
 
 def _make(options: MakeOptions) -> int:
-    from animatediff.errors import InputError
+    from animatediff.errors import FileError, InputError
     from animatediff.evaluation.study.design import KEY, design_study, save_key
     from animatediff.evaluation.study.page import write_study_page
 
@@ -99,9 +99,15 @@ def _make(options: MakeOptions) -> int:
             "another folder."
         )
     content = _table1(options.results)
-    made = design_study(
-        content, per_model=options.per_model, methods=options.methods, seed=options.seed
-    )
+    try:
+        made = design_study(
+            content, per_model=options.per_model, methods=options.methods, seed=options.seed
+        )
+    except (AttributeError, KeyError, TypeError):
+        raise FileError(
+            f"{options.results / 'table1.json'} lacks what a study shows; run `animatediff evaluate "
+            "table1` again."
+        ) from None
     page = write_study_page(made, options.study, animations=options.results / "table1")
     save_key(made, options.study)
     print(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -95,6 +95,7 @@ def table1(options: Table1Options) -> int:
     runtime = Runtime(device=options.device, precision=options.precision, threads=options.threads)
     runtime.apply()
     check_room(options.results / "table1.json", option="--results")
+    user_ranks(options.results)
     metrics = options.metrics.load(work=options.work, device=runtime.torch_device())
     plan = _plan(options).validated()
     brought = bring(options.bring, items=plan.items())
@@ -124,26 +125,46 @@ def published(
         Its table with the two paths, and the paths by name.
 
     Raises:
+        FileError: the folder's user study is broken.
         OutputError: the folder cannot be written.
     """
     from animatediff.evaluation.presenting.tables import render_rows
     from animatediff.evaluation.reports import write_report
     from animatediff.evaluation.table1.page import write_table1_page
 
-    path, study = results / "table1.json", results / "study.json"
+    path = results / "table1.json"
     command = ["animatediff", *sys.argv[1:]]
     write_report(report, path, question="table1", command=command, options=options)
     page = write_table1_page(
         json.loads(path.read_text(encoding="utf-8")),
         results / "table1" / "index.html",
         json_path=path,
-        study=json.loads(study.read_text(encoding="utf-8")) if study.exists() else None,
+        study=user_ranks(results),
     )
     table = f"{render_rows(report.rows())}\n\n{path}\n{page}"
     return table, {"path": str(path), "page": str(page)}
 
 
+def user_ranks(results: Path) -> Mapping[str, Any] | None:
+    """Return the report of the user study in a folder of results; ``None`` if none was run.
+
+    Raises:
+        FileError: it is broken.
+    """
+    from animatediff.errors import FileError
+    from animatediff.evaluation.paper.experiments import read_result
+
+    path = results / "study.json"
+    if not path.exists():
+        return None
+    study = read_result(path)
+    if not isinstance(study["report"], dict) or "ranks" not in study["report"]:
+        raise FileError(f"{path} has no user ranks; run `animatediff study report` again.")
+    return study
+
+
 def _plan(options: Table1Options) -> Plan:
+    from animatediff.errors import InputError
     from animatediff.evaluation.baselines.text2video_zero import ZeroOptions
     from animatediff.evaluation.table1.plan import Settings, read_plan
 
@@ -157,6 +178,12 @@ def _plan(options: Table1Options) -> Plan:
         zero = ZeroOptions.of_steps(options.zero_steps)
         changed |= {"zero_steps": zero.steps, "zero_t0": zero.t0, "zero_t1": zero.t1}
     if options.plan is not None:
+        for name in ("motion", "more", "driving"):
+            if getattr(options, name) != getattr(Table1Options(), name):
+                raise InputError(
+                    f"--{name} is for a comparison without --plan; leave it out, or change "
+                    f"{options.plan}."
+                )
         plan = read_plan(options.plan)
         plan = replace(plan, settings=replace(plan.settings, **changed))
         return plan.shortened(models=options.models, prompts=options.prompts)

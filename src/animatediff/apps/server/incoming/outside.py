@@ -225,19 +225,35 @@ def takes(row: Declared) -> str:
     return "text" if plain else "refused"
 
 
-def parse_json(body: bytes) -> Any:
-    """The value of a JSON body.
+def value_of(text: str) -> Any:
+    """The value of a text in JSON.
 
     Raises:
-        Refused: it is not JSON, or holds numbers that are not finite.
+        ValueError: it is not JSON, nested too deeply, holds numbers that are not finite, or escapes
+            halves of surrogate pairs, which no answer could repeat in UTF-8.
     """
 
     def no_constant(name: str) -> None:
         raise ValueError(f"{name} is not a number of JSON")
 
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=no_constant)
-    except (ValueError, RecursionError):
+        value = json.loads(text, parse_constant=no_constant)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except RecursionError:
+        raise ValueError("the text is nested too deeply") from None
+    return value
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON body.
+
+    Raises:
+        Refused: it is not JSON, or holds numbers that are not finite or text that is not Unicode.
+    """
+    try:
+        return value_of(body.decode("utf-8"))
+    except ValueError:
         raise Refused(400, "The body is not JSON in UTF-8; send one JSON object.") from None
 
 

@@ -78,7 +78,7 @@ def _last(entry: Path) -> dict[str, Any]:
 
 def _points(entry: Path) -> list[dict[str, Any]]:
     try:
-        lines = (entry / METRICS).read_text().splitlines()
+        lines = (entry / METRICS).read_text("utf-8", "replace").splitlines()
     except OSError:
         return []
     return list(_points_of(lines))
@@ -89,9 +89,11 @@ def _points_of(lines: list[str]) -> Iterator[dict[str, Any]]:
         # A run that is being written may end in half a line.
         try:
             facts = json.loads(line)
-            yield {"step": facts["step"], "loss": facts["loss"], "rate": facts.get("rate")}
+            point = {"step": facts["step"], "loss": facts["loss"], "rate": facts.get("rate")}
         except (ValueError, KeyError, TypeError):
             continue
+        if isinstance(point["step"], int):
+            yield point
 
 
 def _tail(path: Path) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import re
 import typing
 from collections.abc import Mapping
@@ -17,7 +16,12 @@ from fastapi.responses import Response
 from animatediff.apps.server.answers.openapi import answers, body_of
 from animatediff.apps.server.answers.problems import FieldError, Refused
 from animatediff.apps.server.answers.waiting import check_completed, finished
-from animatediff.apps.server.incoming.outside import is_finite, parse_object, read_request
+from animatediff.apps.server.incoming.outside import (
+    is_finite,
+    parse_object,
+    read_request,
+    value_of,
+)
 from animatediff.apps.server.incoming.uploads import store_upload
 from animatediff.apps.server.queue.job import FINISHED, Job, fraction_of
 from animatediff.apps.server.queue.jobs import Conflict
@@ -50,14 +54,14 @@ PLAIN: Mapping[str, tuple[str, type]] = {
 }
 """Their fields that are fields of a request, and the type of each."""
 IGNORED = ("user", "generate_sound", "sound_duration")
+REFERENCES = ("input_reference", "image_reference", "video_reference")
+"""Their fields that hold a picture or a video, which the order knows by its hash."""
 OTHERS = (
+    *REFERENCES,
     "seconds",
     "size",
     "lora",
     "extra_params",
-    "input_reference",
-    "image_reference",
-    "video_reference",
     "enable_frame_interpolation",
     "frame_interpolation_exp",
 )
@@ -81,7 +85,9 @@ def videos_routes(service: Service) -> APIRouter:
         given = await _fields_of(request)
         asked = await _request_of(given, service)
         plain = {
-            name: value for name, value in given.items() if isinstance(value, str | int | float)
+            name: value
+            for name, value in given.items()
+            if name not in REFERENCES and not isinstance(value, bytes)
         }
         job, _ = await service.submit(
             asked,
@@ -311,6 +317,8 @@ async def _reference(given: Mapping[str, Any], service: Service) -> dict[str, st
         return {}
     if isinstance(data, str):
         data = decoded(data, name="input_reference")
+    if not isinstance(data, bytes):
+        raise _bad("input_reference", "input_reference is a file of a form, or text in base64.")
     upload = await stored(data, service)
     return {"image" if upload["still"] else "init": upload["hash"]}
 
@@ -353,8 +361,8 @@ def _table(name: str, value: Any) -> dict[str, Any]:
         return {}
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = value_of(value)
+        except ValueError:
             raise _bad(name, f"{name} is not JSON.") from None
     if not isinstance(value, dict):
         raise _bad(name, f"{name} is not a JSON object.")
