@@ -52,6 +52,18 @@ def test_the_first_and_the_last_frame_are_the_picture() -> None:
     assert np.abs(shown[4].astype(int) - BLUE).mean() > 2
 
 
+def test_in_a_loop_the_last_frame_leads_to_the_first_and_is_not_shown_twice() -> None:
+    turns = 2 * np.pi * np.arange(16) / 16
+    clip = np.stack([disc(28 + 8 * np.sin(t), 32, colour=(220, 40, 40)) for t in turns])
+    path = np.array([centre(frame) for frame in carried(BLUE, clip, speed=1, loop=True)])
+    steps = np.abs(np.diff(path, append=path[0]))
+    asked = np.abs(np.diff(8 * np.sin(turns), append=0))
+    assert np.corrcoef(steps, asked)[0, 1] > 0.9
+    assert steps[-1] > steps.max() / 2  # where the clip is fastest
+    ends = carried(BLUE, clip, speed=1)
+    assert np.abs(ends[-1].astype(int) - ends[0]).mean() < 0.5
+
+
 @pytest.mark.parametrize("rate", [8, 16])
 def test_the_speed_is_that_asked_for_whatever_the_clips_own(rate: int) -> None:
     """In shares of the side for each eighth of a second, on average over the thing."""

@@ -134,7 +134,7 @@ def _made(
             tile = settled.request.vae_tile
             picture = decode(still[:, :, :1], vae=base.vae, runtime=runtime, tile=tile)[0]
         speed, rate = settled.request.carry, settled.request.rate
-        frames = carried(picture, frames, speed=speed, rate=rate)
+        frames = carried(picture, frames, speed=speed, rate=rate, loop=settled.request.loop)
     if settled.request.sparse_colours:
         networks = parts.added.get("control", ()) if settled.request.controls else ()
         frames = like_their_pictures(frames, pictures_for_colours(settled, networks))

@@ -33,7 +33,12 @@ Fields = Float[np.ndarray, "f down across 2"]
 
 
 def carried(
-    picture: Picture, frames: Frames, *, speed: float, rate: Fraction | float = 8
+    picture: Picture,
+    frames: Frames,
+    *,
+    speed: float,
+    rate: Fraction | float = 8,
+    loop: bool = False,
 ) -> UInt8[np.ndarray, "f h w 3"]:
     """Return a picture under the motion of a clip; the last frame is the picture again.
 
@@ -42,6 +47,8 @@ def carried(
         frames: the clip that moves.
         speed: of what moves, as a multiple of ``TYPICAL``.
         rate: frames of the clip in a second.
+        loop: whether the clip's last frame leads to its first. It is the frame after the last that
+            would be the picture again then, so that no frame is shown twice.
     """
     cv2 = opencv()
     height, width = picture.shape[:2]
@@ -49,7 +56,8 @@ def carried(
     size = max(_LEAST_SIDE, round(width * scale)), max(_LEAST_SIDE, round(height * scale))
     small = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
     seen = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    fields = _closed(_steady(_fields(small)))
+    fields = _steady(_fields(small), loop=loop)
+    fields = fields - fields[:1] if loop else _closed(fields)
     fields = fields * _gain(fields, seen, speed=speed, rate=float(rate))
     return np.stack([_moved(picture, field) for field in fields])
 
@@ -82,12 +90,14 @@ def _smooth(field: Field, weight: Float[np.ndarray, "down across"]) -> Field:
     return total / (cv2.GaussianBlur(weight, (0, 0), _SMOOTH)[..., None] + 1e-3)
 
 
-def _steady(fields: Fields) -> Fields:
-    """Smooth fields over time."""
+def _steady(fields: Fields, *, loop: bool) -> Fields:
+    """Smooth fields over time, which goes round in a loop."""
     reach = 3
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _STEADY) ** 2).astype(np.float32)
     kernel /= kernel.sum()
-    padded = np.pad(fields, ((reach, reach), (0, 0), (0, 0), (0, 0)), mode="edge")
+    padded = np.pad(
+        fields, ((reach, reach), (0, 0), (0, 0), (0, 0)), mode="wrap" if loop else "edge"
+    )
     smoothed = np.zeros_like(fields)
     for shift, share in enumerate(kernel):
         smoothed += share * padded[shift : shift + len(fields)]
