@@ -14,6 +14,7 @@ from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.settled import Settled
 from animatediff.sampling.text.learned_words import unknown_words, unused_words
 from animatediff.sampling.text.prompt_syntax import take_loras
+from animatediff.sampling.unused import notes_on_unused
 from animatediff.weights.families import Family
 from animatediff.weights.finding.builtin import resolve
 from animatediff.weights.lora import LoadedLora
@@ -63,6 +64,7 @@ def report_on(
         *_notes_on_words(settled, words),
         *_notes_on_size(settled),
         *_notes_on_guidance(settled, family=family),
+        *notes_on_unused(settled),
         *([] if still else _notes_on_motion(settled, family=family, loaded=loaded)),
     ]
     read = {**files, **{f"lora:{path.stem}": path for path in styles}}
