@@ -90,3 +90,15 @@ def test_a_file_that_is_no_video_is_refused(tmp_path, capsys):
     code, error = finish(path, "--interpolate", "2", capsys=capsys)
     assert code == 3
     assert "notes.txt" in error
+
+
+def test_what_is_read_is_not_replaced(made, tmp_path, capsys):
+    before = made.read_bytes()
+    linked = tmp_path / "same.apng"
+    linked.symlink_to(made)
+    for out in (made, linked):
+        code, error = finish(made, "--pingpong", "-o", out, capsys=capsys)
+        assert code == 5
+        assert "is read by this command and would be replaced; choose another name." in error
+    assert main(["preprocess", str(made), "canny", "-o", str(made)]) == 5
+    assert made.read_bytes() == before

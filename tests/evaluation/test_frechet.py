@@ -23,6 +23,14 @@ def test_fewer_clips_than_features_have_a_finite_distance():
     assert 0 <= frechet_distance(a, b) < np.inf
 
 
+def test_equal_sets_are_no_distance_apart_and_never_a_negative_one():
+    for seed in range(20):
+        features = np.random.default_rng(seed).normal(size=(6, 4))
+        distance = frechet_distance(features, features)
+        assert 0 <= distance < 1e-6
+        assert np.copysign(1, distance) == 1
+
+
 def test_what_cannot_be_compared_is_named(tmp_path):
     with pytest.raises(InputError, match="cannot be compared"):
         frechet_distance(np.zeros((3, 2)), np.zeros((3, 4)))

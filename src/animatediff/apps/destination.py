@@ -45,12 +45,19 @@ class Destination:
         stem = f"{self.stem}-{label}" if label else self.stem
         return tuple(self.folder / f"{stem}.{suffix}" for suffix in self.formats)
 
-    def check(self, *, labels: Sequence[str] = ("",), frames: int | None = None) -> None:
+    def check(
+        self,
+        *,
+        labels: Sequence[str] = ("",),
+        frames: int | None = None,
+        spared: Sequence[Path] = (),
+    ) -> None:
         """Find out, by writing, that the folder takes files, and under these names.
 
         Args:
             labels: distinguish the files that will be written.
             frames: how many frames each will have; ``None`` if that is not known yet.
+            spared: what the command reads, and must not replace.
 
         Raises:
             OutputError: the folder is missing, is not a folder, cannot be written, or is full; or
@@ -76,6 +83,19 @@ class Destination:
         paths = [path for label in labels for path in self.paths(label=label)]
         for kind, path in ((path.suffix[1:], path) for path in paths):
             check_target(path, kind=kind, count=2 if frames is None else frames)
+            check_spared(path, spared)
+
+
+def check_spared(path: Path, spared: Sequence[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        OutputError: the file is one of those that are read.
+    """
+    if path.exists() and any(each.exists() and path.samefile(each) for each in spared):
+        raise OutputError(
+            f"{_short(path)} is read by this command and would be replaced; choose another name."
+        )
 
 
 def _check_takes_files(folder: Path) -> None:

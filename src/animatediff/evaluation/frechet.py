@@ -41,7 +41,8 @@ def frechet_distance(first: Features, second: Float[np.ndarray, "others e"]) -> 
     values, vectors = np.linalg.eigh(cov_a)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     shared = np.sqrt(np.linalg.eigvalsh(root @ cov_b @ root).clip(min=0)).sum()
-    return float(apart @ apart + np.trace(cov_a) + np.trace(cov_b) - 2 * shared)
+    distance = apart @ apart + np.trace(cov_a) + np.trace(cov_b) - 2 * shared
+    return max(0.0, float(distance))  # rounding may leave equal sets a little below
 
 
 def read_features(path: Path) -> Features:

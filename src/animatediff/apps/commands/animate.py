@@ -206,7 +206,8 @@ def animate(options: AnimateOptions) -> None:
         labels=labels,
         folder=Path(user.folder) if user.folder else None,
     )
-    destination.check(labels=labels, frames=requests[0].num_frames)
+    spared = [Path(first.init)] if first.init else []
+    destination.check(labels=labels, frames=first.num_frames, spared=spared)
     if options.preview is not None:
         check_writable(options.preview, option="--preview")
         results = [path for label in labels for path in destination.paths(label=label)]

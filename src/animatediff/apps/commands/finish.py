@@ -94,7 +94,7 @@ def finish(options: FinishOptions) -> None:
     destination = plan_destination(
         options.output, formats=formats, known=FORMATS, name=f"{options.file.stem}-finished"
     )
-    destination.check()
+    destination.check(spared=[options.file])
     with open_progress(options.progress) as progress:
         progress.stage("read")
         video = Video.load(options.file)

@@ -9,6 +9,7 @@ from typing import Annotated, cast, get_args
 
 from tyro.conf import Positional, arg
 
+from animatediff.apps.destination import check_spared
 from animatediff.apps.options.parsing import optional
 from animatediff.video.fit import FitName
 
@@ -46,6 +47,7 @@ def preprocess(options: PreprocessOptions) -> None:
 
     check_preprocess(options.method)
     check_choice("METHOD", options.method, get_args(PreprocessName))
+    check_spared(options.output, [options.input])
     material = read_material(options.input)
     frames = material.frames
     if options.size is not None:

@@ -55,7 +55,10 @@ def check_action(request: AnimationRequest) -> None:
     """Check the action that a request names.
 
     Raises:
-        InputError: it cannot be parsed.
+        InputError: it cannot be parsed, or there is one frame alone.
     """
-    if request.action is not None:
-        parse_action(request.action)
+    if request.action is None:
+        return
+    parse_action(request.action)
+    if acts(request) and request.num_frames == 1:
+        raise InputError("--action moves a still from frame to frame; give more than one frame.")

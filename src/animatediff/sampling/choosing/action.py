@@ -34,10 +34,8 @@ def with_action(request: AnimationRequest, *, by_words: bool, moves: bool) -> An
         return replace(request, action=action, prompt=prompt)
     if not acts(request):
         return request
-    if not moves or request.num_frames == 1:
-        raise InputError(
-            "--action moves a still from frame to frame; give --motion, and more than one frame."
-        )
+    if not moves:
+        raise InputError("--action moves a still from frame to frame; give --motion.")
     if other := begins_elsewhere(request):
         raise InputError(
             f"--action {request.action:.40} begins from a still, and {other} from something else; "

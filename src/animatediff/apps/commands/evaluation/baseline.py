@@ -112,7 +112,7 @@ def baseline(chosen: BaselineOptions) -> None:
     if not chosen.prompt.strip():
         raise InputError("The prompt is empty; say in quotes what to draw.")
     _check_numbers(chosen)
-    destination = _destination(chosen.prompt, chosen.output)
+    destination = _destination(chosen)
     with open_progress(chosen.progress) as progress:
         progress.stage("load")
         if isinstance(chosen, Text2VideoZeroOptions):
@@ -137,11 +137,13 @@ def _check_numbers(chosen: Text2VideoZeroOptions | TuneAVideoOptions) -> None:
             check_number("flow", shift, least=None, most=None)
 
 
-def _destination(prompt: str, output: Path | None) -> Destination:
+def _destination(chosen: Text2VideoZeroOptions | TuneAVideoOptions) -> Destination:
     from animatediff.video import FORMATS
 
-    destination = plan_destination(output, formats=None, known=FORMATS, name=slug(prompt))
-    destination.check()
+    destination = plan_destination(
+        chosen.output, formats=None, known=FORMATS, name=slug(chosen.prompt)
+    )
+    destination.check(spared=[chosen.video] if isinstance(chosen, TuneAVideoOptions) else [])
     return destination
 
 
