@@ -92,7 +92,7 @@ def test_the_bound_is_no_less_and_spares_the_trial(
         bound = memory_need.memory_bound(request, animator.parts, runtime=animator.runtime)
         need = memory_need.memory_need(request, animator.parts, runtime=animator.runtime)
         assert need.steps <= bound.steps < 40 * need.steps
-        assert replace(bound, steps=need.steps, weights=need.weights) == need
+        assert replace(bound, steps=need.steps) == need
     monkeypatch.setattr(memory_need, "_known", {})
     memory.check_room(request, animator.parts, runtime=animator.runtime)
     assert not memory_need._known

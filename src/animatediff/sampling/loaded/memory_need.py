@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -107,16 +107,13 @@ def memory_need(settled: Settled, parts: Parts, *, runtime: Runtime) -> MemoryNe
         runtime: where it runs.
     """
     measured = _per_latent_pixel(parts.animated)
-    beside = _need(settled, parts, runtime=runtime, per_latent_pixel=measured)
-    low = runtime.memory == "low"
-    return replace(beside, weights=_bytes_of(parts.picture) if low else _weights(parts))
+    return _need(settled, parts, runtime=runtime, per_latent_pixel=measured)
 
 
 def memory_bound(settled: Settled, parts: Parts, *, runtime: Runtime) -> MemoryNeed:
-    """At least what ``memory_need`` predicts beside the weights, in a millisecond, without a trial.
+    """At least what ``memory_need`` predicts, in a millisecond, without a trial.
 
-    It counts as if the U-Net kept the result of each layer, in fp32 and at full resolution, and leaves
-    out the weights, which are there already.
+    It counts as if the U-Net kept the result of each layer, in fp32 and at full resolution.
 
     Args:
         settled: the request.
@@ -156,7 +153,7 @@ def _need(
     finishing = FP32 * UPSCALING * area * enlarged if enlarged > 1 else 0
     written = frames * (1 + enlarged * request.interpolate)
     return MemoryNeed(
-        weights=0,
+        weights=_bytes_of(parts.picture) if low else _weights(parts),
         steps=int(HIDDEN * predicting + OF_SAMPLER * clip) + _expanded(parts),
         decode=int(clip + max(decoding, finishing) + written),
         on_cpu=base.device.type == "cpu",
