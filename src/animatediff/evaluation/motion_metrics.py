@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from animatediff.video.opencv import opencv
+from animatediff.video.opencv import LEAST_FLOW_SIDE, opencv
 
 SIZE = 128
 FLOW_RATE = 8
@@ -28,8 +28,6 @@ FlowBetween = Callable[
 ]
 """Where each pixel of the first frame went in the second, (x, y) in px: DIS, or RAFT."""
 
-LEAST_SIDE = 16
-"""The shortest side of a picture, in pixels, in which DIS finds flow; below, it may end the process."""
 DYNAMIC_PIXELS, DYNAMIC_LENGTH, DYNAMIC_PAIRS = 0.05, 6 / 256, 4 / 16
 """VBench's dynamic degree: the fastest 5 % of pixels, 6 px at 256 px, 4 pairs of 16 frames."""
 
@@ -79,7 +77,7 @@ def flow_between(
     cv2 = opencv()
     dense = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     height, width = first.shape[:2]
-    beyond = ((0, max(0, LEAST_SIDE - height)), (0, max(0, LEAST_SIDE - width)))
+    beyond = ((0, max(0, LEAST_FLOW_SIDE - height)), (0, max(0, LEAST_FLOW_SIDE - width)))
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
     before, after = (np.pad(frame, beyond, mode="edge") for frame in grey)
     return dense.calc(before, after, None)[:height, :width]

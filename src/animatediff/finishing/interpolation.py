@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 
 from animatediff.errors import InputError
 from animatediff.video import Video
-from animatediff.video.opencv import opencv
+from animatediff.video.opencv import LEAST_FLOW_SIDE, opencv
 
 MAX_FACTOR = 16
 CONSISTENCY = 1.0
@@ -32,8 +32,6 @@ UNLIKE_ABOVE = 48.0
 """The difference in some channel, of 255, between a pixel and its match, above which it is none."""
 CUT_ABOVE = 0.5
 """The share of pixels without a match above which two frames are taken for a cut."""
-LEAST_SIDE = 16
-"""The shortest side of a picture, in pixels, in which DIS finds flow."""
 
 InterpolationMethod = Literal["flow", "blend", "repeat"]
 Frame = UInt8[np.ndarray, "height width 3"]
@@ -115,7 +113,7 @@ def moved(first: Frame, second: Frame) -> Between:
     """Pixels of both frames, moved along the flow between them; a cut is not bridged."""
     if np.array_equal(first, second):
         return held(first, second)
-    if min(first.shape[:2]) < LEAST_SIDE:
+    if min(first.shape[:2]) < LEAST_FLOW_SIDE:
         return blended(first, second)
     there, back = _flow(first, second), _flow(second, first)
     error, error_back = _round_trip_error(there, back), _round_trip_error(back, there)

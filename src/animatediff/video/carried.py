@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from animatediff.video.ground import Picture, ground_of, thing_on
-from animatediff.video.opencv import opencv
+from animatediff.video.opencv import LEAST_FLOW_SIDE, opencv
 
 TYPICAL = 0.95 / 128
 """Speed of a typical clip: the share of the picture's side that things move by in 1/8 s. The median of
@@ -21,9 +21,8 @@ the built-in world's real clips is 0.956 px at 128 px."""
 LEAST_GAIN, MOST_GAIN = 0.5, 6.0
 """How far a clip's motion may be scaled; more would enlarge what is no motion."""
 
-_SIDE, _LEAST_SIDE = 128, 16
-"""Sides in pixels at which motion is measured: the longer one at most, and each at least. In smaller
-pictures DIS reads beyond their ends, which may end the process."""
+_SIDE = 128
+"""Longest side in pixels at which motion is measured."""
 _SMOOTH, _STEADY = 14.0, 0.8
 """Standard deviations of the smoothing: in pixels of that side, and in frames."""
 
@@ -53,7 +52,7 @@ def carried(
     cv2 = opencv()
     height, width = picture.shape[:2]
     scale = min(1.0, _SIDE / max(height, width))
-    size = max(_LEAST_SIDE, round(width * scale)), max(_LEAST_SIDE, round(height * scale))
+    size = tuple(max(LEAST_FLOW_SIDE, round(side * scale)) for side in (width, height))
     small = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
     seen = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     fields = _steady(_fields(small), loop=loop)
