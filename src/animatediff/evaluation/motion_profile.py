@@ -43,6 +43,17 @@ def likeness(profile: MotionProfile, other: MotionProfile) -> float:
     return float((profile * other).sum()) / length if length else 0.0
 
 
+def likeness_in_any_phase(profile: MotionProfile, other: MotionProfile) -> float:
+    """Return the largest ``likeness`` of two profiles of equal length, wherever the first begins.
+
+    A profile that begins later goes on with its first pairs. Any profile gains by this, one without a
+    likeness too: compare with a control.
+    """
+    return max(
+        (likeness(np.roll(profile, n, axis=0), other) for n in range(len(profile))), default=0.0
+    )
+
+
 def reach(profile: MotionProfile, *, of: MotionProfile) -> float:
     """Return the extent of a profile along another, relative to that one (least squares)."""
     whole = float((of * of).sum())

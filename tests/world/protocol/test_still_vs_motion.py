@@ -8,6 +8,7 @@ from tests.world.protocol.test_protocol import CLIPS, ColourScorer, asked, drawi
 
 pytest.importorskip("cv2", reason="optical flow needs opencv-python-headless")
 
+from animatediff.data.shards import Sample
 from animatediff.world.protocol.still_vs_motion import StillVsMotionReport, judge_still_vs_motion
 
 
@@ -61,3 +62,40 @@ def test_a_personalised_model_is_set_beside_its_base() -> None:
     assert report.styled.flow_to_base.value == pytest.approx(2, rel=0.3)
     assert {a.subject.style for a in report.styled.animations} == {"noto"}
     assert "noto by LoRA: flow over the base's" in missed(report)
+
+
+def test_motion_of_another_prompt_is_as_smooth_but_not_as_like_the_real_clip() -> None:
+    """Clips go right or down; each still is carried the other's way."""
+
+    def down(prompt: str, *, seed: int) -> np.ndarray:
+        number, style = asked(prompt)
+        frames = sliding(number, style, step=3)
+        return frames if number % 2 else frames.transpose(0, 2, 1, 3)
+
+    clips = tuple(turned(clip, down(str(clip.meta["caption"]), seed=0)) for clip in CLIPS[:4])
+    report = judge_still_vs_motion(
+        lambda prompt, *, seed: down(prompt, seed=seed)[:1],
+        down,
+        clips,
+        scorer=ColourScorer(),
+        as_drawn=down,
+        num_frames=8,
+    )
+    assert report.own_motion is not None
+    assert report.others is not None
+    assert report.own_motion.own.value == pytest.approx(1)
+    assert report.own_motion.others.value < 0.5
+    assert report.own_motion.gain.difference.low > 0.3
+    assert report.others.concept_to_stills.value == 1
+    assert {"carried along another's motion: smooth score"} <= {r.name for r in report.rows()}
+
+
+def test_without_what_was_drawn_there_is_no_such_control() -> None:
+    report = judged(drawing(step=3))
+    assert report.others is None
+    assert report.own_motion is None
+
+
+def turned(clip: Sample, frames: np.ndarray) -> Sample:
+    alpha = np.full_like(frames[..., :1], 255)
+    return Sample(clip.key, clip.meta, np.concatenate([frames, alpha], -1).reshape(-1, 128, 4))

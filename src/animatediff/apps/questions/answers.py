@@ -191,6 +191,7 @@ def _still_vs_motion(options: Options, progress: Progress) -> Report:
         draw_of(options),
         clips,
         scorer=scorer,
+        as_drawn=draw_of(options, carry=0.0, action="none"),
         styled=styled,
         num_frames=options.frames,
         seed=options.seed,

@@ -1,12 +1,13 @@
 """What does an animation lose compared with the still of the same prompt and seed?
 
-A frozen video would have the best similarity. So measures of motion are reported beside it, and two
-controls are judged in the same way: the real clips, and each still held for all frames.
+A frozen video would have the best similarity. So measures of motion are reported beside it, and
+controls are judged in the same way: the real clips, each still held for all frames, and each still
+carried along another prompt's motion (``own_motion.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ from animatediff.evaluation.motion_metrics import (
 from animatediff.evaluation.reports import Row
 from animatediff.evaluation.similarity import smooth_scores, text_score
 from animatediff.world.protocol.motion import real_frames
+from animatediff.world.protocol.own_motion import OwnMotion, along_the_next, judge_own_motion
 from animatediff.world.protocol.subjects import Draw, Frames, Subject, Watch, nobody
 from animatediff.world.protocol.transfer import in_style
 from animatediff.world.scoring.scorer import Scorer
@@ -129,13 +131,15 @@ class Styled:
 
 @dataclass(frozen=True)
 class StillVsMotionReport:
-    """Animations compared with stills, with both controls and a personalised model."""
+    """Animations compared with stills, with their controls and a personalised model."""
 
     stills_concept: Share
     stills_text: Estimate
     moving: Marks
     real: Marks
     held: Marks
+    others: Marks | None
+    own_motion: OwnMotion | None
     styled: Styled | None
 
     def rows(self) -> tuple[Row, ...]:
@@ -158,7 +162,14 @@ class StillVsMotionReport:
                 ours.falling_apart.share <= 0.03,
             ),
         ]
-        for name, marks in (("real clips", self.real), ("stills held", self.held)):
+        controls = {
+            "real clips": self.real,
+            "stills held": self.held,
+            "carried along another's motion": self.others,
+        }
+        for name, marks in controls.items():
+            if marks is None:
+                continue
             rows += [
                 Row(f"{name}: concept over the stills'", str(marks.concept_to_stills)),
                 Row(f"{name}: text score over the stills'", str(marks.text_to_stills)),
@@ -168,6 +179,8 @@ class StillVsMotionReport:
                 Row(f"{name}: frozen", str(marks.frozen)),
                 Row(f"{name}: falling apart", str(marks.falling_apart)),
             ]
+        if self.own_motion is not None:
+            rows += self.own_motion.rows()
         if self.styled is not None:
             styled = self.styled
             away = abs(styled.smooth.value - styled.smooth_of_base.value)
@@ -204,6 +217,7 @@ def judge_still_vs_motion(
     clips: Sequence[Sample],
     *,
     scorer: Scorer,
+    as_drawn: Draw | None = None,
     styled: tuple[str, str, str, Draw] | None = None,
     num_styled: int = 30,
     num_frames: int = 16,
@@ -217,6 +231,8 @@ def judge_still_vs_motion(
         moving: the image model with its motion modules.
         clips: the real clips, as ``choose_clips`` chose them.
         scorer: the judge.
+        as_drawn: what the motion modules draw, whose motion carries another prompt's still as a
+            control; without it there is no such control.
         styled: a personalised model with the same motion modules: its name, its style's name, its
             style's phrase, and what draws.
         num_styled: prompts of the personalised model.
@@ -225,30 +241,40 @@ def judge_still_vs_motion(
         watch: called with the progress.
     """
     subjects = [Subject.of(clip, seed=seed) for clip in clips]
-    pictures: list[Measured] = []
-    held: list[Measured] = []
-    ours: list[Measured] = []
-    real: list[Measured] = []
-    for number, (clip, subject) in enumerate(zip(clips, subjects, strict=True)):
-
-        def see(frames: Frames, subject: Subject = subject) -> Measured:
-            return measured(frames, subject=subject, scorer=scorer)
-
-        picture = still(subject.prompt, seed=subject.seed)[:1]
-        pictures.append(see(picture))
-        held.append(see(np.repeat(picture, num_frames, axis=0)))
-        ours.append(see(moving(subject.prompt, seed=subject.seed)))
-        real.append(see(real_frames(clip, count=num_frames)))
+    stills: list[Frames] = []
+    ours: list[Frames] = []
+    drawn: list[Frames] = []
+    for number, subject in enumerate(subjects):
+        stills.append(still(subject.prompt, seed=subject.seed)[:1])
+        ours.append(moving(subject.prompt, seed=subject.seed))
+        if as_drawn is not None:
+            drawn.append(as_drawn(subject.prompt, seed=subject.seed))
         watch(number + 1, len(subjects))
+    real = [real_frames(clip, count=num_frames) for clip in clips]
+
+    def see(clips: Iterable[Frames]) -> list[Measured]:
+        pairs = zip(clips, subjects, strict=True)
+        return [measured(frames, subject=subject, scorer=scorer) for frames, subject in pairs]
+
+    pictures, moved, clipped = see(stills), see(ours), see(real)
+    others = along_the_next(stills, drawn) if drawn else []
+
+    def marks(animations: Sequence[Measured]) -> Marks:
+        return Marks.of(animations, stills=pictures, real=clipped)
+
     return StillVsMotionReport(
         stills_concept=Share.of(picture.shows[0] for picture in pictures),
         stills_text=mean_of(picture.text for picture in pictures),
-        moving=Marks.of(ours, stills=pictures, real=real),
-        real=Marks.of(real, stills=pictures, real=real),
-        held=Marks.of(held, stills=pictures, real=real),
+        moving=marks(moved),
+        real=marks(clipped),
+        held=marks(see(np.repeat(picture, num_frames, axis=0) for picture in stills)),
+        others=marks(see(others)) if others else None,
+        own_motion=judge_own_motion(ours, others=others, real=real) if others else None,
         styled=None
         if styled is None
-        else _judge_styled(styled, clips[:num_styled], ours, scorer=scorer, seed=seed, watch=watch),
+        else _judge_styled(
+            styled, clips[:num_styled], moved, scorer=scorer, seed=seed, watch=watch
+        ),
     )
 
 
