@@ -115,13 +115,28 @@ def predict(
         guidance: predict twice in one batch, with and without a prompt.
         device: of the latents and the text; the model's if ``None``.
     """
-    rows = 2 if guidance else 1
     device = next(model.parameters()).device if device is None else device
-    latents = torch.randn(1, 4, frames, size // 8, size // 8, generator=seeded("latents"))
-    latents = latents.to(device, dtype).repeat(rows, 1, 1, 1, 1)
-    text = torch.randn(rows, 77, 768, generator=seeded("text")).to(device, dtype)
-    timestep = torch.tensor([500], device=device)
+    given = arguments(size=size, frames=frames, dtype=dtype, guidance=guidance)
+    latents, timestep, text = (each.to(device) for each in given)
     if isinstance(model, AnimatedUNet):
         return lambda: model(latents, timestep, text)
     texts = text.repeat_interleave(frames, dim=0)
     return lambda: model(latents, timestep, texts, return_dict=False)[0]
+
+
+def arguments(
+    *, size: int, frames: int, dtype: torch.dtype, guidance: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Random latents of a clip, a timestep and a random text, which is the same for every frame.
+
+    Args:
+        size: pixels of a side.
+        frames: of the clip.
+        dtype: of the latents and the text.
+        guidance: a clip and a text with and one without a prompt.
+    """
+    rows = 2 if guidance else 1
+    latents = torch.randn(1, 4, frames, size // 8, size // 8, generator=seeded("latents"))
+    latents = latents.to(dtype).repeat(rows, 1, 1, 1, 1)
+    text = torch.randn(rows, 77, 768, generator=seeded("text")).to(dtype)
+    return latents, torch.tensor([500]), text

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import copy
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from ceilings import Kind, ceilings, flops_of
 from measure import Measured, Report, Sample, Way, interleaved, timed
 from models import DTYPES, fill, make, predict, share_weights
+from openvino_network import network_arguments
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -147,7 +150,7 @@ def ways_of(
 
         ways["ours, compiled"] = by_graph
     if options.openvino:
-        ways["diffusers, OpenVINO"] = _openvino(options, theirs, steps["diffusers"])
+        ways["diffusers, OpenVINO"] = _openvino(options)
     return ways
 
 
@@ -191,10 +194,11 @@ def _step_of(step: Callable[[], Tensor], model: Any, other: Any) -> Callable[[],
     return lambda: other(*given["arguments"], **given["keywords"])[0]
 
 
-def _openvino(options: argparse.Namespace, model: Any, step: Callable[[], Tensor]) -> Way:
+def _openvino(options: argparse.Namespace) -> Way:
     """A step of the same network by OpenVINO, in the precision and with the threads that are asked for.
 
-    It is converted in fp32, as numpy knows no bf16; Stable Diffusion's takes 14 GB.
+    A process of its own converts the network (see ``openvino_network.py``), as that takes three times
+    the memory of the weights.
 
     Raises:
         SystemExit: OpenVINO is not installed, or computes on another device or in another precision.
@@ -205,28 +209,16 @@ def _openvino(options: argparse.Namespace, model: Any, step: Callable[[], Tensor
         sys.exit("OpenVINO is not installed; run pip install openvino, or leave out --openvino.")
     if options.device != "cpu":
         sys.exit(f"--openvino computes on a CPU, not on {options.device}; leave it out.")
-    given: list[Tensor] = []
-
-    def keep(_model: Any, arguments: Any) -> None:
-        given[:] = [each.float() if each.is_floating_point() else each for each in arguments]
-
-    handle = model.register_forward_pre_hook(keep)
-    with torch.inference_mode():
-        step()
-    handle.remove()
-    single = model if options.precision == "fp32" else copy.deepcopy(model).float()
-
-    class Traced(torch.nn.Module):
-        def forward(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
-            return single(latents, timestep, text, return_dict=False)[0]
-
-    with torch.inference_mode():
-        network = openvino.convert_model(Traced(), example_input=tuple(given))
     wanted = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[options.precision]
     hints = {"INFERENCE_PRECISION_HINT": wanted, "INFERENCE_NUM_THREADS": options.threads}
-    compiled = openvino.compile_model(network, options.device.upper(), hints)
+    program = Path(__file__).with_name("openvino_network.py")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, program, folder, *sys.argv[1:]], check=True)
+        compiled = openvino.compile_model(
+            Path(folder) / "network.xml", options.device.upper(), hints
+        )
     taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if taken != wanted:
         sys.exit(f"OpenVINO computes in {taken} here, not in {wanted}; use another --precision.")
-    arrays = [each.numpy() for each in given]
+    arrays = [each.numpy() for each in network_arguments(options)]
     return lambda: timed(lambda: torch.from_numpy(compiled(arrays)[0].copy()))
