@@ -64,6 +64,14 @@ def device_of(module: nn.Module) -> torch.device:
     return next(module.parameters()).device
 
 
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """Return the dtype of a module's first floating-point weight.
+
+    The property ``dtype`` of diffusers' models looks at every layer first, for hooks of its own.
+    """
+    return next(each.dtype for each in module.parameters() if each.is_floating_point())
+
+
 def computes_bf16(device: torch.device) -> bool:
     """Return whether a device computes in bf16 natively; emulated, bf16 is many times slower.
 

@@ -24,7 +24,7 @@ from animatediff.model.grafts.graft import Graft, Grafts
 from animatediff.model.motion_module import MotionModule, NormScope
 from animatediff.model.norms import normalise_over_frames
 from animatediff.model.temporal_conv import TemporalConv
-from animatediff.runtime import device_of
+from animatediff.runtime import device_of, dtype_of
 
 if TYPE_CHECKING:
     from diffusers.models.controlnets.controlnet import ControlNetModel
@@ -121,7 +121,7 @@ class AnimatedUNet(nn.Module):
         sites = list(motion_sites(unet, mid=mid))
         with torch.device(device or device_of(unet)):
             self.motion = nn.ModuleDict({site.name: self._branch_at(site) for site in sites})
-        self.motion.to(dtype=unet.dtype)
+        self.motion.to(dtype=dtype_of(unet))
         self.grafts = Grafts(
             {site.name: Graft(self.motion[site.name]).attach(site.layer) for site in sites}
         )
@@ -223,7 +223,7 @@ class AnimatedUNet(nn.Module):
         empty = any(parameter.is_meta for parameter in self.motion.parameters())
         self.motion.load_state_dict(weights, strict=strict, assign=empty)
         if empty:
-            self.motion.to(device=device_of(self.unet), dtype=self.unet.dtype)
+            self.motion.to(device=device_of(self.unet), dtype=dtype_of(self.unet))
 
     def __repr__(self) -> str:
         norms = "over the frames" if self.resnet_norms else "per frame"

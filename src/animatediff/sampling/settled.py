@@ -14,7 +14,7 @@ import torch
 
 from animatediff.errors import InputError
 from animatediff.options.checks import check_multiple
-from animatediff.runtime import Quantisation
+from animatediff.runtime import Quantisation, dtype_of
 from animatediff.sampling.choosing.action import with_action
 from animatediff.sampling.choosing.carry import chosen_carry
 from animatediff.sampling.choosing.finish import with_finish
@@ -101,7 +101,7 @@ class Model:
         return cls(
             loaded=loaded,
             family=family,
-            precision=_PRECISIONS[base.unet.dtype],
+            precision=_PRECISIONS[dtype_of(base.unet)],
             pixels_per_latent=unit,
             # Some modules know only smaller pictures than their image model, and none larger ones.
             side=min(own * unit, family.size) if isinstance(own, int) else family.size,

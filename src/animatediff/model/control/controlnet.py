@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from animatediff.model.control.network import Embedded, Hints, Question, for_every_clip
 from animatediff.model.control.residuals import Residuals
+from animatediff.runtime import dtype_of
 
 if TYPE_CHECKING:
     from diffusers.models.controlnets.controlnet import ControlNetModel
@@ -33,7 +34,7 @@ class Hinted(nn.Module):
 
     def embed(self, hints: Hints) -> Embedded:
         """The stem's features of pictures in [0, 1]."""
-        return (self.stem(hints.to(self.net.dtype)),)
+        return (self.stem(hints.to(dtype_of(self.net))),)
 
     def forward(self, question: Question, embedded: Embedded) -> Residuals:
         """Residuals for the skip connections and the middle block."""

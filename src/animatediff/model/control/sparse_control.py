@@ -21,6 +21,7 @@ from animatediff.model.control.network import Embedded, Hints, Question, for_eve
 from animatediff.model.control.residuals import Residuals
 from animatediff.model.grafts.graft import Graft, Grafts
 from animatediff.model.motion_module import MotionModule, NormScope
+from animatediff.runtime import dtype_of
 
 if TYPE_CHECKING:
     from diffusers.models.controlnets.controlnet import ControlNetModel
@@ -91,7 +92,7 @@ class SparseControl(nn.Module):
 
     def embed_marked(self, hints: Hints, marks: Float[Tensor, "n 1 height width"]) -> Embedded:
         """The features of hints that are zero where their mark is."""
-        return (self.stem(torch.cat([hints, marks], dim=1).to(self.net.dtype)),)
+        return (self.stem(torch.cat([hints, marks], dim=1).to(dtype_of(self.net))),)
 
     def forward(self, question: Question, embedded: Embedded) -> Residuals:
         """Residuals for the skip connections and the middle block."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from animatediff.model.control.network import Embedded, Hints, Question, for_every_clip
 from animatediff.model.control.residuals import Residuals
+from animatediff.runtime import dtype_of
 
 if TYPE_CHECKING:
     from diffusers.models.adapter import T2IAdapter
@@ -41,7 +42,7 @@ class Adapted(nn.Module):
         """The features of pictures in [0, 1], one tensor for each down block."""
         if self.net.config["in_channels"] == 1:
             hints = _grey(hints)
-        return tuple(cast("list[Tensor]", self.net(hints.to(self.net.dtype))))
+        return tuple(cast("list[Tensor]", self.net(hints.to(dtype_of(self.net)))))
 
     def forward(self, question: Question, embedded: Embedded) -> Residuals:
         """Residuals for the end of each down block."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from animatediff.model.control.controlnet import take_stem
 from animatediff.model.control.network import Embedded, Hints, Question, for_every_clip
 from animatediff.model.control.residuals import Residuals
+from animatediff.runtime import dtype_of
 
 if TYPE_CHECKING:
     from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
@@ -55,7 +56,7 @@ class HintedUnion(nn.Module):
 
     def embed(self, hints: Hints) -> Embedded:
         """The stem's features of pictures in [0, 1]."""
-        return (self.stem(hints.to(self.net.dtype)),)
+        return (self.stem(hints.to(dtype_of(self.net))),)
 
     @property
     def types(self) -> tuple[str, ...]:

@@ -33,11 +33,11 @@ from animatediff.model.fast.linear_library import fastest_library
 from animatediff.model.fast.plain_norms import plain_norms
 from animatediff.model.fast.replaced import Replaced
 from animatediff.model.fast.temporal_attention import attend_in_pieces
-from animatediff.model.fast.text.cached_text import CachedText, caches_text
+from animatediff.model.fast.text.cached_text import CachedText, who_caches_text
 from animatediff.model.fast.text.equal_halves import EqualHalves, share_first_layers
 from animatediff.model.fast.text.shared_text import takes_shared_text
 from animatediff.model.fast.transformers import without_copies
-from animatediff.runtime import FAST_PATHS, FastPath, Runtime
+from animatediff.runtime import FAST_PATHS, FastPath, Runtime, dtype_of
 
 
 def plan_drawing(runtime: Runtime) -> frozenset[FastPath]:
@@ -64,10 +64,10 @@ class Drawing:
     """
 
     def __init__(self, animated: AnimatedUNet, paths: frozenset[FastPath]) -> None:
-        unet, dtype = animated.unet, animated.unet.dtype
+        unet, dtype = animated.unet, dtype_of(animated.unet)
         self.paths = paths
         self._animated = animated
-        self._processors: Mapping[str, Any] = dict(unet.attn_processors)
+        self._processors: Mapping[str, Any] = {}
         self._replaced: list[Replaced] = []
         product, gated = _product(paths, dtype)
         if "norms" in paths:
@@ -90,13 +90,14 @@ class Drawing:
             self._replaced.append(share_first_layers(unet, halves))
         if "layout" in paths:
             self._replaced.append(without_copies(unet, halves=halves))
-        if "text" in paths and takes_shared_text(unet) and _are_own(self._processors):
+        if "text" in paths and takes_shared_text(unet) and _are_own(unet.attn_processors):
+            self._processors = dict(unet.attn_processors)
             # diffusers' annotation lists its own classes only.
             processor: Any = CachedText(
                 in_blocks="attention" in paths, padded="padded-text" in paths
             )
             unet.set_attn_processor(processor)
-            animated.shares_text = lambda: caches_text(unet)
+            animated.shares_text = who_caches_text(unet)
 
     def remove(self) -> None:
         """Let the model compute as before; harmless if repeated."""
@@ -104,8 +105,9 @@ class Drawing:
             replaced.remove()
         self._replaced.clear()
         self._animated.shares_text = None
-        if self._animated.unet.attn_processors != self._processors:
+        if self._processors:
             self._animated.unet.set_attn_processor(dict(self._processors))
+            self._processors = {}
 
     def __repr__(self) -> str:
         return f"Drawing({', '.join(sorted(self.paths))})"

@@ -26,6 +26,7 @@ from torch.utils.hooks import RemovableHandle
 from animatediff.errors import InputError
 from animatediff.model.fast.sliced_attention import attention_within_grid
 from animatediff.model.without_values import without_values
+from animatediff.runtime import dtype_of
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
@@ -173,7 +174,7 @@ def load_branches(
         branch.load_state_dict(
             {name: weights[f"{number}.{name}"] for name in names}, strict=True, assign=True
         )
-        found.append(branch.to(device=device, dtype=unet.dtype).requires_grad_(False))
+        found.append(branch.to(device=device, dtype=dtype_of(unet)).requires_grad_(False))
     return found
 
 

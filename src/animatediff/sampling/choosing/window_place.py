@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from animatediff.model.animated_unet import AnimatedUNet
+from animatediff.runtime import dtype_of
 from animatediff.sampling.options.scaled_names import parse_lora
 from animatediff.sampling.request import AnimationRequest
 from animatediff.sampling.windows.options import WindowPlace
@@ -91,7 +92,7 @@ def room_of(animated: AnimatedUNet) -> Room | None:
     below = widths[min(1, len(widths) - 1)]
     # Its skip maps and its input, which callers hold; both joined, and a result.
     decoder = resnets * widths[0] + below + (below + widths[0]) + widths[0]
-    size = unet.dtype.itemsize
+    size = dtype_of(unet).itemsize
     return Room(
         weights=sum(each.numel() for each in animated.parameters()) * size,
         bytes=size,

@@ -17,7 +17,7 @@ from animatediff.model.control.sparse_control import SparseControl
 from animatediff.model.control.t2i_adapter import Adapted
 from animatediff.model.control.union import HintedUnion
 from animatediff.model.latent_space import posterior_of
-from animatediff.runtime import seeded
+from animatediff.runtime import dtype_of, seeded
 from animatediff.sampling.ask import Control, Latents
 from animatediff.sampling.control.counted import Counted
 from animatediff.sampling.control.dense import DenseControl
@@ -93,7 +93,7 @@ class _Builder:
         self.texts = texts
         self.base = base
         self.device = base.device
-        self.dtype = base.unet.dtype
+        self.dtype = dtype_of(base.unet)
 
     def dense(
         self, setting: ControlSetting, network: ControlNetwork, path: Path | None

@@ -9,7 +9,7 @@ import torch
 from animatediff.errors import MemoryLimitError
 from animatediff.runtime import Runtime
 from animatediff.sampling.loaded.loading import Parts
-from animatediff.sampling.loaded.memory_need import GIB, MemoryNeed, memory_bound, memory_need
+from animatediff.sampling.loaded.memory_need import GIB, Beside, bound_beside, memory_need
 from animatediff.sampling.settled import Settled
 
 SPARE = 0.97
@@ -30,11 +30,11 @@ def check_room(settled: Settled, parts: Parts, *, runtime: Runtime) -> None:
         MemoryLimitError: it cannot.
     """
     device = parts.base.device
-    if not fits(memory_bound(settled, parts, runtime=runtime), device=device):
+    if not fits(bound_beside(settled, parts, runtime=runtime), device=device):
         check_memory(memory_need(settled, parts, runtime=runtime), device=device)
 
 
-def check_memory(need: MemoryNeed, *, device: torch.device) -> None:
+def check_memory(need: Beside, *, device: torch.device) -> None:
     """Refuse what needs more memory than is free.
 
     Raises:
@@ -44,16 +44,16 @@ def check_memory(need: MemoryNeed, *, device: torch.device) -> None:
         return
     free = free_memory(device) or 0
     raise MemoryLimitError(
-        f"The animation needs about {need.beside / GIB:.1f} GiB beside what is loaded, and "
+        f"The animation needs about {need.most / GIB:.1f} GiB beside what is loaded, and "
         f"{free / GIB:.1f} GiB are free; ask for fewer frames or a smaller size, or for a shorter "
         "--window-length, which bounds the frames that are denoised together."
     )
 
 
-def fits(need: MemoryNeed, *, device: torch.device) -> bool:
+def fits(need: Beside, *, device: torch.device) -> bool:
     """Whether a device has the memory that an animation needs beside what is loaded."""
     free = free_memory(device)
-    return free is None or need.beside <= free * SPARE
+    return free is None or need.most <= free * SPARE
 
 
 def free_memory(device: torch.device) -> int | None:

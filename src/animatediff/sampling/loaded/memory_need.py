@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -26,7 +26,7 @@ from animatediff.model.offload import layers_of, weights_of
 from animatediff.model.quantised import linear_layers
 from animatediff.model.temporal_views import TOGETHER
 from animatediff.model.without_values import without_values
-from animatediff.runtime import Runtime, device_of
+from animatediff.runtime import Runtime, device_of, dtype_of
 from animatediff.sampling.choosing.window_place import needs_all_frames, room_of
 from animatediff.sampling.loaded.tensors import networks_in, tensors_in
 from animatediff.sampling.settled import Settled
@@ -62,33 +62,42 @@ anything beside the channels."""
 
 
 @dataclass(frozen=True)
-class MemoryNeed:
+class Beside:
+    """What an animation needs beside what is loaded, in bytes.
+
+    Attributes:
+        steps: to denoise.
+        decode: to decode and finish.
+        layer: the weights of the largest layer, if layers' weights are copied where they compute and
+            dropped again.
+    """
+
+    steps: int
+    decode: int
+    layer: int = 0
+
+    @property
+    def most(self) -> int:
+        """The most at any time."""
+        return self.layer + max(self.steps, self.decode)
+
+
+@dataclass(frozen=True)
+class MemoryNeed(Beside):
     """The memory of an animation, in bytes.
 
     Attributes:
-        weights: of everything that is loaded.
-        steps: what denoising needs beside the weights.
-        decode: what decoding and finishing need beside the weights.
+        weights: of everything that is loaded, but for layers whose weights are copied.
         on_cpu: whether it is the process's memory; the libraries then count.
-        layer: the weights of the largest layer, if layers' weights are copied where they compute and
-            dropped again; ``weights`` are then those that are not.
     """
 
-    weights: int
-    steps: int
-    decode: int
+    weights: int = 0
     on_cpu: bool = True
-    layer: int = 0
 
     @property
     def peak(self) -> int:
         """The most at any time."""
-        return self.weights + self.beside + (LIBRARIES if self.on_cpu else 0)
-
-    @property
-    def beside(self) -> int:
-        """The most at any time that is not there yet once everything is loaded."""
-        return self.layer + max(self.steps, self.decode)
+        return self.weights + self.most + (LIBRARIES if self.on_cpu else 0)
 
     def __str__(self) -> str:
         return (
@@ -107,11 +116,16 @@ def memory_need(settled: Settled, parts: Parts, *, runtime: Runtime) -> MemoryNe
         runtime: where it runs.
     """
     measured = _per_latent_pixel(parts.animated)
-    return _need(settled, parts, runtime=runtime, per_latent_pixel=measured)
+    beside = _beside(settled, parts, runtime=runtime, per_latent_pixel=measured)
+    return MemoryNeed(
+        **asdict(beside),
+        weights=_bytes_of(parts.picture) if runtime.memory == "low" else _weights(parts),
+        on_cpu=parts.base.device.type == "cpu",
+    )
 
 
-def memory_bound(settled: Settled, parts: Parts, *, runtime: Runtime) -> MemoryNeed:
-    """At least what ``memory_need`` predicts, in a millisecond, without a trial.
+def bound_beside(settled: Settled, parts: Parts, *, runtime: Runtime) -> Beside:
+    """At least what ``memory_need`` predicts beside what is loaded, at once, without a trial.
 
     It counts as if the U-Net kept the result of each layer, in fp32 and at full resolution.
 
@@ -120,15 +134,12 @@ def memory_bound(settled: Settled, parts: Parts, *, runtime: Runtime) -> MemoryN
         parts: the loaded model.
         runtime: where it runs.
     """
-    layers = layers_of([parts.animated])
-    channels = sum(len(next(iter(weights_of(layer)))) for layer in layers)
-    return _need(settled, parts, runtime=runtime, per_latent_pixel=FP32 * channels)
+    channels = _layers_of(parts.animated).channels
+    return _beside(settled, parts, runtime=runtime, per_latent_pixel=FP32 * channels)
 
 
-def _need(
-    settled: Settled, parts: Parts, *, runtime: Runtime, per_latent_pixel: float
-) -> MemoryNeed:
-    base, request, low = parts.base, settled.request, runtime.memory == "low"
+def _beside(settled: Settled, parts: Parts, *, runtime: Runtime, per_latent_pixel: float) -> Beside:
+    base, request = parts.base, settled.request
     unit, hires = base.pixels_per_latent, request.hires**2
     area = settled.height * settled.width * hires
     latents = area / unit**2
@@ -152,12 +163,10 @@ def _need(
     decoding = HIDDEN * FP32 * _per_pixel(base.pending_vae.part.module) * decoded
     finishing = FP32 * UPSCALING * area * enlarged if enlarged > 1 else 0
     written = frames * (1 + enlarged * request.interpolate)
-    return MemoryNeed(
-        weights=_bytes_of(parts.picture) if low else _weights(parts),
-        steps=int(HIDDEN * predicting + OF_SAMPLER * clip) + _expanded(parts),
+    return Beside(
+        steps=int(HIDDEN * predicting + OF_SAMPLER * clip) + _layers_of(parts.animated).expanded,
         decode=int(clip + max(decoding, finishing) + written),
-        on_cpu=base.device.type == "cpu",
-        layer=_largest_layer(parts) if low else 0,
+        layer=_largest_layer(parts) if runtime.memory == "low" else 0,
     )
 
 
@@ -173,12 +182,33 @@ def _bytes_of(loaded: Any) -> int:
     return sum({id(tensor): bytes_of(tensor) for tensor in tensors_in(loaded)}.values())
 
 
-def _expanded(parts: Parts) -> int:
-    """Bytes of weights in 8 bits while they are expanded: at most two layers of a feed-forward."""
-    weights = (layer.weight for layer in linear_layers(parts.animated))
-    return max(
-        (2 * weight.nbytes for weight in weights if stored_in(weight)[0] is not weight), default=0
-    )
+@dataclass(frozen=True)
+class _Layers:
+    """What the layers of a model say, whatever is asked of it.
+
+    Attributes:
+        channels: of all results together.
+        expanded: bytes of weights in 8 bits while they are expanded: at most two layers of a
+            feed-forward.
+    """
+
+    channels: int
+    expanded: int
+
+
+_known_layers: weakref.WeakKeyDictionary[nn.Module, _Layers] = weakref.WeakKeyDictionary()
+
+
+def _layers_of(animated: AnimatedUNet) -> _Layers:
+    """Look through a model's layers once: there are hundreds, and a small model draws in seconds."""
+    if animated not in _known_layers:
+        weights = (layer.weight for layer in linear_layers(animated))
+        in_8_bits = (weight for weight in weights if stored_in(weight)[0] is not weight)
+        _known_layers[animated] = _Layers(
+            channels=sum(len(next(iter(weights_of(each)))) for each in layers_of([animated])),
+            expanded=max((2 * weight.nbytes for weight in in_8_bits), default=0),
+        )
+    return _known_layers[animated]
 
 
 def _largest_layer(parts: Parts) -> int:
@@ -214,8 +244,8 @@ def _per_latent_pixel(animated: AnimatedUNet) -> float:
             device = device_of(unet)
         shape = (1, unet.config["in_channels"], TRIAL_FRAMES, TRIAL_SIDE, TRIAL_SIDE)
         with device:
-            text = torch.zeros(1, 77, unet.config["cross_attention_dim"], dtype=unet.dtype)
-            clip = torch.zeros(shape, dtype=unet.dtype)
+            text = torch.zeros(1, 77, unet.config["cross_attention_dim"], dtype=dtype_of(unet))
+            clip = torch.zeros(shape, dtype=dtype_of(unet))
             time = torch.zeros((), dtype=torch.int64)
             with Alive() as alive:
                 trial(clip, time, text, added_cond_kwargs=_added(unet, text))
@@ -229,7 +259,7 @@ def _without_values(animated: AnimatedUNet) -> AnimatedUNet:
         unet = type(animated.unet).from_config(animated.unet.config)
         assert isinstance(unet, type(animated.unet))
         # The method of diffusers' models warns of layers that others keep in fp32.
-        nn.Module.to(unet, animated.unet.dtype)
+        nn.Module.to(unet, dtype_of(animated.unet))
         trial = type(animated)(
             unet,
             branch=animated.branch,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.control.residuals import summed
+from animatediff.runtime import dtype_of
 from animatediff.sampling.ask import Ask, Control, Latents, PredictNoise
 from animatediff.sampling.text.conditions import Texts
 
@@ -22,7 +23,7 @@ def model_noise(
         texts: the conditioning of every row, frame and step.
         controls: their residuals are summed, in this order.
     """
-    dtype = animated.unet.dtype
+    dtype = dtype_of(animated.unet)
     texts = texts.to(dtype)
 
     def predict(ask: Ask) -> Latents:

@@ -11,6 +11,7 @@ takes 20 ms of one core instead of 41 in bf16, by AMX, and 36 instead of 60 in f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -152,10 +153,7 @@ def _is_same_text(one: Tensor, other: Tensor) -> bool:
     return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
 
 
-def caches_text(unet: UNet2DConditionModel) -> bool:
-    """Return whether every attention to the text takes one text for a clip now."""
-    return all(
-        isinstance(processor, CachedText)
-        for name, processor in unet.attn_processors.items()
-        if ".attn2." in name
-    )
+def who_caches_text(unet: UNet2DConditionModel) -> Callable[[], bool]:
+    """Return what tells whether every attention to the text takes one text for a clip now."""
+    to_text = [layer for name, layer in unet.named_modules() if name.endswith(".attn2")]
+    return lambda: all(isinstance(layer.processor, CachedText) for layer in to_text)
