@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from animatediff.finishing.finish import finished
 from animatediff.runtime import Runtime
@@ -17,6 +19,7 @@ from animatediff.sampling.choosing.finish import finish_of
 from animatediff.sampling.control.build import pictures_for_colours
 from animatediff.sampling.control.colours import like_their_pictures
 from animatediff.sampling.from_still import latents_of_still
+from animatediff.sampling.image_to_video.moved import Moved
 from animatediff.sampling.loaded.loading import Parts, files_used
 from animatediff.sampling.loaded.memory import memory_named
 from animatediff.sampling.predicting.attached import Attached, attached
@@ -26,7 +29,7 @@ from animatediff.sampling.settled import Settled
 from animatediff.sampling.steps.decode import decode
 from animatediff.sampling.steps.draw import draw_latents
 from animatediff.sampling.steps.hires import enlarged, second_pass
-from animatediff.sampling.text.conditions import read_texts
+from animatediff.sampling.text.conditions import Texts, read_texts
 from animatediff.sampling.video_to_video.begin import begin_from
 from animatediff.sampling.video_to_video.encode import encoded
 from animatediff.sampling.video_to_video.sound import sound_of
@@ -34,7 +37,7 @@ from animatediff.sampling.video_to_video.source import Source
 from animatediff.sampling.watch import Watch
 from animatediff.sampling.windows.loop_start import calmest_start, may_begin_anywhere
 from animatediff.video import Video
-from animatediff.video.carried import carried
+from animatediff.video.carried import Frames, carried
 
 
 def make(
@@ -96,24 +99,15 @@ def _made(
         unguided=beginning.unguided,
     )
     if settled.request.hires != 1:
-        large = second_pass(settled, unit=base.pixels_per_latent)
-        enlarge = partial(
-            enlarged,
-            large=large,
-            base=base,
-            decode=lambda small: decode(small, vae=base.vae, runtime=runtime),
-            encode=lambda frames: encoded(frames, vae=base.vae, device=base.device),
-        )
-        if still is not None and settled.request.controls:
-            still = enlarge(still[:, :, :1])  # what control networks are shown again
-        predict_noise = prediction_of(large, parts, texts=texts, attached=added, still=still)
-        latents = draw_latents(
-            large,
-            base=base,
-            family=parts.family,
-            predict_noise=predict_noise,
-            watch=replace(watch, settled=large),
-            init=enlarge(latents),
+        latents = _drawn_larger(
+            latents,
+            settled,
+            parts,
+            still=still,
+            texts=texts,
+            added=added,
+            runtime=runtime,
+            watch=watch,
         )
     clock.append(time.perf_counter())
     frames = moved_still.frames
@@ -128,26 +122,14 @@ def _made(
         )
     else:
         watch.decoded(len(frames), latents)
-    if settled.request.carry:
-        picture = frames[0]
-        if still is not None and settled.request.hires == 1:
-            tile = settled.request.vae_tile
-            picture = decode(still[:, :, :1], vae=base.vae, runtime=runtime, tile=tile)[0]
-        speed, rate = settled.request.carry, settled.request.rate
-        frames = carried(picture, frames, speed=speed, rate=rate, loop=settled.request.loop)
-    if settled.request.sparse_colours:
-        networks = parts.added.get("control", ()) if settled.request.controls else ()
-        frames = like_their_pictures(frames, pictures_for_colours(settled, networks))
-    if settled.request.image_colours and moved.picture is not None:
-        frames = like_their_pictures(frames, {0: moved.picture})
+    frames = _as_asked(frames, settled, parts, still=still, moved=moved, runtime=runtime)
     begins = calmest_start(frames) if may_begin_anywhere(settled.request) else 0
     if begins:
         frames, latents = np.roll(frames, -begins, axis=0), latents.roll(-begins, dims=2)
     clock.append(time.perf_counter())
-    request = settled.request
     video = finished(
-        Video(frames, request.rate),
-        finish_of(request, device=str(base.device)),
+        Video(frames, settled.request.rate),
+        finish_of(settled.request, device=str(base.device)),
         on_frame=lambda stage, done, of: watch.finished(stage, done, of, latents),
     )
     clock.append(time.perf_counter())
@@ -163,6 +145,64 @@ def _made(
         clock=clock,
     )
     return Animation(video, settled.request, latents.cpu(), report, sound_of(settled.request))
+
+
+def _drawn_larger(
+    latents: Float[Tensor, "b c f h w"],
+    settled: Settled,
+    parts: Parts,
+    *,
+    still: Float[Tensor, "b c _f h w"] | None,
+    texts: Texts,
+    added: Attached,
+    runtime: Runtime,
+    watch: Watch,
+) -> Float[Tensor, "b c f large_h large_w"]:
+    """Enlarge what was drawn and denoise it again: the second pass of ``--hires``."""
+    base = parts.base
+    large = second_pass(settled, unit=base.pixels_per_latent)
+    enlarge = partial(
+        enlarged,
+        large=large,
+        base=base,
+        decode=lambda small: decode(small, vae=base.vae, runtime=runtime),
+        encode=lambda frames: encoded(frames, vae=base.vae, device=base.device),
+    )
+    if still is not None and settled.request.controls:
+        still = enlarge(still[:, :, :1])  # what control networks are shown again
+    return draw_latents(
+        large,
+        base=base,
+        family=parts.family,
+        predict_noise=prediction_of(large, parts, texts=texts, attached=added, still=still),
+        watch=replace(watch, settled=large),
+        init=enlarge(latents),
+    )
+
+
+def _as_asked(
+    frames: Frames,
+    settled: Settled,
+    parts: Parts,
+    *,
+    still: Float[Tensor, "b c _f small_h small_w"] | None,
+    moved: Moved,
+    runtime: Runtime,
+) -> Frames:
+    """Carry the still along the frames' motion, and give frames the colours of their pictures."""
+    request, base = settled.request, parts.base
+    if request.carry:
+        picture = frames[0]
+        if still is not None and request.hires == 1:
+            tile = request.vae_tile
+            picture = decode(still[:, :, :1], vae=base.vae, runtime=runtime, tile=tile)[0]
+        frames = carried(picture, frames, speed=request.carry, rate=request.rate, loop=request.loop)
+    if request.sparse_colours:
+        networks = parts.added.get("control", ()) if request.controls else ()
+        frames = like_their_pictures(frames, pictures_for_colours(settled, networks))
+    if request.image_colours and moved.picture is not None:
+        frames = like_their_pictures(frames, {0: moved.picture})
+    return frames
 
 
 def _turned(begins: int) -> list[str]:
