@@ -37,7 +37,8 @@ class Client:
         url: the server's address.
         token: if it needs one.
         timeout: seconds until an answer must begin.
-        patience: seconds for which a call is repeated while the queue is full or the server is away.
+        patience: seconds for which a call is repeated while the queue is full; waiting for a job goes
+            on for as long while the server is away.
         transport: how requests are sent, for tests.
     """
 

@@ -39,9 +39,9 @@ def finished(page: Any, count: int = 1) -> None:
     )
 
 
-def until(page: Any, expression: str, argument: Any = None) -> None:
+def until(page: Any, expression: str, argument: Any = None, *, animations: int = 1) -> None:
     """Wait until an expression is true; playwright's own way needs what the page's policy forbids."""
-    end = time.monotonic() + WAIT / 1000
+    end = time.monotonic() + animations * WAIT / 1000
     while not page.evaluate(expression, argument):
         assert time.monotonic() < end, expression
         page.wait_for_timeout(50)
@@ -308,7 +308,7 @@ def test_a_grid_varies_two_settings(page: Any) -> None:
     page.locator(".axis input").nth(1).fill("1-3")
     assert "2 × 3 = 6" in page.inner_text(".axes")
     page.click("text=Generate grid")
-    until(page, "document.querySelectorAll('button.cell').length === 6")
+    until(page, "document.querySelectorAll('button.cell').length === 6", animations=6)
     assert page.locator(".grid-table tbody th").all_inner_texts() == ["Seed 1", "Seed 2", "Seed 3"]
     page.reload()
     until(page, "document.querySelectorAll('button.cell').length === 6")

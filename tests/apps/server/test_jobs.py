@@ -157,6 +157,10 @@ def test_the_queue_is_paused_reordered_and_listed(served: Served) -> None:
         return [job["id"] for job in listed]
 
     assert order() == jobs
+    for also in ({"state": "running"}, {"before": jobs[0]}):
+        refused = served.client.get("/api/v1/jobs", params=waiting | also)
+        assert refused.status_code == 422
+        assert "all that wait" in refused.json()["detail"]
     served.client.patch(f"/api/v1/jobs/{jobs[2]}", json={"before": jobs[0]})
     assert order() == [jobs[2], jobs[0], jobs[1]]
     assert served.job(jobs[2])["position"] == 0

@@ -208,6 +208,11 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
         parse_json(body)
 
 
+def test_a_name_that_is_given_twice_is_refused_by_name() -> None:
+    with pytest.raises(Refused, match="gives 'seed' twice"):
+        parse_json(b'{"request": {"seed": 1, "prompt": "a fox", "seed": 2}}')
+
+
 def test_text_beyond_the_basic_plane_may_be_escaped() -> None:
     assert parse_json(rb'{"prompt": "\ud83e\udd8a"}') == {"prompt": "\U0001f98a"}
 

@@ -225,10 +225,15 @@ def takes(row: Declared) -> str:
     return "text" if plain else "refused"
 
 
+class GivenTwice(ValueError):
+    """An object of JSON gives a name twice, of which one value would be silently unused."""
+
+
 def value_of(text: str) -> Any:
     """The value of a text in JSON.
 
     Raises:
+        GivenTwice: an object gives a name twice.
         ValueError: it is not JSON, nested too deeply, holds numbers that are not finite, or escapes
             halves of surrogate pairs, which no answer could repeat in UTF-8.
     """
@@ -236,8 +241,15 @@ def value_of(text: str) -> Any:
     def no_constant(name: str) -> None:
         raise ValueError(f"{name} is not a number of JSON")
 
+    def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) < len(pairs):
+            names = [name for name, _ in pairs]
+            raise GivenTwice(next(name for name in names if names.count(name) > 1))
+        return table
+
     try:
-        value = json.loads(text, parse_constant=no_constant)
+        value = json.loads(text, parse_constant=no_constant, object_pairs_hook=each_once)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
@@ -249,10 +261,15 @@ def parse_json(body: bytes) -> Any:
     """The value of a JSON body.
 
     Raises:
-        Refused: it is not JSON, or holds numbers that are not finite or text that is not Unicode.
+        Refused: it is not JSON, gives a name twice, or holds numbers that are not finite or text that
+            is not Unicode.
     """
     try:
         return value_of(body.decode("utf-8"))
+    except GivenTwice as error:
+        raise Refused(
+            400, f"The body gives {str(error)!r:.60} twice; give each name once."
+        ) from None
     except ValueError:
         raise Refused(400, "The body is not JSON in UTF-8; send one JSON object.") from None
 

@@ -87,6 +87,11 @@ def native_routes(service: Service) -> APIRouter:
             raise _bad("before", "before is the id of a job.")
         if order not in ("", "queue"):
             raise _bad("order", "order is queue, or left out.")
+        if order and (before or states not in ((), ("queued",))):
+            raise _bad(
+                "order",
+                "order=queue lists all that wait; leave out before, and any state but queued.",
+            )
         found = queue.jobs(states=states, past=before, limit=limit, in_order=order == "queue")
         more = len(found) == limit and order != "queue"
         return JSONResponse(
