@@ -76,6 +76,8 @@ def test_nothing_is_carried_by_itself_where_something_else_says_what_moves(
 def test_what_cannot_be_carried_is_refused_in_a_sentence() -> None:
     with pytest.raises(InputError, match="give --motion"):
         chosen_carry(replace(BEGUN, carry=1), usual=1, moves=False)
+    with pytest.raises(InputError, match="at least 3 frames"):
+        chosen_carry(replace(BEGUN, carry=1, num_frames=2), usual=1, moves=True)
     with pytest.raises(InputError, match="leaves nothing of --action"):
         chosen_carry(replace(BEGUN, carry=1, action="bounce"), usual=1, moves=True)
     with pytest.raises(InputError, match="leaves nothing of --keyframe"):

@@ -29,6 +29,11 @@ def notes(animator: Animator, request: AnimationRequest, **changes: Any) -> list
             "--negative and --guidance-rescale change nothing here: they act on a guidance",
         ),
         ({"window_stride": 2}, {"num_frames": 8, "window_length": 4}, "longer than a window"),
+        (
+            {"window_changes": ("0.5:length=2",), "steps": 1, "num_frames": 8, "window_length": 4},
+            {"steps": 2},
+            "--window-change changes nothing here: it acts on a step after the first",
+        ),
         ({"object_until": 500.0}, None, "on --object-path"),
         ({"ip_between": "hold"}, None, "on --ip-image"),
         ({"init_fit": "stretch"}, None, "on --init"),

@@ -148,6 +148,7 @@ def _notes_on_motion(settled: Settled, *, family: Family, loaded: Loaded) -> lis
             f"From step {first + 1} on, they {done} in {len(later.at(first))} {later.schedule} windows "
             f"of {later.length} frames that overlap by {later.overlap} or more."
             for first, later in plan.later
+            if first < settled.steps
         )
     elif family.num_frames < settled.num_frames:
         notes.append(

@@ -47,6 +47,11 @@ _BELONGINGS = (
         lambda s: s.is_guided,
     ),
     _Belonging(
+        ("window_changes",),
+        "a step after the first, and there is none so late",
+        lambda s: any(step < s.steps for step, _ in (s.views or s.windows).later),
+    ),
+    _Belonging(
         ("window_stride",),
         "a clip that is longer than a window",
         lambda s: (s.views or s.windows).length < s.num_frames,

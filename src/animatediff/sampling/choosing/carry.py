@@ -32,6 +32,11 @@ def chosen_carry(request: AnimationRequest, *, usual: float, moves: bool) -> flo
         return 0.0
     if not moves or request.num_frames == 1:
         raise InputError("--carry needs motion; give --motion, and more than one frame.")
+    if request.num_frames == 2 and not request.loop:
+        raise InputError(
+            "--carry ends with its first picture again, so that two frames would not move; ask for at "
+            "least 3 frames."
+        )
     for option, given in (("--action", acts(request)), ("--keyframe", bool(request.prompts))):
         if given:
             raise InputError(
