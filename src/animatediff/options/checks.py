@@ -93,6 +93,19 @@ def check_integer(
     _check_range(name, str(value), value, least=least, most=most, where=where)
 
 
+def check_counts(options: object, *names: str) -> None:
+    """Refuse options, each a number, several or ``None``, of which one is less than 1.
+
+    Raises:
+        InputError: one is, or is not a whole number.
+    """
+    for name in names:
+        given = getattr(options, name)
+        for number in given if isinstance(given, tuple) else (given,):
+            if number is not None:
+                check_integer(name, number, least=1, most=None)
+
+
 def check_number(name: str, value: object, *, least: float | None, most: float | None) -> None:
     """Refuse what is not a finite number in a range.
 

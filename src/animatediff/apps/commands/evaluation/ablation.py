@@ -108,14 +108,10 @@ def ablation(options: AblationOptions) -> int:
     from animatediff.evaluation.paper.pages import write_experiment
     from animatediff.evaluation.presenting.tables import render_rows
     from animatediff.evaluation.reports import write_report
-    from animatediff.options.checks import check_integer
+    from animatediff.options.checks import check_counts
     from animatediff.runtime import Runtime
 
-    for name in ("count", "frames", "rank", "ranks", "clips", "num_clips", "train_steps"):
-        given = getattr(options, name)
-        for number in given if isinstance(given, tuple) else (given,):
-            if number is not None:
-                check_integer(name, number, least=1, most=None)
+    check_counts(options, "count", "frames", "rank", "ranks", "clips", "num_clips", "train_steps")
     require_matplotlib()
     Runtime(device=options.device, threads=options.threads).apply()
     folder = options.results / "ablations"

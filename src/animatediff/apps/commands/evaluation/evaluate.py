@@ -143,12 +143,10 @@ def evaluate(options: Options) -> int:
         FileError: the world folder lacks its stills, its clips or its scorer.
         OutputError: the results cannot be written.
     """
-    from animatediff.options.checks import check_integer
+    from animatediff.options.checks import check_counts
     from animatediff.weights.image_model.networks import import_networks
 
-    for name in ("count", "limit", "views", "frames"):
-        if (number := getattr(options, name)) is not None:
-            check_integer(name, number, least=1, most=None)
+    check_counts(options, "count", "limit", "views", "frames")
     import_networks()  # first, or diffusers imports libraries that warn of this machine
     from animatediff.apps.questions.answers import ANSWERS
     from animatediff.evaluation.presenting.tables import render_rows
