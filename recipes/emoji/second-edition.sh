@@ -67,17 +67,17 @@ once motion-lora-rolls roll 2200 roll-clockwise --scales -1 -1 -0.5 0.5 1 1 --wa
     --output "$work/learned/rolls.safetensors"
 once motion-lora-rolls-back "$animatediff" convert "$work/learned/rolls.safetensors" \
     -o "$work/learned/rolls-back.safetensors" --gain -1
-alone() { # alone MOVE START: two more runs in one direction only, then set motion guidance
+alone() { # alone MOVE START GAIN: two more runs in one direction only, then set motion guidance and the gain
     local name=$1 start=$work/learned/$2.safetensors
     once "motion-lora-$name-1" roll 1000 "$name" --scales 0.5 1 1 --learning-rate 2e-3 --start "$start" \
         --output "$work/learned/$name-1.safetensors"
     once "motion-lora-$name-2" roll 2400 "$name" --scales 0.5 1 1 --learning-rate 2e-3 --seed 1 \
         --start "$work/learned/$name-1.safetensors" --output "$work/learned/$name-2.safetensors"
     once "motion-lora-$name" "$animatediff" convert "$work/learned/$name-2.safetensors" \
-        -o "$world/motion-lora/$name.safetensors" --motion-guidance 1
+        -o "$world/motion-lora/$name.safetensors" --motion-guidance 1 --gain "$3"
 }
-alone roll-clockwise rolls
-alone roll-anticlockwise rolls-back
+alone roll-clockwise rolls 1.1
+alone roll-anticlockwise rolls-back 1
 once motion-lora-pan-right-rank2 pattern 700 pan-right:0.5 --clips 50 --scales 0.5 1 --rank 2 --batch-size 1 \
     --output "$work/learned/pan-right-rank2.safetensors"
 once motion-lora-pan-right-rank2-guided "$animatediff" convert "$work/learned/pan-right-rank2.safetensors" \
