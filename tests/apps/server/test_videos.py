@@ -83,7 +83,8 @@ def test_no_number_of_json_is_too_large_to_be_refused(served: Served, number: st
     names = "width height num_frames fps num_inference_steps guidance_scale seconds".split()
     for name in (*names, "frame_interpolation_exp", "seed"):
         bodies = [f'{{"prompt": "a", "{name}": {number}}}']
-        bodies.append(f'{{"prompt": "a", "seconds": 2, "{name}": {number}}}')
+        if name != "seconds":
+            bodies.append(f'{{"prompt": "a", "seconds": 2, "{name}": {number}}}')
         for body in bodies:
             answer = served.client.post(
                 "/v1/videos", content=body, headers={"Content-Type": "application/json"}

@@ -9,7 +9,7 @@ import torch
 from animatediff.errors import MemoryLimitError
 from animatediff.runtime import Runtime
 from animatediff.sampling.loaded.loading import Parts
-from animatediff.sampling.loaded.memory_need import GIB, Beside, bound_beside, memory_need
+from animatediff.sampling.loaded.memory_need import GIB, MemoryNeed, bound_beside, memory_need
 from animatediff.sampling.settled import Settled
 
 SPARE = 0.97
@@ -34,26 +34,26 @@ def check_room(settled: Settled, parts: Parts, *, runtime: Runtime) -> None:
         check_memory(memory_need(settled, parts, runtime=runtime), device=device)
 
 
-def check_memory(need: Beside, *, device: torch.device) -> None:
+def check_memory(need: MemoryNeed, *, device: torch.device) -> None:
     """Refuse what needs more memory than is free.
 
     Raises:
         MemoryLimitError: it does.
     """
-    if fits(need, device=device):
+    if fits(need.beside, device=device):
         return
     free = free_memory(device) or 0
     raise MemoryLimitError(
-        f"The animation needs about {need.most / GIB:.1f} GiB beside what is loaded, and "
+        f"The animation needs about {need.beside / GIB:.1f} GiB beside what is loaded, and "
         f"{free / GIB:.1f} GiB are free; ask for fewer frames or a smaller size, or for a shorter "
         "--window-length, which bounds the frames that are denoised together."
     )
 
 
-def fits(need: Beside, *, device: torch.device) -> bool:
-    """Whether a device has the memory that an animation needs beside what is loaded."""
+def fits(beside: int, *, device: torch.device) -> bool:
+    """Whether a device has room for so many bytes beside what is loaded."""
     free = free_memory(device)
-    return free is None or need.most <= free * SPARE
+    return free is None or beside <= free * SPARE
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -62,42 +62,33 @@ anything beside the channels."""
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What an animation needs beside what is loaded, in bytes.
-
-    Attributes:
-        steps: to denoise.
-        decode: to decode and finish.
-        layer: the weights of the largest layer, if layers' weights are copied where they compute and
-            dropped again.
-    """
-
-    steps: int
-    decode: int
-    layer: int = 0
-
-    @property
-    def most(self) -> int:
-        """The most at any time."""
-        return self.layer + max(self.steps, self.decode)
-
-
-@dataclass(frozen=True)
-class MemoryNeed(Beside):
+class MemoryNeed:
     """The memory of an animation, in bytes.
 
     Attributes:
-        weights: of everything that is loaded, but for layers whose weights are copied.
+        weights: of everything that is loaded.
+        steps: what denoising needs beside the weights.
+        decode: what decoding and finishing need beside the weights.
         on_cpu: whether it is the process's memory; the libraries then count.
+        layer: the weights of the largest layer, if layers' weights are copied where they compute and
+            dropped again; ``weights`` are then those that are not.
     """
 
-    weights: int = 0
+    weights: int
+    steps: int
+    decode: int
     on_cpu: bool = True
+    layer: int = 0
 
     @property
     def peak(self) -> int:
         """The most at any time."""
-        return self.weights + self.most + (LIBRARIES if self.on_cpu else 0)
+        return self.weights + self.beside + (LIBRARIES if self.on_cpu else 0)
+
+    @property
+    def beside(self) -> int:
+        """The most at any time that is not there yet once everything is loaded."""
+        return self.layer + max(self.steps, self.decode)
 
     def __str__(self) -> str:
         return (
@@ -116,16 +107,18 @@ def memory_need(settled: Settled, parts: Parts, *, runtime: Runtime) -> MemoryNe
         runtime: where it runs.
     """
     measured = _per_latent_pixel(parts.animated)
-    beside = _beside(settled, parts, runtime=runtime, per_latent_pixel=measured)
+    low = runtime.memory == "low"
     return MemoryNeed(
-        **asdict(beside),
-        weights=_bytes_of(parts.picture) if runtime.memory == "low" else _weights(parts),
+        weights=_bytes_of(parts.picture) if low else _weights(parts),
+        steps=_steps(settled, parts, per_latent_pixel=measured),
+        decode=_decode(settled, parts),
         on_cpu=parts.base.device.type == "cpu",
+        layer=_largest_layer(parts) if low else 0,
     )
 
 
-def bound_beside(settled: Settled, parts: Parts, *, runtime: Runtime) -> Beside:
-    """At least what ``memory_need`` predicts beside what is loaded, at once, without a trial.
+def bound_beside(settled: Settled, parts: Parts, *, runtime: Runtime) -> int:
+    """At least the bytes that ``memory_need`` predicts beside what is loaded, without a trial.
 
     It counts as if the U-Net kept the result of each layer, in fp32 and at full resolution.
 
@@ -135,14 +128,15 @@ def bound_beside(settled: Settled, parts: Parts, *, runtime: Runtime) -> Beside:
         runtime: where it runs.
     """
     channels = _layers_of(parts.animated).channels
-    return _beside(settled, parts, runtime=runtime, per_latent_pixel=FP32 * channels)
+    steps = _steps(settled, parts, per_latent_pixel=FP32 * channels)
+    layer = _largest_layer(parts) if runtime.memory == "low" else 0
+    return layer + max(steps, _decode(settled, parts))
 
 
-def _beside(settled: Settled, parts: Parts, *, runtime: Runtime, per_latent_pixel: float) -> Beside:
-    base, request = parts.base, settled.request
-    unit, hires = base.pixels_per_latent, request.hires**2
-    area = settled.height * settled.width * hires
-    latents = area / unit**2
+def _steps(settled: Settled, parts: Parts, *, per_latent_pixel: float) -> int:
+    """Bytes to denoise, beside the weights."""
+    request = settled.request
+    latents = _area(settled) / parts.base.pixels_per_latent**2
     rows = 1 + settled.is_guided + (request.perturbed_attention > 0) + len(request.regions)
     together = rows * min(settled.num_frames, settled.windows.longest)
     kept = 0.0
@@ -155,19 +149,32 @@ def _beside(settled: Settled, parts: Parts, *, runtime: Runtime, per_latent_pixe
     if request.controls or request.sparse:
         predicting *= STEERED
     predicting += kept
-    clip = FP32 * base.unet.config["in_channels"] * settled.num_frames * latents
+    expanded = _layers_of(parts.animated).expanded
+    return int(HIDDEN * predicting + OF_SAMPLER * _clip(settled, parts)) + expanded
+
+
+def _decode(settled: Settled, parts: Parts) -> int:
+    """Bytes to decode and to finish, beside the weights."""
+    request, area = settled.request, _area(settled)
     enlarged = (request.upscale or 1) ** 2
     frames = 3 * settled.num_frames * area
     tile = request.vae_tile**2 or area
     decoded = frames_together(int(area)) * min(tile, area)
-    decoding = HIDDEN * FP32 * _per_pixel(base.pending_vae.part.module) * decoded
+    decoding = HIDDEN * FP32 * _per_pixel(parts.base.pending_vae.part.module) * decoded
     finishing = FP32 * UPSCALING * area * enlarged if enlarged > 1 else 0
     written = frames * (1 + enlarged * request.interpolate)
-    return Beside(
-        steps=int(HIDDEN * predicting + OF_SAMPLER * clip) + _layers_of(parts.animated).expanded,
-        decode=int(clip + max(decoding, finishing) + written),
-        layer=_largest_layer(parts) if runtime.memory == "low" else 0,
-    )
+    return int(_clip(settled, parts) + max(decoding, finishing) + written)
+
+
+def _area(settled: Settled) -> float:
+    """Pixels of a frame in the larger pass."""
+    return settled.height * settled.width * settled.request.hires**2
+
+
+def _clip(settled: Settled, parts: Parts) -> float:
+    """Bytes of a clip of latents in fp32."""
+    latents = _area(settled) / parts.base.pixels_per_latent**2
+    return FP32 * parts.base.unet.config["in_channels"] * settled.num_frames * latents
 
 
 def _weights(parts: Parts) -> int:
