@@ -122,7 +122,9 @@ def _made(
         )
     else:
         watch.decoded(len(frames), latents)
-    frames = _as_asked(frames, settled, parts, still=still, moved=moved, runtime=runtime)
+    frames = _carried_and_coloured(
+        frames, settled, parts, still=still, moved=moved, runtime=runtime
+    )
     begins = calmest_start(frames) if may_begin_anywhere(settled.request) else 0
     if begins:
         frames, latents = np.roll(frames, -begins, axis=0), latents.roll(-begins, dims=2)
@@ -180,7 +182,7 @@ def _drawn_larger(
     )
 
 
-def _as_asked(
+def _carried_and_coloured(
     frames: Frames,
     settled: Settled,
     parts: Parts,

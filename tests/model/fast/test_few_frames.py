@@ -12,7 +12,7 @@ from torch import Tensor
 
 from animatediff.model.animated_unet import AnimatedUNet
 from animatediff.model.fast.few_frames import few_frames
-from animatediff.model.fast.text.cached_text import CachedText, who_caches_text
+from animatediff.model.fast.text.cached_text import CachedText, cached_text_check
 from animatediff.model.temporal_views import TemporalViews, View
 
 FRAMES = 5
@@ -81,7 +81,7 @@ def test_frames_of_a_clip_share_the_text_that_is_kept(
     animated = animated_on(small_unet())
     whole = run(animated)
     animated.unet.set_attn_processor(CachedText())
-    animated.shares_text = who_caches_text(animated.unet)
+    animated.shares_text = cached_text_check(animated.unet)
     few_frames(animated, together=2)
     made = run(animated)
     assert (made - whole).abs().max() < 1e-5 * whole.abs().max()

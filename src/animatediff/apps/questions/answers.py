@@ -186,12 +186,13 @@ def _still_vs_motion(options: Options, progress: Progress) -> Report:
     if options.loras:
         draw = draw_of(options, loras=options.loras)
         styled = (f"{options.style} by LoRA", options.style, phrases[options.style], draw)
+    painter = painter_of(options)
     return judge_still_vs_motion(
         draw_of(options, motion="none", num_frames=1),
-        draw_of(options),
+        painter(),
         clips,
         scorer=scorer,
-        as_drawn=draw_of(options, carry=0.0, action="none"),
+        as_drawn=painter(carry=0.0, action="none"),
         styled=styled,
         num_frames=options.frames,
         seed=options.seed,

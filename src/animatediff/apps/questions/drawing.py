@@ -31,14 +31,12 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
     from animatediff.weights.roles import NO_MOTION
     from animatediff.world.protocol.subjects import drawn_by
 
-    moves = asked.get("motion", options.motion) != NO_MOTION
-    usual: dict[str, Any] = {
+    first: dict[str, Any] = {
         "model": options.model,
         "motion": options.motion,
         "num_frames": options.frames,
-        "action": None if options.question in AS_USERS_SEE_IT and options.carry != 0 else "none",
-        "carry": _carry_of(options, moves=moves),
     }
+    files = first | asked
     template = AnimationRequest(
         prompt="a template",
         scheduler=options.scheduler,
@@ -47,9 +45,11 @@ def painter_of(options: Options, **asked: Any) -> Callable[..., Draw]:
         guidance=options.guidance,
         guidance_from=options.guidance_from,
         upscale=1,
-        from_still=options.from_still if moves else None,
-        picture_strength=options.picture_strength if moves else None,
-        **usual | asked,
+        from_still=None if files["motion"] == NO_MOTION else options.from_still,
+        action=None if options.question in AS_USERS_SEE_IT and options.carry != 0 else "none",
+        carry=_carry_of(options, moves=files["motion"] != NO_MOTION),
+        picture_strength=None if files["motion"] == NO_MOTION else options.picture_strength,
+        **files,
     ).validated()
     animator = Animator.for_request(
         template,

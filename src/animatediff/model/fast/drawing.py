@@ -33,7 +33,7 @@ from animatediff.model.fast.linear_library import fastest_library
 from animatediff.model.fast.plain_norms import plain_norms
 from animatediff.model.fast.replaced import Replaced
 from animatediff.model.fast.temporal_attention import attend_in_pieces
-from animatediff.model.fast.text.cached_text import CachedText, who_caches_text
+from animatediff.model.fast.text.cached_text import CachedText, cached_text_check
 from animatediff.model.fast.text.equal_halves import EqualHalves, share_first_layers
 from animatediff.model.fast.text.shared_text import takes_shared_text
 from animatediff.model.fast.transformers import without_copies
@@ -90,14 +90,21 @@ class Drawing:
             self._replaced.append(share_first_layers(unet, halves))
         if "layout" in paths:
             self._replaced.append(without_copies(unet, halves=halves))
-        if "text" in paths and takes_shared_text(unet) and _are_own(unet.attn_processors):
-            self._processors = dict(unet.attn_processors)
+        if "text" in paths and takes_shared_text(unet):
+            self._keep_text()
+
+    def _keep_text(self) -> None:
+        """Keep keys and values of the text, if no attention computes in a way of its own."""
+        unet = self._animated.unet
+        processors = dict(unet.attn_processors)
+        if _are_own(processors):
+            self._processors = processors
             # diffusers' annotation lists its own classes only.
             processor: Any = CachedText(
-                in_blocks="attention" in paths, padded="padded-text" in paths
+                in_blocks="attention" in self.paths, padded="padded-text" in self.paths
             )
             unet.set_attn_processor(processor)
-            animated.shares_text = who_caches_text(unet)
+            self._animated.shares_text = cached_text_check(unet)
 
     def remove(self) -> None:
         """Let the model compute as before; harmless if repeated."""

@@ -11,11 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from animatediff.evaluation.intervals import Estimate, mean_of
-from animatediff.evaluation.motion_profile import (
-    MotionProfile,
-    likeness_in_any_phase,
-    motion_profile,
-)
+from animatediff.evaluation.motion_profile import likeness_in_any_phase, motion_profile
 from animatediff.evaluation.paired import Paired, paired
 from animatediff.evaluation.reports import Row
 from animatediff.video.carried import carried
@@ -62,12 +58,12 @@ def judge_own_motion(
     animations: Sequence[Frames], *, others: Sequence[Frames], real: Sequence[Frames]
 ) -> OwnMotion:
     """Compare the motion of animations and of their controls with the real clips', in one order."""
+    asked = [motion_profile(clip) for clip in real]
 
     def likely(clips: Sequence[Frames]) -> list[float]:
         profiles = [motion_profile(clip) for clip in clips]
         return [likeness_in_any_phase(*pair) for pair in zip(profiles, asked, strict=True)]
 
-    asked: list[MotionProfile] = [motion_profile(clip) for clip in real]
     own, other = likely(animations), likely(others)
     return OwnMotion(
         own=mean_of(own),

@@ -252,8 +252,8 @@ def judge_still_vs_motion(
         watch(number + 1, len(subjects))
     real = [real_frames(clip, count=num_frames) for clip in clips]
 
-    def see(clips: Iterable[Frames]) -> list[Measured]:
-        pairs = zip(clips, subjects, strict=True)
+    def see(animations: Iterable[Frames]) -> list[Measured]:
+        pairs = zip(animations, subjects, strict=True)
         return [measured(frames, subject=subject, scorer=scorer) for frames, subject in pairs]
 
     pictures, moved, clipped = see(stills), see(ours), see(real)

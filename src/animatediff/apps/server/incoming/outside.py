@@ -242,10 +242,11 @@ def value_of(text: str) -> Any:
         raise ValueError(f"{name} is not a number of JSON")
 
     def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) < len(pairs):
-            names = [name for name, _ in pairs]
-            raise GivenTwice(next(name for name in names if names.count(name) > 1))
+        table: dict[str, Any] = {}
+        for name, each in pairs:
+            if name in table:
+                raise GivenTwice(name)
+            table[name] = each
         return table
 
     try:

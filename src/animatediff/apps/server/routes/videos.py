@@ -17,6 +17,7 @@ from animatediff.apps.server.answers.openapi import answers, body_of
 from animatediff.apps.server.answers.problems import FieldError, Refused
 from animatediff.apps.server.answers.waiting import check_completed, finished
 from animatediff.apps.server.incoming.outside import (
+    GivenTwice,
     is_finite,
     parse_object,
     read_request,
@@ -362,6 +363,8 @@ def _table(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = value_of(value)
+        except GivenTwice as error:
+            raise _bad(name, f"{name} gives {str(error)!r:.60} twice.") from None
         except ValueError:
             raise _bad(name, f"{name} is not JSON.") from None
     if not isinstance(value, dict):

@@ -153,7 +153,7 @@ def _is_same_text(one: Tensor, other: Tensor) -> bool:
     return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
 
 
-def who_caches_text(unet: UNet2DConditionModel) -> Callable[[], bool]:
+def cached_text_check(unet: UNet2DConditionModel) -> Callable[[], bool]:
     """Return what tells whether every attention to the text takes one text for a clip now."""
     to_text = [layer for name, layer in unet.named_modules() if name.endswith(".attn2")]
     return lambda: all(isinstance(layer.processor, CachedText) for layer in to_text)
